@@ -1,0 +1,445 @@
+//! The command line: what can be typed, and which group of commands does it.
+//! One file a group; errors become one sentence on stderr and an exit code here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+pub mod demo;
+pub mod maintain;
+pub mod query;
+pub mod record;
+pub mod status;
+pub mod transfer;
+pub mod watch;
+
+/// How a command ended, as its exit code tells scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Healthy, done, or declined.
+    Ok,
+    /// Failed; nothing changed, or what changed was said.
+    Failed,
+    /// The command line was wrong.
+    Usage,
+    /// Warnings.
+    Warning,
+    /// Critical.
+    Critical,
+    /// Another process holds the lock.
+    Locked,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Warning => 10,
+            Exit::Critical => 20,
+            Exit::Locked => 75,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+impl From<crate::health::Severity> for Exit {
+    fn from(severity: crate::health::Severity) -> Self {
+        match severity {
+            crate::health::Severity::Healthy => Self::Ok,
+            crate::health::Severity::Warning => Self::Warning,
+            crate::health::Severity::Critical => Self::Critical,
+        }
+    }
+}
+
+/// top for evaluations: watch, query and keep the results of long LLM-benchmark runs.
+#[derive(Debug, Parser)]
+#[command(name = "evaltop", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open the dashboard on a store (what `evaltop [DIR]` does)
+    Watch(WatchArgs),
+    /// Print one look at a store
+    Status(StatusArgs),
+    /// Print filtered rows, or tallies with --group-by
+    Query(QueryArgs),
+    /// Read results as JSON lines from stdin and store them durably
+    Record(RecordArgs),
+    /// Merge increments and dead writers' journals into main
+    Consolidate(MaintainArgs),
+    /// Remove leftovers: consumed files, stale temporary files, old backups and quarantine
+    Cleanup(CleanupArgs),
+    /// Copy main into backups/
+    Backup(MaintainArgs),
+    /// Bring a backup back, as a new commit
+    Restore(RestoreArgs),
+    /// Check every file of a store
+    Validate(ValidateArgs),
+    /// Read results from other files into a store
+    Import(ImportArgs),
+    /// Write a store, or part of it, for other tools
+    Export(ExportArgs),
+    /// Look at a realistic live store, with writers running
+    Demo(DemoArgs),
+    /// One of the demo's writer processes
+    #[command(hide = true)]
+    DemoWriter(DemoWriterArgs),
+}
+
+/// `evaltop [DIR]` and `evaltop watch [DIR]`.
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    /// The store [default: $EVALTOP_DIR, ./pilot_bench_parquet_data, or . if it is a store]
+    pub dir: Option<PathBuf>,
+    /// Never change the store: maintenance keys are off
+    #[arg(long)]
+    pub readonly: bool,
+    /// Planned number of tests, for the time that is left
+    #[arg(long, value_name = "N")]
+    pub target: Option<u64>,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    pub no_mouse: bool,
+    /// Draw with ASCII only
+    #[arg(long)]
+    pub ascii: bool,
+    /// Colours: dark, light, high-contrast, colour-blind
+    #[arg(long)]
+    pub theme: Option<String>,
+}
+
+/// How `status` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+    /// One short line for a tmux status bar
+    Tmux,
+    /// For a textfile collector
+    Prometheus,
+}
+
+/// `evaltop status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// The store
+    pub dir: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: StatusFormat,
+}
+
+/// Which rows, for `query` and `export`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FilterArgs {
+    /// Only this model (may be repeated)
+    #[arg(long)]
+    pub model: Vec<String>,
+    /// Only this prompt type (may be repeated)
+    #[arg(long)]
+    pub prompt_type: Vec<String>,
+    /// Only this rate of successful tool calls, 0 to 1 (may be repeated)
+    #[arg(long)]
+    pub tool_success_rate: Vec<f64>,
+    /// Only this difficulty (may be repeated)
+    #[arg(long)]
+    pub difficulty: Vec<String>,
+    /// Only this kind of task (may be repeated)
+    #[arg(long)]
+    pub task_type: Vec<String>,
+    /// Only rows at or after: a time (2026-01-31, 2026-01-31T12:00:00Z) or an age (30m, 7d)
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Only rows before: a time or an age
+    #[arg(long)]
+    pub until: Option<String>,
+}
+
+/// How `query` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueryFormat {
+    /// For people
+    Table,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Jsonl,
+    /// Comma-separated values with a header
+    Csv,
+    /// One Parquet file
+    Parquet,
+}
+
+/// `evaltop query`.
+#[derive(Debug, Clone, Args)]
+pub struct QueryArgs {
+    /// The store
+    pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub filter: FilterArgs,
+    /// Tallies by these columns instead of rows
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub group_by: Vec<String>,
+    /// Only these columns
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub columns: Vec<String>,
+    /// At most this many rows
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Summary rows instead of records
+    #[arg(long)]
+    pub summaries: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: QueryFormat,
+    /// Write to a file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `evaltop record`.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// The store; made when it is not there
+    pub dir: Option<PathBuf>,
+    /// Answer each line on stdout: its test_id once it is durable, - when rejected
+    #[arg(long)]
+    pub ack: bool,
+    /// What an acknowledged record survives: kill -9, or loss of power
+    #[arg(long, value_enum, default_value = "process")]
+    pub durability: DurabilityArg,
+}
+
+/// What an acknowledged record survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// The death of any process
+    Process,
+    /// Loss of power: every acknowledgement waits for an fsync
+    Disk,
+}
+
+/// How maintenance reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+}
+
+/// What all maintenance commands take.
+#[derive(Debug, Clone, Args)]
+pub struct MaintainArgs {
+    /// The store
+    pub dir: Option<PathBuf>,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ReportFormat,
+    /// Ask nothing
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `evaltop cleanup`.
+#[derive(Debug, Clone, Args)]
+pub struct CleanupArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: MaintainArgs,
+    /// Remove quarantined files older than this: 30s, 5m, 2h, 7d
+    #[arg(long, value_name = "AGE", default_value = "7d")]
+    pub older_than: String,
+    /// Keep this many backups
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub keep: usize,
+    /// Also remove increments that were never merged: their results are lost
+    #[arg(long)]
+    pub include_unconsolidated: bool,
+}
+
+/// `evaltop restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: MaintainArgs,
+    /// The backup: a path, or a name inside backups/
+    #[arg(long, value_name = "BACKUP")]
+    pub from: PathBuf,
+    /// Drop the rows that the backup lacks instead of keeping them
+    #[arg(long)]
+    pub discard_newer: bool,
+}
+
+/// `evaltop validate`.
+#[derive(Debug, Clone, Args)]
+pub struct ValidateArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: MaintainArgs,
+    /// Mend what can be mended safely
+    #[arg(long)]
+    pub repair: bool,
+}
+
+/// What a file to import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// Tell by name and content
+    Auto,
+    /// JSON lines
+    Jsonl,
+    /// CSV with a header
+    Csv,
+    /// Parquet
+    Parquet,
+}
+
+/// `evaltop import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportArgs {
+    /// The files to read
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The store; made when it is not there
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+    /// What the files are
+    #[arg(long, value_enum, default_value = "auto")]
+    pub from: ImportFormat,
+    /// Take a column from another one: model=model_name (may be repeated)
+    #[arg(long, value_name = "COLUMN=SOURCE")]
+    pub map: Vec<String>,
+    /// When a row is a full success: a boolean column, or 'score>=1'
+    #[arg(long, value_name = "TEST")]
+    pub success_from: Option<String>,
+    /// When a row is a partial success: a boolean column, or 'score>0'
+    #[arg(long, value_name = "TEST")]
+    pub partial_from: Option<String>,
+    /// Say what would be read and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ReportFormat,
+}
+
+/// `evaltop export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub filter: FilterArgs,
+    /// The store
+    pub dir: Option<PathBuf>,
+    /// The form [default: by the name of the file]
+    #[arg(long)]
+    pub format: Option<String>,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Say what would be written and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace an existing file without asking
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `evaltop demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Keep the store in this folder instead of a temporary one
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// How much faster than life the tests run
+    #[arg(long, default_value_t = 60.0)]
+    pub speed: f64,
+    /// Seed of the made-up results
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+}
+
+/// One writer process of the demo.
+#[derive(Debug, Clone, Args)]
+pub struct DemoWriterArgs {
+    /// The store
+    pub dir: PathBuf,
+    /// Which writer, 0 to 7
+    #[arg(long)]
+    pub index: u64,
+    /// How much faster than life the tests run
+    #[arg(long)]
+    pub speed: f64,
+    /// Seed of the made-up results
+    #[arg(long)]
+    pub seed: u64,
+}
+
+/// Parses the command line, runs the command, prints its error, returns the exit code.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect()).into()
+}
+
+fn run(args: Vec<OsString>) -> Exit {
+    let matches = match Cli::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // A closed pipe while printing help is no failure.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return Exit::Usage;
+        }
+    };
+    let result = match cli.command {
+        None => watch::run(&cli.watch),
+        Some(Command::Watch(args)) => watch::run(&args),
+        Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Query(args)) => query::run(&args),
+        Some(Command::Record(args)) => record::run(&args),
+        Some(Command::Consolidate(args)) => maintain::consolidate(&args),
+        Some(Command::Cleanup(args)) => maintain::cleanup(&args),
+        Some(Command::Backup(args)) => maintain::backup(&args),
+        Some(Command::Restore(args)) => maintain::restore(&args),
+        Some(Command::Validate(args)) => maintain::validate(&args),
+        Some(Command::Import(args)) => transfer::import(&args),
+        Some(Command::Export(args)) => transfer::export(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::DemoWriter(args)) => demo::writer(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("evaltop: {error}");
+        match error.downcast_ref::<crate::store::Error>() {
+            Some(crate::store::Error::Locked { .. }) => Exit::Locked,
+            Some(crate::store::Error::Cancelled) => Exit::Interrupted,
+            _ => Exit::Failed,
+        }
+    })
+}

@@ -1,0 +1,27 @@
+//! evaltop: "top for evaluations". A crash-safe Parquet store that many benchmark
+//! processes append to at once, and the terminal dashboard that watches it.
+//!
+//! The rooms, top to bottom; an arrow between two of them points only downwards:
+//!
+//! | room | for |
+//! |---|---|
+//! | [`cli`] | parsing and the commands, one file a group |
+//! | [`tui`] | the dashboard: model, update, views |
+//! | [`demo`] | a realistic live store to look at |
+//! | [`jobs`] | maintenance as plan, run, outcome |
+//! | [`monitor`] | watching and scanning a store into observations |
+//! | [`formats`] | import and export |
+//! | [`health`] | rules that turn an observation into alerts |
+//! | [`store`] | the storage core: knows no terminal and no runtime |
+//! | [`stats`], [`config`] | pure functions and plain data |
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod formats;
+pub mod health;
+pub mod jobs;
+pub mod monitor;
+pub mod stats;
+pub mod store;
+pub mod tui;

@@ -1,0 +1,7 @@
+//! The `evaltop` program: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    evaltop::cli::main()
+}

@@ -1,0 +1,10 @@
+//! Statistics as pure functions over plain data: no file, no clock, no terminal.
+
+pub mod burst;
+pub mod cell;
+pub mod history;
+pub mod interval;
+pub mod tally;
+
+pub use cell::{Cell, Rate};
+pub use tally::{ErrorCategory, Sum, Tally};

@@ -1,0 +1,163 @@
+//! Counts and sums of a group of tests: mergeable, and invertible, so that a row
+//! that is replaced by a newer attempt can be taken out again exactly.
+
+use serde::{Deserialize, Serialize};
+use strum::{EnumCount, EnumIter, EnumString, IntoStaticStr};
+
+/// What went wrong in a test that did not succeed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    EnumCount,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+    Serialize,
+    Deserialize,
+)]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCategory {
+    /// The test ran out of time.
+    Timeout,
+    /// A tool call that could not be parsed.
+    ToolCallFormat,
+    /// The wrong tool.
+    ToolSelection,
+    /// The right tool with wrong parameters.
+    ParameterConfig,
+    /// The right tools in the wrong order.
+    SequenceOrder,
+    /// A step that another one depends on was left out.
+    Dependency,
+    /// The conversation ran out of turns.
+    MaxTurns,
+    /// Not the model's fault: rate limit, authentication, connection.
+    Infrastructure,
+    /// Anything else.
+    Other,
+}
+
+/// The sum of a measured value over the rows that have it, kept in millionths so
+/// that adding and subtracting in any order gives the same result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Rows (or tests, for a summary row) that have the value.
+    pub n: u64,
+    /// The sum in millionths of the unit.
+    pub micros: i128,
+}
+
+impl Sum {
+    /// Values beyond this magnitude are clamped; no real measurement is near it.
+    const LIMIT: f64 = 1e18;
+
+    /// One value; absent where it is not a finite number.
+    pub fn of(value: Option<f64>) -> Self {
+        Self::weighted(value, 1)
+    }
+
+    /// A mean of `n` tests, as a summary row has it.
+    pub fn weighted(mean: Option<f64>, n: u64) -> Self {
+        match mean {
+            Some(v) if v.is_finite() => {
+                Self { n, micros: (v.clamp(-Self::LIMIT, Self::LIMIT) * 1e6).round() as i128 * i128::from(n) }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// The mean, `None` when nothing was summed.
+    pub fn mean(&self) -> Option<f64> {
+        (self.n > 0).then(|| self.micros as f64 / 1e6 / self.n as f64)
+    }
+
+    /// Adds another sum.
+    pub fn add(&mut self, other: &Self) {
+        self.n = self.n.saturating_add(other.n);
+        self.micros = self.micros.saturating_add(other.micros);
+    }
+
+    /// Takes out what was added before.
+    pub fn subtract(&mut self, other: &Self) {
+        self.n = self.n.saturating_sub(other.n);
+        self.micros = self.micros.saturating_sub(other.micros);
+    }
+}
+
+/// Counts and sums of a group of tests. A summary row weighs its `total`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Tests, after superseding.
+    pub tests: u64,
+    /// Tests that succeeded in full.
+    pub full: u64,
+    /// Tests that succeeded in part only.
+    pub partial: u64,
+    /// Tests without full success, by what went wrong (index: `ErrorCategory as usize`).
+    pub errors: [u64; ErrorCategory::COUNT],
+    /// Seconds a test.
+    pub execution_time: Sum,
+    /// Conversation turns a test.
+    pub turns: Sum,
+    /// Tool calls a test.
+    pub tool_calls: Sum,
+    /// Share of the required tools that were called.
+    pub tool_coverage_rate: Sum,
+}
+
+impl Tally {
+    /// Tests that did not succeed, not even in part.
+    pub fn failed(&self) -> u64 {
+        self.tests.saturating_sub(self.full).saturating_sub(self.partial)
+    }
+
+    /// Tests lost to the infrastructure rather than to the model.
+    pub fn infrastructure(&self) -> u64 {
+        self.errors.get(ErrorCategory::Infrastructure as usize).copied().unwrap_or(0)
+    }
+
+    /// Tests that say something about the model.
+    pub fn scored(&self) -> u64 {
+        self.tests.saturating_sub(self.infrastructure())
+    }
+
+    /// full / tests, 0 to 1; `None` without tests.
+    pub fn success_rate(&self) -> Option<f64> {
+        (self.tests > 0).then(|| self.full as f64 / self.tests as f64)
+    }
+
+    /// full / tests without infrastructure errors; `None` without scored tests.
+    pub fn scored_rate(&self) -> Option<f64> {
+        (self.scored() > 0).then(|| self.full as f64 / self.scored() as f64)
+    }
+
+    /// Adds another group's counts and sums.
+    pub fn add(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_add, Sum::add);
+    }
+
+    /// Takes out a group that was added before.
+    pub fn subtract(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_sub, Sum::subtract);
+    }
+
+    fn combine(&mut self, other: &Self, count: fn(u64, u64) -> u64, sum: fn(&mut Sum, &Sum)) {
+        self.tests = count(self.tests, other.tests);
+        self.full = count(self.full, other.full);
+        self.partial = count(self.partial, other.partial);
+        for (mine, theirs) in self.errors.iter_mut().zip(other.errors) {
+            *mine = count(*mine, theirs);
+        }
+        sum(&mut self.execution_time, &other.execution_time);
+        sum(&mut self.turns, &other.turns);
+        sum(&mut self.tool_calls, &other.tool_calls);
+        sum(&mut self.tool_coverage_rate, &other.tool_coverage_rate);
+    }
+}

@@ -1,0 +1,60 @@
+//! How long work reports its progress and learns that it was cancelled.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::{Error, Result};
+
+/// How far a job is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done now, in a few words.
+    pub what: String,
+    /// Units done.
+    pub done: u64,
+    /// Units in all; 0 while unknown.
+    pub total: u64,
+}
+
+/// Handed down into every long operation: a place to report to and a flag to
+/// look at between two steps. Clones share both.
+#[derive(Clone)]
+pub struct Control {
+    cancelled: Arc<AtomicBool>,
+    report: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("cancelled", &self.cancelled).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Reports to `report`, which is called from the working thread.
+    pub fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self { cancelled: Arc::default(), report: Arc::new(report) }
+    }
+
+    /// Asks the work to stop at its next safe point.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// `Err(Cancelled)` once [`Control::cancel`] was called: for safe points.
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Says how far the work is.
+    pub fn progress(&self, what: &str, done: u64, total: u64) {
+        (self.report)(Progress { what: what.to_owned(), done, total });
+    }
+}

@@ -1,0 +1,104 @@
+//! The one place that touches the file system. Operations bundle their fsyncs, so
+//! that no call site can forget one; a simulated disk can stand in for the real
+//! one to crash at every operation.
+
+use std::fmt::Debug;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+mod real;
+
+pub use real::RealDisk;
+
+/// What `stat` tells that matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stat {
+    /// Inode number: a rename over a name changes it.
+    pub inode: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Modification time in nanoseconds since the Unix epoch.
+    pub modified_ns: i128,
+    /// Hard links to the inode.
+    pub links: u64,
+    /// Whether it is a regular file (symbolic links are followed).
+    pub is_file: bool,
+}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The file name; names that are not UTF-8 are converted lossily and never match ours.
+    pub name: String,
+    /// What it names.
+    pub stat: Stat,
+}
+
+/// Room on the file system that holds a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this user can still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// A file open for reading. Reads are positional, so one handle serves many threads.
+pub trait ReadFile: Debug + Send + Sync {
+    /// What the open file is now (the name may already be another inode's).
+    fn stat(&self) -> io::Result<Stat>;
+    /// Reads up to `buf.len()` bytes at `offset`; 0 at the end.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+}
+
+/// A file that this process created and appends to.
+pub trait WriteFile: Debug + Write + Send {
+    /// fsync. After an error the file must be discarded; never retry.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file back to `len` bytes and continues there.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Takes the exclusive flock for as long as the handle lives; `false` when
+    /// another process holds it.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// An flock held until it is dropped.
+pub trait LockFile: Debug + Send {
+    /// Replaces the content of the lock file (who holds it, for people).
+    fn describe(&mut self, holder: &str) -> io::Result<()>;
+}
+
+/// The operations on a file system that the store is built from.
+pub trait Disk: Debug + Send + Sync {
+    /// The names in a folder, in no particular order. Entries that vanish while
+    /// the folder is read are left out.
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;
+    /// What a path names (symbolic links are followed).
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+    /// Opens for reading. Never blocks on a FIFO; refuses what is no regular file.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>>;
+    /// Creates a folder and its missing parents, each fsynced into its parent.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+    /// Creates a new file for writing; fails when the name exists. Not yet durable.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+    /// Gives a complete, synced file its final name without ever replacing one
+    /// (`AlreadyExists`), removes the temporary name, fsyncs the folder.
+    fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()>;
+    /// Renames a complete, synced file over `name`, fsyncs the folder.
+    fn replace(&self, temporary: &Path, name: &Path) -> io::Result<()>;
+    /// A second name for a file's inode (fails when the name exists), folder fsynced.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// A complete copy under a new name (reflinked where possible), file and folder fsynced.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes names from one folder, then fsyncs it once. Missing names are fine.
+    fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()>;
+    /// fsyncs a folder, for names created in it without their own.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Opens or creates a lock file and takes its flock; `None` when it is held.
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>>;
+    /// Whether some process holds the flock of a file; `false` when the file is gone.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
+    /// Room on the file system.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}

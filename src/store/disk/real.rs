@@ -1,0 +1,186 @@
+//! The operating system's file system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+fn stat_of(meta: &fs::Metadata) -> Stat {
+    Stat {
+        inode: meta.ino(),
+        bytes: meta.len(),
+        modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+        links: meta.nlink(),
+        is_file: meta.is_file(),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    }
+}
+
+impl ReadFile for File {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(stat_of(&self.metadata()?))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(self, buf, offset)
+    }
+}
+
+impl WriteFile for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)?;
+        self.seek(SeekFrom::Start(len)).map(drop)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        try_flock(self)
+    }
+}
+
+impl LockFile for File {
+    fn describe(&mut self, holder: &str) -> io::Result<()> {
+        self.set_len(0)?;
+        self.seek(SeekFrom::Start(0))?;
+        self.write_all(holder.as_bytes())
+    }
+}
+
+fn try_flock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            match fs::metadata(entry.path()) {
+                Ok(meta) => entries.push(Entry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    stat: stat_of(&meta),
+                }),
+                // Gone since, or a dangling link.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        Ok(stat_of(&fs::metadata(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Arc::new(file))
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let above = parent(path);
+        self.create_folder(above)?;
+        match fs::create_dir(path) {
+            Ok(()) => self.sync_folder(above),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(OpenOptions::new().write(true).read(true).create_new(true).open(path)?))
+    }
+
+    fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
+        fs::hard_link(temporary, name)?;
+        fs::remove_file(temporary)?;
+        self.sync_folder(parent(name))
+    }
+
+    fn replace(&self, temporary: &Path, name: &Path) -> io::Result<()> {
+        fs::rename(temporary, name)?;
+        self.sync_folder(parent(name))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)?;
+        self.sync_folder(parent(to))
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut source = File::open(from)?;
+        let mut target = OpenOptions::new().write(true).create_new(true).open(to)?;
+        // `io::copy` uses copy_file_range (and so reflinks) where the system has it.
+        io::copy(&mut source, &mut target)?;
+        target.sync_all()?;
+        self.sync_folder(parent(to))
+    }
+
+    fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
+        for name in names {
+            match fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.sync_folder(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(if try_flock(&file)? { Some(Box::new(file)) } else { None })
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // A shared lock conflicts with the holder's exclusive one and with no other asker's.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+}

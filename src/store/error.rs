@@ -1,0 +1,106 @@
+//! What can go wrong in the store. Each message is one plain sentence: what
+//! happened, to which file, what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A result of the storage core.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the storage core.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no store in the folder.
+    #[error("no store at {}: {remedy}", path.display())]
+    NoStore {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}{}", path.display(), remedy(source))]
+    Io {
+        /// A verb: "read", "write", "create", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A data file that can't be read.
+    #[error("{} can't be read as Parquet ({reason}): {remedy}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Two files disagree on a column in a way that no wider type reconciles.
+    #[error(
+        "{file}: column '{column}' is {found}, but {expected} in {other}: \
+         convert the column in one of them, or move the file out of the store"
+    )]
+    SchemaConflict {
+        /// The file that was left out.
+        file: String,
+        /// The column.
+        column: String,
+        /// Its type in the file.
+        found: String,
+        /// Its type elsewhere.
+        expected: String,
+        /// Where it has that type.
+        other: String,
+    },
+    /// Another process changes main at this moment.
+    #[error("the store is locked by {holder}: wait for it to end, then run this again ({})", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as far as can be told.
+        holder: String,
+    },
+    /// Main was replaced or rewritten by another program while we worked.
+    #[error("{} was changed by another program during the commit, so nothing was committed: run this again", path.display())]
+    MainChanged {
+        /// Main.
+        path: PathBuf,
+    },
+    /// The snapshot kept changing under the reader.
+    #[error("{} kept changing while it was read: try again when fewer programs rewrite it", path.display())]
+    Unstable {
+        /// The store.
+        path: PathBuf,
+    },
+    /// A precondition does not hold; the message says which, and the remedy.
+    #[error("{0}")]
+    Refused(String),
+    /// The user cancelled; nothing was changed unless the message of the caller says so.
+    #[error("cancelled: nothing was changed")]
+    Cancelled,
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull => " (free some space, then run this again; nothing was lost)",
+        io::ErrorKind::PermissionDenied => " (check the owner and mode of the file and its folder)",
+        _ => "",
+    }
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done to which path.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether a file was there a moment ago and is gone: readers start over.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}

@@ -1,0 +1,189 @@
+//! Every name and path of a store, and what a name found on disk means.
+//! The names of main, `model_stats.parquet`, `metadata.json` and
+//! `incremental/increment_*.parquet` are a public contract with other tools.
+
+use std::path::{Path, PathBuf};
+
+/// The default name of a store's folder.
+pub const DEFAULT_NAME: &str = "pilot_bench_parquet_data";
+/// Main: everything consolidated so far.
+pub const MAIN: &str = "test_results.parquet";
+/// The flock of every operation that changes main; never unlinked.
+pub const LOCK: &str = "test_results.parquet.lock";
+/// Derived: one row a model.
+pub const MODEL_STATS: &str = "model_stats.parquet";
+/// Derived: totals, models, dimensions, schema, generation.
+pub const METADATA: &str = "metadata.json";
+
+/// The paths of one store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The store in `root`. Touches nothing.
+    pub fn new(root: impl AsRef<Path>) -> Self {
+        Self { root: root.as_ref().to_path_buf() }
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Main.
+    pub fn main(&self) -> PathBuf {
+        self.root.join(MAIN)
+    }
+
+    /// The lock file.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join(LOCK)
+    }
+
+    /// The derived table of models.
+    pub fn model_stats(&self) -> PathBuf {
+        self.root.join(MODEL_STATS)
+    }
+
+    /// The derived totals.
+    pub fn metadata(&self) -> PathBuf {
+        self.root.join(METADATA)
+    }
+
+    /// Where writers publish increments and keep journals.
+    pub fn incremental(&self) -> PathBuf {
+        self.root.join("incremental")
+    }
+
+    /// Copies of the last commit records.
+    pub fn commits(&self) -> PathBuf {
+        self.root.join("commits")
+    }
+
+    /// Earlier mains.
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups")
+    }
+
+    /// Files that can't be read, each with its reason.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+}
+
+/// What a name inside `incremental/` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncrementalName {
+    /// `increment_<pid>_<ts>_<host>_<random>_<seq>.parquet`: ours, immutable.
+    Increment,
+    /// Any other `increment_*.parquet`: a legacy writer may rewrite it in place.
+    LegacyIncrement,
+    /// `journal_<pid>_<ts>_<host>_<random>_<seq>.jsonl`: ours.
+    Journal,
+    /// A temporary file of ours (`.<name>.tmp`).
+    Temporary,
+    /// `rejected_*.jsonl`: lines that `record` could not accept.
+    Rejected,
+    /// `transaction_*.tmp`: a legacy writer's pending rows, Parquet inside.
+    Transaction,
+    /// Nothing of ours: lock files, `.DS_Store`, anything else.
+    Stray,
+}
+
+/// Tells what a name inside `incremental/` means.
+pub fn classify(name: &str) -> IncrementalName {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
+    if name.starts_with('.') {
+        let ours = name.starts_with(".increment_") || name.starts_with(".journal_");
+        return if ours && extension == "tmp" { IncrementalName::Temporary } else { IncrementalName::Stray };
+    }
+    match extension {
+        "parquet" => match name.strip_prefix("increment_") {
+            Some(_) if stem(name).is_some() => IncrementalName::Increment,
+            Some(_) => IncrementalName::LegacyIncrement,
+            None => IncrementalName::Stray,
+        },
+        "jsonl" if name.starts_with("journal_") && stem(name).is_some() => IncrementalName::Journal,
+        "jsonl" if name.starts_with("rejected_") => IncrementalName::Rejected,
+        "tmp" if name.starts_with("transaction_") => IncrementalName::Transaction,
+        _ => IncrementalName::Stray,
+    }
+}
+
+/// The part that one of our increments and its journal share,
+/// `<pid>_<YYYYmmdd_HHMMSS>_<host>_<random>_<seq>`; `None` for any other name.
+pub fn stem(name: &str) -> Option<&str> {
+    let rest = name
+        .strip_prefix("increment_")
+        .and_then(|r| r.strip_suffix(".parquet"))
+        .or_else(|| name.strip_prefix("journal_").and_then(|r| r.strip_suffix(".jsonl")))?;
+    let mut parts = rest.split('_');
+    let digits = |part: Option<&str>, n: Option<usize>| {
+        part.is_some_and(|p| {
+            !p.is_empty() && n.is_none_or(|n| p.len() == n) && p.bytes().all(|b| b.is_ascii_digit())
+        })
+    };
+    let fields = digits(parts.next(), None) && digits(parts.next(), Some(8)) && digits(parts.next(), Some(6));
+    let host = parts.next().is_some_and(|p| !p.is_empty());
+    let random = parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_hexdigit()));
+    let seq = digits(parts.next(), None);
+    (fields && host && random && seq && parts.next().is_none()).then_some(rest)
+}
+
+/// `<pid>_<YYYYmmdd_HHMMSS>` of an increment or journal, legacy or ours: the
+/// `process_id` of its writer; `None` where the name does not carry one.
+pub fn process_id(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("increment_").or_else(|| name.strip_prefix("journal_"))?;
+    let end =
+        rest.match_indices('_').nth(2).map_or_else(|| rest.find('.').unwrap_or(rest.len()), |(at, _)| at);
+    let id = rest.get(..end)?;
+    let mut parts = id.split('_');
+    let all_digits =
+        |p: Option<&str>| p.is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+    (all_digits(parts.next()) && all_digits(parts.next()) && all_digits(parts.next())).then_some(id)
+}
+
+/// The name of the increment that a stem is published as.
+pub fn increment_name(stem: &str) -> String {
+    format!("increment_{stem}.parquet")
+}
+
+/// The name of the journal of a stem.
+pub fn journal_name(stem: &str) -> String {
+    format!("journal_{stem}.jsonl")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_names_apart() {
+        use IncrementalName as N;
+        for (name, expected) in [
+            ("increment_12_20260131_120000_host_0a1b_3.parquet", N::Increment),
+            ("increment_12_20260131_120000.parquet", N::LegacyIncrement),
+            ("increment_x.parquet", N::LegacyIncrement),
+            ("journal_12_20260131_120000_host_0a1b_3.jsonl", N::Journal),
+            ("journal_12.jsonl", N::Stray),
+            (".increment_12_20260131_120000_host_0a1b_3.parquet.tmp", N::Temporary),
+            ("rejected_12_20260131_120000.jsonl", N::Rejected),
+            ("transaction_9.tmp", N::Transaction),
+            (".DS_Store", N::Stray),
+            ("increment_12_20260131_120000.parquet.lock", N::Stray),
+        ] {
+            assert_eq!(classify(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn reads_the_process_from_both_kinds_of_names() {
+        let ours = "journal_12_20260131_120000_host_0a1b_3.jsonl";
+        assert_eq!(process_id(ours), Some("12_20260131_120000"));
+        assert_eq!(process_id("increment_12_20260131_120000.parquet"), Some("12_20260131_120000"));
+        assert_eq!(process_id("increment_x.parquet"), None);
+        assert_eq!(stem(ours), Some("12_20260131_120000_host_0a1b_3"));
+    }
+}

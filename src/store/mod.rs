@@ -1,0 +1,58 @@
+//! The storage core: a folder of Parquet files that many processes append to at
+//! once, and the protocol by which nothing is lost and nothing counted twice.
+//!
+//! It knows no terminal and no async runtime. Every path comes from [`layout`],
+//! every file-system call goes through [`disk`]. `docs/format.md` has the format,
+//! the commit protocol, and why it is correct.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+pub mod backup;
+pub mod cleanup;
+pub mod commit;
+pub mod consolidate;
+pub mod control;
+pub mod digest;
+pub mod disk;
+pub mod error;
+pub mod increment;
+pub mod journal;
+pub mod kind;
+pub mod layout;
+pub mod lock;
+pub mod parquet_file;
+pub mod query;
+pub mod record;
+pub mod schema;
+pub mod snapshot;
+pub mod summary;
+pub mod validate;
+pub mod writer;
+
+pub use control::{Control, Progress};
+pub use disk::{Disk, RealDisk};
+pub use error::{Error, Result};
+pub use layout::Layout;
+pub use record::Record;
+
+/// A store: its paths, the disk they are on, and the zone in which naive
+/// timestamps of legacy files are read. Opening one touches nothing.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Every name and path.
+    pub layout: Layout,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// Zone of naive timestamps until the first commit fixes one.
+    pub zone: TimeZone,
+}
+
+impl Store {
+    /// A store on the real file system, with naive timestamps in the system's zone.
+    pub fn new(root: impl AsRef<Path>) -> Self {
+        Self { layout: Layout::new(root), disk: Arc::new(RealDisk), zone: TimeZone::system() }
+    }
+}
