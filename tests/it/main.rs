@@ -1,0 +1,15 @@
+//! One binary for all tests that run the program: the tests link once.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+mod concurrency;
+mod dashboard;
+mod demo;
+mod legacy;
+mod maintain;
+mod query;
+mod record;
+mod status;
+mod transfer;

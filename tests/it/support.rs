@@ -1,0 +1,28 @@
+//! What the tests share: the program, a fresh store, the real data beside the project.
+
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+
+/// The program under test, with nothing of the caller's environment that steers it.
+pub fn evaltop() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evaltop"));
+    for name in ["EVALTOP_DIR", "EVALTOP_CONFIG", "STORAGE_FORMAT", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
+    command.env("XDG_CONFIG_HOME", &nowhere).env("XDG_STATE_HOME", &nowhere);
+    command
+}
+
+/// A file of the real data beside the project, or `None` (said loudly) where it is absent.
+pub fn real_data(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not there, so this check did not run", path.display());
+    None
+}
