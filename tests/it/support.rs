@@ -26,3 +26,21 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
     eprintln!("SKIPPED: {} is not there, so this check did not run", path.display());
     None
 }
+
+/// A Python with pandas, pyarrow, DuckDB and polars: `$EVALTOP_TEST_PYTHON`, else
+/// `.venv/bin/python` in the project, else `python3`; `None` (said loudly) without them.
+pub fn python() -> Option<PathBuf> {
+    let venv = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let named = std::env::var_os("EVALTOP_TEST_PYTHON").map(PathBuf::from);
+    let found = named.into_iter().chain([venv, PathBuf::from("python3")]).find(|python| {
+        std::process::Command::new(python)
+            .args(["-c", "import pandas, pyarrow, duckdb, polars"])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    if found.is_none() {
+        eprintln!("SKIPPED: no Python with pandas, pyarrow, duckdb and polars, so this check did not run");
+    }
+    found
+}
