@@ -1,6 +1,8 @@
 //! Settings: plain data with defaults, read from TOML. Flags beat the environment,
 //! the environment beats `evaltop.toml` inside the store, that beats the user's file.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// All settings.
@@ -9,6 +11,29 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// When the rules of `health` raise an alert.
     pub thresholds: Thresholds,
+    /// How the dashboard looks.
+    pub dashboard: Dashboard,
+    /// Keys of the dashboard by action: `consolidate = ["c", "f5"]`. Checked by the
+    /// dashboard's keymap, which refuses unknown actions, unknown keys and doubles.
+    pub keys: BTreeMap<String, Vec<String>>,
+}
+
+/// How the dashboard looks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dashboard {
+    /// dark, light, high-contrast or colour-blind.
+    pub theme: String,
+    /// Draw with ASCII only.
+    pub ascii: bool,
+    /// Whether the dashboard takes the mouse.
+    pub mouse: bool,
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        Self { theme: "dark".to_owned(), ascii: false, mouse: true }
+    }
 }
 
 /// When the rules of `health` raise an alert.

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Alert;
 use crate::stats::history::History;
-use crate::stats::{ErrorCategory, Tally};
+use crate::stats::{Cell, ErrorCategory, Tally};
 
 /// What is at the store's path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -206,6 +207,8 @@ pub struct Observation {
     pub repeated: u64,
     /// Figures by model, sorted by name.
     pub models: Vec<ModelView>,
+    /// The same tests by cell: what one model's figures are made of.
+    pub cells: Arc<BTreeMap<Cell, Tally>>,
     /// Writers, sorted by state, then by id.
     pub writers: Vec<WriterView>,
     /// Rows over time, for the sparkline and the rates.
