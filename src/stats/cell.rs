@@ -59,3 +59,36 @@ pub struct Cell {
     /// The kind of task.
     pub task_type: Arc<str>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_and_double_precision_are_one_rate() {
+        assert_eq!(Rate::new(f64::from(0.8_f32)), Rate::new(0.8));
+        assert_eq!(Rate::new(0.8).map(|rate| rate.to_string()), Some("0.8".to_owned()));
+        assert_eq!(Rate::new(1.0).map(|rate| rate.to_string()), Some("1".to_owned()));
+        assert_ne!(Rate::new(0.8), Rate::new(0.8001));
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_rate() {
+        assert_eq!(Rate::new(f64::NAN), None);
+        assert_eq!(Rate::new(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn a_cell_survives_json() {
+        let cell = Cell {
+            model: "a \"model\"".into(),
+            prompt_type: UNKNOWN.into(),
+            tool_success_rate: Rate::new(0.95),
+            difficulty: "easy".into(),
+            task_type: "simple_task".into(),
+        };
+        let text = serde_json::to_string(&cell).unwrap();
+        assert!(text.contains("0.95"));
+        assert_eq!(serde_json::from_str::<Cell>(&text).unwrap(), cell);
+    }
+}

@@ -1,5 +1,167 @@
-//! Rows over time in bounded memory.
+//! Rows over time in bounded memory: minutes for the last day, hours for the last
+//! two months, days before. Times are Unix seconds; a bucket belongs to the span
+//! that starts at a multiple of its width.
 
-/// Rows per bucket of time.
+use std::collections::BTreeMap;
+
+/// Bucket widths in seconds, finest first, and how many of each are kept. The
+/// oldest of one level fold into the next; the last level holds ten years.
+const LEVELS: [(i64, usize); 3] = [(60, 1_440), (3_600, 1_440), (86_400, 3_650)];
+
+/// Rows of one stretch of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bucket {
+    /// Rows; a fraction where a stretch cuts a stored bucket.
+    pub rows: f64,
+    /// Those with full success.
+    pub full: f64,
+}
+
+/// Rows over time.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct History {}
+pub struct History {
+    levels: [BTreeMap<i64, Bucket>; LEVELS.len()],
+}
+
+impl History {
+    /// Adds rows that ended at `second`.
+    pub fn add(&mut self, second: i64, rows: u64, full: u64) {
+        self.insert(0, second, Bucket { rows: rows as f64, full: full as f64 });
+    }
+
+    fn insert(&mut self, level: usize, second: i64, what: Bucket) {
+        let (Some(&(width, keep)), Some(buckets)) = (LEVELS.get(level), self.levels.get_mut(level)) else {
+            return;
+        };
+        let bucket = buckets.entry(second - second.rem_euclid(width)).or_default();
+        bucket.rows += what.rows;
+        bucket.full += what.full;
+        if buckets.len() > keep
+            && let Some((start, oldest)) = buckets.pop_first()
+        {
+            self.insert(level + 1, start, oldest);
+        }
+    }
+
+    /// Whether no row was added.
+    pub fn is_empty(&self) -> bool {
+        self.levels.iter().all(BTreeMap::is_empty)
+    }
+
+    /// Start of the oldest bucket.
+    pub fn first(&self) -> Option<i64> {
+        self.levels.iter().filter_map(|level| level.keys().next().copied()).min()
+    }
+
+    /// Rows between two seconds. A stored bucket that is cut counts in proportion;
+    /// the one that holds `now` reaches only up to it.
+    pub fn between(&self, from: i64, to: i64, now: i64) -> Bucket {
+        let mut sum = Bucket::default();
+        for (buckets, (width, _)) in self.levels.iter().zip(LEVELS) {
+            for (&start, bucket) in buckets.range(from.saturating_sub(width)..to) {
+                let end = if (start..start + width).contains(&now) { now + 1 } else { start + width };
+                let overlap = to.min(end) - from.max(start);
+                if overlap > 0 {
+                    let share = overlap as f64 / (end - start) as f64;
+                    sum.rows += bucket.rows * share;
+                    sum.full += bucket.full * share;
+                }
+            }
+        }
+        sum
+    }
+
+    /// The last `span` seconds up to `now` in `columns` equal stretches, oldest first.
+    pub fn columns(&self, now: i64, span: i64, columns: usize) -> Vec<Bucket> {
+        let begin = now + 1 - span;
+        let edge = |column: usize| begin + span * column as i64 / columns as i64;
+        (0..columns).map(|column| self.between(edge(column), edge(column + 1), now)).collect()
+    }
+
+    /// Rows a minute over the last `window` seconds; over the time since the first
+    /// row where that is shorter, but at least over one minute.
+    pub fn per_minute(&self, now: i64, window: i64) -> f64 {
+        let Some(first) = self.first() else { return 0.0 };
+        let window = window.min(now + 1 - first).max(60);
+        self.between(now + 1 - window, now + 1, now).rows * 60.0 / window as f64
+    }
+}
+
+/// The 95th percentile by nearest rank of a writer's gaps in seconds; `None`
+/// without gaps. Sorts what it is given.
+pub fn p95(gaps: &mut [f64]) -> Option<f64> {
+    gaps.sort_by(f64::total_cmp);
+    gaps.get((gaps.len() * 95).div_ceil(100).checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_sparkline_of_an_hour() {
+        let mut history = History::default();
+        for minute in 0..60 {
+            history.add(minute * 60 + 7, minute as u64, 0);
+        }
+        let columns = history.columns(3_599, 3_600, 4);
+        let rows: Vec<f64> = columns.iter().map(|c| c.rows).collect();
+        assert_eq!(rows, [105.0, 330.0, 555.0, 780.0]);
+        assert!(history.columns(3_599, 3_600, 0).is_empty());
+    }
+
+    #[test]
+    fn the_rate_counts_the_minute_that_is_not_over() {
+        let mut history = History::default();
+        for second in 0..=629 {
+            history.add(second, 1, 1);
+        }
+        assert!((history.per_minute(629, 300) - 60.0).abs() < 1e-9);
+        assert!((history.per_minute(960, 300)).abs() < 1e-9, "nothing for five minutes");
+        assert!((History::default().per_minute(0, 300)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_young_run_is_not_averaged_over_time_before_it() {
+        let mut history = History::default();
+        for second in 6_000..6_120 {
+            history.add(second, 1, 1);
+        }
+        assert!((history.per_minute(6_119, 300) - 60.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_95th_percentile_is_by_nearest_rank() {
+        assert_eq!(p95(&mut []), None);
+        assert_eq!(p95(&mut [3.0]), Some(3.0));
+        let mut hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(p95(&mut hundred), Some(95.0));
+    }
+
+    #[test]
+    fn years_of_minutes_stay_bounded() {
+        let mut history = History::default();
+        for hour in 0..30_000_i64 {
+            history.add(hour * 1_800, 2, 1);
+        }
+        assert!(history.levels.iter().map(BTreeMap::len).sum::<usize>() < 6_600);
+        let all = history.between(-1, 30_000 * 1_800, 30_000 * 1_800);
+        assert!((all.rows - 60_000.0).abs() < 1e-6 && (all.full - 30_000.0).abs() < 1e-6);
+    }
+
+    proptest! {
+        #[test]
+        fn columns_lose_no_row(
+            seconds in prop::collection::vec(0_i64..100_000, 0..200), columns in 1_usize..300,
+        ) {
+            let mut history = History::default();
+            for &second in &seconds {
+                history.add(second, 1, 0);
+            }
+            let sum: f64 = history.columns(99_999, 200_000, columns).iter().map(|c| c.rows).sum();
+            prop_assert!((sum - seconds.len() as f64).abs() < 1e-6);
+        }
+    }
+}

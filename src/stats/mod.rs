@@ -1,7 +1,9 @@
 //! Statistics as pure functions over plain data: no file, no clock, no terminal.
+//! Each public function cites its formula.
 
 pub mod burst;
 pub mod cell;
+pub mod eta;
 pub mod history;
 pub mod interval;
 pub mod tally;

@@ -161,3 +161,85 @@ impl Tally {
         sum(&mut self.tool_coverage_rate, &other.tool_coverage_rate);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum() -> impl Strategy<Value = Sum> {
+        (prop::option::of(-1e6_f64..1e6), 0_u64..1_000).prop_map(|(mean, n)| Sum::weighted(mean, n))
+    }
+
+    fn tally() -> impl Strategy<Value = Tally> {
+        (0_u64..1_000, 0_u64..1_000, 0_u64..1_000, prop::array::uniform9(0_u64..100), sum(), sum()).prop_map(
+            |(full, partial, failed, errors, time, turns)| Tally {
+                tests: full + partial + failed,
+                full,
+                partial,
+                errors,
+                execution_time: time,
+                turns,
+                ..Tally::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn subtracting_undoes_adding(a in tally(), b in tally()) {
+            let mut both = a.clone();
+            both.add(&b);
+            both.subtract(&b);
+            prop_assert_eq!(both, a);
+        }
+
+        #[test]
+        fn the_order_does_not_matter(mut parts in prop::collection::vec(tally(), 0..8), seed in any::<u64>()) {
+            let total = |parts: &[Tally]| {
+                parts.iter().fold(Tally::default(), |mut sum, part| {
+                    sum.add(part);
+                    sum
+                })
+            };
+            let before = total(&parts);
+            if !parts.is_empty() {
+                let turn = seed as usize % parts.len();
+                parts.rotate_left(turn);
+                parts.reverse();
+            }
+            prop_assert_eq!(total(&parts), before);
+        }
+
+        #[test]
+        fn survives_json(tally in tally()) {
+            let text = serde_json::to_string(&tally).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Tally>(&text).unwrap(), tally);
+        }
+    }
+
+    #[test]
+    fn rates_are_absent_rather_than_zero() {
+        let mut tally = Tally::default();
+        assert_eq!(
+            (tally.success_rate(), tally.scored_rate(), tally.execution_time.mean()),
+            (None, None, None)
+        );
+        tally.tests = 4;
+        tally.full = 1;
+        tally.errors[ErrorCategory::Infrastructure as usize] = 2;
+        assert_eq!((tally.success_rate(), tally.scored_rate()), (Some(0.25), Some(0.5)));
+        assert_eq!((tally.failed(), tally.scored(), tally.infrastructure()), (3, 2, 2));
+    }
+
+    #[test]
+    fn a_mean_weighs_its_tests_and_ignores_what_is_no_number() {
+        let mut sum = Sum::weighted(Some(2.0), 3);
+        sum.add(&Sum::of(Some(6.0)));
+        sum.add(&Sum::of(Some(f64::NAN)));
+        sum.add(&Sum::of(None));
+        assert_eq!(sum.mean(), Some(3.0));
+        assert!(Sum::of(Some(f64::MAX)).mean().is_some_and(f64::is_finite));
+    }
+}
