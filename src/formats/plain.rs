@@ -1,0 +1,78 @@
+//! Makes a batch ready for text: values that text has no form for become null,
+//! times get an offset that every library knows, nested values become JSON.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::writer::{EncoderOptions, make_encoder};
+
+/// The batch with its floats finite or null and its zoned times at offset 0;
+/// with `flat`, nested and binary values are JSON text.
+pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match field.data_type() {
+            DataType::Float64 => {
+                Ok(Arc::new(column.as_primitive::<Float64Type>().unary_opt::<_, Float64Type>(finite)) as _)
+            }
+            DataType::Float32 => Ok(Arc::new(
+                column
+                    .as_primitive::<Float32Type>()
+                    .unary_opt::<_, Float32Type>(|v| v.is_finite().then_some(v)),
+            ) as _),
+            // The same instants; the name of a zone would need a zone database.
+            DataType::Timestamp(_, Some(_)) => arrow::compute::cast(column, &plain_type(field, flat)),
+            t if flat && needs_json(t) => json_text(field, column),
+            _ => Ok(Arc::clone(column)),
+        })
+        .collect::<Result<Vec<ArrayRef>, _>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(plain_schema(&schema, flat), columns, &options)
+}
+
+/// The schema that [`plain`] gives its batches.
+pub(super) fn plain_schema(schema: &SchemaRef, flat: bool) -> SchemaRef {
+    let fields: Vec<_> =
+        schema.fields().iter().map(|f| Field::new(f.name(), plain_type(f, flat), true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn plain_type(field: &Field, flat: bool) -> DataType {
+    match field.data_type() {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        t if flat && needs_json(t) => DataType::Utf8,
+        other => other.clone(),
+    }
+}
+
+fn needs_json(data_type: &DataType) -> bool {
+    use DataType as T;
+    data_type.is_nested()
+        || matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_))
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+fn json_text(field: &Arc<Field>, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let options = EncoderOptions::default();
+    let mut encoder = make_encoder(field, column, &options)?;
+    let mut texts = StringBuilder::new();
+    let mut buffer = Vec::new();
+    for row in 0..column.len() {
+        if encoder.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        buffer.clear();
+        encoder.encode(row, &mut buffer);
+        texts.append_value(String::from_utf8_lossy(&buffer));
+    }
+    Ok(Arc::new(texts.finish()))
+}
