@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub mod demo;
+pub mod filter;
 pub mod maintain;
+pub mod progress;
 pub mod query;
 pub mod record;
 pub mod status;
@@ -57,6 +59,11 @@ impl From<crate::health::Severity> for Exit {
         }
     }
 }
+
+/// What was typed makes no sense; the sentence says what would.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
 
 /// top for evaluations: watch, query and keep the results of long LLM-benchmark runs.
 #[derive(Debug, Parser)]
@@ -436,6 +443,9 @@ fn run(args: Vec<OsString>) -> Exit {
     };
     result.unwrap_or_else(|error| {
         eprintln!("evaltop: {error}");
+        if error.is::<Usage>() {
+            return Exit::Usage;
+        }
         match error.downcast_ref::<crate::store::Error>() {
             Some(crate::store::Error::Locked { .. }) => Exit::Locked,
             Some(crate::store::Error::Cancelled) => Exit::Interrupted,

@@ -1,0 +1,116 @@
+//! Which rows: the filters that `query` and `export` share, and how times and
+//! ages are typed.
+
+use color_eyre::eyre::Result;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil};
+
+use super::{FilterArgs, Usage};
+use crate::stats::Rate;
+use crate::store::query::Filter;
+
+impl FilterArgs {
+    /// The filter that the flags stand for. Ages count back from `now`; times
+    /// without an offset are in `zone`.
+    pub fn filter(&self, now: Timestamp, zone: &TimeZone) -> Result<Filter> {
+        let when = |flag: &str, text: &Option<String>| {
+            text.as_deref().map(|text| parse_when(flag, text, now, zone)).transpose()
+        };
+        let filter = Filter {
+            models: self.model.clone(),
+            prompt_types: self.prompt_type.clone(),
+            tool_success_rates: self
+                .tool_success_rate
+                .iter()
+                .map(|&rate| {
+                    let known = Rate::new(rate).filter(|_| (0.0..=1.0).contains(&rate));
+                    known.ok_or_else(|| Usage(format!("--tool-success-rate {rate} is not between 0 and 1")))
+                })
+                .collect::<Result<_, _>>()?,
+            difficulties: self.difficulty.clone(),
+            task_types: self.task_type.clone(),
+            since: when("--since", &self.since)?,
+            until: when("--until", &self.until)?,
+        };
+        if let (Some(since), Some(until)) = (filter.since, filter.until)
+            && since >= until
+        {
+            return Err(
+                Usage(format!("--since {since} is not before --until {until}: no row can match")).into()
+            );
+        }
+        Ok(filter)
+    }
+}
+
+/// A time (2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00:00Z) or an age (30m, 7d).
+fn parse_when(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
+    let text = text.trim();
+    let naive = || Some(text.parse::<civil::DateTime>().ok()?.to_zoned(zone.clone()).ok()?.timestamp());
+    let ago = || parse_age(text).ok().and_then(|age| now.checked_sub(age).ok());
+    text.parse::<Timestamp>().ok().or_else(naive).or_else(ago).ok_or_else(|| {
+        Usage(format!(
+            "{flag} '{text}' is neither a time (2026-01-31 or 2026-01-31T12:00:00Z) nor an age (30m, 2h or 7d)"
+        ))
+        .into()
+    })
+}
+
+/// A duration as people type it: 30s, 5m, 2h, 7d, 1h30m. A day has 24 hours.
+pub fn parse_age(text: &str) -> Result<SignedDuration> {
+    let age = text
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .ok()
+        .filter(|age| !age.is_negative());
+    age.ok_or_else(|| Usage(format!("'{text}' is no duration: write it as 30s, 5m, 2h or 7d")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn when(text: &str) -> Result<String> {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        parse_when("--since", text, "2026-02-01T00:00:00Z".parse().unwrap(), &zone).map(|t| t.to_string())
+    }
+
+    #[test]
+    fn times_and_ages() {
+        for (text, expected) in [
+            ("2026-01-31", "2026-01-30T22:00:00Z"),
+            ("2026-01-31T12:00", "2026-01-31T10:00:00Z"),
+            ("2026-01-31 12:00:05", "2026-01-31T10:00:05Z"),
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
+            ("2026-01-31T12:00:00+05:00", "2026-01-31T07:00:00Z"),
+            ("30m", "2026-01-31T23:30:00Z"),
+            ("7d", "2026-01-25T00:00:00Z"),
+            ("1h30m", "2026-01-31T22:30:00Z"),
+        ] {
+            assert_eq!(when(text).unwrap(), expected, "{text}");
+        }
+        for text in ["", "yesterday", "-7d", "12", "2026-13-01"] {
+            let error = when(text).unwrap_err().to_string();
+            assert!(error.contains("neither a time"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn rates_and_spans_are_checked() {
+        let filter = |args: FilterArgs| args.filter("2026-02-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC);
+        let rate = |rate| filter(FilterArgs { tool_success_rate: vec![rate], ..FilterArgs::default() });
+        assert_eq!(
+            rate(0.800_000_011_920_929).unwrap().tool_success_rates,
+            rate(0.8).unwrap().tool_success_rates
+        );
+        assert!(rate(80.0).is_err());
+        assert!(rate(f64::NAN).is_err());
+        let since = Some("1h".to_owned());
+        let until = Some("2h".to_owned());
+        assert!(
+            filter(FilterArgs { since: since.clone(), until: until.clone(), ..FilterArgs::default() })
+                .is_err()
+        );
+        assert!(filter(FilterArgs { since: until, until: since, ..FilterArgs::default() }).is_ok());
+    }
+}

@@ -1,0 +1,77 @@
+//! What a command shows while it works, and how Ctrl-C stops it at a safe point.
+
+use std::io::{self, IsTerminal};
+use std::process;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::store::Control;
+
+/// Jobs shorter than this show nothing: no flicker.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// A control for one command: progress is drawn on stderr where that is a terminal,
+/// and gone again when this is dropped. Ctrl-C, SIGTERM and the terminal's end
+/// cancel the work at its next safe point; a second signal ends the program.
+#[derive(Debug)]
+pub struct Shown {
+    /// To hand down into the work.
+    pub control: Control,
+    bar: ProgressBar,
+}
+
+impl Shown {
+    /// Begins to listen for signals.
+    pub fn new() -> Self {
+        let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}") {
+            bar.set_style(style.progress_chars("█▌·"));
+        }
+        let (begun, drawn) = (Instant::now(), bar.clone());
+        let control = Control::new(move |progress| {
+            if begun.elapsed() > PATIENCE {
+                drawn.set_length(progress.total);
+                drawn.set_position(progress.done);
+                drawn.set_message(progress.what);
+            }
+        });
+        cancel_on_signals(control.clone());
+        Self { control, bar }
+    }
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn cancel_on_signals(control: Control) {
+    let listen = async move {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            if first {
+                control.cancel();
+            }
+        }
+        process::exit(130)
+    };
+    std::thread::spawn(move || -> io::Result<()> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(listen)
+    });
+}
