@@ -99,6 +99,15 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// A data file that can't be read, with the usual remedy.
+    pub fn unreadable(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Unreadable {
+            path: path.into(),
+            reason: reason.into(),
+            remedy: "bring back a backup (evaltop restore), or see what can be mended (evaltop validate)",
+        }
+    }
+
     /// Whether a file was there a moment ago and is gone: readers start over.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

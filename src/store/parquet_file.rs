@@ -1,1 +1,351 @@
-//! Placeholder.
+//! One Parquet file, open for reading over the store's disk.
+//!
+//! Promises: only a file whose footer is whole and agrees with the file's size
+//! opens; what a torn or hostile file holds becomes an error, never a panic and
+//! never an absurd allocation; strings come out plain (no dictionaries, views or
+//! large offsets), so that a dictionary's key type can't overflow.
+
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::disk::{Disk, ReadFile, Stat};
+use super::error::{Error, Result};
+
+/// Rows a batch.
+pub const BATCH_ROWS: usize = 8_192;
+
+/// The shortest valid file: magic, empty footer, length, magic.
+const SHORTEST: u64 = 12;
+
+/// Why a file did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system refused (not found, permission, not a regular file).
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No byte in it.
+    #[error("the file is empty")]
+    Empty,
+    /// No valid footer: in progress while fresh, unreadable later. The reason.
+    #[error("{0}")]
+    NoFooter(String),
+}
+
+impl OpenError {
+    /// As an error of the store about `path`.
+    pub fn at(self, path: impl Into<PathBuf>) -> Error {
+        let path = path.into();
+        match self {
+            Self::Io(source) => Error::Io { action: "read", path, source },
+            other => Error::unreadable(path, other.to_string()),
+        }
+    }
+}
+
+/// A Parquet file with a valid footer, open for reading.
+#[derive(Debug, Clone)]
+pub struct ParquetFile {
+    path: PathBuf,
+    source: Source,
+    stat: Stat,
+    rows: u64,
+    reader: ArrowReaderMetadata,
+}
+
+impl ParquetFile {
+    /// Opens the file and reads its footer.
+    pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, OpenError> {
+        let file = disk.open(path)?;
+        let stat = file.stat()?;
+        if stat.bytes == 0 {
+            return Err(OpenError::Empty);
+        }
+        if stat.bytes < SHORTEST {
+            return Err(OpenError::NoFooter("it is too short for a footer".into()));
+        }
+        let source = Source { file, bytes: stat.bytes };
+        let reader = guarded(|| load(&source)).map_err(|error| match error {
+            ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(error) if error.kind() != io::ErrorKind::UnexpectedEof => OpenError::Io(*error),
+                Ok(error) => OpenError::NoFooter(error.to_string()),
+                Err(other) => OpenError::NoFooter(other.to_string()),
+            },
+            other => OpenError::NoFooter(plain(&other)),
+        })?;
+        let rows = check(reader.metadata(), stat.bytes).map_err(OpenError::NoFooter)?;
+        Ok(Self { path: path.to_path_buf(), source, stat, rows, reader })
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file as it was when it was opened.
+    pub fn stat(&self) -> Stat {
+        self.stat
+    }
+
+    /// The file as it is now: the open inode, whatever its name is now.
+    pub fn stat_now(&self) -> Result<Stat> {
+        self.source.file.stat().map_err(Error::io("read", &self.path))
+    }
+
+    /// Rows, by the footer.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Columns, strings as plain UTF-8.
+    pub fn schema(&self) -> &SchemaRef {
+        self.reader.schema()
+    }
+
+    /// The footer.
+    pub fn metadata(&self) -> &Arc<ParquetMetaData> {
+        self.reader.metadata()
+    }
+
+    /// A value of the footer's key-value metadata.
+    pub fn key_value(&self, name: &str) -> Option<&str> {
+        let pairs = self.metadata().file_metadata().key_value_metadata()?;
+        pairs.iter().rev().find(|pair| pair.key == name)?.value.as_deref()
+    }
+
+    /// Whether the file has a column of that name.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.schema().column_with_name(name).is_some()
+    }
+
+    /// All rows but the first `skip`, batch by batch, in the file's order. Of the
+    /// named columns those that the file has, in the file's order; `None` for all.
+    pub fn batches(&self, columns: Option<&[&str]>, skip: u64) -> Result<Batches> {
+        self.read(columns, None, |builder| builder.with_offset(usize::try_from(skip).unwrap_or(usize::MAX)))
+    }
+
+    /// The rows of some row groups only, in that order.
+    pub fn row_groups(&self, columns: Option<&[&str]>, groups: Vec<usize>) -> Result<Batches> {
+        self.read(columns, Some(groups), |builder| builder)
+    }
+
+    /// Only the rows at these positions (ascending, without repetition).
+    pub fn rows_at(&self, columns: Option<&[&str]>, positions: &[u64]) -> Result<Batches> {
+        let ranges = positions.iter().filter_map(|&at| usize::try_from(at).ok()).map(|at| at..at + 1);
+        let all = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        let selection = RowSelection::from_consecutive_ranges(ranges, all);
+        self.read(columns, None, |builder| builder.with_row_selection(selection))
+    }
+
+    fn read(
+        &self,
+        columns: Option<&[&str]>,
+        groups: Option<Vec<usize>>,
+        adjust: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Batches> {
+        let build = || {
+            let mut builder = Builder::new_with_metadata(self.source.clone(), self.reader.clone());
+            if let Some(columns) = columns {
+                let roots = self.schema().fields().iter().enumerate();
+                let roots = roots.filter(|(_, field)| columns.contains(&field.name().as_str()));
+                let mask = ProjectionMask::roots(builder.parquet_schema(), roots.map(|(at, _)| at));
+                builder = builder.with_projection(mask);
+            }
+            if let Some(groups) = groups {
+                builder = builder.with_row_groups(groups);
+            }
+            adjust(builder.with_batch_size(BATCH_ROWS)).build()
+        };
+        let inner = guarded(build).map_err(|e| Error::unreadable(&self.path, plain(&e)))?;
+        Ok(Batches { inner: Some(inner), path: self.path.clone() })
+    }
+}
+
+type Builder = ParquetRecordBatchReaderBuilder<Source>;
+
+/// Batches of a file. After an error there are no more.
+pub struct Batches {
+    inner: Option<ParquetRecordBatchReader>,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batches").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let inner = self.inner.as_mut()?;
+        let step = guarded(|| inner.next().transpose().map_err(ParquetError::from));
+        match step {
+            Ok(Some(batch)) => Some(Ok(batch)),
+            Ok(None) => {
+                self.inner = None;
+                None
+            }
+            Err(error) => {
+                self.inner = None;
+                Some(Err(Error::unreadable(&self.path, plain(&error))))
+            }
+        }
+    }
+}
+
+/// Runs a decoder. It should return errors for bad bytes; where one asserts
+/// instead, the panic ends here.
+fn guarded<T>(decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let quiet = QUIET.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(decode));
+    QUIET.set(quiet);
+    result.unwrap_or_else(|_| Err(ParquetError::General("its pages contradict its footer".into())))
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether this thread is inside a decoder whose panics are caught: a panic hook
+/// should stay silent and leave the terminal alone then.
+pub fn panics_are_caught() -> bool {
+    QUIET.get()
+}
+
+/// The message without the library's "Parquet error: " in front.
+fn plain(error: &ParquetError) -> String {
+    match error {
+        ParquetError::General(text) | ParquetError::EOF(text) | ParquetError::ArrowError(text) => {
+            text.clone()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn load(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
+    let Ok(metadata) = ArrowReaderMetadata::load(source, ArrowReaderOptions::new()) else {
+        // The embedded Arrow schema may be wrong where the Parquet schema is right.
+        return ArrowReaderMetadata::load(source, ArrowReaderOptions::new().with_skip_arrow_metadata(true));
+    };
+    let plain: Vec<Field> = metadata
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_data_type(plain_type(field.data_type())))
+        .collect();
+    let schema = Arc::new(Schema::new_with_metadata(plain, metadata.schema().metadata().clone()));
+    if schema == *metadata.schema() {
+        return Ok(metadata);
+    }
+    let parquet = metadata.metadata().clone();
+    ArrowReaderMetadata::try_new(parquet.clone(), ArrowReaderOptions::new().with_schema(schema)).or_else(
+        |_| ArrowReaderMetadata::try_new(parquet, ArrowReaderOptions::new().with_skip_arrow_metadata(true)),
+    )
+}
+
+fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => plain_type(value),
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        other => other.clone(),
+    }
+}
+
+/// Checks that the footer is possible for a file of that size; returns its rows.
+fn check(metadata: &ParquetMetaData, bytes: u64) -> Result<u64, String> {
+    // Even constant columns cost a page now and then; more rows than this are a lie
+    // that would keep a reader busy for hours.
+    let most = bytes.saturating_mul(100_000);
+    let mut rows = 0_u64;
+    for group in metadata.row_groups() {
+        let count = u64::try_from(group.num_rows()).map_err(|_| "a row group has a negative size")?;
+        rows = rows.saturating_add(count);
+        if rows > most {
+            return Err(format!("its footer claims more rows than {bytes} bytes can hold"));
+        }
+        check_chunks(group, bytes)?;
+    }
+    if u64::try_from(metadata.file_metadata().num_rows()) != Ok(rows) {
+        return Err("its footer contradicts itself on the number of rows".into());
+    }
+    Ok(rows)
+}
+
+fn check_chunks(group: &RowGroupMetaData, bytes: u64) -> Result<(), String> {
+    for column in group.columns() {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let end = start.checked_add(column.compressed_size());
+        let inside = start >= 0
+            && column.data_page_offset() >= 0
+            && column.compressed_size() >= 0
+            && end.and_then(|end| u64::try_from(end).ok()).is_some_and(|end| end <= bytes);
+        let flat = column.column_descr().max_rep_level() == 0;
+        let counted = column.num_values() == group.num_rows() || (!flat && column.num_values() >= 0);
+        if !inside || !counted {
+            return Err(format!("column '{}' lies outside of the file", column.column_path()));
+        }
+    }
+    Ok(())
+}
+
+/// The open file as Parquet's reader wants it.
+#[derive(Debug, Clone)]
+struct Source {
+    file: Arc<dyn ReadFile>,
+    bytes: u64,
+}
+
+impl Length for Source {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Source {
+    type T = io::BufReader<Cursor>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(io::BufReader::new(Cursor { file: self.file.clone(), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let end = start.checked_add(length as u64).filter(|end| *end <= self.bytes);
+        if end.is_none() {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} lie outside of the file")));
+        }
+        let mut buffer = vec![0; length];
+        Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
+        Ok(buffer.into())
+    }
+}
+
+/// Reads onwards from a position.
+#[derive(Debug)]
+struct Cursor {
+    file: Arc<dyn ReadFile>,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(self.at, buf)?;
+        self.at = self.at.saturating_add(read as u64);
+        Ok(read)
+    }
+}

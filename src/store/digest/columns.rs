@@ -1,0 +1,168 @@
+//! The canonical columns of an adapted batch, row by row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
+
+use super::category::category;
+use crate::stats::cell::UNKNOWN;
+use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+use crate::store::error::{Error, Result};
+
+/// Typed access to the columns that statistics need. Columns that the batch lacks
+/// read as null.
+#[derive(Debug)]
+pub struct Columns {
+    texts: HashMap<&'static str, StringArray>,
+    truths: HashMap<&'static str, BooleanArray>,
+    numbers: HashMap<&'static str, Float64Array>,
+    timestamp: Option<ArrayRef>,
+}
+
+/// How one test ended and what it took: all that tallies need of a record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Succeeded in full.
+    pub full: bool,
+    /// Succeeded in part only.
+    pub partial: bool,
+    /// What went wrong, where it did not succeed in full and something is recorded.
+    pub error: Option<ErrorCategory>,
+    /// Seconds; NaN where absent, like the three below.
+    pub execution_time: f64,
+    /// Conversation turns.
+    pub turns: f64,
+    /// Tool calls.
+    pub tool_calls: f64,
+    /// Share of the required tools that were called.
+    pub tool_coverage_rate: f64,
+}
+
+impl Outcome {
+    /// A tally of this one test.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally {
+            tests: 1,
+            full: u64::from(self.full),
+            partial: u64::from(self.partial),
+            execution_time: Sum::of(Some(self.execution_time)),
+            turns: Sum::of(Some(self.turns)),
+            tool_calls: Sum::of(Some(self.tool_calls)),
+            tool_coverage_rate: Sum::of(Some(self.tool_coverage_rate)),
+            ..Tally::default()
+        };
+        if let Some(count) = self.error.and_then(|error| tally.errors.get_mut(error as usize)) {
+            *count = 1;
+        }
+        tally
+    }
+}
+
+impl Columns {
+    /// The columns that [`Columns`] looks at.
+    pub const NAMES: [&str; 17] = [
+        "test_id",
+        "model",
+        "prompt_type",
+        "tool_success_rate",
+        "difficulty",
+        "task_type",
+        "success",
+        "partial_success",
+        "execution_time",
+        "turns",
+        "tool_calls",
+        "tool_coverage_rate",
+        "error_type",
+        "error_message",
+        "timestamp",
+        "process_id",
+        "task_id",
+    ];
+
+    /// Of a batch that [`crate::store::schema::adapt`] made.
+    pub fn new(batch: &RecordBatch) -> Result<Self> {
+        let mut columns = Self {
+            texts: HashMap::new(),
+            truths: HashMap::new(),
+            numbers: HashMap::new(),
+            timestamp: batch.column_by_name("timestamp").cloned(),
+        };
+        for name in Self::NAMES {
+            let Some(column) = batch.column_by_name(name) else { continue };
+            match column.data_type() {
+                DataType::Utf8 => {
+                    columns.texts.insert(name, column.as_string::<i32>().clone());
+                }
+                DataType::Boolean => {
+                    columns.truths.insert(name, column.as_boolean().clone());
+                }
+                DataType::Int64 | DataType::Float64 => {
+                    let doubles = cast(column, &DataType::Float64)
+                        .map_err(|e| Error::Refused(format!("column '{name}' can't be read: {e}")))?;
+                    columns.numbers.insert(name, doubles.as_primitive::<Float64Type>().clone());
+                }
+                _ => {}
+            }
+        }
+        Ok(columns)
+    }
+
+    /// A text; `None` where it is null.
+    pub fn text(&self, name: &str, row: usize) -> Option<&str> {
+        let column = self.texts.get(name)?;
+        (row < column.len() && column.is_valid(row)).then(|| column.value(row))
+    }
+
+    /// A truth value.
+    pub fn truth(&self, name: &str, row: usize) -> Option<bool> {
+        let column = self.truths.get(name)?;
+        (row < column.len() && column.is_valid(row)).then(|| column.value(row))
+    }
+
+    /// A number; `None` where it is null or NaN.
+    pub fn number(&self, name: &str, row: usize) -> Option<f64> {
+        let column = self.numbers.get(name)?;
+        let value = (row < column.len() && column.is_valid(row)).then(|| column.value(row));
+        value.filter(|v| !v.is_nan())
+    }
+
+    /// Microseconds since the epoch.
+    pub fn timestamp(&self, row: usize) -> Option<i64> {
+        let column = self.timestamp.as_ref()?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        (row < column.len() && column.is_valid(row)).then(|| column.value(row))
+    }
+
+    /// The cell of a row.
+    pub fn cell(&self, row: usize) -> Cell {
+        let text = |name| -> Arc<str> {
+            self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN).into()
+        };
+        Cell {
+            model: text("model"),
+            prompt_type: text("prompt_type"),
+            tool_success_rate: self.number("tool_success_rate", row).and_then(Rate::new),
+            difficulty: text("difficulty"),
+            task_type: text("task_type"),
+        }
+    }
+
+    /// How the test of a row ended.
+    pub fn outcome(&self, row: usize) -> Outcome {
+        let full = self.truth("success", row) == Some(true);
+        let number = |name| self.number(name, row).unwrap_or(f64::NAN);
+        let error = || category(self.text("error_type", row), self.text("error_message", row));
+        Outcome {
+            full,
+            partial: !full && self.truth("partial_success", row) == Some(true),
+            error: if full { None } else { error() },
+            execution_time: number("execution_time"),
+            turns: number("turns"),
+            tool_calls: number("tool_calls"),
+            tool_coverage_rate: number("tool_coverage_rate"),
+        }
+    }
+}
