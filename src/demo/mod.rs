@@ -1,1 +1,3 @@
 //! A realistic live store.
+
+pub mod simulation;
