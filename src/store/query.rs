@@ -2,7 +2,14 @@
 
 use jiff::Timestamp;
 
-use crate::stats::Rate;
+use super::{Control, Result, Store};
+use crate::stats::{Rate, Tally};
+
+pub use group::grouped;
+pub use rows::{Rows, rows};
+
+mod group;
+mod rows;
 
 /// Which rows. Several values of one dimension are alternatives; empty means all.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,4 +28,35 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Rows before.
     pub until: Option<Timestamp>,
+}
+
+/// What is wanted of the rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Selection {
+    /// Which rows.
+    pub filter: Filter,
+    /// Which columns, in this order; `None` for all.
+    pub columns: Option<Vec<String>>,
+    /// At most so many rows.
+    pub limit: Option<u64>,
+    /// Summary rows instead of records.
+    pub summaries: bool,
+}
+
+/// One value of a group column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupValue {
+    /// Text; a missing one reads "unknown".
+    Text(String),
+    /// A rate of successful tool calls; `None` where it is missing.
+    Rate(Option<f64>),
+}
+
+/// One group of tests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The values of the group columns, in the order asked for.
+    pub values: Vec<GroupValue>,
+    /// Its counts and sums; the interval comes from [`crate::stats::interval`].
+    pub tally: Tally,
 }

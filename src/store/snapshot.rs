@@ -1,1 +1,179 @@
-//! Placeholder.
+//! A consistent view of a store: main, the increments that it has not consumed,
+//! and the journals, each record counted exactly once.
+//!
+//! Promises: reading takes no lock and writes nothing; files are listed in the
+//! order in which data moves (journals, increments, main), so that a record that
+//! moves meanwhile is neither missed nor counted twice; when anything vanished or
+//! changed while it was read, the reading starts over, and after a few rounds it
+//! is [`crate::store::Error::Unstable`] rather than a wrong number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::stats::{Cell, ErrorCategory, Tally};
+
+/// What main's rows are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MainKind {
+    /// No rows, or no main.
+    #[default]
+    Empty,
+    /// One row a test.
+    Records,
+    /// One row for many tests (legacy).
+    Summaries,
+    /// Both in one file.
+    Mixed,
+}
+
+/// Main at the time of the snapshot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MainState {
+    /// Whether there is a file.
+    pub exists: bool,
+    /// Number of the last commit; 0 before the first.
+    pub generation: u64,
+    /// When it was made.
+    pub committed: Option<Timestamp>,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// What the rows are.
+    pub kind: MainKind,
+    /// Modification time of the file.
+    pub modified: Option<Timestamp>,
+}
+
+/// State of a file in `incremental/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileState {
+    /// Read and counted.
+    Ready,
+    /// Fresh and without a footer: somebody is writing it.
+    InProgress,
+    /// Can't be read; the reason.
+    Unreadable(String),
+    /// Its columns can't be united with the other files'; the reason.
+    Conflict(String),
+}
+
+/// A file whose rows are not (all) in main.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaitingFile {
+    /// File name inside `incremental/`.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+    /// Rows that are not yet in main.
+    pub rows: u64,
+    /// Modification time.
+    pub modified: Timestamp,
+    /// Whether it counts.
+    pub state: FileState,
+    /// Whether it is a journal rather than an increment.
+    pub journal: bool,
+    /// A journal whose writer is dead.
+    pub dead: bool,
+    /// The smallest timestamp of its rows, microseconds since the epoch.
+    pub oldest: Option<i64>,
+}
+
+/// What the store tells of one writer process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WriterFacts {
+    /// `<pid>_<YYYYmmdd_HHMMSS>`.
+    pub process_id: String,
+    /// Its host as its file names have it; `None` for legacy files.
+    pub host: Option<String>,
+    /// Whether that is this machine; `false` for legacy files, which don't say.
+    pub on_this_host: bool,
+    /// Whether it holds the lock of one of its journals: it lives.
+    pub lock_held: bool,
+    /// A journal of it is neither locked nor published nor closed: it died.
+    pub unclosed: bool,
+    /// Its rows that wait.
+    pub rows: u64,
+    /// Its newest row, microseconds since the epoch.
+    pub last_row: Option<i64>,
+    /// The model of that row.
+    pub last_model: Option<Arc<str>>,
+    /// 95th percentile of the gaps between its rows, in seconds.
+    pub p95_gap: Option<f64>,
+}
+
+/// Rows of one model in one minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MinuteCount {
+    /// Rows.
+    pub rows: u64,
+    /// Those with full success.
+    pub full: u64,
+}
+
+/// Rows over the last two days: minutes since the epoch → model → count.
+pub type Timeline = BTreeMap<i64, BTreeMap<Arc<str>, MinuteCount>>;
+
+/// One of a model's last tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recent {
+    /// Microseconds since the epoch.
+    pub timestamp: i64,
+    /// Full success.
+    pub full: bool,
+    /// What went wrong.
+    pub error: Option<ErrorCategory>,
+}
+
+/// A consistent view of a store.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// Main.
+    pub main: MainState,
+    /// All tests after superseding, by cell.
+    pub cells: Arc<BTreeMap<Cell, Tally>>,
+    /// Attempts replaced by newer ones: those of earlier commits and those that wait.
+    pub superseded: u64,
+    /// Of those, the ones that wait.
+    pub superseded_waiting: u64,
+    /// Canonically identical rows seen again: of earlier commits and those that wait.
+    pub repeated: u64,
+    /// Every file in `incremental/` with rows that are not in main, newest first.
+    pub waiting: Vec<WaitingFile>,
+    /// Writers with files or recent rows, by process id.
+    pub writers: Vec<WriterFacts>,
+    /// Rows over time.
+    pub timeline: Timeline,
+    /// The last tests of each model, oldest first, at most [`RECENT`] of each.
+    pub recent: BTreeMap<Arc<str>, Vec<Recent>>,
+    /// The newest row of each model, microseconds since the epoch.
+    pub last_row: BTreeMap<Arc<str>, i64>,
+    /// What people should know about the data: sentences, stable from scan to scan.
+    pub notes: Vec<String>,
+}
+
+/// How many of a model's last tests a snapshot keeps.
+pub const RECENT: usize = 200;
+
+/// Scans a store again and again; what did not change is not read again.
+#[derive(Debug, Default)]
+pub struct Scanner {}
+
+impl Scanner {
+    /// A scanner that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One look at the store.
+    pub fn scan(
+        &mut self,
+        _store: &super::Store,
+        _now: Timestamp,
+        _control: &super::Control,
+    ) -> super::Result<Snapshot> {
+        Err(super::Error::Refused("the snapshot is not there yet".into()))
+    }
+}
