@@ -1,0 +1,247 @@
+//! Where settings come from: the environment beats `evaltop.toml` inside the store,
+//! that beats the user's file, key by key. Every file is checked on its own first,
+//! so that an error names its file and line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use etcetera::BaseStrategy;
+use toml::Table;
+use toml::de::DeTable;
+
+use super::Config;
+
+/// The settings of one store, inside its folder.
+pub const STORE_FILE: &str = "evaltop.toml";
+
+/// A setting that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the settings in {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A wrong key or value.
+    #[error("{place}: {problem}")]
+    Wrong {
+        /// File and line.
+        place: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// The settings for the store in `dir` (none: no store), from all places.
+    pub fn load(dir: Option<&Path>) -> Result<Self, ConfigError> {
+        let named = env::var_os("EVALTOP_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let mut config = Self::merge(named.as_deref(), user_file().as_deref(), dir)?;
+        if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            config.dashboard.color = false;
+        }
+        Ok(config)
+    }
+
+    /// `named` is the file that the user insists on; without it, `usual` is read if it is there.
+    fn merge(named: Option<&Path>, usual: Option<&Path>, dir: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut sources = Vec::new();
+        match (named, usual) {
+            (Some(path), _) => sources.push(read(path)?),
+            (None, Some(path)) => sources.extend(read_if_there(path)?),
+            (None, None) => {}
+        }
+        if let Some(dir) = dir {
+            sources.extend(read_if_there(&dir.join(STORE_FILE))?);
+        }
+        let mut merged = Table::new();
+        let mut places = BTreeMap::new();
+        for (path, text) in sources {
+            // Checked file by file: after the merge nobody knows where a value came from.
+            toml::from_str::<Self>(&text).map_err(|error| wrong(&path, &text, &error))?;
+            let table: Table = toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
+            let spans = DeTable::parse(&text).map_err(|error| wrong(&path, &text, &error))?;
+            remember(&mut places, "", spans.get_ref(), &path, &text);
+            overlay(&mut merged, table);
+        }
+        let mut config: Self = merged.try_into().map_err(|error| ConfigError::Wrong {
+            place: "settings".to_owned(),
+            problem: sentence(&error),
+        })?;
+        config.places = places;
+        Ok(config)
+    }
+
+    /// File and line of a key such as `keys.consolidate`, for errors that only the
+    /// user of a setting can notice.
+    pub fn place(&self, key: &str) -> &str {
+        self.places.get(key).map_or("the built-in settings", String::as_str)
+    }
+}
+
+/// `config.toml` in the folder that the XDG base directory specification names.
+fn user_file() -> Option<PathBuf> {
+    let folders = etcetera::choose_base_strategy().ok()?;
+    Some(folders.config_dir().join("evaltop/config.toml"))
+}
+
+fn read(path: &Path) -> Result<(PathBuf, String), ConfigError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+    Ok((path.to_path_buf(), text))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    match read(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(ConfigError::Read { source, .. })
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        // A store folder that can't be entered is reported when the store is read.
+        Err(ConfigError::Read { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied && !path.exists() =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let line = error.span().map(|span| line_of(text, span.start));
+    ConfigError::Wrong {
+        place: match line {
+            Some(line) => format!("{} line {line}", path.display()),
+            None => path.display().to_string(),
+        },
+        problem: sentence(error),
+    }
+}
+
+/// The message on one line, with quotes as everywhere else.
+fn sentence(error: &toml::de::Error) -> String {
+    error.message().split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'")
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
+}
+
+fn remember(
+    places: &mut BTreeMap<String, String>,
+    prefix: &str,
+    table: &DeTable<'_>,
+    path: &Path,
+    text: &str,
+) {
+    for (key, value) in table {
+        let name =
+            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        if let Some(inner) = value.get_ref().as_table() {
+            remember(places, &name, inner, path, text);
+        } else {
+            places.insert(name, format!("{} line {}", path.display(), line_of(text, key.span().start)));
+        }
+    }
+}
+
+/// Puts `above` over `below`, key by key.
+fn overlay(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => overlay(old, new),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn files(user: &str, store: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("config.toml");
+        fs::write(&named, user).unwrap();
+        fs::write(folder.path().join(STORE_FILE), store).unwrap();
+        (folder, named)
+    }
+
+    fn load(user: &str, store: &str) -> Result<Config, ConfigError> {
+        let (folder, named) = files(user, store);
+        Config::merge(Some(&named), None, Some(folder.path()))
+    }
+
+    fn refusal(user: &str) -> String {
+        let message = load(user, "").unwrap_err().to_string();
+        assert!(!message.contains('\n'), "{message}");
+        let at = message.find("config.toml").unwrap();
+        message[at..].to_owned()
+    }
+
+    #[test]
+    fn the_store_beats_the_user_key_by_key() {
+        let config = load(
+            "[thresholds]\nincrements_warning = 7\nbytes_warning = \"1 MiB\"\n[keys]\nbackup = \"B\"\n",
+            "[thresholds]\nincrements_warning = 9\noldest = \"2h\"\n[keys]\nconsolidate = [\"c\", \"f5\"]\n",
+        )
+        .unwrap();
+        assert_eq!(config.thresholds.increments_warning, 9);
+        assert_eq!(config.thresholds.bytes_warning, 1 << 20);
+        assert_eq!(config.thresholds.oldest_seconds, 7_200);
+        assert_eq!(config.thresholds.increments_critical, 1_000);
+        assert_eq!(config.keys["backup"], ["B"]);
+        assert_eq!(config.keys["consolidate"], ["c", "f5"]);
+        assert!(config.place("keys.consolidate").ends_with("evaltop.toml line 5"));
+        assert_eq!(config.place("thresholds.fresh"), "the built-in settings");
+    }
+
+    #[test]
+    fn a_wrong_setting_names_its_file_and_line() {
+        let unknown = refusal("[thresholds]\nincrements_warning = 1\nincrement_warning = 2\n");
+        assert!(unknown.starts_with("config.toml line 3: unknown field 'increment_warning'"), "{unknown}");
+        let kind = refusal("\n[thresholds]\n\nincrements_warning = \"many\"\n");
+        assert!(kind.starts_with("config.toml line 4: invalid type"), "{kind}");
+        assert_eq!(
+            refusal("[thresholds]\noldest = \"soon\"\n"),
+            "config.toml line 2: 'soon' is no duration: write 30s, 5m, 2h or 7d"
+        );
+        assert_eq!(
+            refusal("[thresholds]\nbytes_warning = \"lots\"\n"),
+            "config.toml line 2: 'lots' is no size: write bytes, or 100 MiB, or 1 GiB"
+        );
+        let theme = refusal("[dashboard]\nascii = true\ntheme = \"pink\"\n");
+        assert!(theme.starts_with("config.toml line 3: 'pink' is no theme"), "{theme}");
+        let zone = refusal("time_zone = \"Europe/Atlantis\"\n");
+        assert!(zone.starts_with("config.toml line 1: 'Europe/Atlantis' is no time zone"), "{zone}");
+        let torn = refusal("[thresholds\n");
+        assert!(torn.starts_with("config.toml line 1: "), "{torn}");
+        let durability = refusal("durability = \"paper\"\n");
+        assert!(durability.starts_with("config.toml line 1: unknown variant 'paper'"), "{durability}");
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_no_matter_unless_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("absent.toml");
+        assert_eq!(Config::merge(None, Some(&absent), Some(folder.path())).unwrap(), Config::default());
+        let error = Config::merge(Some(&absent), None, None).unwrap_err().to_string();
+        assert!(error.contains("absent.toml"), "{error}");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+    }
+}
