@@ -13,7 +13,7 @@
 //! | [`formats`] | import and export |
 //! | [`health`] | rules that turn an observation into alerts |
 //! | [`store`] | the storage core: knows no terminal and no runtime |
-//! | [`stats`], [`config`] | pure functions and plain data |
+//! | [`observation`], [`stats`], [`config`] | plain data and pure functions |
 
 pub mod cli;
 pub mod config;
@@ -22,6 +22,7 @@ pub mod formats;
 pub mod health;
 pub mod jobs;
 pub mod monitor;
+pub mod observation;
 pub mod stats;
 pub mod store;
 pub mod tui;

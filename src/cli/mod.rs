@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub mod demo;
+pub mod dir;
 pub mod filter;
 pub mod maintain;
 pub mod progress;

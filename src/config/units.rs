@@ -81,7 +81,7 @@ pub fn show_count(count: u64) -> String {
     let digits = count.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);
@@ -108,7 +108,7 @@ pub(super) mod duration {
 fn show_exact(seconds: u64) -> String {
     TIMES
         .iter()
-        .find(|(_, length)| seconds >= *length && seconds % length == 0)
+        .find(|(_, length)| seconds >= *length && seconds.is_multiple_of(*length))
         .map_or_else(|| "0s".to_owned(), |(unit, length)| format!("{}{unit}", seconds / length))
 }
 

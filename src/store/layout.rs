@@ -15,6 +15,9 @@ pub const MODEL_STATS: &str = "model_stats.parquet";
 /// Derived: totals, models, dimensions, schema, generation.
 pub const METADATA: &str = "metadata.json";
 
+/// Names of which any one makes a folder a store.
+pub const PARTS: [&str; 4] = [MAIN, "incremental", "commits", "backups"];
+
 /// The paths of one store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {

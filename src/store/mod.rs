@@ -5,6 +5,7 @@
 //! every file-system call goes through [`disk`]. `docs/format.md` has the format,
 //! the commit protocol, and why it is correct.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,5 +55,25 @@ impl Store {
     /// A store on the real file system, with naive timestamps in the system's zone.
     pub fn new(root: impl AsRef<Path>) -> Self {
         Self { layout: Layout::new(root), disk: Arc::new(RealDisk), zone: TimeZone::system() }
+    }
+
+    /// Whether there is a store: main, or one of the folders that go with it.
+    /// `NoStore` where there is none, `Io` where the folder can't be read.
+    pub fn check(&self) -> Result<()> {
+        let root = self.layout.root();
+        let none = |remedy| Err(Error::NoStore { path: root.to_path_buf(), remedy });
+        match self.disk.list(root) {
+            Ok(entries) if entries.iter().any(|entry| layout::PARTS.contains(&entry.name.as_str())) => Ok(()),
+            Ok(_) => none(
+                "the folder holds no test_results.parquet and no incremental/ (name the store's folder, or make one with evaltop record or evaltop import)",
+            ),
+            Err(error) if error.kind() == ErrorKind::NotFound => none(
+                "there is no such folder (name the store's folder, or make one with evaltop record or evaltop import)",
+            ),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                none("it is a file (name the folder that holds it)")
+            }
+            Err(error) => Err(Error::io("read", root)(error)),
+        }
     }
 }

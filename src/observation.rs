@@ -8,9 +8,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::health::Alert;
 use crate::stats::history::History;
 use crate::stats::{Cell, ErrorCategory, Tally};
+
+pub mod alert;
+
+pub use alert::{Alert, Remedy, Severity};
 
 /// What is at the store's path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,327 @@
+//! Hints that something changed in a store, from the operating system where it
+//! tells and by polling where it doesn't (network file systems, no watches left).
+//!
+//! A hint says "look again", not what happened: scans are the truth. Hints coalesce,
+//! so a storm of events costs one. The folder may be missing, vanish and come back;
+//! watches follow it. Reading the store makes no hint, or looking would never end.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use super::WatchMode;
+use crate::store::Layout;
+
+mod network;
+
+/// How often the folders are checked for still being the ones that are watched.
+const REARM: Duration = Duration::from_secs(2);
+/// The least time between two hints.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A running watch of one store. Dropping it ends its thread.
+#[derive(Debug)]
+pub struct Watch {
+    /// A message whenever the store may have changed since the last one.
+    pub hints: mpsc::Receiver<()>,
+    shared: Arc<Shared>,
+    wake: SyncSender<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stop: AtomicBool,
+    mode: Mutex<WatchMode>,
+}
+
+/// Starts to watch the store in `root`, which need not be there yet. `poll` is the
+/// time between two looks where the system gives no events.
+pub fn start(root: &Path, poll: Duration) -> io::Result<Watch> {
+    start_with(root, poll, network::reason_to_poll)
+}
+
+fn start_with(root: &Path, poll: Duration, judge: fn(&Path) -> Option<String>) -> io::Result<Watch> {
+    // One waiting message says as much as a hundred, on both channels.
+    let (sender, hints) = mpsc::channel(1);
+    let (wake, woken) = sync_channel(1);
+    let shared = Arc::new(Shared { stop: AtomicBool::new(false), mode: Mutex::default() });
+    let layout = Layout::new(root);
+    let mut watching = Watching {
+        folders: [layout.root().to_path_buf(), layout.incremental()],
+        poll,
+        judge,
+        shared: Arc::clone(&shared),
+        wake: wake.clone(),
+        identities: None,
+        watcher: None,
+        print: Vec::new(),
+    };
+    // Before the thread starts, so that the caller knows the mode and misses nothing.
+    watching.follow();
+    thread::Builder::new().name("evaltop-watch".to_owned()).spawn(move || watching.run(&woken, &sender))?;
+    Ok(Watch { hints, shared, wake })
+}
+
+impl Watch {
+    /// How changes are noticed at this moment.
+    pub fn mode(&self) -> WatchMode {
+        self.shared.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Not joined: a stat on a dead network mount may hang for minutes.
+        self.shared.stop.store(true, Ordering::Release);
+        let _ = self.wake.try_send(());
+    }
+}
+
+/// Which folder a path is, whatever its name: device and inode.
+type Identity = Option<(u64, u64)>;
+
+/// The thread's side.
+struct Watching {
+    /// The store and its `incremental/`.
+    folders: [PathBuf; 2],
+    poll: Duration,
+    judge: fn(&Path) -> Option<String>,
+    shared: Arc<Shared>,
+    wake: SyncSender<()>,
+    /// The folders that are watched; `None` before the first time.
+    identities: Option<[Identity; 2]>,
+    /// `None` when polling.
+    watcher: Option<RecommendedWatcher>,
+    /// When polling: name, inode, size and time of everything at the last look.
+    print: Vec<(PathBuf, u64, u64, i64, i64)>,
+}
+
+impl Watching {
+    fn run(mut self, woken: &Receiver<()>, hints: &mpsc::Sender<()>) {
+        let mut checked = Instant::now();
+        loop {
+            let period = if self.watcher.is_some() { REARM } else { self.poll };
+            let told = match woken.recv_timeout(period.saturating_sub(checked.elapsed())) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if self.shared.stop.load(Ordering::Acquire) || hints.is_closed() {
+                return;
+            }
+            checked = Instant::now();
+            let moved = self.follow();
+            let differs = self.watcher.is_none() && self.looks_different();
+            if told || moved || differs {
+                let _ = hints.try_send(());
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Watches the folders that are there now; `true` when they are other ones.
+    fn follow(&mut self) -> bool {
+        let now = self.folders.each_ref().map(|folder| {
+            let meta = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
+            Some((meta.dev(), meta.ino()))
+        });
+        if self.identities == Some(now) {
+            return false;
+        }
+        let first = self.identities.replace(now).is_none();
+        self.watcher = None;
+        let mode = match self.arm() {
+            Ok(watcher) => {
+                self.watcher = Some(watcher);
+                WatchMode::Native(NATIVE)
+            }
+            Err(reason) => {
+                self.looks_different();
+                WatchMode::Polling(reason)
+            }
+        };
+        *self.shared.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+        !first
+    }
+
+    fn arm(&self) -> Result<RecommendedWatcher, String> {
+        let [root, _] = &self.folders;
+        if let Some(reason) = (self.judge)(root) {
+            return Err(reason);
+        }
+        let wake = self.wake.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.as_ref().map_or(true, matters) {
+                let _ = wake.try_send(());
+            }
+        })
+        .map_err(|error| why(&error))?;
+        for folder in &self.folders {
+            match watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {}
+                // Not there yet, or any more: the next check follows it.
+                Err(_) if !folder.is_dir() => {}
+                Err(error) => return Err(why(&error)),
+            }
+        }
+        Ok(watcher)
+    }
+
+    /// Compares everything in the folders with the last look.
+    fn looks_different(&mut self) -> bool {
+        let mut print = Vec::new();
+        for folder in &self.folders {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if let Ok(meta) = entry.metadata() {
+                    print.push((entry.path(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()));
+                }
+            }
+        }
+        print.sort_unstable();
+        let different = print != self.print;
+        self.print = print;
+        different
+    }
+}
+
+/// The name of the system's own events.
+const NATIVE: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
+    "inotify"
+} else if cfg!(target_os = "macos") {
+    "fsevents"
+} else {
+    "kqueue"
+};
+
+/// Whether an event can mean new data. Opening and reading can't; closing after a
+/// write can; an overflow of the queue always does.
+fn matters(event: &Event) -> bool {
+    event.need_rescan()
+        || match event.kind {
+            EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        }
+}
+
+/// Why there are no native events, for people.
+fn why(error: &notify::Error) -> String {
+    let none_left = match &error.kind {
+        notify::ErrorKind::MaxFilesWatch => true,
+        // ENOSPC: no watches left; EMFILE: no inotify instances or file descriptors left.
+        notify::ErrorKind::Io(io) => {
+            io.kind() == io::ErrorKind::StorageFull
+                || io.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
+        }
+        _ => false,
+    };
+    if none_left {
+        "no watches left (raise fs.inotify.max_user_watches and max_user_instances)".to_owned()
+    } else {
+        format!("the system refused to watch: {error}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn native(_: &Path) -> Option<String> {
+        None
+    }
+
+    fn polled(_: &Path) -> Option<String> {
+        Some("a test".to_owned())
+    }
+
+    /// Waits for a hint; long enough that only a lost one fails.
+    fn hinted(watch: &mut Watch) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(20), watch.hints.recv()).await.is_ok_and(|h| h.is_some())
+        })
+    }
+
+    fn hinted_by(watch: &mut Watch, change: impl FnOnce()) -> bool {
+        while watch.hints.try_recv().is_ok() {}
+        change();
+        hinted(watch)
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+    }
+
+    fn sees_everything(judge: fn(&Path) -> Option<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("store");
+        let poll = Duration::from_millis(20);
+        let mut watch = start_with(&root, poll, judge).unwrap();
+        assert!(hinted_by(&mut watch, || fs::create_dir(&root).unwrap()), "the store appears");
+        let incremental = root.join("incremental");
+        assert!(hinted_by(&mut watch, || fs::create_dir(&incremental).unwrap()), "incremental/ appears");
+        assert!(hinted_by(&mut watch, || write(&incremental.join("a"), "1")), "an increment appears");
+        assert!(hinted_by(&mut watch, || write(&incremental.join("a"), "22")), "it grows");
+        assert!(
+            hinted_by(&mut watch, || fs::rename(incremental.join("a"), root.join("b")).unwrap()),
+            "a rename"
+        );
+        assert!(hinted_by(&mut watch, || fs::remove_file(root.join("b")).unwrap()), "it vanishes");
+        assert!(hinted_by(&mut watch, || fs::remove_dir_all(&root).unwrap()), "the store vanishes");
+        assert!(hinted_by(&mut watch, || fs::create_dir_all(&incremental).unwrap()), "it comes back");
+        assert!(hinted_by(&mut watch, || write(&incremental.join("c"), "1")), "and is watched again");
+    }
+
+    #[test]
+    fn native_events_follow_a_store_through_its_life() {
+        sees_everything(native);
+    }
+
+    #[test]
+    fn polling_sees_the_same() {
+        sees_everything(polled);
+    }
+
+    #[test]
+    fn the_mode_says_how_and_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let poll = Duration::from_secs(5);
+        let watch = start_with(folder.path(), poll, polled).unwrap();
+        assert_eq!(watch.mode(), WatchMode::Polling("a test".to_owned()));
+        let watch = start_with(folder.path(), poll, native).unwrap();
+        assert_eq!(watch.mode(), WatchMode::Native(NATIVE));
+        let full = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
+        assert!(why(&full).contains("max_user_watches"));
+    }
+
+    #[test]
+    fn reading_makes_no_hint_and_writing_does() {
+        let open = Event::new(EventKind::Access(AccessKind::Open(AccessMode::Any)));
+        assert!(!matters(&open));
+        assert!(!matters(&Event::new(EventKind::Access(AccessKind::Close(AccessMode::Read)))));
+        assert!(matters(&Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write)))));
+        assert!(matters(&Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan)));
+    }
+
+    #[test]
+    fn dropping_ends_the_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let watch = start_with(folder.path(), Duration::from_secs(600), polled).unwrap();
+        let shared = Arc::downgrade(&watch.shared);
+        drop(watch);
+        // The thread holds the other reference.
+        while shared.strong_count() > 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
