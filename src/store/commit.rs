@@ -87,7 +87,10 @@ impl CommitRecord {
         let record: Self = serde_json::from_str(text)
             .map_err(|error| wrong(format!("its commit record can't be read ({error})")))?;
         if record.format > FORMAT {
-            return Err(wrong(format!("its commit record has format {}, newer than {FORMAT}", record.format)));
+            return Err(wrong(format!(
+                "its commit record has format {}, newer than {FORMAT}",
+                record.format
+            )));
         }
         Ok(record)
     }
