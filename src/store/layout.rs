@@ -99,8 +99,7 @@ pub enum IncrementalName {
 pub fn classify(name: &str) -> IncrementalName {
     let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
     if name.starts_with('.') {
-        let ours = name.starts_with(".increment_") || name.starts_with(".journal_");
-        return if ours && extension == "tmp" { IncrementalName::Temporary } else { IncrementalName::Stray };
+        return if is_temporary(name) { IncrementalName::Temporary } else { IncrementalName::Stray };
     }
     match extension {
         "parquet" => match name.strip_prefix("increment_") {
@@ -113,6 +112,27 @@ pub fn classify(name: &str) -> IncrementalName {
         "tmp" if name.starts_with("transaction_") => IncrementalName::Transaction,
         _ => IncrementalName::Stray,
     }
+}
+
+/// Prefixes of what we write under a temporary name `.<name>.tmp` first.
+const TEMPORARY: [&str; 7] = [
+    ".test_results.",
+    ".model_stats.",
+    ".metadata.",
+    ".summaries_",
+    ".increment_",
+    ".journal_",
+    ".rejected_",
+];
+
+/// Whether a name is one of our temporary files, in whichever folder.
+pub fn is_temporary(name: &str) -> bool {
+    name.ends_with(".tmp") && TEMPORARY.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a name inside `backups/` is a backup of main.
+pub fn is_backup(name: &str) -> bool {
+    name.starts_with("test_results_") && name.ends_with(".parquet")
 }
 
 /// The part that one of our increments and its journal share,

@@ -102,3 +102,19 @@ pub trait Disk: Debug + Send + Sync {
     /// Room on the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
 }
+
+/// xxh3 of a whole file's bytes, in hex: what a commit record keeps of an immutable file.
+pub fn hash(disk: &dyn Disk, path: &Path) -> io::Result<String> {
+    let file = disk.open(path)?;
+    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut offset = 0;
+    loop {
+        let read = file.read_at(offset, &mut buffer)?;
+        if read == 0 {
+            return Ok(format!("{:016x}", hasher.digest()));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+        offset += read as u64;
+    }
+}

@@ -1,0 +1,109 @@
+//! One writer process of the demo: records simulated results until its standard
+//! input ends, and obeys the orders that arrive there.
+
+use std::fmt;
+use std::io::BufRead;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::simulation::Simulation;
+use crate::store::writer::{Options, Writer};
+use crate::store::{Result, Store};
+
+/// How often a rate-limited model fails at each writer.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What the story tells a writer, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Publish what the journal holds as an increment now.
+    Publish,
+    /// This model's provider answers HTTP 429 from now on.
+    Limit(String),
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Publish => f.write_str("publish"),
+            Self::Limit(model) => write!(f, "limit {model}"),
+        }
+    }
+}
+
+impl Order {
+    fn parse(line: &str) -> Option<Self> {
+        match line.split_once(' ') {
+            None if line == "publish" => Some(Self::Publish),
+            Some(("limit", model)) => Some(Self::Limit(model.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// Records results into `store`, `speed` times as fast as life, until standard input ends.
+pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
+    let orders = listen();
+    let mut writer = Writer::open(store, Options::default())?;
+    let mut simulation = Simulation::new(seed.wrapping_add(1_000), index);
+    let mut limited: Option<(String, Instant)> = None;
+    let (mut pending, duration) = simulation.next(Timestamp::now());
+    // Not all at once: each writer starts somewhere in its first test.
+    let mut due = Instant::now() + duration.div_f64(speed).mul_f64((index as f64 + 0.5) / 8.0);
+    loop {
+        let next = limited.as_ref().map_or(due, |(_, at)| due.min(*at));
+        match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Order::Publish) => writer.publish()?,
+            Ok(Order::Limit(model)) => {
+                simulation.limit(&model);
+                limited = Some((model, Instant::now()));
+            }
+            Err(RecvTimeoutError::Disconnected) => return writer.close(),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = Instant::now();
+        if let Some((model, at)) = &mut limited
+            && *at <= now
+        {
+            writer.append(simulation.rate_limited(model, Timestamp::now()))?;
+            *at = now + RETRY;
+        }
+        if due <= now {
+            pending.timestamp = Some(Timestamp::now().as_microsecond());
+            let (next, duration) = simulation.next(Timestamp::now());
+            writer.append(std::mem::replace(&mut pending, next))?;
+            due = now + duration.div_f64(speed);
+        }
+    }
+}
+
+/// Orders from standard input; the channel closes with it.
+fn listen() -> Receiver<Order> {
+    let (send, orders) = channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { break };
+            if let Some(order) = Order::parse(&line)
+                && send.send(order).is_err()
+            {
+                break;
+            }
+        }
+    });
+    orders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn orders_survive_their_own_text() {
+        for order in [Order::Publish, Order::Limit("a model, with spaces".into())] {
+            assert_eq!(Order::parse(&order.to_string()), Some(order));
+        }
+        assert_eq!(Order::parse("dance"), None);
+    }
+}
