@@ -222,6 +222,10 @@ pub struct Observation {
     pub errors: BTreeMap<ErrorCategory, u64>,
     /// Free and total bytes of the store's file system.
     pub disk: Option<(u64, u64)>,
+    /// What people should know about the data, a sentence each.
+    pub notes: Vec<String>,
+    /// Why the figures are those of an earlier look, when they are.
+    pub behind: Option<String>,
     /// What needs a person, worst first.
     pub alerts: Vec<Alert>,
 }

@@ -240,6 +240,7 @@ mod tests {
         None
     }
 
+    #[allow(clippy::unnecessary_wraps)] // stands for a function that may return None
     fn polled(_: &Path) -> Option<String> {
         Some("a test".to_owned())
     }

@@ -1,0 +1,154 @@
+//! Files in `incremental/` that can't be used, or whose dates can't be right.
+
+use super::{Finding, Remedy, Rule, Severity, plural};
+use crate::config::{Thresholds, show_duration};
+use crate::observation::{FileState, FileView, Observation};
+
+/// Files that can't be read.
+pub(super) struct UnreadableFiles;
+
+impl Rule for UnreadableFiles {
+    fn name(&self) -> &'static str {
+        "unreadable_files"
+    }
+
+    fn explanation(&self) -> &'static str {
+        "Their rows are not counted anywhere. Validate tells what is wrong with each, and with --repair moves \
+         them to quarantine/ with the reason; nothing is deleted."
+    }
+
+    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+        with_reasons(seen, ["can't be read", "can't be read"], |state| match state {
+            FileState::Unreadable(reason) => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+/// Files that can't be united with the others.
+pub(super) struct SchemaConflict;
+
+impl Rule for SchemaConflict {
+    fn name(&self) -> &'static str {
+        "schema_conflict"
+    }
+
+    fn explanation(&self) -> &'static str {
+        "No wider type holds both kinds of values, so the rows of these files are not counted and \
+         consolidate leaves them where they are. Convert the column in the writer and in the file, \
+         or move the file out of the store."
+    }
+
+    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+        with_reasons(seen, ["doesn't fit the others", "don't fit the others"], |state| match state {
+            FileState::Conflict(reason) => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+/// One file by its name and reason; several in one finding, the reasons in its detail.
+fn with_reasons(
+    seen: &Observation,
+    [one, many]: [&str; 2],
+    reason: impl Fn(&FileState) -> Option<&String>,
+) -> Vec<Finding> {
+    let found: Vec<(&FileView, &String)> =
+        seen.waiting.files.iter().filter_map(|file| Some((file, reason(&file.state)?))).collect();
+    match found.as_slice() {
+        [] => Vec::new(),
+        [(file, reason)] => {
+            let message = format!("{} {one}", file.name);
+            let detail = format!("{}: {reason}.", file.name);
+            vec![Finding::new(Severity::Warning, message, Remedy::Validate).about(&file.name).detail(detail)]
+        }
+        several => {
+            let message = format!("{} {many}: validate", plural(several.len() as u64, "file", "files"));
+            let reasons: Vec<String> =
+                several.iter().take(3).map(|(file, reason)| format!("{}: {reason}.", file.name)).collect();
+            vec![Finding::new(Severity::Warning, message, Remedy::Validate).detail(reasons.join(" "))]
+        }
+    }
+}
+
+/// Files from the future.
+pub(super) struct FutureFiles;
+
+impl Rule for FutureFiles {
+    fn name(&self) -> &'static str {
+        "files_in_the_future"
+    }
+
+    fn explanation(&self) -> &'static str {
+        "A clock is wrong, on this machine or on a writer's. Between attempts at one test the newest counts, \
+         so a clock that runs ahead lets an older attempt win. Set the clocks."
+    }
+
+    fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
+        let ahead = |time: jiff::Timestamp| time.duration_since(seen.at).as_secs_f64();
+        let times = seen.waiting.files.iter().map(|file| file.modified).chain(seen.main.modified);
+        let late: Vec<f64> = times.map(ahead).filter(|ahead| *ahead > limits.future_seconds as f64).collect();
+        let Some(most) = late.iter().copied().max_by(f64::total_cmp) else { return Vec::new() };
+        let message = format!(
+            "{} up to {} in the future: set the clocks",
+            plural(late.len() as u64, "file is", "files are"),
+            show_duration(most)
+        );
+        vec![Finding::new(Severity::Warning, message, Remedy::None)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    fn seen(files: Vec<(&str, FileState, i64)>) -> Observation {
+        let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let mut seen = Observation { at, ..Observation::default() };
+        seen.waiting.files = files
+            .into_iter()
+            .map(|(name, state, ahead)| FileView {
+                name: name.to_owned(),
+                bytes: 4,
+                rows: 0,
+                modified: at + SignedDuration::from_secs(ahead),
+                state,
+                journal: false,
+            })
+            .collect();
+        seen
+    }
+
+    fn messages(rule: &dyn Rule, seen: &Observation) -> Vec<String> {
+        rule.findings(seen, &Thresholds::default()).into_iter().map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn files_that_are_being_written_are_no_alarm() {
+        let seen = seen(vec![("a", FileState::Ready, 0), ("b", FileState::InProgress, 0)]);
+        assert!(messages(&UnreadableFiles, &seen).is_empty());
+        assert!(messages(&SchemaConflict, &seen).is_empty());
+    }
+
+    #[test]
+    fn one_unreadable_file_is_named_several_are_counted() {
+        let torn = || FileState::Unreadable("the footer is missing".into());
+        let one = seen(vec![("increment_1.parquet", torn(), 0), ("b", FileState::Conflict("x".into()), 0)]);
+        assert_eq!(messages(&UnreadableFiles, &one), ["increment_1.parquet can't be read"]);
+        let found = UnreadableFiles.findings(&one, &Thresholds::default());
+        assert_eq!(found[0].detail, "increment_1.parquet: the footer is missing.");
+        let two = seen(vec![("a", torn(), 0), ("b", torn(), 0)]);
+        assert_eq!(messages(&UnreadableFiles, &two), ["2 files can't be read: validate"]);
+        assert_eq!(messages(&SchemaConflict, &one), ["b doesn't fit the others"]);
+    }
+
+    #[test]
+    fn five_minutes_ahead_are_forgiven() {
+        let within = seen(vec![("a", FileState::Ready, 300)]);
+        assert!(messages(&FutureFiles, &within).is_empty());
+        let beyond = seen(vec![("a", FileState::Ready, 301), ("b", FileState::Ready, 7_200)]);
+        assert_eq!(messages(&FutureFiles, &beyond), ["2 files are up to 2h in the future: set the clocks"]);
+    }
+}
