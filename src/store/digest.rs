@@ -4,12 +4,16 @@
 //! Promises: the key and the hash of a row depend on its values alone, not on the
 //! file, the batch, the column order or the types it is stored in.
 
+mod activity;
 mod category;
 mod columns;
+mod content;
 mod hash;
 mod key;
 
+pub use activity::{Activity, MinuteCount, Process, RECENT, Recent, Timeline};
 pub use category::category;
-pub use columns::{Columns, Outcome};
+pub use columns::{Columns, Outcome, text_column};
+pub use content::{Digest, Reading, Row, add};
 pub use hash::{Fingerprint, row_hashes};
 pub use key::{cell_key, is_id, key, key_in};

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::stats::{Cell, ErrorCategory, Tally};
+pub use super::digest::{MinuteCount, RECENT, Recent, Timeline};
+use crate::stats::{Cell, Tally};
 
 /// What main's rows are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,29 +105,6 @@ pub struct WriterFacts {
     pub p95_gap: Option<f64>,
 }
 
-/// Rows of one model in one minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MinuteCount {
-    /// Rows.
-    pub rows: u64,
-    /// Those with full success.
-    pub full: u64,
-}
-
-/// Rows over the last two days: minutes since the epoch → model → count.
-pub type Timeline = BTreeMap<i64, BTreeMap<Arc<str>, MinuteCount>>;
-
-/// One of a model's last tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recent {
-    /// Microseconds since the epoch.
-    pub timestamp: i64,
-    /// Full success.
-    pub full: bool,
-    /// What went wrong.
-    pub error: Option<ErrorCategory>,
-}
-
 /// A consistent view of a store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
@@ -144,7 +122,7 @@ pub struct Snapshot {
     pub waiting: Vec<WaitingFile>,
     /// Writers with files or recent rows, by process id.
     pub writers: Vec<WriterFacts>,
-    /// Rows over time.
+    /// Rows over the last two days.
     pub timeline: Timeline,
     /// The last tests of each model, oldest first, at most [`RECENT`] of each.
     pub recent: BTreeMap<Arc<str>, Vec<Recent>>,
@@ -153,9 +131,6 @@ pub struct Snapshot {
     /// What people should know about the data: sentences, stable from scan to scan.
     pub notes: Vec<String>,
 }
-
-/// How many of a model's last tests a snapshot keeps.
-pub const RECENT: usize = 200;
 
 /// Scans a store again and again; what did not change is not read again.
 #[derive(Debug, Default)]

@@ -1,1 +1,248 @@
-//! Placeholder.
+//! Summary rows: what legacy stores keep for many tests in one row, as tallies.
+//!
+//! Promises: a row weighs its `total`; everything is derived from counts, never
+//! from stored rates, which are often stale; zero-filled aliases and both meanings
+//! of `success` (full + partial, or full alone) are told apart by evidence, and
+//! where there is none a note says what was assumed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+
+use super::digest::text_column;
+use super::error::{Error, Result};
+use crate::stats::cell::UNKNOWN;
+use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+
+/// The columns that become tallies.
+pub const NAMES: [&str; 26] = [
+    "model",
+    "prompt_type",
+    "tool_success_rate",
+    "difficulty",
+    "task_type",
+    "total",
+    "success",
+    "successful",
+    "full_success",
+    "partial",
+    "partial_success",
+    "failed",
+    "weighted_success_score",
+    "avg_execution_time",
+    "avg_turns",
+    "avg_tool_calls",
+    "tool_coverage_rate",
+    "tool_call_format_errors",
+    "timeout_errors",
+    "dependency_errors",
+    "parameter_config_errors",
+    "tool_selection_errors",
+    "sequence_order_errors",
+    "max_turns_errors",
+    "other_errors",
+    "test_id",
+];
+
+const ERRORS: [(&str, ErrorCategory); 8] = [
+    ("tool_call_format_errors", ErrorCategory::ToolCallFormat),
+    ("timeout_errors", ErrorCategory::Timeout),
+    ("dependency_errors", ErrorCategory::Dependency),
+    ("parameter_config_errors", ErrorCategory::ParameterConfig),
+    ("tool_selection_errors", ErrorCategory::ToolSelection),
+    ("sequence_order_errors", ErrorCategory::SequenceOrder),
+    ("max_turns_errors", ErrorCategory::MaxTurns),
+    ("other_errors", ErrorCategory::Other),
+];
+
+/// What `success` counts in the rows of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Convention {
+    /// Full and partial successes.
+    FullAndPartial,
+    /// Full successes alone.
+    FullOnly,
+    /// Nothing in the file tells; read as full and partial.
+    Assumed,
+}
+
+/// One row's counts as stored, aliases resolved.
+#[derive(Debug, Clone, PartialEq)]
+struct Counts {
+    cell: Cell,
+    total: u64,
+    success: u64,
+    partial: u64,
+    /// Where present and not zero-filled.
+    full: Option<u64>,
+    weighted: Option<f64>,
+    /// Without full and partial, which depend on the convention.
+    tally: Tally,
+}
+
+/// The summary rows of one file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Summaries {
+    rows: Vec<Counts>,
+}
+
+impl Summaries {
+    /// Takes in summary rows as the file holds them.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let reader = Reader::new(batch)?;
+        self.rows.extend((0..batch.num_rows()).map(|row| reader.counts(row)));
+        Ok(())
+    }
+
+    /// Rows taken in.
+    pub fn rows(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// What `success` counts, by the evidence of all rows.
+    pub fn convention(&self) -> Convention {
+        let unknown = || self.rows.iter().filter(|row| row.full.is_none() && row.partial > 0);
+        if unknown().any(|row| row.partial > row.success) {
+            return Convention::FullOnly;
+        }
+        let votes: i64 = self.rows.iter().filter_map(vote).sum();
+        match votes {
+            0 if unknown().next().is_none() => Convention::FullAndPartial,
+            0 => Convention::Assumed,
+            votes if votes > 0 => Convention::FullOnly,
+            _ => Convention::FullAndPartial,
+        }
+    }
+
+    /// The tests of every cell.
+    pub fn cells(&self) -> BTreeMap<Cell, Tally> {
+        let convention = self.convention();
+        let mut cells = BTreeMap::<Cell, Tally>::new();
+        for row in &self.rows {
+            cells.entry(row.cell.clone()).or_default().add(&row.tally(convention));
+        }
+        cells
+    }
+}
+
+impl Counts {
+    fn tally(&self, convention: Convention) -> Tally {
+        let full = self.full.unwrap_or(match convention {
+            Convention::FullOnly => self.success,
+            _ => self.success.saturating_sub(self.partial),
+        });
+        let full = full.min(self.total);
+        Tally { full, partial: self.partial.min(self.total - full), ..self.tally.clone() }
+    }
+}
+
+/// For which meaning of `success` a row speaks: 1 for full alone, −1 for full and
+/// partial, `None` where it says nothing.
+fn vote(row: &Counts) -> Option<i64> {
+    if row.partial == 0 || row.total == 0 {
+        return None;
+    }
+    if let Some(full) = row.full {
+        return match row.success {
+            success if success == full => Some(1),
+            success if success == full + row.partial => Some(-1),
+            _ => None,
+        };
+    }
+    let (success, partial, total) = (row.success as f64, row.partial as f64, row.total as f64);
+    let distance = |full: f64| row.weighted.map(|stored| ((full + 0.5 * partial) / total - stored).abs());
+    let (alone, both) = (distance(success)?, distance(success - partial)?);
+    // The two differ by partial / total; a stale score is near neither.
+    let near = 0.25 * partial / total;
+    match () {
+        () if alone < near => Some(1),
+        () if both < near => Some(-1),
+        () => None,
+    }
+}
+
+/// The columns of a batch of summary rows.
+struct Reader {
+    texts: Vec<(&'static str, arrow::array::StringArray)>,
+    numbers: Vec<(&'static str, Float64Array)>,
+}
+
+impl Reader {
+    fn new(batch: &RecordBatch) -> Result<Self> {
+        let mut reader = Self { texts: Vec::new(), numbers: Vec::new() };
+        for name in NAMES {
+            let Some(column) = batch.column_by_name(name) else { continue };
+            if matches!(name, "model" | "prompt_type" | "difficulty" | "task_type") {
+                reader.texts.push((name, text_column(column)?));
+                continue;
+            }
+            if *column.data_type() == DataType::Utf8 || *column.data_type() == DataType::Null {
+                continue;
+            }
+            let doubles = cast(column, &DataType::Float64)
+                .map_err(|e| Error::Refused(format!("column '{name}' of a summary can't be read: {e}")))?;
+            reader.numbers.push((name, doubles.as_primitive::<Float64Type>().clone()));
+        }
+        Ok(reader)
+    }
+
+    fn text(&self, name: &str, row: usize) -> Arc<str> {
+        let column = self.texts.iter().find(|(n, _)| *n == name).map(|(_, column)| column);
+        let value = column.filter(|c| c.is_valid(row)).map(|c| c.value(row)).filter(|v| !v.is_empty());
+        value.unwrap_or(UNKNOWN).into()
+    }
+
+    fn number(&self, name: &str, row: usize) -> Option<f64> {
+        let (_, column) = self.numbers.iter().find(|(n, _)| *n == name)?;
+        column.is_valid(row).then(|| column.value(row)).filter(|v| v.is_finite())
+    }
+
+    /// A count; negative and absurd ones are nonsense and are cut.
+    fn count(&self, name: &str, row: usize) -> u64 {
+        self.number(name, row).map_or(0, |v| v.clamp(0.0, 1e12).round() as u64)
+    }
+
+    fn counts(&self, row: usize) -> Counts {
+        let count = |name| self.count(name, row);
+        let success = count("success").max(count("successful"));
+        let partial = count("partial").max(count("partial_success"));
+        let full = Some(count("full_success")).filter(|full| *full > 0);
+        let sum = full.unwrap_or(0).max(success).saturating_add(count("failed"));
+        let total = Some(count("total")).filter(|total| *total > 0).unwrap_or(sum);
+        let mean = |name| Sum::weighted(self.number(name, row), total);
+        let mut tally = Tally {
+            tests: total,
+            execution_time: mean("avg_execution_time"),
+            turns: mean("avg_turns"),
+            tool_calls: mean("avg_tool_calls"),
+            tool_coverage_rate: mean("tool_coverage_rate"),
+            ..Tally::default()
+        };
+        for (name, category) in ERRORS {
+            if let Some(errors) = tally.errors.get_mut(category as usize) {
+                *errors = count(name);
+            }
+        }
+        Counts {
+            cell: Cell {
+                model: self.text("model", row),
+                prompt_type: self.text("prompt_type", row),
+                tool_success_rate: self.number("tool_success_rate", row).and_then(Rate::new),
+                difficulty: self.text("difficulty", row),
+                task_type: self.text("task_type", row),
+            },
+            total,
+            success,
+            partial,
+            full,
+            weighted: self.number("weighted_success_score", row),
+            tally,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

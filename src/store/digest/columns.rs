@@ -8,6 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 
 use super::category::category;
+use super::key::{is_id, key_in, parts_key};
 use crate::stats::cell::UNKNOWN;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 use crate::store::error::{Error, Result};
@@ -59,6 +60,13 @@ impl Outcome {
         }
         tally
     }
+}
+
+/// A column as text; a null-typed one is all null.
+pub fn text_column(column: &ArrayRef) -> Result<StringArray> {
+    let texts = cast(column, &DataType::Utf8)
+        .map_err(|e| Error::Refused(format!("a column can't be read as text: {e}")))?;
+    Ok(texts.as_string::<i32>().clone())
 }
 
 impl Columns {
@@ -136,18 +144,40 @@ impl Columns {
         (row < column.len() && column.is_valid(row)).then(|| column.value(row))
     }
 
+    fn dimension(&self, name: &str, row: usize) -> &str {
+        self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN)
+    }
+
+    fn rate(&self, row: usize) -> Option<Rate> {
+        self.number("tool_success_rate", row).and_then(Rate::new)
+    }
+
+    /// The model of a row.
+    pub fn model(&self, row: usize) -> &str {
+        self.dimension("model", row)
+    }
+
     /// The cell of a row.
     pub fn cell(&self, row: usize) -> Cell {
-        let text = |name| -> Arc<str> {
-            self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN).into()
-        };
+        let text = |name| Arc::from(self.dimension(name, row));
         Cell {
             model: text("model"),
             prompt_type: text("prompt_type"),
-            tool_success_rate: self.number("tool_success_rate", row).and_then(Rate::new),
+            tool_success_rate: self.rate(row),
             difficulty: text("difficulty"),
             task_type: text("task_type"),
         }
+    }
+
+    /// [`super::cell_key`] of a row's cell.
+    pub fn cell_key(&self, row: usize) -> u128 {
+        let texts = ["model", "prompt_type", "difficulty", "task_type"].map(|name| self.dimension(name, row));
+        parts_key(texts, self.rate(row))
+    }
+
+    /// [`super::key`] of a row.
+    pub fn key(&self, row: usize) -> Option<u128> {
+        self.text("test_id", row).filter(|id| is_id(id)).and_then(|id| key_in(Some(id), self.cell_key(row)))
     }
 
     /// How the test of a row ended.

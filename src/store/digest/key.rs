@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::stats::Cell;
+use crate::stats::{Cell, Rate};
 
 /// Whether a `test_id` identifies anything: legacy files spell a missing one as
 /// "", "nan" or "None".
@@ -27,12 +27,18 @@ pub fn key_in(test_id: Option<&str>, cell: u128) -> Option<u128> {
 
 /// xxh3-128 over the length-prefixed parts of a cell.
 pub fn cell_key(cell: &Cell) -> u128 {
+    let texts = [&*cell.model, &*cell.prompt_type, &*cell.difficulty, &*cell.task_type];
+    parts_key(texts, cell.tool_success_rate)
+}
+
+/// [`cell_key`] of model, prompt type, difficulty, task type, and the rate.
+pub(super) fn parts_key(texts: [&str; 4], rate: Option<Rate>) -> u128 {
     let mut bytes = Vec::with_capacity(128);
-    for part in [&cell.model, &cell.prompt_type, &cell.difficulty, &cell.task_type] {
+    for part in texts {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
         bytes.extend_from_slice(part.as_bytes());
     }
-    if let Some(rate) = cell.tool_success_rate {
+    if let Some(rate) = rate {
         bytes.extend_from_slice(&rate.get().to_bits().to_le_bytes());
     }
     xxh3_128(&bytes)
@@ -41,7 +47,6 @@ pub fn cell_key(cell: &Cell) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Rate;
 
     fn cell(model: &str, prompt_type: &str, rate: f64) -> Cell {
         Cell {
