@@ -13,7 +13,7 @@ use crate::store::{Control, Result, Store};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// Merge what waits into main.
-    Consolidate,
+    Consolidate(ConsolidateOptions),
     /// Remove leftovers.
     Cleanup(CleanupOptions),
     /// Copy main into `backups/`.
@@ -27,6 +27,13 @@ pub enum Request {
     },
     /// Write the store, or a part of it, for other tools.
     Export(ExportOptions),
+}
+
+/// How what waits is merged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsolidateOptions {
+    /// Go on although main has fewer rows than its last commit left in it.
+    pub accept_main: bool,
 }
 
 /// What cleanup may remove.

@@ -2,10 +2,10 @@
 
 use color_eyre::eyre::{Result, bail};
 
-use super::{CleanupArgs, Exit, MaintainArgs, RestoreArgs, ValidateArgs};
+use super::{CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, RestoreArgs, ValidateArgs};
 
 /// `evaltop consolidate`.
-pub fn consolidate(_args: &MaintainArgs) -> Result<Exit> {
+pub fn consolidate(_args: &ConsolidateArgs) -> Result<Exit> {
     bail!("consolidate is not there yet")
 }
 

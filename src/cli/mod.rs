@@ -87,7 +87,7 @@ enum Command {
     /// Read results as JSON lines from stdin and store them durably
     Record(RecordArgs),
     /// Merge increments and dead writers' journals into main
-    Consolidate(MaintainArgs),
+    Consolidate(ConsolidateArgs),
     /// Remove leftovers: consumed files, stale temporary files, old backups and quarantine
     Cleanup(CleanupArgs),
     /// Copy main into backups/
@@ -266,6 +266,17 @@ pub struct MaintainArgs {
     /// Ask nothing
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `evaltop consolidate`.
+#[derive(Debug, Clone, Args)]
+pub struct ConsolidateArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: MaintainArgs,
+    /// Go on although main has fewer rows than the last commit left in it
+    #[arg(long)]
+    pub accept_main: bool,
 }
 
 /// `evaltop cleanup`.

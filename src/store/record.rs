@@ -1,8 +1,13 @@
-//! One test result, one row: the canonical columns of a record and how a JSON
-//! object becomes one.
+//! One test result, one row: the canonical columns of a record, how a JSON object
+//! becomes one, and how records become columns.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+mod batch;
+mod parse;
+
+pub use batch::{Extras, to_batch};
 
 /// A test result. All columns but `model` and `success` may be absent; columns
 /// that the store does not know are kept in `extra`.
