@@ -30,6 +30,7 @@ pub mod record;
 pub mod schema;
 pub mod snapshot;
 pub mod summary;
+pub mod table;
 pub mod validate;
 pub mod writer;
 

@@ -1,1 +1,290 @@
-//! Placeholder.
+//! A writer: the way in for records of one process.
+//!
+//! Promises: a record is acknowledged (its id returned) once it is in a journal,
+//! and from then on survives the death of any process, or with
+//! [`Durability::Disk`] a loss of power; every snapshot counts it at once. Full or
+//! old segments become increments in a background thread; the journal stays until
+//! a commit has consumed its increment. The newest journal stays locked while the
+//! writer lives, so that anyone can tell a dead writer from a silent one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::Store;
+use super::error::{Error, Result};
+use super::increment::{self, Stems};
+use super::journal::{Journal, to_lines};
+use super::record::Record;
+
+/// What an acknowledged record survives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of any process.
+    #[default]
+    Process,
+    /// Also a loss of power: every acknowledgement waits for an fsync.
+    Disk,
+}
+
+/// How a writer works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// What an acknowledged record survives.
+    pub durability: Durability,
+    /// Rows after which a segment becomes an increment.
+    pub segment_rows: u64,
+    /// Bytes of journal after which a segment becomes an increment.
+    pub segment_bytes: u64,
+    /// Age at which a segment becomes an increment.
+    pub segment_age: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Process,
+            segment_rows: 131_072,
+            segment_bytes: 64 << 20,
+            segment_age: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Adds records to a store. Many writers, in one process or many, do so at once.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    process_id: String,
+    publisher: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    options: WriterOptions,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    stems: Stems,
+    /// Takes the next rows.
+    current: Option<(Journal, Instant)>,
+    /// To be published, oldest first. Each keeps its lock until it is.
+    sealed: VecDeque<Journal>,
+    /// Could not be published yet; tried again after the next success and at close.
+    failed: Vec<(Journal, Error)>,
+    /// Published and the newest: shows that the writer lives.
+    newest: Option<Journal>,
+    closing: bool,
+}
+
+impl Writer {
+    /// Opens a writer; makes the store's folders where they are missing.
+    pub fn open(store: &Store, options: WriterOptions) -> Result<Self> {
+        let folder = store.layout.incremental();
+        store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+        let stems = Stems::new(Timestamp::now());
+        let process_id = stems.process_id().to_owned();
+        let state = State {
+            stems,
+            current: None,
+            sealed: VecDeque::new(),
+            failed: Vec::new(),
+            newest: None,
+            closing: false,
+        };
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            options,
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+        });
+        let worker = shared.clone();
+        let publisher = thread::Builder::new()
+            .name("publisher".to_owned())
+            .spawn(move || worker.publish_until_closed())
+            .map_err(Error::io("start a thread for", &folder))?;
+        Ok(Self { shared, process_id, publisher: Some(publisher) })
+    }
+
+    /// `<pid>_<YYYYmmdd_HHMMSS>`, stamped on records that have none.
+    pub fn process_id(&self) -> &str {
+        &self.process_id
+    }
+
+    /// The part of file names that is this writer's own.
+    pub fn base(&self) -> String {
+        self.shared.lock().stems.base()
+    }
+
+    /// Adds one record; returns its `test_id` once it is durable.
+    pub fn append(&mut self, record: Record) -> Result<String> {
+        let ids = self.append_all(vec![record])?;
+        ids.into_iter().next().ok_or_else(|| Error::Refused("a record was lost on its way".to_owned()))
+    }
+
+    /// Adds records in one write, acknowledged together; returns their `test_id`s.
+    /// After an error none of them is acknowledged.
+    pub fn append_all(&mut self, mut records: Vec<Record>) -> Result<Vec<String>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = Timestamp::now().as_microsecond();
+        let ids = records.iter_mut().map(|record| self.complete(record, now)).collect();
+        let lines = to_lines(&records)?;
+        self.shared.append(&lines, records.len() as u64)?;
+        Ok(ids)
+    }
+
+    /// Fills in what a writer stamps.
+    fn complete(&self, record: &mut Record, now: i64) -> String {
+        record.timestamp.get_or_insert(now);
+        record.process_id.get_or_insert_with(|| self.process_id.clone());
+        record.test_id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string()).clone()
+    }
+
+    /// Publishes what is left and ends. Where that fails, nothing is lost: the rows
+    /// are in journals, which the next consolidation takes in.
+    pub fn close(mut self) -> Result<()> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let Some(publisher) = self.publisher.take() else { return Ok(()) };
+        {
+            let mut state = self.shared.lock();
+            state.closing = true;
+            let again = std::mem::take(&mut state.failed);
+            state.sealed.extend(again.into_iter().map(|(journal, _)| journal));
+            state.seal();
+        }
+        self.shared.wake.notify_all();
+        if publisher.join().is_err() {
+            return Err(Error::Refused(
+                "publishing ended early; the rows are safe in their journal".to_owned(),
+            ));
+        }
+        let mut state = self.shared.lock();
+        state.newest = None;
+        std::mem::take(&mut state.failed).into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::warn!("not published, safe in its journal: {error}");
+        }
+    }
+}
+
+impl State {
+    /// Hands the current segment to the publisher.
+    fn seal(&mut self) {
+        if let Some((journal, _)) = self.current.take() {
+            self.sealed.push_back(journal);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, lines: &[u8], rows: u64) -> Result<()> {
+        let mut state = self.lock();
+        if state.current.is_none() {
+            let stem = state.stems.next_stem();
+            let journal = Journal::create(&*self.store.disk, &self.store.layout, &stem)?;
+            state.current = Some((journal, Instant::now()));
+            // There is a newer one now.
+            state.newest = None;
+            self.wake.notify_all();
+        }
+        let Some((journal, _)) = state.current.as_mut() else { return Ok(()) };
+        let sync = self.options.durability == Durability::Disk;
+        let written = journal.append(lines, rows, sync);
+        let full = journal.rows() >= self.options.segment_rows
+            || journal.bytes() >= self.options.segment_bytes
+            || journal.is_broken();
+        if full {
+            state.seal();
+            self.wake.notify_all();
+        }
+        written
+    }
+
+    fn publish_until_closed(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(journal) = state.sealed.pop_front() {
+                drop(state);
+                let published = self.publish(&journal);
+                state = self.lock();
+                match published {
+                    Ok(()) => {
+                        if state.current.is_none() && state.sealed.is_empty() {
+                            state.newest = Some(journal);
+                        }
+                        if !state.closing {
+                            let again = std::mem::take(&mut state.failed);
+                            state.sealed.extend(again.into_iter().map(|(journal, _)| journal));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!("not published yet: {error}");
+                        state.failed.push((journal, error));
+                    }
+                }
+                continue;
+            }
+            if state.closing {
+                return;
+            }
+            let due = state.current.as_ref().map(|(_, born)| {
+                (self.options.segment_age.saturating_sub(born.elapsed())).max(Duration::from_millis(1))
+            });
+            state = match due {
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let (mut state, _) =
+                        self.wake.wait_timeout(state, due).unwrap_or_else(PoisonError::into_inner);
+                    let old = |(_, born): &(Journal, Instant)| born.elapsed() >= self.options.segment_age;
+                    if state.current.as_ref().is_some_and(old) {
+                        state.seal();
+                    }
+                    state
+                }
+            };
+        }
+    }
+
+    fn publish(&self, journal: &Journal) -> Result<()> {
+        if journal.rows() == 0 {
+            // Only a failed first write leaves such a journal.
+            return Ok(());
+        }
+        match increment::publish_journal(&self.store, journal.stem()) {
+            Err(error) if increment::already_published(&error) => Ok(()),
+            // A commit has consumed an earlier attempt whose last step had failed.
+            Err(error) if error.is_not_found() && self.is_consumed(journal) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Whether a journal is gone from a folder that is still there.
+    fn is_consumed(&self, journal: &Journal) -> bool {
+        let disk = &self.store.disk;
+        disk.stat(journal.path()).is_err() && disk.stat(&self.store.layout.incremental()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

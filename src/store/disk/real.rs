@@ -70,6 +70,25 @@ fn try_flock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Where the system can't do it in one step, a look before the rename must do:
+/// names that we publish carry a random part, so nobody else takes them.
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            other => return other.map_err(io::Error::from),
+        }
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
 impl Disk for RealDisk {
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
@@ -119,8 +138,13 @@ impl Disk for RealDisk {
     }
 
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
-        fs::hard_link(temporary, name)?;
-        fs::remove_file(temporary)?;
+        match fs::hard_link(temporary, name) {
+            Ok(()) => fs::remove_file(temporary)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // File systems without hard links (FAT, some network and FUSE mounts).
+            Err(_) => rename_without_replacing(temporary, name)?,
+        }
         self.sync_folder(parent(name))
     }
 

@@ -75,10 +75,9 @@ fn wider(one: &DataType, other: &DataType) -> DataType {
 
 fn canonical_column(name: &str, records: &[Record]) -> Option<ArrayRef> {
     macro_rules! column {
-        ($array:ty, $get:expr) => {{
-            let get: fn(&Record) -> _ = $get;
-            Arc::new(records.iter().map(get).collect::<$array>()) as ArrayRef
-        }};
+        ($array:ty, |$record:ident| $value:expr) => {
+            Arc::new(records.iter().map(|$record: &Record| $value).collect::<$array>()) as ArrayRef
+        };
     }
     Some(match name {
         "test_id" => column!(StringArray, |r| r.test_id.as_deref()),

@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn absent_ids_and_nan_are_absent() {
         for id in [r#""""#, r#""nan""#, r#""None""#, "NaN", "null"] {
-            let record = parse(&format!(r#"{{"model":"a \"NaN\" b","success":true,"test_id":{id}}}"#)).unwrap();
+            let record =
+                parse(&format!(r#"{{"model":"a \"NaN\" b","success":true,"test_id":{id}}}"#)).unwrap();
             assert_eq!(record.test_id, None, "{id}");
             assert_eq!(record.model, "a \"NaN\" b");
         }
