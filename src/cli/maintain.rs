@@ -1,30 +1,122 @@
-//! Maintenance commands: each shows its plan, asks where it must, runs it.
+//! Maintenance commands: each makes its plan, shows it and asks where it must, runs
+//! it, and prints the outcome. What they do is in `jobs`.
 
-use color_eyre::eyre::{Result, bail};
+use std::io::{self, BufRead, IsTerminal, Write};
 
-use super::{CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, RestoreArgs, ValidateArgs};
+use color_eyre::eyre::Result;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::progress::Shown;
+use super::{
+    CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, ReportFormat, RestoreArgs, Usage, ValidateArgs, dir,
+};
+use crate::config::parse_duration;
+use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Plan, Request, RestoreOptions};
 
 /// `evaltop consolidate`.
-pub fn consolidate(_args: &ConsolidateArgs) -> Result<Exit> {
-    bail!("consolidate is not there yet")
+pub fn consolidate(args: &ConsolidateArgs) -> Result<Exit> {
+    perform(
+        "consolidate",
+        &args.common,
+        &Request::Consolidate(ConsolidateOptions { accept_main: args.accept_main }),
+    )
 }
 
 /// `evaltop cleanup`.
-pub fn cleanup(_args: &CleanupArgs) -> Result<Exit> {
-    bail!("cleanup is not there yet")
+pub fn cleanup(args: &CleanupArgs) -> Result<Exit> {
+    let older_than = parse_duration(&args.older_than).map_err(|why| Usage(format!("--older-than: {why}")))?;
+    let options = CleanupOptions {
+        older_than: SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX),
+        keep: args.keep,
+        include_unconsolidated: args.include_unconsolidated,
+    };
+    perform("cleanup", &args.common, &Request::Cleanup(options))
 }
 
 /// `evaltop backup`.
-pub fn backup(_args: &MaintainArgs) -> Result<Exit> {
-    bail!("backup is not there yet")
+pub fn backup(args: &MaintainArgs) -> Result<Exit> {
+    perform("backup", args, &Request::Backup)
 }
 
 /// `evaltop restore`.
-pub fn restore(_args: &RestoreArgs) -> Result<Exit> {
-    bail!("restore is not there yet")
+pub fn restore(args: &RestoreArgs) -> Result<Exit> {
+    let options = RestoreOptions { from: args.from.clone(), discard_newer: args.discard_newer };
+    perform("restore", &args.common, &Request::Restore(options))
 }
 
 /// `evaltop validate`.
-pub fn validate(_args: &ValidateArgs) -> Result<Exit> {
-    bail!("validate is not there yet")
+pub fn validate(args: &ValidateArgs) -> Result<Exit> {
+    let name = if args.repair { "validate --repair" } else { "validate" };
+    perform(name, &args.common, &Request::Validate { repair: args.repair })
+}
+
+/// Plan, consent, run, report: the same for every job.
+pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Result<Exit> {
+    let (store, _) = dir::existing(args.dir.as_deref())?;
+    let shown = Shown::new();
+    let plan = jobs::plan(&store, request, &shown.control)?;
+    let json = args.format == ReportFormat::Json;
+    if args.dry_run {
+        report(json, &plan.json, &format!("would {}", plan.summary), &plan.lines)?;
+        return Ok(Exit::Ok);
+    }
+    if plan.is_empty && !json {
+        report(false, &plan.json, &plan.summary, &plan.lines)?;
+        return Ok(Exit::Ok);
+    }
+    if !args.yes && !consent(name, request, &plan)? {
+        eprintln!("evaltop: declined: nothing was changed");
+        return Ok(Exit::Ok);
+    }
+    let outcome = jobs::run(&store, &plan, &shown.control)?;
+    drop(shown);
+    report(json, &outcome.json, &outcome.summary, &outcome.lines)?;
+    Ok(outcome.severity.into())
+}
+
+/// Whether the plan may run. On a terminal, what removes or replaces something is shown and
+/// asked; elsewhere nothing is asked, and what loses files needs `--yes`.
+fn consent(name: &str, request: &Request, plan: &Plan) -> Result<bool> {
+    let changes = plan.needs_yes || matches!(request, Request::Consolidate(_));
+    if !changes || plan.is_empty {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if plan.needs_yes {
+            let why = format!(
+                "would {}: run `evaltop {name}` again with --yes, or with --dry-run to see more",
+                plan.summary
+            );
+            return Err(Usage(why).into());
+        }
+        return Ok(true);
+    }
+    let mut out = io::stderr().lock();
+    writeln!(out, "{}", plan.summary)?;
+    for line in &plan.lines {
+        writeln!(out, "  {line}")?;
+    }
+    // What loses files needs a yes; the rest is done on Enter.
+    write!(out, "Go on? {} ", if plan.needs_yes { "[y/N]" } else { "[Y/n]" })?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => true,
+        "" => !plan.needs_yes && answer.ends_with('\n'),
+        _ => false,
+    })
+}
+
+fn report(json: bool, value: &Value, summary: &str, lines: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        return writeln!(out, "{value}");
+    }
+    writeln!(out, "{summary}")?;
+    for line in lines {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
 }

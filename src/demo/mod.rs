@@ -1,3 +1,4 @@
-//! A realistic live store.
+//! A realistic live store to look at: back-dated history, waiting increments, real
+//! writer processes, and a story that shows what the dashboard is for.
 
 pub mod simulation;

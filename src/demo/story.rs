@@ -60,7 +60,8 @@ impl Story {
         let (stop, stopped) = channel();
         let store = store.clone();
         let cast = Cast { store, writers, seed };
-        let thread = std::thread::Builder::new().name("story".into()).spawn(move || cast.perform(&stopped))?;
+        let thread =
+            std::thread::Builder::new().name("story".into()).spawn(move || cast.perform(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }

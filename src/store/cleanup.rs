@@ -1,1 +1,247 @@
-//! Placeholder.
+//! Removes what nobody needs: consumed files that a crash left behind, temporary
+//! files of dead processes, backups beyond a number, old quarantine.
+//!
+//! Promises: a row that is not in main is never removed, however old its file,
+//! unless the caller says so; exactly the planned files are removed, and of those
+//! only the ones that are still what the plan saw.
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Store;
+use super::commit::CommitRecord;
+use super::control::Control;
+use super::disk::{self, Entry, Stat};
+use super::error::{Error, Result};
+use super::layout::{self, IncrementalName};
+use super::lock::StoreLock;
+use super::parquet_file::ParquetFile;
+
+/// A temporary file younger than this may belong to a process that has not locked it yet.
+const FRESH: SignedDuration = SignedDuration::from_secs(60);
+
+/// What may go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Quarantined files older than this.
+    pub older_than: SignedDuration,
+    /// Backups that stay, newest first.
+    pub keep: usize,
+    /// Also waiting files older than `older_than`, whose rows are not in main: results are lost.
+    pub include_unconsolidated: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { older_than: SignedDuration::from_hours(7 * 24), keep: 5, include_unconsolidated: false }
+    }
+}
+
+/// Why a file may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Main contains its rows.
+    Consumed,
+    /// Its process is gone.
+    StaleTemporary,
+    /// There are enough newer backups.
+    OldBackup,
+    /// It has been in quarantine for long.
+    OldQuarantine,
+    /// The caller wants its rows gone although main does not contain them.
+    Unconsolidated,
+}
+
+impl Reason {
+    /// For people and scripts.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Consumed => "its rows are in main",
+            Self::StaleTemporary => "left by a process that ended",
+            Self::OldBackup => "older than the backups to keep",
+            Self::OldQuarantine => "long in quarantine",
+            Self::Unconsolidated => "NOT in main: its results would be lost",
+        }
+    }
+}
+
+/// A file that would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// What it was when the plan was made.
+    pub stat: Stat,
+    /// Why it may go.
+    pub reason: Reason,
+}
+
+/// The files that would go, and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of the folders.
+    pub items: Vec<Item>,
+}
+
+impl Plan {
+    /// Their size.
+    pub fn bytes(&self) -> u64 {
+        self.items.iter().map(|item| item.stat.bytes).sum()
+    }
+}
+
+/// What went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Files removed.
+    pub removed: Vec<PathBuf>,
+    /// Their size.
+    pub bytes: u64,
+    /// Files that changed after the plan was made, and stayed.
+    pub kept: Vec<PathBuf>,
+}
+
+/// Says what would go. Changes nothing.
+pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
+    let record = match ParquetFile::open(&*store.disk, &store.layout.main()) {
+        Ok(main) => CommitRecord::of(&main)?,
+        Err(error) => match error.at(store.layout.main()) {
+            missing if missing.is_not_found() => None,
+            error => return Err(error),
+        },
+    };
+    let mut plan = Plan::default();
+    let planner = Planner { store, options, now };
+    planner.leftovers(record.as_ref(), &mut plan)?;
+    planner.temporary(&mut plan)?;
+    planner.backups(&mut plan)?;
+    planner.quarantine(&mut plan)?;
+    Ok(plan)
+}
+
+/// Removes what a plan lists, except what has changed since.
+pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
+    let _lock = StoreLock::take(store, "cleanup")?;
+    let mut outcome = Outcome::default();
+    let total = plan.items.len() as u64;
+    for (done, item) in (0..).zip(&plan.items) {
+        control.progress("removing leftovers", done, total);
+        control.check()?;
+        let path = item.folder.join(&item.name);
+        match store.disk.stat(&path) {
+            Ok(stat) if stat == item.stat => {
+                store.disk.remove(&item.folder, &[&item.name]).map_err(Error::io("remove", &path))?;
+                outcome.bytes += stat.bytes;
+                outcome.removed.push(path);
+            }
+            Ok(_) => outcome.kept.push(path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("look at", path)(error)),
+        }
+    }
+    Ok(outcome)
+}
+
+struct Planner<'a> {
+    store: &'a Store,
+    options: &'a Options,
+    now: Timestamp,
+}
+
+impl Planner<'_> {
+    /// Regular files of a folder by name; none where there is no folder.
+    fn list(&self, folder: &PathBuf) -> Result<Vec<Entry>> {
+        let mut entries = match self.store.disk.list(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("list", folder)(error)),
+        };
+        entries.retain(|entry| entry.stat.is_file);
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn older(&self, stat: &Stat, than: SignedDuration) -> bool {
+        self.now.as_nanosecond() - stat.modified_ns > than.as_nanos()
+    }
+
+    fn leftovers(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
+        let folder = self.store.layout.incremental();
+        let consumed = record.map(CommitRecord::consumed_by_name).unwrap_or_default();
+        for entry in self.list(&folder)? {
+            let path = folder.join(&entry.name);
+            let in_main = match layout::classify(&entry.name) {
+                IncrementalName::Increment => match consumed.get(entry.name.as_str()) {
+                    Some(known) if known.bytes == entry.stat.bytes => {
+                        let hash = disk::hash(&*self.store.disk, &path).map_err(Error::io("read", &path))?;
+                        hash == known.xxh3
+                    }
+                    _ => false,
+                },
+                IncrementalName::Journal => {
+                    layout::stem(&entry.name).is_some_and(|stem| consumed.contains_key(stem))
+                }
+                // Only consolidate knows how to retire what its writer may still rewrite.
+                IncrementalName::LegacyIncrement => false,
+                _ => continue,
+            };
+            // A locked journal says that its writer lives; it goes when the writer does.
+            let locked = || self.store.disk.is_locked(&path).map_err(Error::io("look at", &path));
+            let reason = if in_main {
+                Reason::Consumed
+            } else if self.options.include_unconsolidated && self.older(&entry.stat, self.options.older_than)
+            {
+                Reason::Unconsolidated
+            } else {
+                continue;
+            };
+            if !locked()? {
+                plan.items.push(Item { folder: folder.clone(), name: entry.name, stat: entry.stat, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn temporary(&self, plan: &mut Plan) -> Result<()> {
+        for folder in [self.store.layout.root().to_path_buf(), self.store.layout.incremental()] {
+            for entry in self.list(&folder)? {
+                let path = folder.join(&entry.name);
+                let ours = layout::is_temporary(&entry.name);
+                if ours
+                    && self.older(&entry.stat, FRESH)
+                    && !self.store.disk.is_locked(&path).map_err(Error::io("look at", &path))?
+                {
+                    let (folder, stat) = (folder.clone(), entry.stat);
+                    plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::StaleTemporary });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn backups(&self, plan: &mut Plan) -> Result<()> {
+        let folder = self.store.layout.backups();
+        let mut entries = self.list(&folder)?;
+        entries.retain(|entry| layout::is_backup(&entry.name));
+        entries.reverse();
+        for entry in entries.into_iter().skip(self.options.keep) {
+            let (folder, stat) = (folder.clone(), entry.stat);
+            plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldBackup });
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, plan: &mut Plan) -> Result<()> {
+        let folder = self.store.layout.quarantine();
+        for entry in self.list(&folder)? {
+            if self.older(&entry.stat, self.options.older_than) {
+                let (folder, stat) = (folder.clone(), entry.stat);
+                plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldQuarantine });
+            }
+        }
+        Ok(())
+    }
+}

@@ -7,7 +7,17 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::health::Severity;
-use crate::store::{Control, Result, Store};
+use crate::store::{Control, Error, Result, Store};
+
+mod backup;
+mod cleanup;
+mod consolidate;
+mod export;
+mod restore;
+mod text;
+mod validate;
+
+pub use crate::store::cleanup::Options as CleanupOptions;
 
 /// A job that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,17 +44,6 @@ pub enum Request {
 pub struct ConsolidateOptions {
     /// Go on although main has fewer rows than its last commit left in it.
     pub accept_main: bool,
-}
-
-/// What cleanup may remove.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CleanupOptions {
-    /// Quarantined files older than this many seconds.
-    pub older_than_seconds: u64,
-    /// Backups to keep.
-    pub keep: usize,
-    /// Also remove waiting files whose rows are not in main. Loses results.
-    pub include_unconsolidated: bool,
 }
 
 /// What restore brings back.
@@ -102,6 +101,20 @@ pub struct Plan {
     pub is_empty: bool,
     /// The plan for `--dry-run --format json`.
     pub json: Value,
+    /// What running it needs of its making.
+    pub detail: Detail,
+}
+
+/// What running a plan needs of its making, so that it acts on exactly what was shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Detail {
+    /// Nothing.
+    #[default]
+    None,
+    /// The files that would go.
+    Cleanup(crate::store::cleanup::Plan),
+    /// What was found, and so what would be mended.
+    Validate(Box<crate::store::validate::Report>),
 }
 
 /// What a job did.
@@ -118,11 +131,28 @@ pub struct Outcome {
 }
 
 /// Says what a job would do. Changes nothing.
-pub fn plan(_store: &Store, request: &Request) -> Result<Plan> {
-    Err(crate::store::Error::Refused(format!("{request:?} is not there yet")))
+pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan> {
+    match request {
+        Request::Consolidate(options) => consolidate::plan(store, options),
+        Request::Cleanup(options) => cleanup::plan(store, options),
+        Request::Backup => backup::plan(store),
+        Request::Restore(options) => restore::plan(store, options),
+        Request::Validate { repair } => validate::plan(store, *repair, control),
+        Request::Export(options) => export::plan(store, options),
+    }
 }
 
 /// Does what a plan says.
-pub fn run(_store: &Store, plan: &Plan, _control: &Control) -> Result<Outcome> {
-    Err(crate::store::Error::Refused(format!("{:?} is not there yet", plan.request)))
+pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
+    match (&plan.request, &plan.detail) {
+        (Request::Consolidate(options), _) => consolidate::run(store, options, control),
+        (Request::Cleanup(_), Detail::Cleanup(detail)) => cleanup::run(store, detail, control),
+        (Request::Backup, _) => backup::run(store, control),
+        (Request::Restore(options), _) => restore::run(store, options, control),
+        (Request::Validate { repair }, Detail::Validate(report)) => {
+            validate::run(store, report, *repair, control)
+        }
+        (Request::Export(options), _) => export::run(store, options, control),
+        _ => Err(Error::Refused("the plan does not belong to this job: plan it again".into())),
+    }
 }

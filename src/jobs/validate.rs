@@ -1,0 +1,81 @@
+//! Validate as a job: a check, and with `repair` a plan of what is safe to mend.
+
+use serde_json::json;
+
+use super::text::count;
+use super::{Detail, Outcome, Plan, Request};
+use crate::health::Severity;
+use crate::store::validate::{self, Finding, Level, Report};
+use crate::store::{Control, Result, Store};
+
+pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Plan> {
+    let report = if repair {
+        validate::check(store, jiff::Timestamp::now(), control)?
+    } else {
+        // A check changes nothing: there is nothing to plan.
+        Report::default()
+    };
+    let mendable: Vec<_> = report.findings.iter().filter(|finding| finding.repair.is_some()).collect();
+    let summary = match (repair, mendable.len() as u64) {
+        (false, _) => "check every file".to_owned(),
+        (true, 0) => "nothing to mend".to_owned(),
+        (true, n) => format!("mend {}", count(n, "file")),
+    };
+    Ok(Plan {
+        request: Request::Validate { repair },
+        summary,
+        lines: mendable.iter().map(|finding| line(finding)).collect(),
+        removes: Vec::new(),
+        needs_yes: repair && !mendable.is_empty(),
+        is_empty: repair && mendable.is_empty(),
+        json: json!({"schema_version": 1, "repair": mendable.iter().map(|f| entry(f)).collect::<Vec<_>>()}),
+        detail: Detail::Validate(Box::new(report)),
+    })
+}
+
+pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Control) -> Result<Outcome> {
+    let mended = if repair { validate::repair(store, planned, control)? } else { Vec::new() };
+    let report = validate::check(store, jiff::Timestamp::now(), control)?;
+    let worst = report.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Note);
+    let problems = report.findings.iter().filter(|finding| finding.level > Level::Note).count() as u64;
+    let checked = format!("checked {}, {}", count(report.files, "file"), count(report.rows, "row"));
+    let summary = match problems {
+        0 => format!("{checked}: all is well"),
+        n => format!("{checked}: {}", count(n, "problem")),
+    };
+    Ok(Outcome {
+        summary,
+        lines: mended.iter().cloned().chain(report.findings.iter().map(line)).collect(),
+        json: json!({
+            "schema_version": 1,
+            "files": report.files,
+            "rows": report.rows,
+            "repaired": mended,
+            "findings": report.findings.iter().map(entry).collect::<Vec<_>>(),
+        }),
+        severity: match worst {
+            Level::Note => Severity::Healthy,
+            Level::Warning => Severity::Warning,
+            Level::Critical => Severity::Critical,
+        },
+    })
+}
+
+fn level(finding: &Finding) -> &'static str {
+    match finding.level {
+        Level::Note => "note",
+        Level::Warning => "warning",
+        Level::Critical => "critical",
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    format!("{}: {}: {}", level(finding), finding.file, finding.message)
+}
+
+fn entry(finding: &Finding) -> serde_json::Value {
+    json!({
+        "severity": level(finding), "file": finding.file, "message": finding.message,
+        "repairable": finding.repair.is_some(),
+    })
+}
