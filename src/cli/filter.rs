@@ -1,11 +1,11 @@
-//! Which rows: the filters that `query` and `export` share, and how times and
-//! ages are typed.
+//! Which rows: the filters that `query` and `export` share, and how times are typed.
 
 use color_eyre::eyre::Result;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil};
+use jiff::{Timestamp, civil};
 
 use super::{FilterArgs, Usage};
+use crate::config::parse_duration;
 use crate::stats::Rate;
 use crate::store::query::Filter;
 
@@ -47,23 +47,13 @@ impl FilterArgs {
 fn parse_when(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
     let text = text.trim();
     let naive = || Some(text.parse::<civil::DateTime>().ok()?.to_zoned(zone.clone()).ok()?.timestamp());
-    let ago = || parse_age(text).ok().and_then(|age| now.checked_sub(age).ok());
+    let ago = || now.checked_sub(parse_duration(text).ok()?).ok();
     text.parse::<Timestamp>().ok().or_else(naive).or_else(ago).ok_or_else(|| {
         Usage(format!(
             "{flag} '{text}' is neither a time (2026-01-31 or 2026-01-31T12:00:00Z) nor an age (30m, 2h or 7d)"
         ))
         .into()
     })
-}
-
-/// A duration as people type it: 30s, 5m, 2h, 7d, 1h30m. A day has 24 hours.
-pub fn parse_age(text: &str) -> Result<SignedDuration> {
-    let age = text
-        .parse::<Span>()
-        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
-        .ok()
-        .filter(|age| !age.is_negative());
-    age.ok_or_else(|| Usage(format!("'{text}' is no duration: write it as 30s, 5m, 2h or 7d")).into())
 }
 
 #[cfg(test)]

@@ -213,12 +213,15 @@ pub struct QueryArgs {
     /// Summary rows instead of records
     #[arg(long)]
     pub summaries: bool,
-    /// How to print
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: QueryFormat,
+    /// How to print [default: by the name of the file, else a table]
+    #[arg(long, value_enum)]
+    pub format: Option<QueryFormat>,
     /// Write to a file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// `evaltop record`.
