@@ -14,6 +14,6 @@ mod key;
 pub use activity::{Activity, MinuteCount, Process, RECENT, Recent, Timeline};
 pub use category::category;
 pub use columns::{Columns, Outcome, text_column};
-pub use content::{Digest, Reading, Row, add};
+pub use content::{Digest, Keep, Reading, Row, add, short};
 pub use hash::{Fingerprint, row_hashes};
 pub use key::{cell_key, is_id, key, key_in};

@@ -70,6 +70,18 @@ pub enum Error {
         /// Main.
         path: PathBuf,
     },
+    /// A file was rewritten while it was read: readers start over.
+    #[error("{} was changed while it was read: run this again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Main has no footer yet, because legacy code is writing it.
+    #[error("{} is being written by another program at this moment: run this again in a minute", path.display())]
+    InProgress {
+        /// Main.
+        path: PathBuf,
+    },
     /// The snapshot kept changing under the reader.
     #[error("{} kept changing while it was read: try again when fewer programs rewrite it", path.display())]
     Unstable {
@@ -108,8 +120,13 @@ impl Error {
         }
     }
 
-    /// Whether a file was there a moment ago and is gone: readers start over.
+    /// Whether a file was there a moment ago and is gone.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether files moved under a reader, which then starts over.
+    pub fn is_transient(&self) -> bool {
+        self.is_not_found() || matches!(self, Self::Changed { .. })
     }
 }

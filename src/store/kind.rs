@@ -52,23 +52,30 @@ pub struct Split {
     pub records: Option<RecordBatch>,
     /// One row for many tests.
     pub summaries: Option<RecordBatch>,
+    /// Where in the batch the records were.
+    pub at: Vec<usize>,
 }
 
 /// Splits a batch as its file holds it (not adapted).
 pub fn split(batch: &RecordBatch) -> Result<Split> {
     let some = |batch: RecordBatch| (batch.num_rows() > 0).then_some(batch);
     match shape(&batch.schema()) {
-        Shape::Records => Ok(Split { records: some(batch.clone()), summaries: None }),
-        Shape::Counts => Ok(Split { records: None, summaries: some(batch.clone()) }),
-        Shape::Neither => Ok(Split { records: None, summaries: None }),
+        Shape::Records => {
+            let at = (0..batch.num_rows()).collect();
+            Ok(Split { records: some(batch.clone()), summaries: None, at })
+        }
+        Shape::Counts => Ok(Split { records: None, summaries: some(batch.clone()), at: Vec::new() }),
+        Shape::Neither => Ok(Split { records: None, summaries: None, at: Vec::new() }),
         Shape::Numeric => {
             let parts = || -> Result<_, ArrowError> {
                 let records = records(batch)?;
-                Ok((filter_record_batch(batch, &records)?, filter_record_batch(batch, &not(&records)?)?))
+                let at = records.values().set_indices().collect();
+                let summaries = filter_record_batch(batch, &not(&records)?)?;
+                Ok((filter_record_batch(batch, &records)?, summaries, at))
             };
-            let (records, summaries) =
+            let (records, summaries, at) =
                 parts().map_err(|e| Error::Refused(format!("the column 'success' can't be read: {e}")))?;
-            Ok(Split { records: some(records), summaries: some(summaries) })
+            Ok(Split { records: some(records), summaries: some(summaries), at })
         }
     }
 }

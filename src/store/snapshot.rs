@@ -10,6 +10,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod files;
+mod footers;
+
+pub use files::{Files, Increment, JournalFile, Main, SetAside, files};
+pub use footers::{consumed_prefix, fingerprint};
+
 use jiff::Timestamp;
 
 pub use super::digest::{MinuteCount, RECENT, Recent, Timeline};

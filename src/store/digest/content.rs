@@ -28,6 +28,8 @@ pub struct Row {
     pub hash: u64,
     /// Its cell ([`Digest::cell`]).
     pub cell: u32,
+    /// Its position in the file.
+    pub at: u64,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -50,8 +52,17 @@ pub struct Reading {
     pub now: i64,
     /// The process id of rows that have none.
     pub process: Option<Arc<str>>,
-    /// Whether records with a key are kept one by one; otherwise all are tallied.
-    pub keep_keyed: bool,
+    /// What is kept of records with a key.
+    pub keep: Keep,
+}
+
+/// What is kept of records with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Each of them, for files that wait; they are in no tally.
+    Rows,
+    /// The hashes of their keys, for main; they are tallied.
+    Hashes,
 }
 
 impl Reading {
@@ -65,7 +76,7 @@ impl Reading {
             zone: zone.clone(),
             now: now.as_microsecond(),
             process: crate::store::layout::process_id(file).map(Arc::from),
-            keep_keyed: true,
+            keep: Keep::Rows,
         })
     }
 }
@@ -78,6 +89,10 @@ pub struct Digest {
     /// Records with a key, in the file's order.
     pub keyed: Vec<Row>,
     tallied: Vec<Tally>,
+    /// 64 bits of the key of each tallied record that has one.
+    pub hashes: Vec<u64>,
+    /// The position of the next row.
+    pub position: u64,
     /// Summary rows.
     pub summaries: Summaries,
     /// Records.
@@ -96,17 +111,19 @@ impl Digest {
             self.summaries.push(&summaries)?;
         }
         if let Some(records) = split.records {
-            self.push_records(&adapt(&records, &reading.target, &reading.zone)?, reading)?;
+            let records = adapt(&records, &reading.target, &reading.zone)?;
+            self.push_records(&records, &split.at, reading)?;
         }
+        self.position += batch.num_rows() as u64;
         Ok(())
     }
 
-    fn push_records(&mut self, batch: &RecordBatch, reading: &Reading) -> Result<()> {
+    fn push_records(&mut self, batch: &RecordBatch, at: &[usize], reading: &Reading) -> Result<()> {
         let columns = Columns::new(batch)?;
         let rows = 0..batch.num_rows();
         let has_keys = || rows.clone().any(|row| columns.text("test_id", row).is_some_and(is_id));
-        let hashes = if reading.keep_keyed && has_keys() { row_hashes(batch)? } else { Vec::new() };
-        for row in rows {
+        let hashes = if reading.keep == Keep::Rows && has_keys() { row_hashes(batch)? } else { Vec::new() };
+        for (row, at) in rows.zip(at) {
             let cell_key = columns.cell_key(row);
             let cell = self.intern(cell_key, || columns.cell(row));
             let outcome = columns.outcome(row);
@@ -117,16 +134,15 @@ impl Digest {
             if let Some(model) = self.cells.get(cell as usize).map(|cell| cell.model.clone()) {
                 self.activity.add(&model, process, timestamp, &outcome, reading.now);
             }
-            let key = hashes
-                .get(row)
-                .and_then(|hash| Some((key_in(columns.text("test_id", row), cell_key)?, *hash)));
-            match key {
-                Some((key, hash)) => self.keyed.push(Row { key, timestamp, hash, cell, outcome }),
-                None => {
-                    if let Some(tally) = self.tallied.get_mut(cell as usize) {
-                        tally.add(&outcome.tally());
-                    }
-                }
+            let key = key_in(columns.text("test_id", row), cell_key);
+            if let (Some(key), Some(&hash)) = (key, hashes.get(row)) {
+                let at = self.position + *at as u64;
+                self.keyed.push(Row { key, timestamp, hash, cell, at, outcome });
+                continue;
+            }
+            self.hashes.extend(key.map(short));
+            if let Some(tally) = self.tallied.get_mut(cell as usize) {
+                tally.add(&outcome.tally());
             }
         }
         Ok(())
@@ -161,6 +177,11 @@ impl Digest {
             add(cells, cell, tally);
         }
     }
+}
+
+/// The 64 bits of a key that stand for it in an index of main.
+pub fn short(key: u128) -> u64 {
+    key as u64
 }
 
 /// Adds a tally to its cell.

@@ -1,0 +1,325 @@
+//! The files that count, listed in the order in which data moves.
+//!
+//! Journals are listed first, then increments, then main's footer is read: a record
+//! only ever moves in that direction and is published at its new place before it is
+//! removed from the old one, so it is never missed. What the footer calls consumed
+//! is in main, so it is never counted twice; every file that counts is looked at
+//! once more after the footer, for the case that it was consumed, removed and
+//! forgotten since it was listed.
+
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use arrow::datatypes::SchemaRef;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::footers::{Footer, Footers};
+use crate::store::Store;
+use crate::store::commit::{CommitRecord, Consumed};
+use crate::store::disk::{Entry, Stat};
+use crate::store::error::{Error, Result};
+use crate::store::kind::{NEITHER, Shape, shape};
+use crate::store::layout::{IncrementalName, classify, increment_name, stem};
+use crate::store::parquet_file::{OpenError, ParquetFile};
+
+/// A file without a footer that was modified within this time is being written.
+const FRESH_NS: i128 = 60 * 1_000_000_000;
+
+/// Main, open.
+#[derive(Debug, Clone)]
+pub struct Main {
+    /// The file.
+    pub file: ParquetFile,
+    /// What its last commit says; `None` where other code wrote it.
+    pub commit: Option<CommitRecord>,
+}
+
+/// An increment whose rows (from `skip` on) are not in main.
+#[derive(Debug, Clone)]
+pub struct Increment {
+    /// File name inside `incremental/`.
+    pub name: String,
+    /// The file when it was listed.
+    pub stat: Stat,
+    /// Its rows.
+    pub rows: u64,
+    /// Of those, the ones at the beginning that main contains (legacy files only).
+    pub skip: u64,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Whether legacy code may rewrite it in place.
+    pub legacy: bool,
+}
+
+/// A journal whose rows are neither in main nor in an increment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalFile {
+    /// File name inside `incremental/`.
+    pub name: String,
+    /// The part of the name that its increment will share.
+    pub stem: String,
+    /// The file when it was listed.
+    pub stat: Stat,
+    /// Whether its writer lives.
+    pub locked: bool,
+}
+
+/// A file that can't be counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// File name inside `incremental/`.
+    pub name: String,
+    /// The file when it was listed.
+    pub stat: Stat,
+    /// `None`: it is being written. Otherwise why it can't be read.
+    pub reason: Option<String>,
+}
+
+/// A consistent listing of a store.
+#[derive(Debug)]
+pub struct Files {
+    /// Main; `None` before the first commit.
+    pub main: Option<Main>,
+    /// Files of summary rows that the commit record names.
+    pub summaries: Vec<ParquetFile>,
+    /// Zone of naive timestamps.
+    pub zone: TimeZone,
+    /// Increments that count, by name.
+    pub increments: Vec<Increment>,
+    /// Journals that count, by name.
+    pub journals: Vec<JournalFile>,
+    /// Files that can't be counted, by name.
+    pub set_aside: Vec<SetAside>,
+    /// Journals and increments that main contains or that another file stands for:
+    /// they don't count, and may be removed when a commit says so.
+    pub leftovers: Vec<Entry>,
+    /// Names in `incremental/` that are none of the above and no data.
+    pub strays: Vec<Entry>,
+}
+
+/// Lists a store consistently; opens every file that counts.
+pub fn files(store: &Store, now: Timestamp) -> Result<Files> {
+    retrying(store, || list(store, now, &mut Footers::default()))
+}
+
+/// Repeats what failed because files moved, a few times.
+pub(super) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    const ROUNDS: u32 = 6;
+    for round in 0..ROUNDS {
+        match attempt() {
+            Err(error) if error.is_transient() => {
+                std::thread::sleep(std::time::Duration::from_millis(5 << (2 * round)));
+            }
+            done => return done,
+        }
+    }
+    Err(Error::Unstable { path: store.layout.root().to_path_buf() })
+}
+
+/// One attempt at a listing.
+pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Files> {
+    store.check()?;
+    let journals = named(store, IncrementalName::Journal)?;
+    let all = entries(store)?;
+    let main = open_main(store, now)?;
+    let consumed = main.as_ref().and_then(|main| main.commit.as_ref()).map(CommitRecord::consumed_by_name);
+    let consumed = consumed.unwrap_or_default();
+    let mut files = Files {
+        summaries: open_summaries(store, main.as_ref())?,
+        zone: zone(store, main.as_ref()),
+        main: None,
+        increments: Vec::new(),
+        journals: Vec::new(),
+        set_aside: Vec::new(),
+        leftovers: Vec::new(),
+        strays: Vec::new(),
+    };
+    let mut published = HashSet::new();
+    let mut names = HashSet::new();
+    for entry in all {
+        let kind = classify(&entry.name);
+        let legacy = kind == IncrementalName::LegacyIncrement;
+        if !entry.stat.is_file || !(legacy || kind == IncrementalName::Increment) {
+            if kind != IncrementalName::Journal {
+                files.strays.push(entry);
+            }
+            continue;
+        }
+        names.insert(entry.name.clone());
+        let known = consumed.get(entry.name.as_str()).copied();
+        if take_increment(store, now, footers, &mut files, entry.clone(), legacy, known)? {
+            published.extend(stem(&entry.name).map(str::to_owned));
+        }
+    }
+    footers.keep_only(&names);
+    for entry in journals {
+        take_journal(store, &mut files, entry, &published, &consumed)?;
+    }
+    files.main = main;
+    Ok(files)
+}
+
+/// Puts an increment where it belongs; `true` when it stands for its journal.
+fn take_increment(
+    store: &Store,
+    now: Timestamp,
+    footers: &mut Footers,
+    files: &mut Files,
+    entry: Entry,
+    legacy: bool,
+    consumed: Option<&Consumed>,
+) -> Result<bool> {
+    let footer = match footers.look(store, &entry, legacy, consumed) {
+        // Main has it, and it is gone by now.
+        Err(error) if error.is_not_found() && consumed.is_some_and(|c| !c.legacy) => return Ok(true),
+        footer => footer?,
+    };
+    match footer {
+        Footer::Consumed => files.leftovers.push(entry),
+        Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither || *rows == 0 => {
+            let (rows, skip, schema) = (*rows, *skip, schema.clone());
+            let increment = Increment { name: entry.name, stat: entry.stat, rows, skip, schema, legacy };
+            increment.check(store)?;
+            files.increments.push(increment);
+        }
+        // What follows does not stand for its journal, where there is one.
+        Footer::Good { .. } => {
+            set_aside(files, entry, Some(NEITHER.to_owned()));
+            return Ok(false);
+        }
+        // Nothing in it, and nothing to say about it.
+        Footer::Empty => {
+            files.strays.push(entry);
+            return Ok(false);
+        }
+        Footer::Bad(reason) => {
+            let reason = (!is_fresh(&entry.stat, now)).then(|| reason.clone());
+            set_aside(files, entry, reason);
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Increment {
+    /// Its path.
+    pub fn path(&self, store: &Store) -> PathBuf {
+        store.layout.incremental().join(&self.name)
+    }
+
+    /// Opens it; an error when it is no longer what was listed.
+    pub fn open(&self, store: &Store) -> Result<ParquetFile> {
+        let path = self.path(store);
+        let file = ParquetFile::open(&*store.disk, &path).map_err(|error| match error {
+            OpenError::Io(_) => error.at(&path),
+            _ => Error::Changed { path: path.clone() },
+        })?;
+        if same(&file.stat(), &self.stat) { Ok(file) } else { Err(Error::Changed { path }) }
+    }
+
+    /// An error when it is gone or no longer what was listed.
+    pub fn check(&self, store: &Store) -> Result<()> {
+        let path = self.path(store);
+        let now = store.disk.stat(&path).map_err(Error::io("read", &path))?;
+        if same(&now, &self.stat) { Ok(()) } else { Err(Error::Changed { path }) }
+    }
+}
+
+fn set_aside(files: &mut Files, entry: Entry, reason: Option<String>) {
+    files.set_aside.push(SetAside { name: entry.name, stat: entry.stat, reason });
+}
+
+fn take_journal(
+    store: &Store,
+    files: &mut Files,
+    entry: Entry,
+    published: &HashSet<String>,
+    consumed: &HashMap<&str, &Consumed>,
+) -> Result<()> {
+    let Some(stem) = stem(&entry.name).filter(|_| entry.stat.is_file).map(str::to_owned) else {
+        return Ok(());
+    };
+    if published.contains(&stem)
+        || consumed.contains_key(stem.as_str())
+        || consumed.contains_key(increment_name(&stem).as_str())
+    {
+        files.leftovers.push(entry);
+        return Ok(());
+    }
+    let path = store.layout.incremental().join(&entry.name);
+    let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
+    let locked = store.disk.is_locked(&path).map_err(Error::io("read", &path))?;
+    files.journals.push(JournalFile { name: entry.name, stem, stat, locked });
+    Ok(())
+}
+
+/// The names in `incremental/`, sorted.
+fn entries(store: &Store) -> Result<Vec<Entry>> {
+    let folder = store.layout.incremental();
+    match store.disk.list(&folder) {
+        Ok(mut entries) => {
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(entries)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io("read", folder)(error)),
+    }
+}
+
+fn named(store: &Store, kind: IncrementalName) -> Result<Vec<Entry>> {
+    let mut entries = entries(store)?;
+    entries.retain(|entry| classify(&entry.name) == kind);
+    Ok(entries)
+}
+
+/// Opens main; `None` where there is none.
+pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
+    let path = store.layout.main();
+    let file = match ParquetFile::open(&*store.disk, &path) {
+        Ok(file) => file,
+        Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(OpenError::Io(error)) => return Err(Error::io("read", &path)(error)),
+        Err(error) => {
+            let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
+            let locked = store.disk.is_locked(&store.layout.lock()).unwrap_or(false);
+            if stat.bytes > 0 && (locked || is_fresh(&stat, now)) {
+                return Err(Error::InProgress { path });
+            }
+            return Err(error.at(path));
+        }
+    };
+    if file.rows() > 0 && shape(file.schema()) == Shape::Neither {
+        return Err(Error::unreadable(path, NEITHER));
+    }
+    let commit = CommitRecord::of(&file)?;
+    Ok(Some(Main { file, commit }))
+}
+
+fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
+    let named = main.and_then(|main| main.commit.as_ref()).map(|commit| commit.summaries.as_slice());
+    named
+        .unwrap_or_default()
+        .iter()
+        .map(|summaries| {
+            let path = store.layout.root().join(&summaries.name);
+            ParquetFile::open(&*store.disk, &path).map_err(|error| error.at(path))
+        })
+        .collect()
+}
+
+/// The zone that the first commit fixed, else the store's.
+fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
+    let fixed = main.and_then(|main| main.commit.as_ref());
+    fixed.and_then(|commit| TimeZone::get(&commit.zone).ok()).unwrap_or_else(|| store.zone.clone())
+}
+
+fn is_fresh(stat: &Stat, now: Timestamp) -> bool {
+    now.as_nanosecond().saturating_sub(stat.modified_ns) < FRESH_NS
+}
+
+/// Whether a file is what it was; links may come and go.
+pub(super) fn same(a: &Stat, b: &Stat) -> bool {
+    (a.inode, a.bytes, a.modified_ns) == (b.inode, b.bytes, b.modified_ns)
+}

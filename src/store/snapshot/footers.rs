@@ -1,0 +1,135 @@
+//! The footers of increments, read once for as long as a file stays what it is.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::files::same;
+use crate::store::Store;
+use crate::store::commit::Consumed;
+use crate::store::digest::{Fingerprint, row_hashes};
+use crate::store::disk::{self, Entry, Stat};
+use crate::store::error::{Error, Result};
+use crate::store::parquet_file::{OpenError, ParquetFile};
+
+/// What an increment's footer says, next to what main says was consumed.
+#[derive(Debug, Clone)]
+pub(super) enum Footer {
+    /// No byte in it.
+    Empty,
+    /// No valid footer, or not to be read; why.
+    Bad(String),
+    /// Main contains all of it.
+    Consumed,
+    /// Main lacks its rows from `skip` on.
+    Good {
+        /// Rows in the file.
+        rows: u64,
+        /// Those at the beginning that main contains.
+        skip: u64,
+        /// Columns.
+        schema: SchemaRef,
+    },
+}
+
+/// Remembers footers.
+#[derive(Debug, Default)]
+pub(super) struct Footers {
+    known: HashMap<String, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    stat: Stat,
+    consumed: Option<(u64, u64, String)>,
+    footer: Footer,
+}
+
+impl Footers {
+    /// The footer of an increment.
+    pub(super) fn look(
+        &mut self,
+        store: &Store,
+        entry: &Entry,
+        legacy: bool,
+        consumed: Option<&Consumed>,
+    ) -> Result<&Footer> {
+        let entry_consumed = consumed.map(|c| (c.bytes, c.rows, c.xxh3.clone()));
+        let current = self
+            .known
+            .get(&entry.name)
+            .is_some_and(|known| same(&known.stat, &entry.stat) && known.consumed == entry_consumed);
+        if !current {
+            let footer = read(store, entry, legacy, consumed)?;
+            let known = Known { stat: entry.stat, consumed: entry_consumed, footer };
+            self.known.insert(entry.name.clone(), known);
+        }
+        let known = self.known.get(&entry.name).map(|known| &known.footer);
+        known.ok_or_else(|| Error::Changed { path: store.layout.incremental().join(&entry.name) })
+    }
+
+    /// Forgets files that are gone.
+    pub(super) fn keep_only(&mut self, names: &HashSet<String>) {
+        self.known.retain(|name, _| names.contains(name));
+    }
+}
+
+fn read(store: &Store, entry: &Entry, legacy: bool, consumed: Option<&Consumed>) -> Result<Footer> {
+    let path = store.layout.incremental().join(&entry.name);
+    if let Some(consumed) = consumed.filter(|c| !c.legacy && c.bytes == entry.stat.bytes) {
+        let hash = disk::hash(&*store.disk, &path).map_err(Error::io("read", &path))?;
+        if hash == consumed.xxh3 {
+            return Ok(Footer::Consumed);
+        }
+    }
+    let file = match ParquetFile::open(&*store.disk, &path) {
+        Ok(file) if same(&file.stat(), &entry.stat) => file,
+        Ok(_) => return Err(Error::Changed { path }),
+        Err(OpenError::Empty) => return Ok(Footer::Empty),
+        Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Io { action: "read", path, source: error });
+        }
+        Err(error) => return Ok(Footer::Bad(error.to_string())),
+    };
+    let skip = match consumed.filter(|c| legacy && c.legacy) {
+        Some(consumed) => match consumed_prefix(&file, consumed) {
+            Ok(skip) => skip,
+            Err(_) if !file.stat_now().is_ok_and(|stat| same(&stat, &entry.stat)) => {
+                return Err(Error::Changed { path });
+            }
+            Err(Error::Unreadable { reason, .. }) => return Ok(Footer::Bad(reason)),
+            Err(error) => return Err(error),
+        },
+        None => 0,
+    };
+    if skip > 0 && skip == file.rows() {
+        return Ok(Footer::Consumed);
+    }
+    Ok(Footer::Good { rows: file.rows(), skip, schema: Arc::clone(file.schema()) })
+}
+
+/// How many rows at the beginning of a legacy file main contains: those that were
+/// consumed when the file still begins with them, else none.
+pub fn consumed_prefix(file: &ParquetFile, consumed: &Consumed) -> Result<u64> {
+    if consumed.rows > file.rows() {
+        return Ok(0);
+    }
+    let agrees = fingerprint(file, consumed.rows)? == consumed.xxh3;
+    Ok(if agrees { consumed.rows } else { 0 })
+}
+
+/// The fingerprint of the first rows of a legacy file, in hex: what a commit record
+/// keeps of it.
+pub fn fingerprint(file: &ParquetFile, rows: u64) -> Result<String> {
+    let mut fingerprint = Fingerprint::default();
+    'rows: for batch in file.batches(None, 0)? {
+        for hash in row_hashes(&batch?)? {
+            if fingerprint.rows() == rows {
+                break 'rows;
+            }
+            fingerprint.push(hash);
+        }
+    }
+    Ok(format!("{:016x}", fingerprint.value()))
+}
