@@ -120,8 +120,10 @@ pub struct WaitingView {
     pub journal_rows: u64,
     /// Journals whose writer is dead and that no commit has consumed.
     pub dead_journals: u64,
-    /// When the oldest waiting row was written (its timestamp, else its file's time).
+    /// When the oldest waiting row began to wait.
     pub oldest: Option<Timestamp>,
+    /// The same, of increments alone.
+    pub oldest_increment: Option<Timestamp>,
     /// Every waiting file, newest first.
     pub files: Vec<FileView>,
 }

@@ -1,30 +1,53 @@
 //! Watching and scanning a store: turns snapshots and file-system events into
 //! [`Observation`]s, the plain data that `status` prints and the dashboard draws.
 
+use std::thread;
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::store::{Error, Store};
+use crate::health;
+use crate::store::snapshot::Scanner;
+use crate::store::{Control, Error, Store};
 
+mod figures;
 pub mod watch;
+mod writers;
 
 pub use crate::observation::{self, Observation, StoreState, WatchMode};
 pub use watch::Watch;
 
-/// Looks at one store again and again. What it remembers between two looks only
-/// makes the next one cheaper or tells what became of something; a single look at
-/// a store gives the same numbers.
+/// How often the first look is tried again while main is being written.
+const TRIES: u32 = 10;
+/// The time between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Looks at one store again and again. What it remembers between two looks makes
+/// the next one cheaper, tells what became of a writer, and stands in for what
+/// can't be read at the moment: a figure is never wrong, at worst it is old, and
+/// then the observation says so.
 #[derive(Debug)]
 pub struct Monitor {
     store: Store,
     config: Config,
     watch: WatchMode,
+    scanner: Scanner,
+    writers: writers::Writers,
+    last: Option<Observation>,
 }
 
 impl Monitor {
     /// A monitor that has not looked yet. Touches nothing.
     pub fn new(store: Store, config: Config) -> Self {
-        Self { store, config, watch: WatchMode::Off }
+        Self {
+            store,
+            config,
+            watch: WatchMode::Off,
+            scanner: Scanner::new(),
+            writers: writers::Writers::default(),
+            last: None,
+        }
     }
 
     /// Says how changes are noticed, for the observations to come.
@@ -35,19 +58,67 @@ impl Monitor {
     /// One look. Blocks while it reads; never fails and never writes: what can't be
     /// read becomes a state or an alert.
     pub fn observe(&mut self, now: Timestamp) -> Observation {
-        let mut seen = Observation {
-            at: now,
-            store: self.store.layout.root().to_path_buf(),
-            watch: self.watch.clone(),
-            disk: self.store.disk.space(self.store.layout.root()).ok().map(|space| (space.free, space.total)),
-            ..Observation::default()
+        let mut seen = match self.look(now) {
+            Ok(seen) => seen,
+            Err(error) => self.stand_in(&error),
         };
-        seen.state = match self.store.check() {
-            Ok(()) => StoreState::Ready,
-            Err(Error::NoStore { .. }) => StoreState::Missing,
-            Err(error) => StoreState::Unreadable(error.to_string()),
-        };
-        seen.alerts = crate::health::check(&seen, &self.config.thresholds);
+        let root = self.store.layout.root();
+        seen.at = now;
+        seen.store = root.to_path_buf();
+        seen.watch = self.watch.clone();
+        seen.disk = self.store.disk.space(root).ok().map(|space| (space.free, space.total));
+        seen.alerts = health::check(&seen, &self.config.thresholds);
+        self.last = Some(seen.clone());
         seen
     }
+
+    fn look(&mut self, now: Timestamp) -> Result<Observation, Error> {
+        self.store.check()?;
+        let mut tries = 0;
+        let snapshot = loop {
+            match self.scanner.scan(&self.store, now, &Control::default()) {
+                // With nothing to show instead, waiting for a moment is the better answer.
+                Err(error) if passing(&error) && !self.has_figures() && tries < TRIES => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                }
+                result => break result?,
+            }
+        };
+        let mut seen = Observation { at: now, ..Observation::default() };
+        figures::fill(&mut seen, &snapshot);
+        seen.writers = self.writers.update(&snapshot.writers, now, &self.config.thresholds);
+        Ok(seen)
+    }
+
+    fn has_figures(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.state == StoreState::Ready || last.behind.is_some())
+    }
+
+    /// The figures of the last look that worked, and why they are old.
+    fn stand_in(&self, error: &Error) -> Observation {
+        tracing::warn!("the store could not be read: {error}");
+        let has_figures = self.has_figures();
+        let mut seen = self.last.clone().unwrap_or_default();
+        seen.behind = has_figures.then(|| error.to_string());
+        seen.state = match error {
+            Error::NoStore { .. } => StoreState::Missing,
+            error if passing(error) && has_figures => StoreState::Ready,
+            error => StoreState::Unreadable(error.to_string()),
+        };
+        seen
+    }
+}
+
+/// Whether the next look may well work without anybody doing anything.
+fn passing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InProgress { .. } | Error::Changed { .. } | Error::Unstable { .. } | Error::Cancelled
+    ) || error.is_not_found()
+}
+
+/// A row's time; `None` beyond what a calendar holds.
+fn time(micros: i64) -> Option<Timestamp> {
+    Timestamp::from_microsecond(micros).ok()
 }

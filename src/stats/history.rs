@@ -78,11 +78,14 @@ impl History {
         (0..columns).map(|column| self.between(edge(column), edge(column + 1), now)).collect()
     }
 
-    /// Rows a minute over the last `window` seconds; over the time since the first
-    /// row where that is shorter, but at least over one minute.
+    /// The seconds over which a rate is taken: the last `longest`; the time since the
+    /// first row where that is shorter, but at least a minute.
+    pub fn window(&self, now: i64, longest: i64) -> i64 {
+        self.first().map_or(longest, |first| longest.min(now + 1 - first)).max(60)
+    }
+
+    /// Rows a minute over the last `window` seconds up to `now`.
     pub fn per_minute(&self, now: i64, window: i64) -> f64 {
-        let Some(first) = self.first() else { return 0.0 };
-        let window = window.min(now + 1 - first).max(60);
         self.between(now + 1 - window, now + 1, now).rows * 60.0 / window as f64
     }
 }
@@ -129,7 +132,10 @@ mod tests {
         for second in 6_000..6_120 {
             history.add(second, 1, 1);
         }
-        assert!((history.per_minute(6_119, 300) - 60.0).abs() < 1e-9);
+        assert_eq!(history.window(6_119, 300), 120);
+        assert_eq!(history.window(6_010, 300), 60);
+        assert_eq!(history.window(9_000, 300), 300);
+        assert!((history.per_minute(6_119, 120) - 60.0).abs() < 1e-9);
     }
 
     #[test]

@@ -1,0 +1,315 @@
+//! What a snapshot means at a moment: totals, models with their rates and bursts,
+//! what waits. Pure: the same snapshot and time give the same figures.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use strum::IntoEnumIterator;
+
+use super::time;
+use crate::observation::{
+    Burst, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
+};
+use crate::stats::burst::{self, Before};
+use crate::stats::history::History;
+use crate::stats::{ErrorCategory, Tally};
+use crate::store::layout::{self, IncrementalName};
+use crate::store::snapshot::{self, Recent, Snapshot, Timeline, WaitingFile};
+
+/// Throughput is taken over this many seconds.
+const WINDOW: i64 = 300;
+/// A burst ends, for people, when its model has recorded nothing for so long.
+const BURST_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// One of our segments is published at this age at the latest.
+const SEGMENT_LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Fills an observation with everything that the snapshot alone tells.
+pub(super) fn fill(seen: &mut Observation, snapshot: &Snapshot) {
+    let now = seen.at.as_second();
+    seen.main = main_view(snapshot);
+    seen.waiting = waiting_view(&snapshot.waiting, seen.at);
+    seen.superseded = snapshot.superseded;
+    seen.repeated = snapshot.repeated;
+    seen.notes.clone_from(&snapshot.notes);
+    seen.cells = Arc::clone(&snapshot.cells);
+    seen.history = history(&snapshot.timeline);
+    let window = seen.history.window(now, WINDOW);
+    seen.per_minute = seen.history.per_minute(now, window);
+    seen.models = models(snapshot, seen.at, window);
+    seen.totals = Tally::default();
+    for model in &seen.models {
+        seen.totals.add(&model.tally);
+    }
+    seen.errors = ErrorCategory::iter().zip(seen.totals.errors).filter(|(_, count)| *count > 0).collect();
+}
+
+fn main_view(snapshot: &Snapshot) -> MainView {
+    let main = &snapshot.main;
+    MainView {
+        generation: main.generation,
+        committed: main.committed,
+        rows: main.rows,
+        bytes: main.bytes,
+        kind: match main.kind {
+            snapshot::MainKind::Empty => MainKind::Empty,
+            snapshot::MainKind::Records => MainKind::Records,
+            snapshot::MainKind::Summaries => MainKind::Summaries,
+            snapshot::MainKind::Mixed => MainKind::Mixed,
+        },
+        modified: main.modified,
+    }
+}
+
+fn waiting_view(files: &[WaitingFile], now: Timestamp) -> WaitingView {
+    let mut view = WaitingView::default();
+    for file in files {
+        match (&file.state, file.journal) {
+            (snapshot::FileState::Ready, true) => {
+                view.journals += 1;
+                view.journal_rows += file.rows;
+                view.dead_journals += u64::from(file.dead);
+            }
+            (snapshot::FileState::Ready, false) => {
+                view.increments += 1;
+                view.increment_bytes += file.bytes;
+                view.increment_rows += file.rows;
+            }
+            (snapshot::FileState::InProgress, _) => view.in_progress += 1,
+            (snapshot::FileState::Unreadable(_), _) => view.unreadable += 1,
+            (snapshot::FileState::Conflict(_), _) => {}
+        }
+        if file.rows > 0 && file.state == snapshot::FileState::Ready {
+            let since = waiting_since(file).min(now);
+            view.oldest = earlier(view.oldest, since);
+            if !file.journal {
+                view.oldest_increment = earlier(view.oldest_increment, since);
+            }
+        }
+        view.files.push(file_view(file));
+    }
+    view
+}
+
+fn earlier(known: Option<Timestamp>, time: Timestamp) -> Option<Timestamp> {
+    Some(known.map_or(time, |known| known.min(time)))
+}
+
+/// When the file's oldest row began to wait. Rows of an import carry the times of
+/// their tests, long before: one of our files can't have waited for longer than a
+/// segment lives before its last change.
+fn waiting_since(file: &WaitingFile) -> Timestamp {
+    let row = file.oldest.and_then(time).unwrap_or(file.modified);
+    match layout::classify(&file.name) {
+        IncrementalName::Increment | IncrementalName::Journal => row.max(file.modified - SEGMENT_LIFE),
+        _ => row,
+    }
+}
+
+fn file_view(file: &WaitingFile) -> FileView {
+    FileView {
+        name: file.name.clone(),
+        bytes: file.bytes,
+        rows: file.rows,
+        modified: file.modified,
+        state: match &file.state {
+            snapshot::FileState::Ready => FileState::Ready,
+            snapshot::FileState::InProgress => FileState::InProgress,
+            snapshot::FileState::Unreadable(reason) => FileState::Unreadable(reason.clone()),
+            snapshot::FileState::Conflict(reason) => FileState::Conflict(reason.clone()),
+        },
+        journal: file.journal,
+    }
+}
+
+fn history(timeline: &Timeline) -> History {
+    let mut history = History::default();
+    for (minute, models) in timeline {
+        let rows = models.values().map(|count| count.rows).sum();
+        let full = models.values().map(|count| count.full).sum();
+        history.add(minute * 60, rows, full);
+    }
+    history
+}
+
+fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
+    let now = at.as_second();
+    let mut tallies: BTreeMap<&Arc<str>, Tally> = BTreeMap::new();
+    for (cell, tally) in &*snapshot.cells {
+        tallies.entry(&cell.model).or_default().add(tally);
+    }
+    let mut lately: HashMap<&Arc<str>, History> = HashMap::new();
+    for (minute, models) in snapshot.timeline.range((now - window) / 60..) {
+        for (model, count) in models {
+            lately.entry(model).or_default().add(minute * 60, count.rows, count.full);
+        }
+    }
+    tallies
+        .into_iter()
+        .filter(|(_, tally)| tally.tests > 0)
+        .map(|(model, tally)| {
+            let last_row = snapshot.last_row.get(model).copied().and_then(time);
+            let alive = last_row.is_some_and(|last| at.duration_since(last) < BURST_LIFE);
+            let recent = snapshot.recent.get(model).filter(|_| alive);
+            ModelView {
+                model: model.to_string(),
+                per_minute: lately.get(model).map_or(0.0, |rows| rows.per_minute(now, window)),
+                last_row,
+                burst: recent.and_then(|recent| model_burst(&tally, recent)),
+                tally,
+            }
+        })
+        .collect()
+}
+
+fn model_burst(tally: &Tally, recent: &[Recent]) -> Option<Burst> {
+    let failures: Vec<bool> = recent.iter().map(|test| !test.full).collect();
+    let failed = failures.iter().filter(|failed| **failed).count() as u64;
+    let before = Before {
+        tests: tally.tests.saturating_sub(recent.len() as u64),
+        failed: (tally.tests - tally.full).saturating_sub(failed),
+    };
+    let alarm = burst::detect(before, &failures)?;
+    let mut counts: BTreeMap<ErrorCategory, u64> = BTreeMap::new();
+    for error in recent.iter().skip(alarm.start).filter_map(|test| test.error) {
+        *counts.entry(error).or_default() += 1;
+    }
+    let category = counts.into_iter().max_by_key(|(_, count)| *count).map(|(error, _)| error);
+    Some(Burst { failed: alarm.failed, of: alarm.of, usual: alarm.usual, category })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Cell;
+    use crate::store::snapshot::MinuteCount;
+
+    const NOW: i64 = 1_769_860_800;
+
+    fn cell(model: &str, task: &str) -> Cell {
+        Cell {
+            model: model.into(),
+            prompt_type: "optimal".into(),
+            tool_success_rate: None,
+            difficulty: "easy".into(),
+            task_type: task.into(),
+        }
+    }
+
+    fn tally(tests: u64, full: u64) -> Tally {
+        Tally { tests, full, ..Tally::default() }
+    }
+
+    fn observe(snapshot: &Snapshot) -> Observation {
+        let mut seen = Observation { at: Timestamp::from_second(NOW).unwrap(), ..Observation::default() };
+        fill(&mut seen, snapshot);
+        seen
+    }
+
+    fn file(name: &str, rows: u64, age: i64) -> WaitingFile {
+        WaitingFile {
+            name: name.to_owned(),
+            bytes: 1_000,
+            rows,
+            modified: Timestamp::from_second(NOW - age).unwrap(),
+            state: snapshot::FileState::Ready,
+            journal: name.starts_with("journal"),
+            dead: false,
+            oldest: None,
+        }
+    }
+
+    #[test]
+    fn totals_are_the_sum_of_the_models() {
+        let mut infra = tally(10, 2);
+        infra.errors[ErrorCategory::Infrastructure as usize] = 3;
+        let cells = BTreeMap::from([
+            (cell("b", "x"), tally(5, 4)),
+            (cell("b", "y"), infra),
+            (cell("a", "x"), tally(1, 0)),
+            (cell("emptied", "x"), tally(0, 0)),
+        ]);
+        let seen = observe(&Snapshot { cells: Arc::new(cells), superseded: 2, ..Snapshot::default() });
+        let models: Vec<(&str, u64)> =
+            seen.models.iter().map(|model| (model.model.as_str(), model.tally.tests)).collect();
+        assert_eq!(models, [("a", 1), ("b", 15)]);
+        assert_eq!((seen.totals.tests, seen.totals.full, seen.superseded), (16, 6, 2));
+        assert_eq!(seen.errors, BTreeMap::from([(ErrorCategory::Infrastructure, 3)]));
+    }
+
+    #[test]
+    fn rates_by_model_add_up_to_the_whole() {
+        let count = |rows| MinuteCount { rows, full: 0 };
+        let minute = NOW / 60;
+        let timeline = BTreeMap::from([
+            (minute - 60, BTreeMap::from([("a".into(), count(100))])),
+            (minute - 3, BTreeMap::from([("a".into(), count(20)), ("b".into(), count(5))])),
+        ]);
+        let cells = BTreeMap::from([(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))]);
+        let seen = observe(&Snapshot { timeline, cells: Arc::new(cells), ..Snapshot::default() });
+        let sum: f64 = seen.models.iter().map(|model| model.per_minute).sum();
+        assert!((seen.per_minute - 5.0).abs() < 1e-9, "{}", seen.per_minute);
+        assert!((sum - seen.per_minute).abs() < 1e-9);
+    }
+
+    #[test]
+    fn files_are_counted_by_their_state() {
+        let mut dead = file("journal_1_20260131_120000_h_0a_0.jsonl", 4, 30);
+        dead.dead = true;
+        let mut torn = file("increment_9.parquet", 0, 4_000);
+        torn.state = snapshot::FileState::Unreadable("no footer".to_owned());
+        let mut fresh = file("increment_8.parquet", 0, 4);
+        fresh.state = snapshot::FileState::InProgress;
+        let ready = file("increment_2_20260131_120000_h_0a_0.parquet", 10, 60);
+        let seen = observe(&Snapshot { waiting: vec![dead, torn, fresh, ready], ..Snapshot::default() });
+        let waiting = &seen.waiting;
+        assert_eq!((waiting.increments, waiting.increment_bytes, waiting.increment_rows), (1, 1_000, 10));
+        assert_eq!((waiting.journals, waiting.journal_rows, waiting.dead_journals), (1, 4, 1));
+        assert_eq!((waiting.in_progress, waiting.unreadable, waiting.files.len()), (1, 1, 4));
+        assert_eq!(waiting.oldest, Timestamp::from_second(NOW - 60).ok());
+    }
+
+    #[test]
+    fn old_tests_that_were_imported_just_now_have_not_waited() {
+        let year_ago = Some((NOW - 31_536_000) * 1_000_000);
+        let mut imported = file("increment_2_20260131_120000_h_0a_0.parquet", 10, 60);
+        imported.oldest = year_ago;
+        let seen = observe(&Snapshot { waiting: vec![imported], ..Snapshot::default() });
+        assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 660).ok());
+        // A legacy file is rewritten again and again, so only its rows tell.
+        let mut legacy = file("increment_2_20260131_120000.parquet", 10, 60);
+        legacy.oldest = Some((NOW - 7_200) * 1_000_000);
+        let seen = observe(&Snapshot { waiting: vec![legacy], ..Snapshot::default() });
+        assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 7_200).ok());
+    }
+
+    fn failing(last_row: i64) -> Snapshot {
+        let recent: Vec<Recent> = (0..60)
+            .map(|index| Recent {
+                timestamp: (NOW - 60 + index) * 1_000_000,
+                full: index < 40,
+                error: (index >= 40).then_some(ErrorCategory::Infrastructure),
+            })
+            .collect();
+        Snapshot {
+            cells: Arc::new(BTreeMap::from([(cell("a", "x"), tally(460, 340))])),
+            recent: BTreeMap::from([("a".into(), recent)]),
+            last_row: BTreeMap::from([("a".into(), last_row * 1_000_000)]),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_burst_carries_its_figures_and_its_cause() {
+        let seen = observe(&failing(NOW));
+        let burst = seen.models[0].burst.clone().unwrap();
+        assert_eq!((burst.failed, burst.of), (20, 20));
+        assert_eq!(burst.category, Some(ErrorCategory::Infrastructure));
+        assert!((burst.usual - 0.25).abs() < 0.05, "{}", burst.usual);
+    }
+
+    #[test]
+    fn a_burst_of_yesterday_is_over() {
+        assert_eq!(observe(&failing(NOW - 3_600)).models[0].burst, None);
+    }
+}
