@@ -1,15 +1,75 @@
-//! `demo`: a realistic live store under the dashboard.
+//! `demo`: a realistic live store under the dashboard, and nothing left behind.
 
-use color_eyre::eyre::{Result, bail};
+use std::io::{self, IsTerminal};
+use std::time::Duration;
 
-use super::{DemoArgs, DemoWriterArgs, Exit};
+use color_eyre::eyre::{Result, WrapErr, bail};
+use jiff::Timestamp;
+
+use super::{DemoArgs, DemoWriterArgs, Exit, StatusArgs, StatusFormat, WatchArgs, status, watch};
+use crate::demo::story::{Story, WRITERS};
+use crate::demo::{history, writer};
+use crate::store::{Store, layout};
+
+/// How long the demo runs where there is no terminal to watch it in.
+const BLIND: Duration = Duration::from_secs(10);
+/// What a test of the simulation takes on average, in seconds of its own time.
+const MEAN_TEST_SECONDS: f64 = 40.0;
+/// Six hours at this rate are written within a second.
+const MOST_PER_MINUTE: f64 = 300.0;
 
 /// `evaltop demo`.
-pub fn run(_args: &DemoArgs) -> Result<Exit> {
-    bail!("demo is not there yet")
+pub fn run(args: &DemoArgs) -> Result<Exit> {
+    if !(args.speed > 0.0 && args.speed.is_finite()) {
+        return Err(super::Usage(format!("--speed {}: give a number above 0", args.speed)).into());
+    }
+    let temporary = tempfile::Builder::new().prefix("evaltop-demo-").tempdir();
+    let temporary =
+        temporary.wrap_err("the demo needs a temporary folder: set TMPDIR to one that is writable")?;
+    let dir = match &args.dir {
+        None => temporary.path().join(layout::DEFAULT_NAME),
+        Some(dir) => {
+            if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                bail!(
+                    "{} is not empty: the demo fills a new or empty folder with made-up results",
+                    dir.display()
+                );
+            }
+            dir.clone()
+        }
+    };
+    let store = Store::new(std::path::absolute(&dir)?);
+    let per_minute = (WRITERS as f64 * args.speed * 60.0 / MEAN_TEST_SECONDS).min(MOST_PER_MINUTE);
+    history::fill(&store, args.seed, per_minute, Timestamp::now())?;
+
+    let program = std::env::current_exe().wrap_err("the demo starts writers of its own program")?;
+    let story = Story::begin(&program, &store, args.speed, args.seed)?;
+    let shown = show(store.layout.root().to_path_buf());
+    drop(story);
+    drop(temporary);
+    let exit = shown?;
+    if let Some(dir) = &args.dir {
+        println!("The demo's store stays in {}: evaltop {0}", dir.display());
+    }
+    println!(
+        "Now on your own data: a folder of increment_*.parquet files is a store already (evaltop FOLDER), \
+         and `evaltop import results.jsonl --into my_store --success-from 'score>=1'` makes one."
+    );
+    Ok(exit)
+}
+
+fn show(dir: std::path::PathBuf) -> Result<Exit> {
+    if io::stdout().is_terminal() && io::stdin().is_terminal() {
+        return watch::run(&WatchArgs { dir: Some(dir), ..WatchArgs::default() });
+    }
+    eprintln!("evaltop: no terminal: the demo runs for ten seconds and prints its status");
+    std::thread::sleep(BLIND);
+    // The demo shows alerts on purpose; they are no failure of it.
+    status::run(&StatusArgs { dir: Some(dir), format: StatusFormat::Text }).map(|_| Exit::Ok)
 }
 
 /// One writer process of the demo.
-pub fn writer(_args: &DemoWriterArgs) -> Result<Exit> {
-    bail!("demo is not there yet")
+pub fn writer(args: &DemoWriterArgs) -> Result<Exit> {
+    writer::run(&Store::new(&args.dir), args.index, args.speed, args.seed)?;
+    Ok(Exit::Ok)
 }

@@ -108,7 +108,7 @@ enum Command {
 }
 
 /// `evaltop [DIR]` and `evaltop watch [DIR]`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct WatchArgs {
     /// The store [default: $EVALTOP_DIR, ./pilot_bench_parquet_data, or . if it is a store]
     pub dir: Option<PathBuf>,
@@ -395,7 +395,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub dir: Option<PathBuf>,
     /// How much faster than life the tests run
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 20.0)]
     pub speed: f64,
     /// Seed of the made-up results
     #[arg(long, default_value_t = 7)]

@@ -4,47 +4,82 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::simulation::Simulation;
-use crate::store::{Control, Record, Result, Store, consolidate, increment, layout, record};
+use crate::store::increment::{Stems, publish};
+use crate::store::{Record, Result, Store, record};
 
 /// How far back the results go.
 const HOURS: i64 = 6;
+/// The part of them that waits in increments.
+const WAITING_MINUTES: i64 = 24;
 /// Increments that wait when the dashboard opens, below the alert's threshold of 100.
-const WAITING: u64 = 92;
-/// Rows of one waiting increment.
-const ROWS: usize = 18;
-/// Writers of the past.
-const WRITERS: u64 = 8;
+const WAITING: usize = 92;
+/// Writers of the past; each keeps its process id over all of it.
+const WRITERS: usize = 8;
 
-/// Fills an empty store with the past of a run that ends at `now`.
-pub fn fill(store: &Store, seed: u64, rows: usize, now: Timestamp) -> Result<()> {
-    store.create()?;
+/// Fills an empty store with the past of a run that ends at `now`, at `per_minute`
+/// results a minute.
+pub fn fill(store: &Store, seed: u64, per_minute: f64, now: Timestamp) -> Result<()> {
+    let folder = store.layout.incremental();
+    store.disk.create_folder(&folder).map_err(crate::store::Error::io("create", &folder))?;
     let begin = now - SignedDuration::from_hours(HOURS);
-    let waiting_begin = now - SignedDuration::from_mins(25);
-    let past = results(seed, rows, begin, waiting_begin);
-    increment::publish(store, &stem(begin, 0), &[record::to_batch(&past)?])?;
-    consolidate::run(store, &consolidate::Options::default(), now, &Control::default())?;
-
-    let total = WAITING as usize * ROWS;
-    let recent = results(seed.wrapping_add(1), total, waiting_begin, now - SignedDuration::from_secs(2));
-    for (at, chunk) in (0..).zip(recent.chunks(ROWS)) {
-        increment::publish(store, &stem(waiting_begin, at + 1), &[record::to_batch(chunk)?])?;
-    }
-    Ok(())
+    let split = now - SignedDuration::from_mins(WAITING_MINUTES);
+    let mut past = Past::new(seed, begin);
+    past.publish(store, 1, begin, split, per_minute)?;
+    //HACK consolidate::run(store, &consolidate::Options::default(), now, &Control::default())?;
+    past.publish(store, WAITING, split, now - SignedDuration::from_secs(2), per_minute)
 }
 
-/// `rows` results evenly spread over a span, of eight writers in turn.
-pub(super) fn results(seed: u64, rows: usize, begin: Timestamp, end: Timestamp) -> Vec<Record> {
-    let mut writers: Vec<_> = (0..WRITERS).map(|index| Simulation::new(seed, index)).collect();
-    let span = end.as_microsecond() - begin.as_microsecond();
-    let count = writers.len();
-    (0..rows)
-        .filter_map(|row| {
-            let at = begin.as_microsecond() + (span as f64 * (row as f64 / rows as f64)) as i64;
-            let at = Timestamp::from_microsecond(at).unwrap_or(begin);
-            let index = row % count;
-            let (mut record, _) = writers.get_mut(index)?.next(at);
-            record.process_id = Some(process_id(begin, index as u64));
-            Some(record)
-        })
-        .collect()
+/// Publishes `files` increments of results from the last minutes, as a machine does
+/// that was cut off from the store for a while.
+pub fn late_batch(store: &Store, seed: u64, files: usize, now: Timestamp) -> Result<()> {
+    let begin = now - SignedDuration::from_mins(3);
+    Past::new(seed.wrapping_add(2_000), begin).publish(store, files, begin, now, 60.0)
+}
+
+/// Writers that were there before the demo began.
+struct Past {
+    writers: Vec<(Stems, Simulation)>,
+}
+
+impl Past {
+    fn new(seed: u64, begin: Timestamp) -> Self {
+        let writers = (0..WRITERS)
+            .map(|index| {
+                let stems = Stems::new(begin + SignedDuration::from_secs(index as i64));
+                (stems, Simulation::new(seed, index as u64))
+            })
+            .collect();
+        Self { writers }
+    }
+
+    /// `files` increments of the writers in turn, their results spread evenly over a span.
+    fn publish(
+        &mut self,
+        store: &Store,
+        files: usize,
+        begin: Timestamp,
+        end: Timestamp,
+        per_minute: f64,
+    ) -> Result<()> {
+        let span = end.duration_since(begin);
+        let rows = ((span.as_secs_f64() / 60.0 * per_minute) as usize).max(files);
+        for file in 0..files {
+            let (from, to) = (rows * file / files, rows * (file + 1) / files);
+            let at = |row: usize| begin + span.mul_f64(row as f64 / rows as f64);
+            let records: Vec<_> = (from..to).filter_map(|row| self.record(file, row, at(row))).collect();
+            let Some((stems, _)) = self.writers.get_mut(file % WRITERS) else { continue };
+            let batch = record::to_batch(&records)?;
+            publish(store, &stems.next_stem(), &batch.schema(), [Ok(batch)])?;
+        }
+        Ok(())
+    }
+
+    /// One result. A single file mixes all writers, many files have one writer each.
+    fn record(&mut self, file: usize, row: usize, at: Timestamp) -> Option<Record> {
+        let index = if file == 0 { row % WRITERS } else { file % WRITERS };
+        let (stems, simulation) = self.writers.get_mut(index)?;
+        let (mut record, _) = simulation.next(at);
+        record.process_id = Some(stems.process_id().to_owned());
+        Some(record)
+    }
 }

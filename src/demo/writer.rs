@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::simulation::Simulation;
-use crate::store::writer::{Options, Writer};
+use crate::store::writer::{Writer, WriterOptions};
 use crate::store::{Result, Store};
 
 /// How often a rate-limited model fails at each writer.
@@ -46,7 +46,7 @@ impl Order {
 /// Records results into `store`, `speed` times as fast as life, until standard input ends.
 pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
     let orders = listen();
-    let mut writer = Writer::open(store, Options::default())?;
+    let mut writer = Writer::open(store, WriterOptions::default())?;
     let mut simulation = Simulation::new(seed.wrapping_add(1_000), index);
     let mut limited: Option<(String, Instant)> = None;
     let (mut pending, duration) = simulation.next(Timestamp::now());
@@ -55,7 +55,7 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
     loop {
         let next = limited.as_ref().map_or(due, |(_, at)| due.min(*at));
         match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(Order::Publish) => writer.publish()?,
+            Ok(Order::Publish) => writer.publish(),
             Ok(Order::Limit(model)) => {
                 simulation.limit(&model);
                 limited = Some((model, Instant::now()));
@@ -67,7 +67,7 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
         if let Some((model, at)) = &mut limited
             && *at <= now
         {
-            writer.append(simulation.rate_limited(model, Timestamp::now()))?;
+            writer.append(simulation.rate_limited(model, Timestamp::now())).map(drop)?;
             *at = now + RETRY;
         }
         if due <= now {

@@ -127,7 +127,7 @@ const TEMPORARY: [&str; 7] = [
 
 /// Whether a name is one of our temporary files, in whichever folder.
 pub fn is_temporary(name: &str) -> bool {
-    name.ends_with(".tmp") && TEMPORARY.iter().any(|prefix| name.starts_with(prefix))
+    name.strip_suffix(".tmp").is_some_and(|name| TEMPORARY.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// Whether a name inside `backups/` is a backup of main.

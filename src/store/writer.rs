@@ -149,6 +149,12 @@ impl Writer {
         record.test_id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string()).clone()
     }
 
+    /// Lets the background publish what is there without waiting for the segment to fill.
+    pub fn publish(&mut self) {
+        self.shared.lock().seal();
+        self.shared.wake.notify_all();
+    }
+
     /// Publishes what is left and ends. Where that fails, nothing is lost: the rows
     /// are in journals, which the next consolidation takes in.
     pub fn close(mut self) -> Result<()> {

@@ -1,6 +1,13 @@
 //! One binary for all tests that run the program: the tests link once.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod support;
 
@@ -10,6 +17,7 @@ mod demo;
 mod legacy;
 mod maintain;
 mod query;
+mod readme;
 mod record;
 mod status;
 mod transfer;

@@ -209,6 +209,7 @@ impl State {
     }
 
     fn write(&mut self, inode: u64, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.alive()?;
         let fault = self.step(|| format!("write {} B to {}", bytes.len(), path.display()));
         // A failing write may have written a part of what it was given.
         let written = if fault.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
@@ -293,7 +294,8 @@ impl SimDisk {
                     (_, change) => change.apply(&mut bytes),
                 }
             }
-            *node = Inode { now: bytes.clone(), durable: bytes, pending: vec![], modified_ns: node.modified_ns };
+            *node =
+                Inode { now: bytes.clone(), durable: bytes, pending: vec![], modified_ns: node.modified_ns };
         }
         let mut folders = state.folders.clone();
         for folder in folders.values_mut() {
@@ -593,5 +595,70 @@ impl Disk for SimDisk {
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
         Ok(Space { free: 1 << 40, total: 1 << 41 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> SimDisk {
+        let disk = SimDisk::new(0);
+        disk.create_folder(Path::new("/s")).unwrap();
+        disk
+    }
+
+    fn read(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
+        let file = disk.open(Path::new(path)).ok()?;
+        let mut bytes = vec![0; file.stat().unwrap().bytes as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        Some(bytes)
+    }
+
+    #[test]
+    fn only_what_was_synced_survives_power_loss_for_sure() {
+        let disk = disk();
+        let mut file = disk.create(Path::new("/s/a")).unwrap();
+        file.write_all(b"one").unwrap();
+        file.sync().unwrap();
+        disk.sync_folder(Path::new("/s")).unwrap();
+        file.write_all(b"two!").unwrap();
+        assert_eq!(read(&disk.after_kill(), "/s/a").unwrap(), b"onetwo!");
+        assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/a").unwrap(), b"one");
+        assert_eq!(read(&disk.after_power_loss(|| Survival::Torn), "/s/a").unwrap(), b"onetw");
+    }
+
+    #[test]
+    fn a_name_without_its_folders_fsync_may_vanish() {
+        let disk = disk();
+        let mut file = disk.create(Path::new("/s/a")).unwrap();
+        file.write_all(b"x").unwrap();
+        file.sync().unwrap();
+        assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/a"), None);
+        disk.replace(Path::new("/s/a"), Path::new("/s/b")).unwrap();
+        assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/b").unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_crash_changes_nothing_from_its_step_on() {
+        let disk = disk();
+        disk.fault(1, Fault::Crash);
+        let mut file = disk.create(Path::new("/s/a")).unwrap();
+        assert!(file.write_all(b"x").is_err());
+        assert!(disk.list(Path::new("/s")).is_err());
+        assert_eq!(disk.after_kill().steps(), 0);
+        assert_eq!(disk.after_kill().list(Path::new("/s")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_lock_ends_with_its_handle() {
+        let disk = disk();
+        let path = Path::new("/s/lock");
+        let held = disk.try_lock(path).unwrap();
+        assert!(held.is_some());
+        assert!(disk.try_lock(path).unwrap().is_none());
+        assert!(disk.is_locked(path).unwrap());
+        drop(held);
+        assert!(!disk.is_locked(path).unwrap());
     }
 }
