@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, IntoStaticStr};
 
 use crate::stats::history::History;
 use crate::stats::{Cell, ErrorCategory, Tally};
@@ -157,8 +158,11 @@ pub struct Burst {
 }
 
 /// What is known of a writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, EnumIter, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum WriterState {
     /// Its process lives and records.
     Live,
@@ -230,4 +234,12 @@ pub struct Observation {
     pub behind: Option<String>,
     /// What needs a person, worst first.
     pub alerts: Vec<Alert>,
+}
+
+impl Observation {
+    /// Whether the figures are those of a look that worked, this one or an earlier
+    /// one. Without, they are all zero and mean nothing: show none.
+    pub fn has_figures(&self) -> bool {
+        self.state == StoreState::Ready || self.behind.is_some()
+    }
 }

@@ -14,6 +14,7 @@ pub mod maintain;
 pub mod progress;
 pub mod query;
 pub mod record;
+mod report;
 pub mod status;
 pub mod transfer;
 pub mod watch;

@@ -1,10 +1,36 @@
-//! `status`: one look at a store.
+//! `status`: one look at a store. Never changes it: no file, not even a lock.
 
-use color_eyre::eyre::{Result, bail};
+use std::io::{ErrorKind, Write, stdout};
 
-use super::{Exit, StatusArgs};
+use color_eyre::eyre::Result;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Exit, StatusArgs, StatusFormat, dir, report};
+use crate::health::worst;
+use crate::monitor::{Monitor, StoreState};
+use crate::store::Error;
 
 /// `evaltop status`.
-pub fn run(_args: &StatusArgs) -> Result<Exit> {
-    bail!("status is not there yet")
+pub fn run(args: &StatusArgs) -> Result<Exit> {
+    let (store, config) = dir::open(args.dir.as_deref())?;
+    if let Err(error @ Error::NoStore { .. }) = store.check() {
+        return Err(error.into());
+    }
+    let seen = Monitor::new(store, config).observe(Timestamp::now());
+    let text = match args.format {
+        StatusFormat::Text => report::text::render(&seen, &TimeZone::system()),
+        StatusFormat::Json => report::json::render(&seen),
+        StatusFormat::Tmux => report::tmux::render(&seen),
+        StatusFormat::Prometheus => report::prometheus::render(&seen),
+    };
+    match stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        result => result?,
+    }
+    if let StoreState::Unreadable(sentence) = &seen.state {
+        eprintln!("evaltop: {sentence}");
+    }
+    Ok(worst(&seen.alerts).into())
 }

@@ -81,18 +81,15 @@ fn waiting_view(files: &[WaitingFile], now: Timestamp) -> WaitingView {
         }
         if file.rows > 0 && file.state == snapshot::FileState::Ready {
             let since = waiting_since(file).min(now);
-            view.oldest = earlier(view.oldest, since);
+            let earlier = |known: Option<Timestamp>| known.map_or(since, |known| known.min(since));
+            view.oldest = Some(earlier(view.oldest));
             if !file.journal {
-                view.oldest_increment = earlier(view.oldest_increment, since);
+                view.oldest_increment = Some(earlier(view.oldest_increment));
             }
         }
         view.files.push(file_view(file));
     }
     view
-}
-
-fn earlier(known: Option<Timestamp>, time: Timestamp) -> Option<Timestamp> {
-    Some(known.map_or(time, |known| known.min(time)))
 }
 
 /// When the file's oldest row began to wait. Rows of an import carry the times of

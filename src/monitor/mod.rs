@@ -92,7 +92,7 @@ impl Monitor {
     }
 
     fn has_figures(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| last.state == StoreState::Ready || last.behind.is_some())
+        self.last.as_ref().is_some_and(Observation::has_figures)
     }
 
     /// The figures of the last look that worked, and why they are old.
