@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub mod demo;
 pub mod dir;
 pub mod filter;
+mod log;
 pub mod maintain;
 pub mod progress;
 pub mod query;
@@ -441,6 +442,7 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Usage;
         }
     };
+    log::start(matches!(cli.command, None | Some(Command::Watch(_) | Command::Demo(_))));
     let result = match cli.command {
         None => watch::run(&cli.watch),
         Some(Command::Watch(args)) => watch::run(&args),

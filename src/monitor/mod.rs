@@ -97,7 +97,6 @@ impl Monitor {
 
     /// The figures of the last look that worked, and why they are old.
     fn stand_in(&self, error: &Error) -> Observation {
-        tracing::warn!("the store could not be read: {error}");
         let has_figures = self.has_figures();
         let mut seen = self.last.clone().unwrap_or_default();
         seen.behind = has_figures.then(|| error.to_string());
@@ -106,6 +105,10 @@ impl Monitor {
             error if passing(error) && has_figures => StoreState::Ready,
             error => StoreState::Unreadable(error.to_string()),
         };
+        // Once, not at every look while it lasts.
+        if self.last.as_ref().is_none_or(|last| last.state != seen.state) {
+            tracing::warn!("the store could not be read: {error}");
+        }
         seen
     }
 }
