@@ -59,7 +59,7 @@ impl Stems {
 }
 
 /// The host's name as far as file names take it: letters, digits and dashes.
-fn host() -> String {
+pub fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let first = name.split('.').next().unwrap_or_default();
     let clean: String =

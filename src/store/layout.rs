@@ -155,6 +155,11 @@ pub fn stem(name: &str) -> Option<&str> {
     (fields && host && random && seq && parts.next().is_none()).then_some(rest)
 }
 
+/// The host in a [`stem`].
+pub fn host(stem: &str) -> Option<&str> {
+    stem.split('_').nth(3)
+}
+
 /// `<pid>_<YYYYmmdd_HHMMSS>` of an increment or journal, legacy or ours: the
 /// `process_id` of its writer; `None` where the name does not carry one.
 pub fn process_id(name: &str) -> Option<&str> {

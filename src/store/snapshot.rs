@@ -12,9 +12,16 @@ use std::sync::Arc;
 
 mod files;
 mod footers;
+mod main_rows;
+mod notes;
+mod resolve;
+mod scan;
+mod waiting;
+mod writers;
 
 pub use files::{Files, Increment, JournalFile, Main, SetAside, files};
 pub use footers::{consumed_prefix, fingerprint};
+pub use scan::Scanner;
 
 use jiff::Timestamp;
 
@@ -138,23 +145,5 @@ pub struct Snapshot {
     pub notes: Vec<String>,
 }
 
-/// Scans a store again and again; what did not change is not read again.
-#[derive(Debug, Default)]
-pub struct Scanner {}
-
-impl Scanner {
-    /// A scanner that has seen nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One look at the store.
-    pub fn scan(
-        &mut self,
-        _store: &super::Store,
-        _now: Timestamp,
-        _control: &super::Control,
-    ) -> super::Result<Snapshot> {
-        Err(super::Error::Refused("the snapshot is not there yet".into()))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::activity::Activity;
-use super::key::key_in;
+use super::key::{cell_key, key_in};
 use super::{Columns, Outcome, is_id, row_hashes};
 use crate::stats::{Cell, Tally};
 use crate::store::error::Result;
@@ -154,6 +154,22 @@ impl Digest {
             self.tallied.push(Tally::default());
             self.cells.len() as u32 - 1
         })
+    }
+
+    /// For rows from a position of their file on.
+    pub fn starting_at(position: u64) -> Self {
+        Self { position, ..Self::default() }
+    }
+
+    /// A digest of records that were found before.
+    pub fn of_rows<'a>(rows: impl IntoIterator<Item = (&'a Row, &'a Cell)>) -> Self {
+        let mut digest = Self::default();
+        for (row, cell) in rows {
+            let cell = digest.intern(cell_key(cell), || cell.clone());
+            digest.keyed.push(Row { cell, ..row.clone() });
+            digest.records += 1;
+        }
+        digest
     }
 
     /// The cell of a kept row.

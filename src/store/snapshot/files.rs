@@ -99,6 +99,20 @@ pub struct Files {
     pub strays: Vec<Entry>,
 }
 
+impl Files {
+    /// Lets the journal of a stem count again, because its increment can't be read.
+    pub(super) fn recover_journal(&mut self, store: &Store, of: Option<&str>) -> Result<()> {
+        let Some(at) = of.and_then(|of| {
+            let is_journal = |entry: &Entry| classify(&entry.name) == IncrementalName::Journal;
+            self.leftovers.iter().position(|entry| is_journal(entry) && stem(&entry.name) == Some(of))
+        }) else {
+            return Ok(());
+        };
+        let entry = self.leftovers.remove(at);
+        take_journal(store, self, entry, &HashSet::new(), &HashMap::new())
+    }
+}
+
 /// Lists a store consistently; opens every file that counts.
 pub fn files(store: &Store, now: Timestamp) -> Result<Files> {
     retrying(store, || list(store, now, &mut Footers::default()))

@@ -1,0 +1,227 @@
+//! Main's rows: tallied once for as long as main stays what it is, and looked up by
+//! key when a waiting record may be an attempt at a test that main has.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::files::{Main, same};
+use super::resolve::{Resolved, resolve};
+use crate::stats::{Cell, Tally};
+use crate::store::Control;
+use crate::store::digest::{Columns, Digest, Keep, Reading, Row, row_hashes, short};
+use crate::store::disk::Stat;
+use crate::store::error::Result;
+use crate::store::kind::{self, Shape, shape};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::schema::{DIMENSIONS, adapt};
+use crate::store::summary;
+
+/// Above this number of rows main's key hashes are not kept (8 bytes each); each
+/// look-up then streams its key columns.
+const INDEXED_ROWS: u64 = 16_000_000;
+
+/// A record of main.
+#[derive(Debug, Clone)]
+pub(super) struct Hit {
+    pub(super) row: Row,
+    pub(super) cell: Cell,
+}
+
+/// What is known of one main.
+#[derive(Debug)]
+pub(super) struct MainRows {
+    stat: Stat,
+    reading: Reading,
+    /// Its tests after superseding, by cell.
+    pub(super) cells: BTreeMap<Cell, Tally>,
+    /// Everything else about its rows.
+    pub(super) digest: Digest,
+    /// Attempts and repeats inside a main that other code wrote.
+    pub(super) resolved: Resolved,
+    /// Sorted hashes of its keys; `None` where there are too many.
+    index: Option<Vec<u64>>,
+    hits: HashMap<u128, Hit>,
+    looked_up: HashSet<u128>,
+}
+
+impl MainRows {
+    /// Reads the columns that statistics need.
+    pub(super) fn read(main: &Main, zone: &TimeZone, now: Timestamp, control: &Control) -> Result<Self> {
+        let file = &main.file;
+        let name = file.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut reading = Reading::of_main(&name, file.schema(), zone, now)?;
+        let full_target = Arc::clone(&reading.target);
+        let mut digest = Digest::default();
+        let mut columns: Vec<&str> = Columns::NAMES.into();
+        columns.extend(kind::NAMES);
+        if shape(file.schema()) != Shape::Records {
+            columns.extend(summary::NAMES);
+        }
+        reading.target = project(&full_target, &columns);
+        for batch in file.batches(Some(&columns), 0)? {
+            control.check()?;
+            digest.push(&batch?, &reading)?;
+            control.progress("reading main", digest.position, file.rows());
+        }
+        reading.target = full_target;
+        let mut cells = BTreeMap::new();
+        digest.add_settled(&mut cells);
+        let mut rows = Self {
+            stat: file.stat(),
+            reading,
+            cells,
+            index: None,
+            resolved: Resolved::default(),
+            hits: HashMap::new(),
+            looked_up: HashSet::new(),
+            digest,
+        };
+        rows.settle(main, control)?;
+        Ok(rows)
+    }
+
+    /// Sorts the index, and resolves duplicates where no commit has done so.
+    fn settle(&mut self, main: &Main, control: &Control) -> Result<()> {
+        let mut hashes = std::mem::take(&mut self.digest.hashes);
+        hashes.sort_unstable();
+        if main.commit.is_none() {
+            let twice: HashSet<u64> = hashes
+                .windows(2)
+                .filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first().copied())?)
+                .collect();
+            if !twice.is_empty() {
+                self.resolve_own(main, &twice, control)?;
+            }
+        }
+        self.index = (main.file.rows() <= INDEXED_ROWS).then_some(hashes);
+        Ok(())
+    }
+
+    fn resolve_own(&mut self, main: &Main, twice: &HashSet<u64>, control: &Control) -> Result<()> {
+        let found = fetch(&main.file, &self.reading, twice, control)?;
+        for hit in &found {
+            if let Some(tally) = self.cells.get_mut(&hit.cell) {
+                tally.subtract(&hit.row.outcome.tally());
+            }
+        }
+        let digest = Digest::of_rows(found.iter().map(|hit| (&hit.row, &hit.cell)));
+        self.resolved = resolve(&[&digest], |_| None, &mut self.cells);
+        let losers: HashSet<u64> = self.resolved.losers.iter().flatten().copied().collect();
+        for hit in found {
+            if !losers.contains(&hit.row.at) {
+                self.looked_up.insert(hit.row.key);
+                self.hits.insert(hit.row.key, hit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this is still what is known of `main`.
+    pub(super) fn is_of(&self, main: &Main, zone: &TimeZone) -> bool {
+        same(&self.stat, &main.file.stat()) && self.reading.zone == *zone
+    }
+
+    /// Makes sure that [`MainRows::get`] knows these keys.
+    pub(super) fn look_up(
+        &mut self,
+        main: &Main,
+        keys: impl Iterator<Item = u128>,
+        control: &Control,
+    ) -> Result<()> {
+        let mut wanted = HashSet::new();
+        for key in keys {
+            let possible = self.index.as_ref().is_none_or(|index| index.binary_search(&short(key)).is_ok());
+            if possible && self.looked_up.insert(key) {
+                wanted.insert(short(key));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        for hit in fetch(&main.file, &self.reading, &wanted, control)? {
+            let losing = self.hits.get(&hit.row.key).is_some_and(|known| known.row.rank() >= hit.row.rank());
+            if !losing {
+                self.hits.insert(hit.row.key, hit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Main's record of a test, if it has one.
+    pub(super) fn get(&self, key: u128) -> Option<&Hit> {
+        self.hits.get(&key)
+    }
+}
+
+/// The columns of a schema that are among `names`.
+fn project(schema: &SchemaRef, names: &[&str]) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| names.contains(&field.name().as_str()));
+    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+}
+
+/// The records of a file whose key's hash is wanted: first their positions, by the
+/// key columns alone, then the rows themselves.
+fn fetch(
+    file: &ParquetFile,
+    reading: &Reading,
+    wanted: &HashSet<u64>,
+    control: &Control,
+) -> Result<Vec<Hit>> {
+    let mut names: Vec<&str> = DIMENSIONS.into();
+    names.push("test_id");
+    if shape(file.schema()) == Shape::Counts || !file.has_column("test_id") {
+        return Ok(Vec::new());
+    }
+    let target = project(&reading.target, &names);
+    let mut positions = Vec::new();
+    let mut at = 0;
+    for batch in file.batches(Some(&names), 0)? {
+        control.check()?;
+        let batch = batch?;
+        let columns = Columns::new(&adapt(&batch, &target, &reading.zone)?)?;
+        let found = (0..batch.num_rows())
+            .filter(|&row| columns.key(row).is_some_and(|key| wanted.contains(&short(key))));
+        positions.extend(found.map(|row| at + row as u64));
+        at += batch.num_rows() as u64;
+        control.progress("looking for earlier attempts", at, file.rows());
+    }
+    if positions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut hits = Vec::with_capacity(positions.len());
+    let mut positions_left = positions.iter().copied();
+    for batch in file.rows_at(None, &positions)? {
+        control.check()?;
+        take_hits(&batch?, reading, &mut positions_left, &mut hits)?;
+    }
+    Ok(hits)
+}
+
+fn take_hits(
+    batch: &RecordBatch,
+    reading: &Reading,
+    positions: &mut impl Iterator<Item = u64>,
+    hits: &mut Vec<Hit>,
+) -> Result<()> {
+    let batch = adapt(batch, &reading.target, &reading.zone)?;
+    let columns = Columns::new(&batch)?;
+    for ((row, hash), at) in row_hashes(&batch)?.into_iter().enumerate().zip(positions) {
+        let Some(key) = columns.key(row) else { continue };
+        let (timestamp, outcome) = (columns.timestamp(row), columns.outcome(row));
+        let row_of = Row { key, timestamp, hash, cell: 0, at, outcome };
+        hits.push(Hit { row: row_of, cell: columns.cell(row) });
+    }
+    Ok(())
+}
+
+impl Reading {
+    /// For main: its keyed records are tallied.
+    fn of_main(file: &str, schema: &SchemaRef, zone: &TimeZone, now: Timestamp) -> Result<Self> {
+        Ok(Self { keep: Keep::Hashes, ..Self::of(file, schema, zone, now)? })
+    }
+}

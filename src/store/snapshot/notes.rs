@@ -1,0 +1,55 @@
+//! What people should know about the data, gathered while it is read.
+
+use std::collections::BTreeSet;
+
+use crate::store::digest::Digest;
+use crate::store::summary::{Convention, Summaries};
+
+/// Sentences about the data, the same from scan to scan while the data stays.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    bad_times: u64,
+    sentences: BTreeSet<String>,
+}
+
+impl Notes {
+    /// What a file's rows give to say.
+    pub(super) fn digest(&mut self, file: &str, digest: &Digest) {
+        self.bad_times += digest.bad_times;
+        self.summaries(file, &digest.summaries);
+        if digest.records > 0 && digest.summaries.rows() > 0 {
+            self.sentences.insert(format!(
+                "{file} mixes records with {} summary rows; both count",
+                digest.summaries.rows()
+            ));
+        }
+    }
+
+    /// What summary rows give to say.
+    pub(super) fn summaries(&mut self, file: &str, summaries: &Summaries) {
+        if summaries.convention() == Convention::Assumed {
+            self.sentences.insert(format!(
+                "{file}: nothing tells whether its 'success' counts partial successes too; read as if it does"
+            ));
+        }
+    }
+
+    /// What a journal's lines give to say.
+    pub(super) fn journal(&mut self, name: &str, malformed: u64) {
+        if malformed > 0 {
+            self.sentences.insert(format!("{name}: {malformed} lines are no records and don't count"));
+        }
+    }
+
+    /// Everything, in a stable order.
+    pub(super) fn into_sentences(self) -> Vec<String> {
+        let mut sentences: Vec<String> = self.sentences.into_iter().collect();
+        if self.bad_times > 0 {
+            sentences.push(format!(
+                "{} rows have a timestamp that is no time; it is kept in the column timestamp_text",
+                self.bad_times
+            ));
+        }
+        sentences
+    }
+}

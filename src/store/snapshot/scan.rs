@@ -1,0 +1,339 @@
+//! One look after another: what did not change is not read again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::files::{Files, Main, list, retrying, same};
+use super::footers::Footers;
+use super::main_rows::MainRows;
+use super::notes::Notes;
+use super::resolve::{Resolved, resolve};
+use super::waiting::{Content, Waiting};
+use super::writers::writers;
+use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
+use crate::stats::{Cell, Tally};
+use crate::store::digest::{Activity, Digest, add};
+use crate::store::disk::Stat;
+use crate::store::error::{Error, Result};
+use crate::store::kind::{Shape, shape};
+use crate::store::layout::{MAIN, stem};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::schema::Union;
+use crate::store::summary::Summaries;
+use crate::store::{Control, Store};
+
+/// Scans a store again and again; what did not change is not read again.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    footers: Footers,
+    waiting: Waiting,
+    main: Option<MainRows>,
+    summaries: HashMap<String, (Stat, Summaries)>,
+    last: Option<Snapshot>,
+}
+
+/// The rows that count, and where.
+#[derive(Debug)]
+pub(in crate::store) struct View {
+    /// The files.
+    pub(in crate::store) files: Files,
+    /// The united columns of all records.
+    pub(in crate::store) union: Union,
+    /// Increments and journals that count.
+    pub(in crate::store) sources: Vec<Source>,
+    /// Positions of main's rows that don't count, ascending.
+    pub(in crate::store) main_losers: Vec<u64>,
+    /// All tests after superseding.
+    pub(in crate::store) cells: BTreeMap<Cell, Tally>,
+    resolved: Resolved,
+    waiting: Vec<WaitingFile>,
+    notes: Notes,
+}
+
+/// An increment or journal whose rows count.
+#[derive(Debug)]
+pub(in crate::store) struct Source {
+    /// File name inside `incremental/`.
+    pub(in crate::store) name: String,
+    /// Its rows.
+    pub(in crate::store) digest: Arc<Digest>,
+    /// Positions of its rows that don't count, ascending.
+    pub(in crate::store) losers: Vec<u64>,
+    /// Whether it is a journal.
+    pub(in crate::store) journal: bool,
+}
+
+impl Scanner {
+    /// A scanner that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One look at the store. While legacy code is writing main, the previous one stands.
+    pub fn scan(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
+        match retrying(store, || self.attempt(store, now, control)) {
+            Ok(snapshot) => {
+                self.last = Some(snapshot.clone());
+                Ok(snapshot)
+            }
+            Err(Error::InProgress { path }) => self.last.clone().ok_or(Error::InProgress { path }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
+        let view = self.view(store, now, control)?;
+        let mut activity = self.main.as_ref().map(|rows| rows.digest.activity.clone()).unwrap_or_default();
+        for source in &view.sources {
+            activity.merge(&source.digest.activity);
+        }
+        activity.settle(now.as_microsecond());
+        self.snapshot(store, view, activity)
+    }
+
+    /// The rows that count at this moment.
+    pub(in crate::store) fn view(
+        &mut self,
+        store: &Store,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<View> {
+        let files = list(store, now, &mut self.footers)?;
+        self.waiting.begin(&files);
+        let mut view = View {
+            union: Union::new(),
+            sources: Vec::new(),
+            main_losers: Vec::new(),
+            cells: BTreeMap::new(),
+            resolved: Resolved::default(),
+            waiting: Vec::new(),
+            notes: Notes::default(),
+            files,
+        };
+        self.read_main(&mut view, now, control)?;
+        self.read_increments(store, &mut view, now, control)?;
+        self.read_journals(store, &mut view, now, control)?;
+        self.resolve(&mut view, control)?;
+        if let Some(main) = &view.files.main
+            && !same(&main.file.stat_now()?, &main.file.stat())
+        {
+            return Err(Error::Changed { path: store.layout.main() });
+        }
+        Ok(view)
+    }
+
+    fn read_main(&mut self, view: &mut View, now: Timestamp, control: &Control) -> Result<()> {
+        self.main = match &view.files.main {
+            None => None,
+            Some(main) => {
+                let rows = match self.main.take().filter(|rows| rows.is_of(main, &view.files.zone)) {
+                    Some(rows) => rows,
+                    None => changed_or(main, MainRows::read(main, &view.files.zone, now, control))?,
+                };
+                if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
+                    view.union.add(MAIN, main.file.schema())?;
+                }
+                view.cells.clone_from(&rows.cells);
+                view.notes.digest(MAIN, &rows.digest);
+                Some(rows)
+            }
+        };
+        self.summaries.retain(|name, _| view.files.summaries.iter().any(|file| file_name(file) == *name));
+        for file in &view.files.summaries {
+            let name = file_name(file);
+            if !self.summaries.get(&name).is_some_and(|(stat, _)| same(stat, &file.stat())) {
+                let mut summaries = Summaries::default();
+                for batch in file.batches(None, 0)? {
+                    control.check()?;
+                    summaries.push(&batch?)?;
+                }
+                self.summaries.insert(name.clone(), (file.stat(), summaries));
+            }
+            if let Some((_, summaries)) = self.summaries.get(&name) {
+                for (cell, tally) in &summaries.cells() {
+                    add(&mut view.cells, cell, tally);
+                }
+                view.notes.summaries(&name, summaries);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_increments(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<()> {
+        for aside in &view.files.set_aside {
+            let state = match &aside.reason {
+                None => FileState::InProgress,
+                Some(reason) => FileState::Unreadable(reason.clone()),
+            };
+            view.waiting.push(waiting_file(&aside.name, &aside.stat, state));
+        }
+        let increments = std::mem::take(&mut view.files.increments);
+        let total = increments.len() as u64;
+        for (at, increment) in increments.into_iter().enumerate() {
+            control.progress("reading increments", at as u64, total);
+            let mut content = self.waiting.increment(store, &increment, now, control)?;
+            if let Content::Rows(digest) = &content
+                && (digest.records > 0 || shape(&increment.schema) == Shape::Records)
+                && let Err(conflict) = view.union.add(&increment.name, &increment.schema)
+            {
+                content = Content::Conflict(conflict.to_string());
+            }
+            let state = match content {
+                Content::Rows(digest) => {
+                    let file = WaitingFile {
+                        rows: digest.rows(),
+                        oldest: digest.activity.oldest,
+                        ..waiting_file(&increment.name, &increment.stat, FileState::Ready)
+                    };
+                    view.waiting.push(file);
+                    view.notes.digest(&increment.name, &digest);
+                    let name = increment.name.clone();
+                    view.sources.push(Source { name, digest, losers: Vec::new(), journal: false });
+                    view.files.increments.push(increment);
+                    continue;
+                }
+                Content::Conflict(sentence) => FileState::Conflict(sentence),
+                Content::Unreadable(reason) => {
+                    // Its journal, where there is one, still has the rows.
+                    view.files.recover_journal(store, stem(&increment.name))?;
+                    FileState::Unreadable(reason)
+                }
+            };
+            view.waiting.push(waiting_file(&increment.name, &increment.stat, state));
+        }
+        Ok(())
+    }
+
+    fn read_journals(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<()> {
+        for journal in &view.files.journals {
+            let tail = self.waiting.journal(store, journal, now, control)?;
+            let digest = Arc::clone(&tail.digest);
+            view.notes.journal(&journal.name, tail.malformed);
+            if digest.rows() == 0 {
+                continue;
+            }
+            let conflict = view.union.add(&journal.name, &tail.schema()).err();
+            let state =
+                conflict.map_or(FileState::Ready, |conflict| FileState::Conflict(conflict.to_string()));
+            let counts = state == FileState::Ready;
+            view.waiting.push(WaitingFile {
+                rows: digest.rows(),
+                oldest: digest.activity.oldest,
+                journal: true,
+                dead: !journal.locked,
+                ..waiting_file(&journal.name, &journal.stat, state)
+            });
+            if counts {
+                let name = journal.name.clone();
+                view.sources.push(Source { name, digest, losers: Vec::new(), journal: true });
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, view: &mut View, control: &Control) -> Result<()> {
+        if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
+            let keys = view.sources.iter().flat_map(|source| source.digest.keyed.iter().map(|row| row.key));
+            changed_or(main, rows.look_up(main, keys, control))?;
+        }
+        let digests: Vec<&Digest> = view.sources.iter().map(|source| &*source.digest).collect();
+        for digest in &digests {
+            digest.add_settled(&mut view.cells);
+        }
+        let rows = self.main.as_ref();
+        let mut resolved = resolve(&digests, |key| rows.and_then(|rows| rows.get(key)), &mut view.cells);
+        for (source, losers) in view.sources.iter_mut().zip(std::mem::take(&mut resolved.losers)) {
+            source.losers = losers;
+        }
+        view.main_losers = std::mem::take(&mut resolved.main_losers);
+        if let Some(rows) = rows {
+            view.main_losers.extend(rows.resolved.losers.iter().flatten());
+            view.main_losers.sort_unstable();
+            resolved.superseded += rows.resolved.superseded;
+            resolved.repeated += rows.resolved.repeated;
+        }
+        view.resolved = resolved;
+        Ok(())
+    }
+
+    fn snapshot(&self, store: &Store, view: View, activity: Activity) -> Result<Snapshot> {
+        let mut waiting = view.waiting;
+        waiting.sort_by(|a, b| (b.modified, &a.name).cmp(&(a.modified, &b.name)));
+        let commit = view.files.main.as_ref().and_then(|main| main.commit.as_ref());
+        Ok(Snapshot {
+            main: main_state(view.files.main.as_ref(), self.main.as_ref()),
+            cells: Arc::new(view.cells),
+            superseded: commit.map_or(0, |commit| commit.superseded) + view.resolved.superseded,
+            superseded_waiting: view.resolved.superseded,
+            repeated: commit.map_or(0, |commit| commit.repeated) + view.resolved.repeated,
+            writers: writers(store, &view.files, &waiting, &activity.processes)?,
+            waiting,
+            timeline: activity.timeline,
+            recent: activity.recent,
+            last_row: activity.last_row,
+            notes: view.notes.into_sentences(),
+        })
+    }
+}
+
+/// An error while main was read means nothing when main was rewritten meanwhile.
+fn changed_or<T>(main: &Main, result: Result<T>) -> Result<T> {
+    result.map_err(|error| match main.file.stat_now() {
+        Ok(now) if !same(&now, &main.file.stat()) => Error::Changed { path: main.file.path().to_path_buf() },
+        _ => error,
+    })
+}
+
+fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
+    let (Some(main), Some(rows)) = (main, rows) else { return MainState::default() };
+    let kind = match (rows.digest.records > 0, rows.digest.summaries.rows() > 0) {
+        (false, false) => MainKind::Empty,
+        (true, false) => MainKind::Records,
+        (false, true) => MainKind::Summaries,
+        (true, true) => MainKind::Mixed,
+    };
+    MainState {
+        exists: true,
+        generation: main.commit.as_ref().map_or(0, |commit| commit.generation),
+        committed: main.commit.as_ref().map(|commit| commit.created),
+        rows: main.file.rows(),
+        bytes: main.file.stat().bytes,
+        kind,
+        modified: Some(modified(&main.file.stat())),
+    }
+}
+
+fn waiting_file(name: &str, stat: &Stat, state: FileState) -> WaitingFile {
+    WaitingFile {
+        name: name.to_owned(),
+        bytes: stat.bytes,
+        rows: 0,
+        modified: modified(stat),
+        state,
+        journal: false,
+        dead: false,
+        oldest: None,
+    }
+}
+
+fn modified(stat: &Stat) -> Timestamp {
+    Timestamp::from_nanosecond(stat.modified_ns).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn file_name(file: &ParquetFile) -> String {
+    file.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

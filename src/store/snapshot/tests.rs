@@ -1,0 +1,325 @@
+use std::fs;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use arrow::datatypes::Int8Type;
+use jiff::tz::TimeZone;
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+
+use super::*;
+use crate::store::commit::{self, CommitRecord, Consumed};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::{Control, Error, Record, Store, disk, journal, record};
+
+/// A store in a folder that goes away with it.
+struct Fixture {
+    _folder: tempfile::TempDir,
+    store: Store,
+    now: Timestamp,
+}
+
+const STEM: &str = "12_20260131_120000_host_0a1b_0";
+const LEGACY: &str = "increment_7_20260131_120000.parquet";
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store { zone: TimeZone::UTC, ..Store::new(folder.path()) };
+        fs::create_dir(store.layout.incremental()).unwrap();
+        Self { _folder: folder, store, now: Timestamp::now() }
+    }
+
+    fn scan(&self) -> Snapshot {
+        Scanner::new().scan(&self.store, self.now, &Control::default()).unwrap()
+    }
+
+    fn increment(&self, name: &str, batch: &RecordBatch) {
+        write(&self.store.layout.incremental().join(name), batch, None);
+    }
+
+    fn main(&self, batch: &RecordBatch, consumed: Option<Vec<Consumed>>) {
+        let commit = consumed.map(|consumed| CommitRecord {
+            format: commit::FORMAT,
+            generation: 3,
+            commit_id: "c".into(),
+            parent_id: None,
+            created: self.now,
+            zone: "UTC".into(),
+            rows: batch.num_rows() as u64,
+            summaries: Vec::new(),
+            superseded: 10,
+            repeated: 20,
+            consumed,
+        });
+        write(&self.store.layout.main(), batch, commit.map(|commit| commit.to_json().unwrap()));
+    }
+
+    fn journal(&self, stem: &str, records: &[Record]) -> journal::Journal {
+        let mut journal = journal::Journal::create(&*self.store.disk, &self.store.layout, stem).unwrap();
+        journal.append(&journal::to_lines(records).unwrap(), records.len() as u64, false).unwrap();
+        journal
+    }
+}
+
+fn write(path: &std::path::Path, batch: &RecordBatch, commit: Option<String>) {
+    let temporary = path.with_extension("writing");
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(&temporary).unwrap(), batch.schema(), None).unwrap();
+    writer.write(batch).unwrap();
+    if let Some(commit) = commit {
+        writer.append_key_value_metadata(KeyValue::new(commit::KEY.to_owned(), commit));
+    }
+    writer.close().unwrap();
+    fs::rename(temporary, path).unwrap();
+}
+
+fn record(id: &str, success: bool, timestamp: i64) -> Record {
+    Record {
+        test_id: Some(id.to_owned()),
+        model: "m".into(),
+        success,
+        timestamp: Some(timestamp),
+        ..Record::default()
+    }
+}
+
+fn records(from: i64, to: i64) -> Vec<Record> {
+    (from..to).map(|at| record(&format!("t{at}"), at % 2 == 0, at * 1_000_000)).collect()
+}
+
+fn batch(records: &[Record]) -> RecordBatch {
+    record::to_batch(records).unwrap()
+}
+
+fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
+    let mut sum = Tally::default();
+    for tally in snapshot.cells.values() {
+        sum.add(tally);
+    }
+    (sum.tests, sum.full, sum.partial)
+}
+
+/// Records as legacy code writes them: dictionaries, floats, group totals on every row.
+fn legacy(models: &[&str], success: &[bool]) -> RecordBatch {
+    let n = models.len();
+    RecordBatch::try_from_iter([
+        ("model", Arc::new(models.iter().copied().collect::<DictionaryArray<Int8Type>>()) as ArrayRef),
+        ("tool_success_rate", Arc::new(Float32Array::from(vec![0.8; n]))),
+        ("total", Arc::new(Int32Array::from(vec![60; n]))),
+        ("success", Arc::new(BooleanArray::from(success.to_vec()))),
+        ("timestamp", Arc::new(StringArray::from(vec!["2026-01-31T12:00:00"; n]))),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn an_empty_store_and_none() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.scan(), Snapshot::default());
+    let nowhere = Store::new(fixture.store.layout.root().join("nowhere"));
+    let error = Scanner::new().scan(&nowhere, fixture.now, &Control::default()).unwrap_err();
+    assert!(matches!(error, Error::NoStore { .. }), "{error}");
+}
+
+#[test]
+fn main_increments_and_journals_count_each_record_once() {
+    let fixture = Fixture::new();
+    fixture.main(&batch(&records(0, 10)), Some(vec![]));
+    fixture.increment(&format!("increment_{STEM}.parquet"), &batch(&records(10, 14)));
+    // Its journal is still there, and another one has no increment yet.
+    let _published = fixture.journal(STEM, &records(10, 14));
+    let mut live = fixture.journal("12_20260131_120000_host_0a1b_1", &records(14, 16));
+    live.append(b"{\"model\":\"half", 0, false).unwrap();
+    let mut scanner = Scanner::new();
+    let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    assert_eq!(totals(&snapshot), (16, 8, 0));
+    assert_eq!((snapshot.superseded, snapshot.superseded_waiting, snapshot.repeated), (10, 0, 20));
+    assert_eq!(snapshot.main.generation, 3);
+    assert_eq!(snapshot.waiting.iter().map(|file| file.rows).sum::<u64>(), 6);
+    assert_eq!(snapshot.writers.len(), 1);
+    assert!(snapshot.writers[0].lock_held && !snapshot.writers[0].unclosed);
+    assert_eq!(snapshot.writers[0].rows, 6);
+    // The next look reads on where the last one ended.
+    live.append(b"\",\"success\":true}\n", 1, false).unwrap();
+    let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    assert_eq!(totals(&snapshot), (17, 9, 0));
+    assert_eq!(snapshot, fixture.scan());
+    drop(live);
+    let writer = &fixture.scan().writers[0];
+    assert!(writer.unclosed, "{writer:?}");
+}
+
+#[test]
+fn newer_attempts_supersede_and_repeats_are_no_attempts() {
+    let fixture = Fixture::new();
+    fixture.main(&batch(&records(0, 10)), Some(vec![]));
+    // t1 failed in main; a newer attempt succeeds. t2's is older. t4 is the same row.
+    let attempts = [record("t1", true, 99_000_000), record("t2", false, 1), record("t4", true, 4_000_000)];
+    fixture.increment(LEGACY, &batch(&attempts));
+    let mut scanner = Scanner::new();
+    for _ in 0..2 {
+        let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        assert_eq!(totals(&snapshot), (10, 6, 0));
+        assert_eq!((snapshot.superseded_waiting, snapshot.repeated), (2, 21));
+    }
+}
+
+#[test]
+fn a_main_of_other_code_is_resolved_too() {
+    let fixture = Fixture::new();
+    let rows = [records(0, 4), vec![record("t1", true, 99_000_000), record("t0", true, 0)]].concat();
+    fixture.main(&batch(&rows), None);
+    fixture.increment(LEGACY, &batch(&[record("t1", false, 100_000_000)]));
+    let snapshot = fixture.scan();
+    assert_eq!(totals(&snapshot), (4, 2, 0));
+    assert_eq!((snapshot.superseded, snapshot.repeated), (2, 1));
+}
+
+#[test]
+fn what_main_consumed_does_not_count_again() {
+    let fixture = Fixture::new();
+    let ours = format!("increment_{STEM}.parquet");
+    fixture.increment(&ours, &batch(&records(0, 4)));
+    let _journal = fixture.journal(STEM, &records(0, 4));
+    fixture.increment(LEGACY, &legacy(&["a", "b"], &[true, false]));
+    let path = |name: &str| fixture.store.layout.incremental().join(name);
+    let consumed = |name: &str, xxh3: String, rows, legacy| Consumed {
+        name: name.to_owned(),
+        bytes: fs::metadata(path(name)).unwrap().len(),
+        rows,
+        xxh3,
+        legacy,
+        at: fixture.now,
+    };
+    let open = ParquetFile::open(&*fixture.store.disk, &path(LEGACY)).unwrap();
+    let entries = vec![
+        consumed(&ours, disk::hash(&*fixture.store.disk, &path(&ours)).unwrap(), 4, false),
+        consumed(LEGACY, fingerprint(&open, 2).unwrap(), 2, true),
+    ];
+    fixture.main(&batch(&records(0, 6)), Some(entries));
+    let snapshot = fixture.scan();
+    assert_eq!(totals(&snapshot), (6, 3, 0));
+    assert_eq!(snapshot.waiting, []);
+    let listed = files(&fixture.store, fixture.now).unwrap();
+    assert_eq!(listed.leftovers.len(), 3);
+    // Its writer extends it, with other types: only the rows after the old ones are new.
+    fixture.increment(LEGACY, &legacy(&["a", "b", "c"], &[true, false, true]));
+    let snapshot = fixture.scan();
+    assert_eq!((totals(&snapshot), snapshot.waiting[0].rows), ((7, 4, 0), 1));
+    // It was made anew: all of it is new.
+    fixture.increment(LEGACY, &legacy(&["c", "b"], &[true, false]));
+    assert_eq!(totals(&fixture.scan()), (8, 4, 0));
+}
+
+#[test]
+fn fresh_files_without_a_footer_are_in_progress_and_old_ones_unreadable() {
+    let mut fixture = Fixture::new();
+    let folder = fixture.store.layout.incremental();
+    fs::write(folder.join(LEGACY), b"PAR1 and no more than that").unwrap();
+    fs::write(folder.join("increment_8_20260131_120000.parquet"), b"").unwrap();
+    fs::create_dir(folder.join("increment_9_20260131_120000.parquet")).unwrap();
+    for stray in [".DS_Store", "increment_1_20260131_120000.parquet.lock", "notes.txt"] {
+        fs::write(folder.join(stray), b"x").unwrap();
+    }
+    let snapshot = fixture.scan();
+    assert_eq!(snapshot.waiting.len(), 1);
+    assert_eq!(snapshot.waiting[0].state, FileState::InProgress);
+    fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_secs(61)).unwrap();
+    assert!(matches!(fixture.scan().waiting[0].state, FileState::Unreadable(_)));
+}
+
+#[test]
+fn the_journal_stands_in_for_a_damaged_increment() {
+    let fixture = Fixture::new();
+    let name = format!("increment_{STEM}.parquet");
+    fixture.increment(&name, &batch(&records(0, 4)));
+    let _journal = fixture.journal(STEM, &records(0, 4));
+    let path = fixture.store.layout.incremental().join(&name);
+    let whole = fs::read(&path).unwrap();
+    // Pages damaged, footer whole; then no footer at all.
+    let mut pages = whole.clone();
+    let middle = pages.len() / 4;
+    pages[4..middle].fill(0xff);
+    for damaged in [pages, whole[..whole.len() / 2].to_vec()] {
+        fs::write(&path, damaged).unwrap();
+        let snapshot = fixture.scan();
+        assert_eq!(totals(&snapshot), (4, 2, 0));
+        assert_eq!(snapshot.waiting.len(), 2);
+    }
+}
+
+#[test]
+fn columns_that_conflict_are_told_and_left_out() {
+    let fixture = Fixture::new();
+    fixture.main(&batch(&records(0, 2)), Some(vec![]));
+    let bad = RecordBatch::try_from_iter([
+        ("model", Arc::new(StringArray::from(vec!["m"])) as ArrayRef),
+        ("success", Arc::new(BooleanArray::from(vec![true]))),
+        ("execution_time", Arc::new(StringArray::from(vec!["fast"]))),
+    ])
+    .unwrap();
+    fixture.increment(LEGACY, &bad);
+    let snapshot = fixture.scan();
+    let FileState::Conflict(sentence) = &snapshot.waiting[0].state else { panic!("{snapshot:?}") };
+    assert!(sentence.contains(LEGACY) && sentence.contains("'execution_time'"), "{sentence}");
+    assert_eq!(totals(&snapshot), (2, 1, 0));
+}
+
+#[test]
+fn a_torn_main_is_an_error_and_the_previous_snapshot_stands_while_it_is_written() {
+    let mut fixture = Fixture::new();
+    fixture.main(&batch(&records(0, 2)), None);
+    let mut scanner = Scanner::new();
+    let before = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    let whole = fs::read(fixture.store.layout.main()).unwrap();
+    fs::write(fixture.store.layout.main(), &whole[..whole.len() - 5]).unwrap();
+    let during = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    assert_eq!(before, during);
+    let error = Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap_err();
+    assert!(matches!(error, Error::InProgress { .. }), "{error}");
+    fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_secs(120)).unwrap();
+    let error = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap_err();
+    assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn summaries_and_mixed_mains_weigh_their_totals() {
+    let fixture = Fixture::new();
+    let summaries = RecordBatch::try_from_iter([
+        ("model", Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef),
+        ("total", Arc::new(Int64Array::from(vec![100, 50]))),
+        ("successful", Arc::new(Int64Array::from(vec![60, 10]))),
+        ("partial", Arc::new(Int64Array::from(vec![20, 30]))),
+    ])
+    .unwrap();
+    fixture.main(&summaries, None);
+    fixture.increment(LEGACY, &legacy(&["a"], &[true]));
+    let snapshot = fixture.scan();
+    assert_eq!(snapshot.main.kind, MainKind::Summaries);
+    assert_eq!(totals(&snapshot), (151, 71, 50));
+    let mixed = RecordBatch::try_from_iter([
+        ("model", Arc::new(StringArray::from(vec!["a", "b", "b"])) as ArrayRef),
+        ("test_id", Arc::new(StringArray::from(vec![Some("1"), None, Some("2")]))),
+        ("success", Arc::new(Float64Array::from(vec![1.0, 30.0, 0.0]))),
+        ("total", Arc::new(Float64Array::from(vec![f64::NAN, 40.0, f64::NAN]))),
+    ])
+    .unwrap();
+    fixture.main(&mixed, None);
+    let snapshot = fixture.scan();
+    assert_eq!(snapshot.main.kind, MainKind::Mixed);
+    assert_eq!(totals(&snapshot), (43, 32, 0));
+    assert_eq!(snapshot.notes.len(), 1, "{:?}", snapshot.notes);
+}
+
+#[test]
+fn group_totals_on_every_record_are_not_trusted() {
+    let fixture = Fixture::new();
+    fixture.main(&legacy(&["a", "b", "a"], &[true, false, false]), None);
+    let snapshot = fixture.scan();
+    assert_eq!((snapshot.main.kind, totals(&snapshot)), (MainKind::Records, (3, 1, 0)));
+    assert_eq!(snapshot.last_row["a"], 1_769_860_800_000_000);
+}
