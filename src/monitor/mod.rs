@@ -12,6 +12,8 @@ use crate::store::snapshot::Scanner;
 use crate::store::{Control, Error, Store};
 
 mod figures;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 mod writers;
 

@@ -1,1 +1,303 @@
-//! Tests of status.
+//! Tests of status: its forms, its exit codes, its sentences, and that it only looks.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use evaltop::store::writer::{Writer, WriterOptions};
+use evaltop::store::{Record, Store, layout};
+use parquet::arrow::ArrowWriter;
+use serde_json::Value;
+
+use crate::support::evaltop;
+
+/// A store of five published records of model "a" (three full, one partial, one
+/// rate-limited) and one waiting in a journal for model "b".
+fn recorded(folder: &Path) -> PathBuf {
+    let root = folder.join("store");
+    let store = Store::new(&root);
+    let record = |model: &str, success, partial, error: Option<&str>| Record {
+        model: model.to_owned(),
+        success,
+        partial_success: Some(partial),
+        execution_time: Some(2.0),
+        error_type: error.map(str::to_owned),
+        ..Record::default()
+    };
+    let mut writer = Writer::open(&store, WriterOptions::default()).unwrap();
+    let published = vec![
+        record("a", true, false, None),
+        record("a", true, false, None),
+        record("a", true, false, None),
+        record("a", false, true, None),
+        record("a", false, false, Some("infrastructure")),
+    ];
+    writer.append_all(published).unwrap();
+    writer.close().unwrap();
+    let mut killed = Writer::open(&store, WriterOptions::default()).unwrap();
+    killed.append(record("b", false, false, Some("timeout"))).unwrap();
+    // What a killed writer leaves: its journal as it was, no increment, no lock.
+    let stem = format!("{}_0", killed.base());
+    let journal = root.join("incremental").join(layout::journal_name(&stem));
+    let bytes = fs::read(&journal).unwrap();
+    killed.close().unwrap();
+    fs::remove_file(root.join("incremental").join(layout::increment_name(&stem))).unwrap();
+    fs::write(&journal, bytes).unwrap();
+    root
+}
+
+fn status(root: &Path, format: &str) -> assert_cmd::Command {
+    let mut command = evaltop();
+    command.arg("status").arg(root).args(["--format", format]);
+    command
+}
+
+fn json(root: &Path, code: i32) -> Value {
+    let output = status(root, "json").assert().code(code).get_output().stdout.clone();
+    serde_json::from_slice(&output).unwrap()
+}
+
+/// Every name with size, time and inode: what a command that only looks must not change.
+fn listing(root: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let meta = entry.metadata().unwrap();
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path(), (meta.len(), meta.modified().unwrap()));
+        }
+    }
+    found
+}
+
+/// Makes a file old enough to be unreadable rather than in progress.
+fn age(path: &Path) {
+    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+    File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+}
+
+fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn counts_increments_and_journals_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let before = listing(&root);
+    let found = json(&root, 10);
+    for format in ["text", "tmux", "prometheus"] {
+        status(&root, format).assert().code(10);
+    }
+    assert_eq!(listing(&root), before);
+
+    assert_eq!(found["schema_version"], 1);
+    assert_eq!(found["store"], root.to_str().unwrap());
+    assert_eq!(found["generation"], 0);
+    assert_eq!(found["main"]["kind"], "empty");
+    assert_eq!(found["increments"]["files"], 1);
+    assert_eq!(found["increments"]["rows"], 5);
+    assert_eq!((&found["journals"]["files"], &found["journals"]["rows"]), (&1.into(), &1.into()));
+    let totals = &found["totals"];
+    assert_eq!(totals["tests"], 6);
+    assert_eq!(
+        (&totals["success"], &totals["partial"], &totals["failed"]),
+        (&3.into(), &1.into(), &2.into())
+    );
+    assert_eq!(totals["infrastructure"], 1);
+    assert_eq!((&totals["success_rate"], &totals["scored_rate"]), (&0.5.into(), &0.6.into()));
+    let models: Vec<&str> =
+        found["models"].as_array().unwrap().iter().map(|m| m["model"].as_str().unwrap()).collect();
+    assert_eq!(models, ["a", "b"]);
+    assert_eq!(found["models"][0]["mean_execution_time"], 2.0);
+    assert_eq!(found["models"][1]["success_rate"], 0.0);
+    // The journal's lock is free and nobody closed it.
+    assert_eq!(found["alerts"][0]["rule"], "dead_writers");
+    assert_eq!(found["alerts"][0]["action"], "consolidate");
+    assert_eq!(found["writers"][0]["state"], "gone");
+}
+
+#[test]
+fn an_empty_store_is_healthy_and_its_rates_are_null() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("incremental")).unwrap();
+    let found = json(folder.path(), 0);
+    assert_eq!(found["health"], "healthy");
+    assert_eq!(found["totals"]["tests"], 0);
+    assert!(found["totals"]["success_rate"].is_null());
+    assert!(found["increments"]["oldest_age_seconds"].is_null());
+    assert_eq!((&found["models"], &found["alerts"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+}
+
+#[test]
+fn no_store_is_one_sentence_and_stays_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let output = status(&missing, "json").assert().code(1).get_output().clone();
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(sentence.starts_with("evaltop: no store at ") && sentence.contains("missing"), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    assert!(output.stdout.is_empty());
+    assert!(!missing.exists());
+
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    status(&empty, "text").assert().code(1);
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let output = status(&file, "text").assert().code(1).get_output().clone();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("it is a file"));
+}
+
+#[test]
+fn a_main_that_cannot_be_read_is_critical_and_never_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let main = root.join("test_results.parquet");
+    let torn = || {
+        write_parquet(
+            &main,
+            vec![
+                ("model", Arc::new(StringArray::from(vec!["a"; 50])) as ArrayRef),
+                ("success", Arc::new(BooleanArray::from(vec![true; 50]))),
+            ],
+        );
+        let length = fs::metadata(&main).unwrap().len();
+        File::options().write(true).open(&main).unwrap().set_len(length - 20).unwrap();
+    };
+    let text = || fs::write(&main, "id,model\n1,a\n").unwrap();
+    for spoil in [&torn as &dyn Fn(), &text] {
+        spoil();
+        age(&main);
+        let before = listing(&root);
+        let output = status(&root, "json").assert().code(20).get_output().clone();
+        let sentence = String::from_utf8(output.stderr).unwrap();
+        assert!(sentence.contains("test_results.parquet") && sentence.lines().count() == 1, "{sentence}");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["health"], "critical");
+        assert_eq!(found["alerts"][0]["rule"], "store_unreadable");
+        assert!(found["totals"]["tests"].is_null() && found["main"]["rows"].is_null(), "{found}");
+        let shown = status(&root, "text").assert().code(20).get_output().stdout.clone();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains("CRITICAL") && !shown.contains("tests"), "{shown}");
+        assert_eq!(listing(&root), before);
+    }
+}
+
+#[test]
+fn an_unreadable_folder_is_critical() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let set = |mode| fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o000);
+    if fs::read_dir(&root).is_ok() {
+        eprintln!("SKIPPED: this user may read every folder, so this check did not run");
+        set(0o755);
+        return;
+    }
+    let output = status(&root, "text").assert().code(20).get_output().clone();
+    set(0o755);
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(sentence.contains("cannot read") && sentence.contains("check the owner and mode"), "{sentence}");
+}
+
+#[test]
+fn strange_files_beside_the_data_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let incremental = root.join("incremental");
+    for name in [".DS_Store", "increment_1_20260131_120000.parquet.lock", "notes.txt"] {
+        fs::write(incremental.join(name), "x").unwrap();
+        fs::write(root.join(name), "x").unwrap();
+    }
+    let backup: Vec<(&str, ArrayRef)> = vec![
+        ("model", Arc::new(StringArray::from(vec!["a"; 9]))),
+        ("success", Arc::new(BooleanArray::from(vec![true; 9]))),
+    ];
+    write_parquet(&root.join("test_results_backup_20260131_120000.parquet"), backup);
+    File::create(root.join("test_results.parquet.backup")).unwrap();
+    assert_eq!(json(&root, 10)["totals"]["tests"], 6);
+}
+
+#[test]
+fn an_unreadable_increment_and_a_conflict_are_warnings_and_the_rest_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let incremental = root.join("incremental");
+    let torn = incremental.join("increment_7_20260131_120000.parquet");
+    fs::write(&torn, "PAR1 and then nothing").unwrap();
+    age(&torn);
+    let nested: ArrayRef = Arc::new(arrow::array::StructArray::from(vec![(
+        Arc::new(arrow::datatypes::Field::new("seconds", arrow::datatypes::DataType::Int64, true)),
+        Arc::new(Int64Array::from(vec![1])) as ArrayRef,
+    )]));
+    let conflict = incremental.join("increment_8_20260131_120000.parquet");
+    write_parquet(
+        &conflict,
+        vec![
+            ("model", Arc::new(StringArray::from(vec!["a"])) as ArrayRef),
+            ("success", Arc::new(BooleanArray::from(vec![true]))),
+            ("execution_time", nested),
+        ],
+    );
+    age(&conflict);
+    let found = json(&root, 10);
+    assert_eq!(found["totals"]["tests"], 6);
+    assert_eq!(found["increments"]["unreadable"], 1);
+    let rules: Vec<&str> =
+        found["alerts"].as_array().unwrap().iter().map(|alert| alert["rule"].as_str().unwrap()).collect();
+    assert!(rules.contains(&"unreadable_files") && rules.contains(&"schema_conflict"), "{rules:?}");
+}
+
+#[test]
+fn settings_inside_the_store_count_and_wrong_ones_name_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let settings = root.join("evaltop.toml");
+    fs::write(&settings, "[thresholds]\nincrements_critical = 0\n").unwrap();
+    let found = json(&root, 20);
+    assert_eq!(found["alerts"][0]["rule"], "too_many_increments");
+    fs::write(&settings, "[thresholds]\nincrements_critcal = 0\n").unwrap();
+    let output = status(&root, "json").assert().code(1).get_output().clone();
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(sentence.contains("evaltop.toml line 2: unknown field 'increments_critcal'"), "{sentence}");
+}
+
+#[test]
+fn the_store_is_found_by_environment_and_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    evaltop().arg("status").env("EVALTOP_DIR", &root).assert().code(10);
+    let usual = folder.path().join("pilot_bench_parquet_data");
+    evaltop().arg("status").current_dir(folder.path()).assert().code(1);
+    fs::rename(&root, &usual).unwrap();
+    evaltop().arg("status").current_dir(folder.path()).assert().code(10);
+    evaltop().arg("status").current_dir(&usual).assert().code(10);
+}
+
+#[test]
+fn tmux_is_one_line_and_prometheus_is_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    let text = |format| {
+        let output = status(&root, format).assert().code(10).get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    };
+    let line = text("tmux");
+    assert!(line.starts_with("▲ 6 tests 50.0%") && line.lines().count() == 1, "{line}");
+    let page = text("prometheus");
+    assert!(page.contains("# TYPE evaltop_tests gauge\nevaltop_tests{store=\""), "{page}");
+    assert!(page.contains(",model=\"b\"} 1\n"), "{page}");
+}
