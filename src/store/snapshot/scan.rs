@@ -31,7 +31,6 @@ pub struct Scanner {
     waiting: Waiting,
     main: Option<MainRows>,
     summaries: HashMap<String, (Stat, Summaries)>,
-    last: Option<Snapshot>,
 }
 
 /// The rows that count, and where.
@@ -71,16 +70,9 @@ impl Scanner {
         Self::default()
     }
 
-    /// One look at the store. While legacy code is writing main, the previous one stands.
+    /// One look at the store; [`Error::InProgress`] while legacy code is writing main.
     pub fn scan(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
-        match retrying(store, || self.attempt(store, now, control)) {
-            Ok(snapshot) => {
-                self.last = Some(snapshot.clone());
-                Ok(snapshot)
-            }
-            Err(Error::InProgress { path }) => self.last.clone().ok_or(Error::InProgress { path }),
-            Err(error) => Err(error),
-        }
+        retrying(store, || self.attempt(store, now, control))
     }
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
