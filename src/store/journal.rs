@@ -119,7 +119,8 @@ pub fn read(disk: &dyn Disk, path: &Path, from_offset: u64) -> Result<Chunk> {
     read_open(&file, bytes, from_offset).map_err(Error::io("read", path))
 }
 
-fn read_open(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) -> io::Result<Chunk> {
+/// [`read`] for a journal that is open, up to `bytes`.
+pub(crate) fn read_open(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) -> io::Result<Chunk> {
     let mut chunk = Chunk { next_offset: from_offset, ..Chunk::default() };
     let mut wanted = CHUNK_BYTES;
     let (lines, at_end) = loop {

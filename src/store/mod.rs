@@ -19,6 +19,8 @@ pub mod control;
 pub mod digest;
 pub mod disk;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod increment;
 pub mod journal;
 pub mod kind;

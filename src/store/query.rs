@@ -1,15 +1,20 @@
 //! Filtered rows and grouped tallies of a snapshot. Never changes the store.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::Timestamp;
 
+use super::snapshot::{Depth, Scanner, retrying};
 use super::{Control, Result, Store};
 use crate::stats::{Rate, Tally};
 
+mod filter;
+mod group;
+mod part;
+mod rows;
+
 pub use group::grouped;
 pub use rows::{Rows, rows};
-
-mod group;
-mod rows;
 
 /// Which rows. Several values of one dimension are alternatives; empty means all.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,3 +65,21 @@ pub struct Group {
     /// Its counts and sums; the interval comes from [`crate::stats::interval`].
     pub tally: Tally,
 }
+
+/// Which of some tests ([`crate::store::digest::key`]) the store has, with the
+/// timestamp and the hash of the newest attempt.
+#[allow(clippy::implicit_hasher)] // one caller's set
+pub fn existing(
+    store: &Store,
+    keys: &HashSet<u128>,
+    control: &Control,
+) -> Result<HashMap<u128, (Option<i64>, u64)>> {
+    retrying(store, || {
+        let mut scanner = Scanner::new();
+        let view = scanner.view(store, Timestamp::now(), Depth::Rows, control)?;
+        scanner.attempts(&view, keys, control)
+    })
+}
+
+#[cfg(test)]
+mod tests;

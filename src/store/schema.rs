@@ -85,6 +85,12 @@ pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// The columns of a schema that are among `names`, in the schema's order.
+pub fn project(schema: &SchemaRef, names: &[&str]) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| names.contains(&field.name().as_str()));
+    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+}
+
 /// What the canonical column of that name holds; `None` for any other column.
 pub fn kind_of(name: &str) -> Option<Kind> {
     if name == TIMESTAMP_TEXT {
@@ -107,10 +113,12 @@ pub fn is_index(name: &str) -> bool {
         .is_some_and(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The columns of several files of records, united by name.
+/// The columns of several files, united by name.
 #[derive(Debug, Clone, Default)]
 pub struct Union {
     columns: BTreeMap<String, Seen>,
+    /// Of summary rows: no column has a type of its own.
+    summaries: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -120,9 +128,14 @@ struct Seen {
 }
 
 impl Union {
-    /// The canonical columns.
+    /// The canonical columns, for records.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No columns yet, for summary rows: what files agree on is kept as it is.
+    pub fn of_summaries() -> Self {
+        Self { summaries: true, ..Self::default() }
     }
 
     /// Takes in the columns of one file, or none of them when one conflicts.
@@ -134,10 +147,11 @@ impl Union {
             if is_index(field.name()) || !own.insert(field.name().as_str()) {
                 continue;
             }
-            take(&mut columns, file, field.name(), field.data_type())?;
-            let text_time = field.name() == "timestamp" && is_text(field.data_type());
+            let kind = kind_of(field.name()).filter(|_| !self.summaries);
+            take(&mut columns, file, field.name(), field.data_type(), kind)?;
+            let text_time = kind == Some(Kind::Time) && is_text(field.data_type());
             if text_time && !columns.contains_key(TIMESTAMP_TEXT) {
-                take(&mut columns, file, TIMESTAMP_TEXT, &DataType::Utf8)?;
+                take(&mut columns, file, TIMESTAMP_TEXT, &DataType::Utf8, Some(Kind::Text))?;
             }
         }
         self.columns = columns;
@@ -147,6 +161,13 @@ impl Union {
     /// The united columns: the canonical ones first, the others by name. A column
     /// without a single value in any file is left out.
     pub fn finish(&self) -> SchemaRef {
+        if self.summaries {
+            let dimensions = DIMENSIONS.iter().filter_map(|name| self.columns.get_key_value(*name));
+            let others = self.columns.iter().filter(|(name, _)| !DIMENSIONS.contains(&name.as_str()));
+            let present = dimensions.chain(others).filter(|(_, seen)| seen.data_type != DataType::Null);
+            let fields = present.map(|(name, seen)| Field::new(name, seen.data_type.clone(), true));
+            return Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        }
         let canonical = CANONICAL.iter().map(|(name, kind)| {
             let seen = self.columns.get(*name).map_or_else(|| kind.data_type(), |c| c.data_type.clone());
             let data_type = if seen == DataType::Null { kind.data_type() } else { seen };
@@ -160,7 +181,13 @@ impl Union {
     }
 }
 
-fn take(columns: &mut BTreeMap<String, Seen>, file: &str, name: &str, found: &DataType) -> Result<()> {
+fn take(
+    columns: &mut BTreeMap<String, Seen>,
+    file: &str,
+    name: &str,
+    found: &DataType,
+    kind: Option<Kind>,
+) -> Result<()> {
     let conflict = |expected: &DataType, other: &str| Error::SchemaConflict {
         file: file.to_owned(),
         column: name.to_owned(),
@@ -168,7 +195,7 @@ fn take(columns: &mut BTreeMap<String, Seen>, file: &str, name: &str, found: &Da
         expected: describe(expected),
         other: other.to_owned(),
     };
-    let own = match kind_of(name) {
+    let own = match kind {
         Some(kind) => accepted(kind, found).ok_or_else(|| conflict(&kind.data_type(), "evaltop's format"))?,
         None => normal(found),
     };

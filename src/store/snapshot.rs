@@ -19,9 +19,11 @@ mod scan;
 mod waiting;
 mod writers;
 
+pub(in crate::store) use files::retrying;
 pub use files::{Files, Increment, JournalFile, Main, SetAside, files};
 pub use footers::{consumed_prefix, fingerprint};
 pub use scan::Scanner;
+pub(in crate::store) use scan::{Depth, View};
 
 use jiff::Timestamp;
 

@@ -144,11 +144,13 @@ impl Columns {
         (row < column.len() && column.is_valid(row)).then(|| column.value(row))
     }
 
-    fn dimension(&self, name: &str, row: usize) -> &str {
+    /// A dimension that is text; "unknown" where it is missing.
+    pub fn dimension(&self, name: &str, row: usize) -> &str {
         self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN)
     }
 
-    fn rate(&self, row: usize) -> Option<Rate> {
+    /// The rate of successful tool calls.
+    pub fn rate(&self, row: usize) -> Option<Rate> {
         self.number("tool_success_rate", row).and_then(Rate::new)
     }
 

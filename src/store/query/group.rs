@@ -1,8 +1,81 @@
 //! Tallies by any of the dimensions.
-use super::{Control, Filter, Group, Result, Store};
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Control, Filter, Group, GroupValue, Result, Selection, Store, rows};
+use crate::stats::{Cell, Rate, Tally};
+use crate::store::Error;
+use crate::store::digest::{Columns, add};
+use crate::store::schema::DIMENSIONS;
+use crate::store::snapshot::{Depth, Scanner, retrying};
 
 /// Tallies of the matching tests by the given dimensions, sorted by their values.
-/// Unknown columns are refused in one sentence that lists those there are.
-pub fn grouped(_store: &Store, _filter: &Filter, _by: &[String], _control: &Control) -> Result<Vec<Group>> {
-    Err(crate::store::Error::Refused("grouped tallies are not there yet".into()))
+/// Unknown columns are refused in one sentence that lists those there are. Summary
+/// rows count too, except within a range of time, since they have none.
+pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control) -> Result<Vec<Group>> {
+    if let Some(unknown) = by.iter().find(|name| !DIMENSIONS.contains(&name.as_str())) {
+        let there_are = DIMENSIONS.join(", ");
+        return Err(Error::Refused(format!("cannot group by '{unknown}': the columns are {there_are}")));
+    }
+    let cells = if filter.since.is_none() && filter.until.is_none() {
+        let view = || Scanner::new().view(store, Timestamp::now(), Depth::Tallies, control);
+        let mut cells = retrying(store, view)?.cells;
+        cells.retain(|cell, _| filter.matches_cell(cell));
+        cells
+    } else {
+        within(store, filter, control)?
+    };
+    let mut groups: BTreeMap<Vec<Key>, Tally> = BTreeMap::new();
+    for (cell, tally) in &cells {
+        groups.entry(by.iter().map(|name| value(cell, name)).collect()).or_default().add(tally);
+    }
+    let values = |keys: Vec<Key>| keys.into_iter().map(GroupValue::from).collect();
+    Ok(groups.into_iter().map(|(keys, tally)| Group { values: values(keys), tally }).collect())
+}
+
+/// Tallies of the records within a range of time.
+fn within(store: &Store, filter: &Filter, control: &Control) -> Result<BTreeMap<Cell, Tally>> {
+    let selection = Selection {
+        filter: filter.clone(),
+        columns: Some(Columns::NAMES.iter().map(|name| (*name).to_owned()).collect()),
+        ..Selection::default()
+    };
+    let mut cells = BTreeMap::new();
+    for batch in rows(store, &selection, control)? {
+        let batch = batch?;
+        let columns = Columns::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            add(&mut cells, &columns.cell(row), &columns.outcome(row).tally());
+        }
+    }
+    Ok(cells)
+}
+
+/// A group's value, in the order in which groups are sorted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Text(String),
+    Rate(Option<Rate>),
+}
+
+impl From<Key> for GroupValue {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Text(text) => Self::Text(text),
+            Key::Rate(rate) => Self::Rate(rate.map(Rate::get)),
+        }
+    }
+}
+
+fn value(cell: &Cell, name: &str) -> Key {
+    let text = match name {
+        "model" => &cell.model,
+        "prompt_type" => &cell.prompt_type,
+        "difficulty" => &cell.difficulty,
+        "task_type" => &cell.task_type,
+        _ => return Key::Rate(cell.tool_success_rate),
+    };
+    Key::Text(text.to_string())
 }

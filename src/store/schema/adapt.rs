@@ -59,8 +59,8 @@ fn convert_column(
         return Ok(new_null_array(target, column.len()));
     }
     match (kind, target) {
-        (Some(Kind::Time), _) => Ok(Arc::new(times(column, zone)?)),
-        (_, DataType::Boolean) => truths(column),
+        (Some(Kind::Time), target) if *target == timestamp_type() => Ok(Arc::new(times(column, zone)?)),
+        (Some(Kind::Bool), DataType::Boolean) => truths(column),
         (Some(Kind::Id), DataType::Utf8) if column.data_type().is_floating() => ids(column),
         _ => cast_column(column, target),
     }

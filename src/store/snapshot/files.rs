@@ -119,7 +119,7 @@ pub fn files(store: &Store, now: Timestamp) -> Result<Files> {
 }
 
 /// Repeats what failed because files moved, a few times.
-pub(super) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     const ROUNDS: u32 = 6;
     for round in 0..ROUNDS {
         match attempt() {

@@ -2,23 +2,24 @@
 //! key when a waiting record may be an attempt at a test that main has.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::files::{Main, same};
 use super::resolve::{Resolved, resolve};
+use super::scan::Depth;
 use crate::stats::{Cell, Tally};
 use crate::store::Control;
 use crate::store::digest::{Columns, Digest, Keep, Reading, Row, row_hashes, short};
 use crate::store::disk::Stat;
 use crate::store::error::Result;
 use crate::store::kind::{self, Shape, shape};
+use crate::store::layout::MAIN;
 use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::{DIMENSIONS, adapt};
+use crate::store::schema::{DIMENSIONS, adapt, project};
 use crate::store::summary;
 
 /// Above this number of rows main's key hashes are not kept (8 bytes each); each
@@ -37,6 +38,8 @@ pub(super) struct Hit {
 pub(super) struct MainRows {
     stat: Stat,
     reading: Reading,
+    /// Whether its rows were read at all.
+    tallied: bool,
     /// Its tests after superseding, by cell.
     pub(super) cells: BTreeMap<Cell, Tally>,
     /// Everything else about its rows.
@@ -50,38 +53,40 @@ pub(super) struct MainRows {
 }
 
 impl MainRows {
+    /// Reads nothing yet: enough to look up single tests of a main that a commit made.
+    pub(super) fn unread(main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Self> {
+        Ok(Self {
+            stat: main.file.stat(),
+            reading: Reading::of_main(MAIN, main.file.schema(), zone, now)?,
+            tallied: false,
+            cells: BTreeMap::new(),
+            digest: Digest::default(),
+            resolved: Resolved::default(),
+            index: None,
+            hits: HashMap::new(),
+            looked_up: HashSet::new(),
+        })
+    }
+
     /// Reads the columns that statistics need.
     pub(super) fn read(main: &Main, zone: &TimeZone, now: Timestamp, control: &Control) -> Result<Self> {
         let file = &main.file;
-        let name = file.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut reading = Reading::of_main(&name, file.schema(), zone, now)?;
-        let full_target = Arc::clone(&reading.target);
-        let mut digest = Digest::default();
+        let mut rows = Self::unread(main, zone, now)?;
+        let mut reading = rows.reading.clone();
         let mut columns: Vec<&str> = Columns::NAMES.into();
         columns.extend(kind::NAMES);
         if shape(file.schema()) != Shape::Records {
             columns.extend(summary::NAMES);
         }
-        reading.target = project(&full_target, &columns);
+        reading.target = project(&reading.target, &columns);
         for batch in file.batches(Some(&columns), 0)? {
             control.check()?;
-            digest.push(&batch?, &reading)?;
-            control.progress("reading main", digest.position, file.rows());
+            rows.digest.push(&batch?, &reading)?;
+            control.progress("reading main", rows.digest.position, file.rows());
         }
-        reading.target = full_target;
-        let mut cells = BTreeMap::new();
-        digest.add_settled(&mut cells);
-        let mut rows = Self {
-            stat: file.stat(),
-            reading,
-            cells,
-            index: None,
-            resolved: Resolved::default(),
-            hits: HashMap::new(),
-            looked_up: HashSet::new(),
-            digest,
-        };
+        rows.digest.add_settled(&mut rows.cells);
         rows.settle(main, control)?;
+        rows.tallied = true;
         Ok(rows)
     }
 
@@ -122,8 +127,10 @@ impl MainRows {
     }
 
     /// Whether this is still what is known of `main`.
-    pub(super) fn is_of(&self, main: &Main, zone: &TimeZone) -> bool {
-        same(&self.stat, &main.file.stat()) && self.reading.zone == *zone
+    pub(super) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth) -> bool {
+        (self.tallied || depth == Depth::Rows)
+            && same(&self.stat, &main.file.stat())
+            && self.reading.zone == *zone
     }
 
     /// Makes sure that [`MainRows::get`] knows these keys.
@@ -156,12 +163,6 @@ impl MainRows {
     pub(super) fn get(&self, key: u128) -> Option<&Hit> {
         self.hits.get(&key)
     }
-}
-
-/// The columns of a schema that are among `names`.
-fn project(schema: &SchemaRef, names: &[&str]) -> SchemaRef {
-    let fields = schema.fields().iter().filter(|field| names.contains(&field.name().as_str()));
-    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
 /// The records of a file whose key's hash is wanted: first their positions, by the

@@ -1,6 +1,6 @@
 //! One look after another: what did not change is not read again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use super::waiting::{Content, Waiting};
 use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
 use crate::stats::{Cell, Tally};
-use crate::store::digest::{Activity, Digest, add};
+use crate::store::digest::{Activity, Digest, Row, add};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::kind::{Shape, shape};
@@ -31,6 +31,15 @@ pub struct Scanner {
     waiting: Waiting,
     main: Option<MainRows>,
     summaries: HashMap<String, (Stat, Summaries)>,
+}
+
+/// How much a [`View`] has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Depth {
+    /// Which rows count. A main that a commit made need not be read for that.
+    Rows,
+    /// The tallies of all of them too.
+    Tallies,
 }
 
 /// The rows that count, and where.
@@ -60,8 +69,6 @@ pub(in crate::store) struct Source {
     pub(in crate::store) digest: Arc<Digest>,
     /// Positions of its rows that don't count, ascending.
     pub(in crate::store) losers: Vec<u64>,
-    /// Whether it is a journal.
-    pub(in crate::store) journal: bool,
 }
 
 impl Scanner {
@@ -76,7 +83,7 @@ impl Scanner {
     }
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
-        let view = self.view(store, now, control)?;
+        let view = self.view(store, now, Depth::Tallies, control)?;
         let mut activity = self.main.as_ref().map(|rows| rows.digest.activity.clone()).unwrap_or_default();
         for source in &view.sources {
             activity.merge(&source.digest.activity);
@@ -90,6 +97,7 @@ impl Scanner {
         &mut self,
         store: &Store,
         now: Timestamp,
+        depth: Depth,
         control: &Control,
     ) -> Result<View> {
         let files = list(store, now, &mut self.footers)?;
@@ -104,7 +112,7 @@ impl Scanner {
             notes: Notes::default(),
             files,
         };
-        self.read_main(&mut view, now, control)?;
+        self.read_main(&mut view, now, depth, control)?;
         self.read_increments(store, &mut view, now, control)?;
         self.read_journals(store, &mut view, now, control)?;
         self.resolve(&mut view, control)?;
@@ -116,12 +124,15 @@ impl Scanner {
         Ok(view)
     }
 
-    fn read_main(&mut self, view: &mut View, now: Timestamp, control: &Control) -> Result<()> {
+    fn read_main(&mut self, view: &mut View, now: Timestamp, depth: Depth, control: &Control) -> Result<()> {
         self.main = match &view.files.main {
             None => None,
             Some(main) => {
-                let rows = match self.main.take().filter(|rows| rows.is_of(main, &view.files.zone)) {
+                let rows = match self.main.take().filter(|rows| rows.is_of(main, &view.files.zone, depth)) {
                     Some(rows) => rows,
+                    None if depth == Depth::Rows && main.commit.is_some() => {
+                        MainRows::unread(main, &view.files.zone, now)?
+                    }
                     None => changed_or(main, MainRows::read(main, &view.files.zone, now, control))?,
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
@@ -188,7 +199,7 @@ impl Scanner {
                     view.waiting.push(file);
                     view.notes.digest(&increment.name, &digest);
                     let name = increment.name.clone();
-                    view.sources.push(Source { name, digest, losers: Vec::new(), journal: false });
+                    view.sources.push(Source { name, digest, losers: Vec::new() });
                     view.files.increments.push(increment);
                     continue;
                 }
@@ -231,7 +242,7 @@ impl Scanner {
             });
             if counts {
                 let name = journal.name.clone();
-                view.sources.push(Source { name, digest, losers: Vec::new(), journal: true });
+                view.sources.push(Source { name, digest, losers: Vec::new() });
             }
         }
         Ok(())
@@ -260,6 +271,30 @@ impl Scanner {
         }
         view.resolved = resolved;
         Ok(())
+    }
+
+    /// The newest attempts at some tests, wherever they are.
+    pub(in crate::store) fn attempts(
+        &mut self,
+        view: &View,
+        keys: &HashSet<u128>,
+        control: &Control,
+    ) -> Result<HashMap<u128, (Option<i64>, u64)>> {
+        let mut found: HashMap<u128, (Option<i64>, u64)> = HashMap::new();
+        let mut take = |row: &Row| {
+            let rank = found.entry(row.key).or_insert_with(|| row.rank());
+            *rank = row.rank().max(*rank);
+        };
+        for row in view.sources.iter().flat_map(|source| &source.digest.keyed) {
+            if keys.contains(&row.key) {
+                take(row);
+            }
+        }
+        if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
+            rows.look_up(main, keys.iter().copied(), control)?;
+            keys.iter().filter_map(|key| rows.get(*key)).for_each(|hit| take(&hit.row));
+        }
+        Ok(found)
     }
 
     fn snapshot(&self, store: &Store, view: View, activity: Activity) -> Result<Snapshot> {

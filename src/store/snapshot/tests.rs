@@ -1,98 +1,16 @@
 use std::fs;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
-};
-use arrow::datatypes::Int8Type;
-use jiff::tz::TimeZone;
-use parquet::arrow::ArrowWriter;
-use parquet::file::metadata::KeyValue;
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 
 use super::*;
-use crate::store::commit::{self, CommitRecord, Consumed};
+use crate::store::commit::Consumed;
+use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::parquet_file::ParquetFile;
-use crate::store::{Control, Error, Record, Store, disk, journal, record};
+use crate::store::{Control, Error, Store, disk};
 
-/// A store in a folder that goes away with it.
-struct Fixture {
-    _folder: tempfile::TempDir,
-    store: Store,
-    now: Timestamp,
-}
-
-const STEM: &str = "12_20260131_120000_host_0a1b_0";
-const LEGACY: &str = "increment_7_20260131_120000.parquet";
-
-impl Fixture {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store { zone: TimeZone::UTC, ..Store::new(folder.path()) };
-        fs::create_dir(store.layout.incremental()).unwrap();
-        Self { _folder: folder, store, now: Timestamp::now() }
-    }
-
-    fn scan(&self) -> Snapshot {
-        Scanner::new().scan(&self.store, self.now, &Control::default()).unwrap()
-    }
-
-    fn increment(&self, name: &str, batch: &RecordBatch) {
-        write(&self.store.layout.incremental().join(name), batch, None);
-    }
-
-    fn main(&self, batch: &RecordBatch, consumed: Option<Vec<Consumed>>) {
-        let commit = consumed.map(|consumed| CommitRecord {
-            format: commit::FORMAT,
-            generation: 3,
-            commit_id: "c".into(),
-            parent_id: None,
-            created: self.now,
-            zone: "UTC".into(),
-            rows: batch.num_rows() as u64,
-            summaries: Vec::new(),
-            superseded: 10,
-            repeated: 20,
-            consumed,
-        });
-        write(&self.store.layout.main(), batch, commit.map(|commit| commit.to_json().unwrap()));
-    }
-
-    fn journal(&self, stem: &str, records: &[Record]) -> journal::Journal {
-        let mut journal = journal::Journal::create(&*self.store.disk, &self.store.layout, stem).unwrap();
-        journal.append(&journal::to_lines(records).unwrap(), records.len() as u64, false).unwrap();
-        journal
-    }
-}
-
-fn write(path: &std::path::Path, batch: &RecordBatch, commit: Option<String>) {
-    let temporary = path.with_extension("writing");
-    let mut writer =
-        ArrowWriter::try_new(fs::File::create(&temporary).unwrap(), batch.schema(), None).unwrap();
-    writer.write(batch).unwrap();
-    if let Some(commit) = commit {
-        writer.append_key_value_metadata(KeyValue::new(commit::KEY.to_owned(), commit));
-    }
-    writer.close().unwrap();
-    fs::rename(temporary, path).unwrap();
-}
-
-fn record(id: &str, success: bool, timestamp: i64) -> Record {
-    Record {
-        test_id: Some(id.to_owned()),
-        model: "m".into(),
-        success,
-        timestamp: Some(timestamp),
-        ..Record::default()
-    }
-}
-
-fn records(from: i64, to: i64) -> Vec<Record> {
-    (from..to).map(|at| record(&format!("t{at}"), at % 2 == 0, at * 1_000_000)).collect()
-}
-
-fn batch(records: &[Record]) -> RecordBatch {
-    record::to_batch(records).unwrap()
+fn scan(fixture: &Fixture) -> Snapshot {
+    Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap()
 }
 
 fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
@@ -103,23 +21,10 @@ fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
     (sum.tests, sum.full, sum.partial)
 }
 
-/// Records as legacy code writes them: dictionaries, floats, group totals on every row.
-fn legacy(models: &[&str], success: &[bool]) -> RecordBatch {
-    let n = models.len();
-    RecordBatch::try_from_iter([
-        ("model", Arc::new(models.iter().copied().collect::<DictionaryArray<Int8Type>>()) as ArrayRef),
-        ("tool_success_rate", Arc::new(Float32Array::from(vec![0.8; n]))),
-        ("total", Arc::new(Int32Array::from(vec![60; n]))),
-        ("success", Arc::new(BooleanArray::from(success.to_vec()))),
-        ("timestamp", Arc::new(StringArray::from(vec!["2026-01-31T12:00:00"; n]))),
-    ])
-    .unwrap()
-}
-
 #[test]
 fn an_empty_store_and_none() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.scan(), Snapshot::default());
+    assert_eq!(scan(&fixture), Snapshot::default());
     let nowhere = Store::new(fixture.store.layout.root().join("nowhere"));
     let error = Scanner::new().scan(&nowhere, fixture.now, &Control::default()).unwrap_err();
     assert!(matches!(error, Error::NoStore { .. }), "{error}");
@@ -147,9 +52,9 @@ fn main_increments_and_journals_count_each_record_once() {
     live.append(b"\",\"success\":true}\n", 1, false).unwrap();
     let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
     assert_eq!(totals(&snapshot), (17, 9, 0));
-    assert_eq!(snapshot, fixture.scan());
+    assert_eq!(snapshot, scan(&fixture));
     drop(live);
-    let writer = &fixture.scan().writers[0];
+    let writer = &scan(&fixture).writers[0];
     assert!(writer.unclosed, "{writer:?}");
 }
 
@@ -174,7 +79,7 @@ fn a_main_of_other_code_is_resolved_too() {
     let rows = [records(0, 4), vec![record("t1", true, 99_000_000), record("t0", true, 0)]].concat();
     fixture.main(&batch(&rows), None);
     fixture.increment(LEGACY, &batch(&[record("t1", false, 100_000_000)]));
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!(totals(&snapshot), (4, 2, 0));
     assert_eq!((snapshot.superseded, snapshot.repeated), (2, 1));
 }
@@ -201,18 +106,18 @@ fn what_main_consumed_does_not_count_again() {
         consumed(LEGACY, fingerprint(&open, 2).unwrap(), 2, true),
     ];
     fixture.main(&batch(&records(0, 6)), Some(entries));
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!(totals(&snapshot), (6, 3, 0));
     assert_eq!(snapshot.waiting, []);
     let listed = files(&fixture.store, fixture.now).unwrap();
     assert_eq!(listed.leftovers.len(), 3);
     // Its writer extends it, with other types: only the rows after the old ones are new.
     fixture.increment(LEGACY, &legacy(&["a", "b", "c"], &[true, false, true]));
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!((totals(&snapshot), snapshot.waiting[0].rows), ((7, 4, 0), 1));
     // It was made anew: all of it is new.
     fixture.increment(LEGACY, &legacy(&["c", "b"], &[true, false]));
-    assert_eq!(totals(&fixture.scan()), (8, 4, 0));
+    assert_eq!(totals(&scan(&fixture)), (8, 4, 0));
 }
 
 #[test]
@@ -225,11 +130,11 @@ fn fresh_files_without_a_footer_are_in_progress_and_old_ones_unreadable() {
     for stray in [".DS_Store", "increment_1_20260131_120000.parquet.lock", "notes.txt"] {
         fs::write(folder.join(stray), b"x").unwrap();
     }
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!(snapshot.waiting.len(), 1);
     assert_eq!(snapshot.waiting[0].state, FileState::InProgress);
     fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_secs(61)).unwrap();
-    assert!(matches!(fixture.scan().waiting[0].state, FileState::Unreadable(_)));
+    assert!(matches!(scan(&fixture).waiting[0].state, FileState::Unreadable(_)));
 }
 
 #[test]
@@ -246,7 +151,7 @@ fn the_journal_stands_in_for_a_damaged_increment() {
     pages[4..middle].fill(0xff);
     for damaged in [pages, whole[..whole.len() / 2].to_vec()] {
         fs::write(&path, damaged).unwrap();
-        let snapshot = fixture.scan();
+        let snapshot = scan(&fixture);
         assert_eq!(totals(&snapshot), (4, 2, 0));
         assert_eq!(snapshot.waiting.len(), 2);
     }
@@ -263,7 +168,7 @@ fn columns_that_conflict_are_told_and_left_out() {
     ])
     .unwrap();
     fixture.increment(LEGACY, &bad);
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     let FileState::Conflict(sentence) = &snapshot.waiting[0].state else { panic!("{snapshot:?}") };
     assert!(sentence.contains(LEGACY) && sentence.contains("'execution_time'"), "{sentence}");
     assert_eq!(totals(&snapshot), (2, 1, 0));
@@ -296,7 +201,7 @@ fn summaries_and_mixed_mains_weigh_their_totals() {
     .unwrap();
     fixture.main(&summaries, None);
     fixture.increment(LEGACY, &legacy(&["a"], &[true]));
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!(snapshot.main.kind, MainKind::Summaries);
     assert_eq!(totals(&snapshot), (151, 71, 50));
     let mixed = RecordBatch::try_from_iter([
@@ -307,7 +212,7 @@ fn summaries_and_mixed_mains_weigh_their_totals() {
     ])
     .unwrap();
     fixture.main(&mixed, None);
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!(snapshot.main.kind, MainKind::Mixed);
     assert_eq!(totals(&snapshot), (43, 32, 0));
     assert_eq!(snapshot.notes.len(), 1, "{:?}", snapshot.notes);
@@ -317,7 +222,7 @@ fn summaries_and_mixed_mains_weigh_their_totals() {
 fn group_totals_on_every_record_are_not_trusted() {
     let fixture = Fixture::new();
     fixture.main(&legacy(&["a", "b", "a"], &[true, false, false]), None);
-    let snapshot = fixture.scan();
+    let snapshot = scan(&fixture);
     assert_eq!((snapshot.main.kind, totals(&snapshot)), (MainKind::Records, (3, 1, 0)));
     assert_eq!(snapshot.last_row["a"], 1_769_860_800_000_000);
 }
