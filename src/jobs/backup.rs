@@ -1,12 +1,39 @@
 //! Backup as a job.
 
-use super::{Outcome, Plan};
-use crate::store::{Control, Error, Result, Store};
+use jiff::Timestamp;
+use serde_json::json;
 
-pub(super) fn plan(_store: &Store) -> Result<Plan> {
-    Err(Error::Refused("backup is not there yet".to_owned()))
+use super::text::count;
+use super::{Detail, Outcome, Plan, Request};
+use crate::config::show_size as size;
+use crate::health::Severity;
+use crate::store::layout::MAIN;
+use crate::store::{Control, Result, Store, backup};
+
+pub(super) fn plan(store: &Store) -> Result<Plan> {
+    let main = backup::source(store)?;
+    let (rows, bytes) = (main.rows(), main.stat().bytes);
+    Ok(Plan {
+        request: Request::Backup,
+        summary: format!("copy {MAIN} ({}, {}) into backups/", count(rows, "row"), size(bytes)),
+        lines: Vec::new(),
+        removes: Vec::new(),
+        needs_yes: false,
+        is_empty: false,
+        json: json!({"schema_version": 1, "dry_run": true, "rows": rows, "bytes": bytes}),
+        detail: Detail::None,
+    })
 }
 
-pub(super) fn run(_store: &Store, _control: &Control) -> Result<Outcome> {
-    Err(Error::Refused("backup is not there yet".to_owned()))
+pub(super) fn run(store: &Store, control: &Control) -> Result<Outcome> {
+    let done = backup::run(store, Timestamp::now(), control)?;
+    Ok(Outcome {
+        summary: format!("backed up {} as backups/{}", count(done.rows, "row"), done.name),
+        lines: Vec::new(),
+        json: json!({
+            "schema_version": 1, "backup": store.layout.backups().join(&done.name),
+            "rows": done.rows, "bytes": done.bytes,
+        }),
+        severity: Severity::Healthy,
+    })
 }

@@ -1,12 +1,101 @@
 //! Consolidate as a job.
 
-use super::{ConsolidateOptions, Outcome, Plan};
-use crate::store::{Control, Error, Result, Store};
+use std::time::Instant;
 
-pub(super) fn plan(_store: &Store, options: &ConsolidateOptions) -> Result<Plan> {
-    Err(Error::Refused(format!("{options:?} is not there yet")))
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::text::{count, seconds};
+use super::{ConsolidateOptions, Detail, Outcome, Plan, Request};
+use crate::config::{show_count, show_size as size};
+use crate::health::Severity;
+use crate::store::consolidate::{self, SkipKind, Skipped};
+use crate::store::layout::MAIN;
+use crate::store::{Control, Result, Store};
+
+/// Lines of a plan that name files; the rest is counted.
+const SHOWN: usize = 12;
+
+pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> {
+    let plan = consolidate::plan(store, Timestamp::now())?;
+    let files = (plan.increments.len() + plan.journals.len()) as u64;
+    let summary = if plan.is_empty() {
+        "nothing to consolidate".to_owned()
+    } else {
+        let what = [count(files, "file"), count(plan.rows, "row"), size(plan.bytes)].join(", ");
+        format!("consolidate {what} into {MAIN}")
+    };
+    let all = plan.increments.iter().chain(&plan.journals);
+    let mut lines: Vec<_> = all
+        .take(SHOWN)
+        .map(|(name, rows, bytes)| format!("{name}: {}, {}", count(*rows, "row"), size(*bytes)))
+        .collect();
+    if files > SHOWN as u64 {
+        lines.push(format!("… and {} more", files - SHOWN as u64));
+    }
+    lines.extend(plan.skipped.iter().map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)));
+    let named = |files: &[(String, u64, u64)]| -> Vec<Value> {
+        files.iter().map(|(file, rows, bytes)| json!({"file": file, "rows": rows, "bytes": bytes})).collect()
+    };
+    Ok(Plan {
+        request: Request::Consolidate(options.clone()),
+        summary,
+        lines,
+        removes: Vec::new(),
+        needs_yes: false,
+        is_empty: plan.is_empty(),
+        json: json!({
+            "schema_version": 1, "dry_run": true,
+            "increments": named(&plan.increments), "journals": named(&plan.journals),
+            "rows": plan.rows, "bytes": plan.bytes, "skipped": listed(&plan.skipped),
+        }),
+        detail: Detail::None,
+    })
 }
 
-pub(super) fn run(_store: &Store, options: &ConsolidateOptions, _control: &Control) -> Result<Outcome> {
-    Err(Error::Refused(format!("{options:?} is not there yet")))
+pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control) -> Result<Outcome> {
+    let begun = Instant::now();
+    let options = consolidate::Options { accept_main: options.accept_main };
+    let done = consolidate::run(store, &options, Timestamp::now(), control)?;
+    let mut parts = Vec::new();
+    if done.commits == 0 {
+        parts.push("nothing to consolidate".to_owned());
+    } else {
+        parts.push(format!("consolidated {}", count(done.increments_merged, "file")));
+        parts.push(count(done.rows_added, "row"));
+    }
+    for (n, what) in [(done.rows_superseded, "superseded"), (done.rows_repeated, "repeated")] {
+        if n > 0 {
+            parts.push(format!("{} {what}", show_count(n)));
+        }
+    }
+    if !done.skipped.is_empty() {
+        parts.push(format!("{} left", count(done.skipped.len() as u64, "file")));
+    }
+    if done.commits > 0 {
+        parts.push(seconds(begun.elapsed()));
+    }
+    let mut lines = done.notes.clone();
+    lines.extend(done.skipped.iter().map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)));
+    if !done.pruned.is_empty() {
+        lines.push(format!("pruned old backups: {}", done.pruned.join(", ")));
+    }
+    let wrong = done.skipped.iter().any(|skipped| skipped.kind != SkipKind::InProgress);
+    Ok(Outcome {
+        summary: parts.join(", "),
+        lines,
+        json: json!({
+            "schema_version": 1,
+            "increments_merged": done.increments_merged, "journals_recovered": done.journals_recovered,
+            "rows_added": done.rows_added, "rows_superseded": done.rows_superseded,
+            "rows_repeated": done.rows_repeated, "rows_total": done.rows_total,
+            "skipped": listed(&done.skipped), "generation": done.generation,
+            "backup": done.backup, "pruned": done.pruned, "notes": done.notes,
+        }),
+        severity: if wrong { Severity::Warning } else { Severity::Healthy },
+    })
+}
+
+fn listed(skipped: &[Skipped]) -> Vec<Value> {
+    skipped.iter().map(|skipped| json!({"file": skipped.file, "reason": skipped.reason})).collect()
 }

@@ -11,6 +11,10 @@ use super::error::{Error, Result};
 use super::layout;
 use super::parquet_file::ParquetFile;
 
+pub mod base;
+pub mod log;
+pub mod transaction;
+
 /// The footer's key of the commit record.
 pub const KEY: &str = "evaltop.commit";
 /// The format that this version writes; a reader refuses newer ones.

@@ -1,1 +1,301 @@
-//! Placeholder.
+//! Consolidate: merges what waits into main, by the commit protocol of
+//! `docs/format.md`.
+//!
+//! Promises: no row is lost and none counted twice, whenever it is stopped; what is
+//! there when it starts is merged, file by file: one that can't be read, conflicts
+//! or is being written stays where it is and is named, and everything else goes in.
+//! Memory is bounded apart from the keys of the rows of one commit; a lot that waits
+//! becomes several commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::commit::base::Base;
+use super::error::{Error, Result};
+use super::lock::StoreLock;
+use super::snapshot::{self, Files, Increment};
+use super::{Control, Store, backup, journal};
+
+mod choice;
+mod derived;
+mod inputs;
+mod merge;
+mod recover;
+mod round;
+mod sweep;
+
+pub use derived::rebuild as rebuild_derived;
+
+/// Rows and bytes of increments that one commit takes in at most, unless a single
+/// file has more.
+const COMMIT_ROWS: u64 = 2_000_000;
+const COMMIT_BYTES: u64 = 1 << 30;
+
+/// How to consolidate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Go on although main has fewer rows than its last commit left in it.
+    pub accept_main: bool,
+}
+
+/// Why a file was left where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipKind {
+    /// Somebody is writing it; the next time will do.
+    InProgress,
+    /// It can't be read.
+    Unreadable,
+    /// Its columns can't be united with the others'.
+    Conflict,
+    /// It holds summary rows, or main does.
+    Summaries,
+}
+
+/// A file that was left where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name in `incremental/`.
+    pub file: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Why.
+    pub kind: SkipKind,
+}
+
+/// What would be merged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Increments, with their waiting rows and their size.
+    pub increments: Vec<(String, u64, u64)>,
+    /// Journals of dead writers, with their rows and their size.
+    pub journals: Vec<(String, u64, u64)>,
+    /// Rows that wait.
+    pub rows: u64,
+    /// Bytes of the files that hold them.
+    pub bytes: u64,
+    /// What would stay where it is.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Plan {
+    /// Nothing to merge.
+    pub fn is_empty(&self) -> bool {
+        self.increments.is_empty() && self.journals.is_empty()
+    }
+}
+
+/// What was merged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Increments that went into main, those of recovered journals included.
+    pub increments_merged: u64,
+    /// Journals of dead writers that were recovered.
+    pub journals_recovered: u64,
+    /// Commits that it took; 0 when nothing waited.
+    pub commits: u64,
+    /// Rows that are in main and were not before.
+    pub rows_added: u64,
+    /// Attempts that newer ones replaced.
+    pub rows_superseded: u64,
+    /// Canonically identical rows that were left out.
+    pub rows_repeated: u64,
+    /// Rows of main.
+    pub rows_total: u64,
+    /// Number of the last commit.
+    pub generation: u64,
+    /// What stayed where it is.
+    pub skipped: Vec<Skipped>,
+    /// The backup of the previous main.
+    pub backup: Option<String>,
+    /// Backups that were pruned.
+    pub pruned: Vec<String>,
+    /// What else people should know.
+    pub notes: Vec<String>,
+}
+
+/// Says what would be merged. Changes nothing and takes no lock.
+pub fn plan(store: &Store, now: Timestamp) -> Result<Plan> {
+    let files = snapshot::files(store, now)?;
+    let blocked = inputs::main_blocks(files.main.as_ref())?;
+    let mut plan = Plan { skipped: set_aside(&files), ..Plan::default() };
+    for increment in &files.increments {
+        if blocked {
+            plan.skipped.push(inputs::behind_summaries(&increment.name));
+        } else if let Some(skipped) = inputs::refused(store, increment)? {
+            plan.skipped.push(skipped);
+        } else {
+            let rows = increment.rows.saturating_sub(increment.skip);
+            plan.increments.push((increment.name.clone(), rows, increment.stat.bytes));
+        }
+    }
+    for file in files.journals.iter().filter(|file| !file.locked && !blocked) {
+        let path = store.layout.incremental().join(&file.name);
+        let (mut rows, mut from) = (0, 0);
+        loop {
+            let chunk = journal::read(&*store.disk, &path, from)?;
+            (rows, from) = (rows + chunk.records.len() as u64, chunk.next_offset);
+            if chunk.at_end {
+                break;
+            }
+        }
+        plan.journals.push((file.name.clone(), rows, file.stat.bytes));
+    }
+    let all = || plan.increments.iter().chain(&plan.journals);
+    (plan.rows, plan.bytes) = (all().map(|file| file.1).sum(), all().map(|file| file.2).sum());
+    Ok(plan)
+}
+
+/// Merges what waits.
+pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Outcome> {
+    store.check()?;
+    let _lock = StoreLock::take(store, "consolidate")?;
+    run_locked(store, options, now, control)
+}
+
+fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Outcome> {
+    let mut run = Run { store, now, control, outcome: Outcome::default(), skipped: BTreeMap::new() };
+    // Refuses a shrunken main before anything is removed.
+    Base::open(store, options.accept_main)?;
+    recover::finish(store, now)?;
+    run.outcome.journals_recovered = recover::journals(store, now, &mut run.skipped)?;
+    let merged = run.merge_all(options);
+    let mut outcome = run.outcome;
+    outcome.skipped = run.skipped.into_values().collect();
+    match merged {
+        Err(Error::Cancelled) if outcome.commits > 0 => {
+            outcome.notes.push("cancelled: the other files wait as before".to_owned());
+        }
+        Err(error) if outcome.commits > 0 => {
+            return Err(Error::Refused(format!(
+                "{error} ({} increments had been merged before, the others wait as before)",
+                outcome.increments_merged
+            )));
+        }
+        other => other?,
+    }
+    if outcome.commits > 0 {
+        match backup::prune(store, now) {
+            Ok(pruned) => outcome.pruned = pruned,
+            Err(error) => outcome.notes.push(format!("old backups stay: {error}")),
+        }
+    }
+    Ok(outcome)
+}
+
+struct Run<'a> {
+    store: &'a Store,
+    now: Timestamp,
+    control: &'a Control,
+    outcome: Outcome,
+    /// By name.
+    skipped: BTreeMap<String, Skipped>,
+}
+
+impl Run<'_> {
+    fn merge_all(&mut self, options: &Options) -> Result<()> {
+        let first = snapshot::files(self.store, self.now)?;
+        for skipped in set_aside(&first) {
+            self.skipped.insert(skipped.file.clone(), skipped);
+        }
+        let mut left: BTreeSet<String> = first.increments.iter().map(|file| file.name.clone()).collect();
+        let total = first.increments.iter().map(|file| file.rows.saturating_sub(file.skip)).sum();
+        drop(first);
+        let mut derived = None;
+        loop {
+            let base = Base::open(self.store, options.accept_main)?;
+            let files = snapshot::files(self.store, self.now)?;
+            let notes = sweep::run(self.store, &base, &files, self.now)?;
+            let new = notes.into_iter().filter(|note| !self.outcome.notes.contains(note));
+            self.outcome.notes.extend(new.collect::<Vec<_>>());
+            (self.outcome.rows_total, self.outcome.generation) = (base.rows(), base.generation);
+            if inputs::main_blocks(files.main.as_ref())? {
+                for name in &left {
+                    self.skipped.insert(name.clone(), inputs::behind_summaries(name));
+                }
+                return Ok(());
+            }
+            let chosen = choose(&files, &left);
+            if chosen.is_empty() {
+                break;
+            }
+            let keep_backup = self.outcome.commits == 0;
+            let round = round::Round { store: self.store, base: &base, now: self.now, control: self.control };
+            match round.run(&chosen, keep_backup, (self.outcome.rows_added, total)) {
+                Ok(done) => {
+                    for increment in &chosen {
+                        left.remove(&increment.name);
+                    }
+                    derived = Some(self.take(done, chosen.len() as u64));
+                }
+                Err(round::Trouble::Input(skipped)) => {
+                    left.remove(&skipped.file);
+                    self.skipped.insert(skipped.file.clone(), skipped);
+                }
+                Err(round::Trouble::Other(error)) => return Err(error),
+            }
+        }
+        if let Some(source) = derived {
+            // Any reader can live without them.
+            if let Err(error) = derived::write(self.store, &source) {
+                self.outcome.notes.push(format!("the derived files are out of date: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up what one commit did.
+    fn take(&mut self, done: round::Done, increments: u64) -> derived::Source {
+        let outcome = &mut self.outcome;
+        outcome.commits += 1;
+        outcome.increments_merged += increments;
+        outcome.rows_added += done.added;
+        outcome.rows_superseded += done.superseded;
+        outcome.rows_repeated += done.repeated;
+        outcome.notes.extend(done.committed.notes);
+        if outcome.backup.is_none() {
+            outcome.backup = done.committed.backup;
+        }
+        let record = done.record;
+        derived::Source {
+            generation: record.generation,
+            created: record.created,
+            rows: record.rows,
+            cells: done.cells,
+            schema: done.schema,
+        }
+    }
+}
+
+/// As many of the files that are left as one commit takes.
+fn choose(files: &Files, left: &BTreeSet<String>) -> Vec<Increment> {
+    let (mut rows, mut bytes) = (0, 0);
+    let waiting = files.increments.iter().filter(|increment| left.contains(&increment.name));
+    let chosen = waiting.take_while(|increment| {
+        let first = rows == 0 && bytes == 0;
+        rows += increment.rows.saturating_sub(increment.skip);
+        bytes += increment.stat.bytes;
+        first || (rows <= COMMIT_ROWS && bytes <= COMMIT_BYTES)
+    });
+    chosen.cloned().collect()
+}
+
+/// The files that can't be counted, as skipped.
+fn set_aside(files: &Files) -> Vec<Skipped> {
+    let skipped = files.set_aside.iter().map(|file| match &file.reason {
+        None => Skipped {
+            file: file.name.clone(),
+            reason: "it is being written at this moment".to_owned(),
+            kind: SkipKind::InProgress,
+        },
+        Some(reason) => Skipped {
+            file: file.name.clone(),
+            reason: format!("it can't be read ({reason})"),
+            kind: SkipKind::Unreadable,
+        },
+    });
+    skipped.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,15 @@ pub fn is_temporary(name: &str) -> bool {
     name.strip_suffix(".tmp").is_some_and(|name| TEMPORARY.iter().any(|prefix| name.starts_with(prefix)))
 }
 
+/// The name under which a consumed legacy increment waits for its removal: readers
+/// still count what its writer adds meanwhile. Retired names stay as they are.
+pub fn retired_name(name: &str) -> String {
+    match name.strip_prefix("increment_") {
+        Some(rest) if !rest.starts_with("retired_") => format!("increment_retired_{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Whether a name inside `backups/` is a backup of main.
 pub fn is_backup(name: &str) -> bool {
     name.starts_with("test_results_") && name.ends_with(".parquet")

@@ -60,6 +60,12 @@ impl Store {
         Self { layout: Layout::new(root), disk: Arc::new(RealDisk), zone: TimeZone::system() }
     }
 
+    /// Makes the store's folders where they are missing.
+    pub fn create(&self) -> Result<()> {
+        let folder = self.layout.incremental();
+        self.disk.create_folder(&folder).map_err(Error::io("create", folder))
+    }
+
     /// Whether there is a store: main, or one of the folders that go with it.
     /// `NoStore` where there is none, `Io` where the folder can't be read.
     pub fn check(&self) -> Result<()> {

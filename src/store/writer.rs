@@ -81,14 +81,15 @@ struct State {
     failed: Vec<(Journal, Error)>,
     /// Published and the newest: shows that the writer lives.
     newest: Option<Journal>,
+    /// The publisher has one in hand.
+    publishing: bool,
     closing: bool,
 }
 
 impl Writer {
     /// Opens a writer; makes the store's folders where they are missing.
     pub fn open(store: &Store, options: WriterOptions) -> Result<Self> {
-        let folder = store.layout.incremental();
-        store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+        store.create()?;
         let stems = Stems::new(Timestamp::now());
         let process_id = stems.process_id().to_owned();
         let state = State {
@@ -97,6 +98,7 @@ impl Writer {
             sealed: VecDeque::new(),
             failed: Vec::new(),
             newest: None,
+            publishing: false,
             closing: false,
         };
         let shared = Arc::new(Shared {
@@ -109,7 +111,7 @@ impl Writer {
         let publisher = thread::Builder::new()
             .name("publisher".to_owned())
             .spawn(move || worker.publish_until_closed())
-            .map_err(Error::io("start a thread for", &folder))?;
+            .map_err(Error::io("start a thread for", store.layout.root()))?;
         Ok(Self { shared, process_id, publisher: Some(publisher) })
     }
 
@@ -149,10 +151,19 @@ impl Writer {
         record.test_id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string()).clone()
     }
 
-    /// Lets the background publish what is there without waiting for the segment to fill.
-    pub fn publish(&mut self) {
-        self.shared.lock().seal();
+    /// Publishes what was added so far as an increment, and waits for it.
+    pub fn publish(&mut self) -> Result<()> {
+        let mut state = self.shared.lock();
+        state.seal();
         self.shared.wake.notify_all();
+        while state.publishing || !state.sealed.is_empty() {
+            state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let again = std::mem::take(&mut state.failed);
+        let (journals, errors): (Vec<_>, Vec<_>) = again.into_iter().unzip();
+        // Tried again in the background; their rows are safe and count meanwhile.
+        state.sealed.extend(journals);
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Publishes what is left and ends. Where that fails, nothing is lost: the rows
@@ -231,9 +242,12 @@ impl Shared {
         let mut state = self.lock();
         loop {
             if let Some(journal) = state.sealed.pop_front() {
+                state.publishing = true;
                 drop(state);
                 let published = self.publish(&journal);
                 state = self.lock();
+                state.publishing = false;
+                self.wake.notify_all();
                 match published {
                     Ok(()) => {
                         if state.current.is_none() && state.sealed.is_empty() {

@@ -105,6 +105,20 @@ pub trait Disk: Debug + Send + Sync {
     fn space(&self, path: &Path) -> io::Result<Space>;
 }
 
+/// A whole small file.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let mut content = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read_at(content.len() as u64, &mut buffer)?;
+        if read == 0 {
+            return Ok(content);
+        }
+        content.extend_from_slice(buffer.get(..read).unwrap_or_default());
+    }
+}
+
 /// xxh3 of a whole file's bytes, in hex: what a commit record keeps of an immutable file.
 pub fn hash(disk: &dyn Disk, path: &Path) -> io::Result<String> {
     let file = disk.open(path)?;

@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 
 use super::footers::{Footer, Footers};
 use crate::store::Store;
-use crate::store::commit::{CommitRecord, Consumed};
+use crate::store::commit::{CommitRecord, Consumed, log};
 use crate::store::disk::{Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
@@ -34,6 +34,15 @@ pub struct Main {
     pub file: ParquetFile,
     /// What its last commit says; `None` where other code wrote it.
     pub commit: Option<CommitRecord>,
+    /// The last commit that is known to have happened, for a main without its own.
+    pub inherited: Option<CommitRecord>,
+}
+
+impl Main {
+    /// The commit record that speaks for it.
+    pub fn record(&self) -> Option<&CommitRecord> {
+        self.commit.as_ref().or(self.inherited.as_ref())
+    }
 }
 
 /// An increment whose rows (from `skip` on) are not in main.
@@ -138,7 +147,7 @@ pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Resu
     let journals = named(store, IncrementalName::Journal)?;
     let all = entries(store)?;
     let main = open_main(store, now)?;
-    let consumed = main.as_ref().and_then(|main| main.commit.as_ref()).map(CommitRecord::consumed_by_name);
+    let consumed = main.as_ref().and_then(Main::record).map(CommitRecord::consumed_by_name);
     let consumed = consumed.unwrap_or_default();
     let mut files = Files {
         summaries: open_summaries(store, main.as_ref())?,
@@ -308,11 +317,12 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
         return Err(Error::unreadable(path, NEITHER));
     }
     let commit = CommitRecord::of(&file)?;
-    Ok(Some(Main { file, commit }))
+    let inherited = if commit.is_none() { log::newest_done(store)? } else { None };
+    Ok(Some(Main { file, commit, inherited }))
 }
 
 fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
-    let named = main.and_then(|main| main.commit.as_ref()).map(|commit| commit.summaries.as_slice());
+    let named = main.and_then(Main::record).map(|commit| commit.summaries.as_slice());
     named
         .unwrap_or_default()
         .iter()
@@ -325,7 +335,7 @@ fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>
 
 /// The zone that the first commit fixed, else the store's.
 fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
-    let fixed = main.and_then(|main| main.commit.as_ref());
+    let fixed = main.and_then(Main::record);
     fixed.and_then(|commit| TimeZone::get(&commit.zone).ok()).unwrap_or_else(|| store.zone.clone())
 }
 

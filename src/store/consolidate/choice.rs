@@ -1,0 +1,202 @@
+//! Which rows stay when several are attempts at one test: the larger timestamp,
+//! then the larger hash of the canonical row. Independent of file, batch and order.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::store::digest::short;
+
+/// What decides between attempts: timestamp, then hash of the canonical row.
+pub(super) type Rank = (Option<i64>, u64);
+
+#[derive(Debug)]
+struct Attempts {
+    best: Rank,
+    /// The new row that is the best so far; `None` when a row of main is.
+    best_at: Option<usize>,
+    /// Hashes of the other distinct attempts.
+    others: Vec<u64>,
+}
+
+/// The attempts among the new rows, and what main has of them.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    attempts: HashMap<u128, Attempts>,
+    /// For each new row, whether it goes into main.
+    keep: Vec<bool>,
+    /// Attempts that others replaced.
+    pub(super) superseded: u64,
+    /// Rows that are identical to another one.
+    pub(super) repeated: u64,
+}
+
+impl Choice {
+    /// The next new row. Rows without a key always stay.
+    pub(super) fn push(&mut self, keyed: Option<(u128, Rank)>) {
+        let at = self.keep.len();
+        self.keep.push(true);
+        let Some((key, rank)) = keyed else { return };
+        let Some(attempts) = self.attempts.get_mut(&key) else {
+            let first = Attempts { best: rank, best_at: Some(at), others: Vec::new() };
+            self.attempts.insert(key, first);
+            return;
+        };
+        let loser = if attempts.best.1 == rank.1 || attempts.others.contains(&rank.1) {
+            self.repeated += 1;
+            Some(at)
+        } else if rank > attempts.best {
+            self.superseded += 1;
+            attempts.others.push(attempts.best.1);
+            attempts.best = rank;
+            attempts.best_at.replace(at)
+        } else {
+            self.superseded += 1;
+            attempts.others.push(rank.1);
+            Some(at)
+        };
+        drop_row(&mut self.keep, loser);
+    }
+
+    /// Whether no new row has a key.
+    pub(super) fn is_keyless(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Whether main's row may be concerned: its rank is needed.
+    pub(super) fn concerns(&self, key: u128) -> bool {
+        self.attempts.contains_key(&key)
+    }
+
+    /// A row of main, which holds each key once; `true` when it stays.
+    pub(super) fn stays(&mut self, key: u128, rank: Rank) -> bool {
+        let Some(attempts) = self.attempts.get_mut(&key) else { return true };
+        if attempts.best.1 == rank.1 {
+            self.repeated += 1;
+        } else if attempts.others.contains(&rank.1) {
+            self.repeated += 1;
+            return false;
+        } else {
+            self.superseded += 1;
+            if rank < attempts.best {
+                attempts.others.push(rank.1);
+                return false;
+            }
+            attempts.others.push(attempts.best.1);
+            attempts.best = rank;
+        }
+        drop_row(&mut self.keep, attempts.best_at.take());
+        true
+    }
+
+    /// Whether the new row goes into main.
+    pub(super) fn keeps(&self, at: usize) -> bool {
+        self.keep.get(at).copied().unwrap_or(false)
+    }
+
+    /// New rows that go into main.
+    pub(super) fn kept(&self) -> u64 {
+        self.keep.iter().filter(|keep| **keep).count() as u64
+    }
+}
+
+fn drop_row(keep: &mut [bool], at: Option<usize>) {
+    if let Some(keep) = at.and_then(|at| keep.get_mut(at)) {
+        *keep = false;
+    }
+}
+
+/// The keys of a main in which nobody resolved repeated tests, 64 bits each.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    seen: Vec<u64>,
+}
+
+impl Suspects {
+    /// A row with a key.
+    pub(super) fn push(&mut self, key: u128) {
+        self.seen.push(short(key));
+    }
+
+    /// The keys that may have come twice.
+    pub(super) fn twice(mut self) -> HashSet<u64> {
+        self.seen.sort_unstable();
+        let pairs = self.seen.windows(2);
+        pairs.filter_map(|pair| pair.first().filter(|first| Some(*first) == pair.get(1)).copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn choose(main: &[(u128, Rank)], new: &[(Option<u128>, Rank)]) -> (Choice, Vec<bool>) {
+        let mut choice = Choice::default();
+        for (key, rank) in new {
+            choice.push(key.map(|key| (key, *rank)));
+        }
+        let stays = main.iter().map(|(key, rank)| choice.stays(*key, *rank)).collect();
+        (choice, stays)
+    }
+
+    #[test]
+    fn the_newest_attempt_wins_wherever_it_is() {
+        let new = [(Some(1), (Some(4), 9)), (Some(1), (Some(6), 1))];
+        let (choice, stays) = choose(&[(1, (Some(5), 7))], &new);
+        assert_eq!((stays[0], choice.keeps(0), choice.keeps(1)), (false, false, true));
+        assert_eq!((choice.superseded, choice.repeated), (2, 0));
+        let (choice, stays) = choose(&[(1, (Some(5), 7))], &[(Some(1), (None, 9))]);
+        assert_eq!((stays[0], choice.kept(), choice.superseded), (true, 0, 1));
+    }
+
+    #[test]
+    fn equal_times_are_decided_by_the_hash_and_identical_rows_are_repeats() {
+        let new = [(Some(1), (Some(5), 8)), (Some(1), (Some(5), 7))];
+        let (choice, stays) = choose(&[(1, (Some(5), 7))], &new);
+        assert_eq!((stays[0], choice.kept()), (false, 1));
+        assert_eq!((choice.superseded, choice.repeated), (1, 1));
+        let (choice, stays) = choose(&[(1, (Some(5), 7))], &[(Some(1), (Some(5), 7))]);
+        assert_eq!((stays[0], choice.kept(), choice.superseded, choice.repeated), (true, 0, 0, 1));
+    }
+
+    #[test]
+    fn rows_without_a_key_stay() {
+        let (choice, _) = choose(&[], &[(None, (None, 1)), (None, (None, 1))]);
+        assert_eq!((choice.kept(), choice.repeated), (2, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_does_not_matter(
+            rows in prop::collection::vec((0_u128..4, 0_i64..3, 0_u64..3), 1..20),
+            split in 0_usize..20,
+        ) {
+            let best = |rows: &[(u128, Rank)]| {
+                let mut best: HashMap<u128, Rank> = HashMap::new();
+                for (key, rank) in rows {
+                    let entry = best.entry(*key).or_insert(*rank);
+                    *entry = (*entry).max(*rank);
+                }
+                let mut best: Vec<_> = best.into_iter().collect();
+                best.sort_unstable();
+                best
+            };
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|(key, time, hash)| (key, (Some(time), hash + 10 * time as u64)))
+                .collect();
+            // Main holds each key once: its share of the rows is resolved first.
+            let split = split.min(rows.len());
+            let main = best(&rows[..split]);
+            let new: Vec<_> = rows[split..].iter().map(|(key, rank)| (Some(*key), *rank)).collect();
+            let (choice, stays) = choose(&main, &new);
+            let of_main = main.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(row, _)| *row);
+            let of_new = new.iter().enumerate().filter(|(at, _)| choice.keeps(*at));
+            let mut left: Vec<_> = of_main.chain(of_new.map(|(_, (key, rank))| (key.unwrap(), *rank))).collect();
+            left.sort_unstable();
+            prop_assert_eq!(&left, &best(&rows));
+            let gone = (main.len() + new.len() - left.len()) as u64;
+            prop_assert_eq!(choice.superseded + choice.repeated, gone);
+        }
+    }
+}

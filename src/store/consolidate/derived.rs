@@ -1,0 +1,161 @@
+//! `model_stats.parquet` and `metadata.json`: derived from main for tools that want
+//! totals without reading it. Any reader can live without them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::SchemaRef;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::stats::{Cell, Tally};
+use crate::store::commit::base::Base;
+use crate::store::digest::{Digest, Keep, Reading};
+use crate::store::error::{Error, Result};
+use crate::store::layout::{MAIN, METADATA, MODEL_STATS};
+use crate::store::lock::StoreLock;
+use crate::store::table::TableWriter;
+use crate::store::{Control, Store, schema};
+
+/// What a commit left in main.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Number of the commit.
+    pub(super) generation: u64,
+    /// When it was made.
+    pub(super) created: Timestamp,
+    /// Rows of main.
+    pub(super) rows: u64,
+    /// Tallies of main.
+    pub(super) cells: BTreeMap<Cell, Tally>,
+    /// Columns of main.
+    pub(super) schema: SchemaRef,
+}
+
+/// Reads main and writes both files anew.
+pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
+    let _lock = StoreLock::take(store, "rebuild")?;
+    let base = Base::open(store, true)?;
+    let mut cells = BTreeMap::new();
+    let columns = match &base.main {
+        None => schema::canonical(),
+        Some(main) => {
+            let mut reading = Reading::of(MAIN, main.schema(), &base.zone(store), now)?;
+            reading.keep = Keep::Hashes;
+            let mut digest = Digest::default();
+            for batch in main.batches(None, 0)? {
+                control.check()?;
+                digest.push(&batch?, &reading)?;
+            }
+            digest.add_settled(&mut cells);
+            main.schema().clone()
+        }
+    };
+    let created = base.record.as_ref().map_or(now, |record| record.created);
+    let source = Source { generation: base.generation, created, rows: base.rows(), cells, schema: columns };
+    write(store, &source)
+}
+
+/// Writes both files, each replaced as a whole. The caller holds the store's lock.
+pub(super) fn write(store: &Store, source: &Source) -> Result<()> {
+    let models = by_model(&source.cells);
+    let stats = model_stats(&models)?;
+    replace(store, MODEL_STATS, |file, path| {
+        let mut table = TableWriter::new(file, path, &stats.schema())?;
+        table.write(&stats)?;
+        table.key_value("evaltop.generation", source.generation.to_string());
+        table.finish().map(drop)
+    })?;
+    let metadata = metadata(source, &models).to_string();
+    replace(store, METADATA, |mut file, path| {
+        let written = file.write_all(metadata.as_bytes()).and_then(|()| file.sync());
+        written.map_err(Error::io("write", path))
+    })
+}
+
+fn replace(
+    store: &Store,
+    name: &str,
+    write: impl FnOnce(Box<dyn crate::store::disk::WriteFile>, &std::path::Path) -> Result<()>,
+) -> Result<()> {
+    let (root, disk) = (store.layout.root(), &store.disk);
+    let temporary = format!(".{name}.tmp");
+    let path = root.join(&temporary);
+    disk.remove(root, &[&temporary]).map_err(Error::io("clean up", root))?;
+    let file = disk.create(&path).map_err(Error::io("create", &path))?;
+    let written = write(file, &path)
+        .and_then(|()| disk.replace(&path, &root.join(name)).map_err(Error::io("replace", root.join(name))));
+    if written.is_err() {
+        let _ = disk.remove(root, &[&temporary]);
+    }
+    written
+}
+
+fn by_model(cells: &BTreeMap<Cell, Tally>) -> BTreeMap<&str, Tally> {
+    let mut models: BTreeMap<&str, Tally> = BTreeMap::new();
+    for (cell, tally) in cells {
+        models.entry(&cell.model).or_default().add(tally);
+    }
+    models
+}
+
+fn model_stats(models: &BTreeMap<&str, Tally>) -> Result<RecordBatch> {
+    let count =
+        |get: fn(&Tally) -> u64| -> ArrayRef { Arc::new(models.values().map(get).collect::<UInt64Array>()) };
+    let number = |get: fn(&Tally) -> Option<f64>| -> ArrayRef {
+        Arc::new(models.values().map(get).collect::<Float64Array>())
+    };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("model", Arc::new(StringArray::from_iter_values(models.keys()))),
+        ("tests", count(|t| t.tests)),
+        ("success", count(|t| t.full)),
+        ("partial", count(|t| t.partial)),
+        ("failed", count(Tally::failed)),
+        ("infrastructure", count(Tally::infrastructure)),
+        ("success_rate", number(Tally::success_rate)),
+        ("scored_rate", number(Tally::scored_rate)),
+        ("mean_execution_time", number(|t| t.execution_time.mean())),
+        ("mean_turns", number(|t| t.turns.mean())),
+        ("mean_tool_calls", number(|t| t.tool_calls.mean())),
+        ("mean_tool_coverage_rate", number(|t| t.tool_coverage_rate.mean())),
+    ];
+    RecordBatch::try_from_iter(columns)
+        .map_err(|error| Error::Refused(format!("{MODEL_STATS} can't be made: {error}")))
+}
+
+fn totals(tally: &Tally) -> Value {
+    json!({
+        "tests": tally.tests, "success": tally.full, "partial": tally.partial, "failed": tally.failed(),
+        "infrastructure": tally.infrastructure(),
+        "success_rate": tally.success_rate(), "scored_rate": tally.scored_rate(),
+    })
+}
+
+fn metadata(source: &Source, models: &BTreeMap<&str, Tally>) -> Value {
+    let mut all = Tally::default();
+    for tally in models.values() {
+        all.add(tally);
+    }
+    let texts = |get: fn(&Cell) -> &str| source.cells.keys().map(get).collect::<BTreeSet<_>>();
+    let rates: BTreeSet<_> = source.cells.keys().filter_map(|cell| cell.tool_success_rate).collect();
+    let columns = source.schema.fields().iter();
+    json!({
+        "schema_version": 1,
+        "generation": source.generation,
+        "last_updated": source.created.to_string(),
+        "rows": source.rows,
+        "totals": totals(&all),
+        "models": models.iter().map(|(model, tally)| ((*model).to_owned(), totals(tally)))
+            .collect::<serde_json::Map<_, _>>(),
+        "dimensions": {
+            "prompt_type": texts(|cell| &cell.prompt_type),
+            "tool_success_rate": rates,
+            "difficulty": texts(|cell| &cell.difficulty),
+            "task_type": texts(|cell| &cell.task_type),
+        },
+        "schema": columns.map(|field| (field.name().clone(), field.data_type().to_string().into()))
+            .collect::<serde_json::Map<_, Value>>(),
+    })
+}

@@ -1,0 +1,167 @@
+//! The rows of a commit on their way: read from main and the increments in united
+//! columns, and written sorted by what queries ask for.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{
+    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
+};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use jiff::tz::TimeZone;
+
+use super::choice::Rank;
+use crate::stats::{Cell, Tally};
+use crate::store::digest::{Columns, key_in, row_hashes};
+use crate::store::error::{Error, Result};
+use crate::store::kind::split;
+use crate::store::schema::{DIMENSIONS, adapt};
+use crate::store::table::{GROUP_ROWS, TableWriter};
+
+/// Bytes of new rows that are sorted at once.
+const SORT_BYTES: usize = 256 << 20;
+
+/// An error of Arrow's kernels, which only hostile data causes.
+fn kernel(error: &ArrowError) -> Error {
+    Error::Refused(format!("rows can't be merged ({error}): validate the store (evaltop validate)"))
+}
+
+/// The records of a batch as its file holds it, in the united columns.
+pub(super) fn records(batch: &RecordBatch, target: &SchemaRef, zone: &TimeZone) -> Result<RecordBatch> {
+    match split(batch)?.records {
+        Some(records) => adapt(&records, target, zone),
+        None => Ok(RecordBatch::new_empty(target.clone())),
+    }
+}
+
+/// Keys and ranks of the rows of a batch.
+pub(super) struct Keys {
+    columns: Columns,
+    hashes: Option<Vec<u64>>,
+}
+
+impl Keys {
+    pub(super) fn of(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self { columns: Columns::new(batch)?, hashes: None })
+    }
+
+    /// The key of a row.
+    pub(super) fn key(&self, row: usize) -> Option<u128> {
+        key_in(self.columns.text("test_id", row), self.columns.cell_key(row))
+    }
+
+    /// What decides between a row and other attempts at its test.
+    pub(super) fn rank(&mut self, batch: &RecordBatch, row: usize) -> Result<Rank> {
+        let hashes = match self.hashes.take() {
+            Some(hashes) => hashes,
+            None => row_hashes(batch)?,
+        };
+        let hash = hashes.get(row).copied().unwrap_or_default();
+        self.hashes = Some(hashes);
+        Ok((self.columns.timestamp(row), hash))
+    }
+}
+
+/// The rows of a batch for which `keep` is true.
+pub(super) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result<RecordBatch> {
+    if keep.iter().all(|keep| *keep) {
+        return Ok(batch.clone());
+    }
+    filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| kernel(&error))
+}
+
+/// Tallies by cell of what is written.
+#[derive(Debug, Default)]
+pub(super) struct Tallies {
+    by_key: HashMap<u128, (Cell, Tally)>,
+    /// Rows counted.
+    pub(super) rows: u64,
+}
+
+impl Tallies {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns = Columns::new(batch)?;
+        for row in 0..batch.num_rows() {
+            let entry = self
+                .by_key
+                .entry(columns.cell_key(row))
+                .or_insert_with(|| (columns.cell(row), Tally::default()));
+            entry.1.add(&columns.outcome(row).tally());
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> BTreeMap<Cell, Tally> {
+        self.by_key.into_values().collect()
+    }
+}
+
+/// Writes a new main: first what stays of the old one, in its order, then the new
+/// rows, sorted by the dimensions in runs of bounded size.
+pub(super) struct Merged<'a> {
+    table: TableWriter<'a>,
+    schema: SchemaRef,
+    tallies: Tallies,
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    waiting_bytes: usize,
+}
+
+impl<'a> Merged<'a> {
+    pub(super) fn new(table: TableWriter<'a>, schema: SchemaRef) -> Self {
+        let tallies = Tallies::default();
+        Self { table, schema, tallies, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0 }
+    }
+
+    /// Rows of the old main.
+    pub(super) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.write(batch)
+    }
+
+    /// New rows.
+    pub(super) fn new_rows(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.waiting_rows += batch.num_rows();
+        self.waiting_bytes += batch.get_array_memory_size();
+        self.waiting.push(batch);
+        if self.waiting_rows >= 4 * GROUP_ROWS || self.waiting_bytes >= SORT_BYTES {
+            self.sort_and_write()?;
+        }
+        Ok(())
+    }
+
+    /// What is to be sealed, and the tallies of everything written.
+    pub(super) fn finish(mut self) -> Result<(TableWriter<'a>, Tallies)> {
+        self.sort_and_write()?;
+        Ok((self.table, self.tallies))
+    }
+
+    fn sort_and_write(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let sorted = || -> Result<RecordBatch, ArrowError> {
+            let all = concat_batches(&self.schema, &waiting)?;
+            let by = DIMENSIONS.iter().chain(&["timestamp"]).filter_map(|name| all.column_by_name(name));
+            let by: Vec<_> = by.map(|column| SortColumn { values: column.clone(), options: None }).collect();
+            take_record_batch(&all, &lexsort_to_indices(&by, None)?)
+        };
+        let sorted = sorted().map_err(|error| kernel(&error))?;
+        drop(waiting);
+        self.write(&sorted)
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.tallies.push(batch)?;
+        self.table.write(batch)
+    }
+}

@@ -1,0 +1,349 @@
+//! One commit: the rows of some increments into main.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use arrow::datatypes::SchemaRef;
+use jiff::{SignedDuration, Timestamp};
+
+use super::Skipped;
+use super::choice::{Choice, Rank, Suspects};
+use super::inputs::{because, has_summaries, of_summaries};
+use super::merge::{Keys, Merged, Tallies, filtered, records};
+use crate::stats::{Cell, Tally};
+use crate::store::commit::base::Base;
+use crate::store::commit::transaction::{Committed, Transaction};
+use crate::store::commit::{CommitRecord, Consumed};
+use crate::store::digest::short;
+use crate::store::disk;
+use crate::store::error::{Error, Result};
+use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::schema::Union;
+use crate::store::snapshot::{Increment, fingerprint};
+use crate::store::table::TableWriter;
+use crate::store::{Control, Store};
+
+/// How long the entry of a consumed legacy file stays when the file is gone: its
+/// writer may bring it back with the old rows in it.
+const LEGACY_ENTRIES: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Why a round ended without a commit.
+pub(super) enum Trouble {
+    /// One file can't go in; the others may.
+    Input(Skipped),
+    /// The commit can't be made.
+    Other(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What a round committed.
+pub(super) struct Done {
+    pub(super) record: CommitRecord,
+    pub(super) cells: BTreeMap<Cell, Tally>,
+    pub(super) schema: SchemaRef,
+    pub(super) added: u64,
+    pub(super) superseded: u64,
+    pub(super) repeated: u64,
+    pub(super) committed: Committed,
+}
+
+/// One commit on top of `base`.
+pub(super) struct Round<'a> {
+    pub(super) store: &'a Store,
+    pub(super) base: &'a Base,
+    pub(super) now: Timestamp,
+    pub(super) control: &'a Control,
+}
+
+struct Input<'a> {
+    increment: &'a Increment,
+    file: ParquetFile,
+}
+
+impl Input<'_> {
+    /// An error about this input is a reason to leave it out.
+    fn blame(&self, error: Error) -> Trouble {
+        match because(&self.increment.name, error) {
+            Ok(skipped) => Trouble::Input(skipped),
+            Err(other) => Trouble::Other(other),
+        }
+    }
+}
+
+impl Round<'_> {
+    /// Commits the increments; `progress` is rows done before, and rows in all.
+    pub(super) fn run(
+        &self,
+        increments: &[Increment],
+        keep_backup: bool,
+        progress: (u64, u64),
+    ) -> Result<Done, Trouble> {
+        let inputs = self.open(increments)?;
+        let schema = self.unite(&inputs)?;
+        let mut choice = self.attempts(&inputs, &schema)?;
+        let mut transaction = Transaction::begin(self.store, self.base, self.now);
+        let written = self.write(&mut transaction, &inputs, &schema, &mut choice, progress);
+        let (tallies, committed) = match written.and_then(|tallies| {
+            let committed = transaction.commit(keep_backup, self.control)?;
+            Ok((tallies, committed))
+        }) {
+            Ok(done) => done,
+            Err(trouble) => {
+                transaction.discard();
+                return Err(trouble);
+            }
+        };
+        Ok(Done {
+            record: transaction.record,
+            cells: tallies.finish(),
+            schema,
+            added: choice.kept(),
+            superseded: choice.superseded,
+            repeated: choice.repeated,
+            committed,
+        })
+    }
+
+    fn open<'i>(&self, increments: &'i [Increment]) -> Result<Vec<Input<'i>>, Trouble> {
+        let open = |increment: &'i Increment| {
+            let checked = increment.open(self.store).and_then(|file| Ok((has_summaries(&file)?, file)));
+            match checked {
+                Ok((false, file)) => Ok(Input { increment, file }),
+                Ok((true, _)) => Err(Trouble::Input(of_summaries(&increment.name))),
+                Err(error) => {
+                    Err(because(&increment.name, error).map_or_else(Trouble::Other, Trouble::Input))
+                }
+            }
+        };
+        increments.iter().map(open).collect()
+    }
+
+    fn unite(&self, inputs: &[Input<'_>]) -> Result<SchemaRef, Trouble> {
+        let mut union = Union::new();
+        if let Some(main) = &self.base.main {
+            union.add(MAIN, main.schema())?;
+        }
+        for input in inputs {
+            union.add(&input.increment.name, input.file.schema()).map_err(|error| input.blame(error))?;
+        }
+        Ok(union.finish())
+    }
+
+    /// Reads the new rows once to find attempts at one test among them.
+    fn attempts(&self, inputs: &[Input<'_>], schema: &SchemaRef) -> Result<Choice, Trouble> {
+        let zone = self.base.zone(self.store);
+        let mut choice = Choice::default();
+        for input in inputs {
+            self.control.check()?;
+            let mut rows = input.increment.skip;
+            let mut read = || -> Result<()> {
+                for batch in input.file.batches(None, input.increment.skip)? {
+                    let batch = records(&batch?, schema, &zone)?;
+                    let mut keys = Keys::of(&batch)?;
+                    for row in 0..batch.num_rows() {
+                        let keyed = match keys.key(row) {
+                            Some(key) => Some((key, keys.rank(&batch, row)?)),
+                            None => None,
+                        };
+                        choice.push(keyed);
+                    }
+                    rows += batch.num_rows() as u64;
+                }
+                complete(&input.file, rows)
+            };
+            read().map_err(|error| input.blame(error))?;
+        }
+        Ok(choice)
+    }
+
+    /// Writes the new main and its record.
+    fn write(
+        &self,
+        transaction: &mut Transaction<'_>,
+        inputs: &[Input<'_>],
+        schema: &SchemaRef,
+        choice: &mut Choice,
+        (before, total): (u64, u64),
+    ) -> Result<Tallies, Trouble> {
+        let temporary = transaction.temporary().to_path_buf();
+        let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+        let mut merged = Merged::new(TableWriter::new(file, &temporary, schema)?, schema.clone());
+        if let Some(main) = &self.base.main {
+            self.copy_main(main, schema, choice, &mut merged)?;
+        }
+        let zone = self.base.zone(self.store);
+        let mut at = 0;
+        for input in inputs {
+            let batches = input.file.batches(None, input.increment.skip).map_err(|e| input.blame(e))?;
+            for batch in batches {
+                self.control.check()?;
+                let batch = batch.and_then(|batch| records(&batch, schema, &zone));
+                let batch = batch.map_err(|error| input.blame(error))?;
+                let keep = (at..at + batch.num_rows()).map(|at| choice.keeps(at)).collect();
+                at += batch.num_rows();
+                merged.new_rows(filtered(&batch, keep)?)?;
+                self.control.progress("merging", before + at as u64, total);
+            }
+        }
+        let (table, tallies) = merged.finish()?;
+        transaction.record.rows = tallies.rows;
+        transaction.record.superseded += choice.superseded;
+        transaction.record.repeated += choice.repeated;
+        transaction.record.consumed = self.consumed(inputs)?;
+        transaction.seal(table)?;
+        Ok(tallies)
+    }
+
+    /// Writes what stays of the old main.
+    fn copy_main(
+        &self,
+        main: &ParquetFile,
+        schema: &SchemaRef,
+        choice: &mut Choice,
+        merged: &mut Merged<'_>,
+    ) -> Result<()> {
+        let losers = if self.base.foreign { self.losers(main, schema, choice)? } else { HashSet::new() };
+        let zone = self.base.zone(self.store);
+        let mut position = 0;
+        for batch in main.batches(None, 0)? {
+            self.control.check()?;
+            self.control.progress("copying main", position, main.rows());
+            let batch = records(&batch?, schema, &zone)?;
+            if losers.is_empty() && choice.is_keyless() {
+                position += batch.num_rows() as u64;
+                merged.old(&batch)?;
+                continue;
+            }
+            let mut keys = Keys::of(&batch)?;
+            let mut keep = Vec::with_capacity(batch.num_rows());
+            for row in 0..batch.num_rows() {
+                let key = keys.key(row).filter(|key| choice.concerns(*key));
+                let lost = losers.contains(&(position + row as u64));
+                keep.push(match key {
+                    _ if lost => false,
+                    Some(key) => choice.stays(key, keys.rank(&batch, row)?),
+                    None => true,
+                });
+            }
+            position += batch.num_rows() as u64;
+            merged.old(&filtered(&batch, keep)?)?;
+        }
+        complete(main, position)
+    }
+
+    /// Positions of the rows of a foreign main that another of its rows replaces.
+    fn losers(&self, main: &ParquetFile, schema: &SchemaRef, choice: &mut Choice) -> Result<HashSet<u64>> {
+        let zone = self.base.zone(self.store);
+        let mut suspects = Suspects::default();
+        let keyed = [crate::store::schema::DIMENSIONS.as_slice(), &["test_id", "success"]].concat();
+        for batch in main.batches(Some(&keyed), 0)? {
+            self.control.check()?;
+            let batch = records(&batch?, schema, &zone)?;
+            let keys = Keys::of(&batch)?;
+            (0..batch.num_rows()).filter_map(|row| keys.key(row)).for_each(|key| suspects.push(key));
+        }
+        let twice = suspects.twice();
+        let mut losers = HashSet::new();
+        if twice.is_empty() {
+            return Ok(losers);
+        }
+        let mut best: HashMap<u128, (Rank, u64, HashSet<u64>)> = HashMap::new();
+        let mut position = 0;
+        for batch in main.batches(None, 0)? {
+            self.control.check()?;
+            let batch = records(&batch?, schema, &zone)?;
+            let mut keys = Keys::of(&batch)?;
+            for row in 0..batch.num_rows() {
+                let at = position + row as u64;
+                let Some(key) = keys.key(row).filter(|key| twice.contains(&short(*key))) else { continue };
+                let rank = keys.rank(&batch, row)?;
+                let Some((winner, winner_at, hashes)) = best.get_mut(&key) else {
+                    best.insert(key, (rank, at, HashSet::from([rank.1])));
+                    continue;
+                };
+                if hashes.insert(rank.1) {
+                    choice.superseded += 1;
+                } else {
+                    choice.repeated += 1;
+                }
+                if rank > *winner {
+                    *winner = rank;
+                    losers.insert(std::mem::replace(winner_at, at));
+                } else {
+                    losers.insert(at);
+                }
+            }
+            position += batch.num_rows() as u64;
+        }
+        Ok(losers)
+    }
+
+    /// The entries of the new record: what was consumed before and may still be
+    /// there, and the files of this commit.
+    fn consumed(&self, inputs: &[Input<'_>]) -> Result<Vec<Consumed>, Trouble> {
+        let mut entries = Vec::new();
+        for input in inputs {
+            let add = || -> Result<Vec<Consumed>> {
+                let increment = input.increment;
+                let legacy = increment.legacy;
+                let xxh3 = if legacy {
+                    fingerprint(&input.file, increment.rows)?
+                } else {
+                    let path = increment.path(self.store);
+                    disk::hash(&*self.store.disk, &path).map_err(Error::io("read", path))?
+                };
+                // What was read is still what is there.
+                let stat = input.file.stat_now()?;
+                if (stat.bytes, stat.modified_ns) != (increment.stat.bytes, increment.stat.modified_ns) {
+                    return Err(Error::Changed { path: increment.path(self.store) });
+                }
+                increment.check(self.store)?;
+                let entry = |name: String| Consumed {
+                    name,
+                    bytes: increment.stat.bytes,
+                    rows: increment.rows,
+                    xxh3: xxh3.clone(),
+                    legacy,
+                    at: self.now,
+                };
+                let retired = retired_name(&increment.name);
+                let mut added = vec![entry(increment.name.clone())];
+                if legacy && retired != increment.name {
+                    added.push(entry(retired));
+                }
+                Ok(added)
+            };
+            entries.extend(add().map_err(|error| input.blame(error))?);
+        }
+        let new: HashSet<String> = entries.iter().map(|entry: &Consumed| entry.name.clone()).collect();
+        let folder = self.store.layout.incremental();
+        let listed = self.store.disk.list(&folder).map_err(Error::io("read", folder))?;
+        let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
+        let keep = |entry: &&Consumed| {
+            if new.contains(&entry.name) {
+                return false;
+            }
+            let present = there.contains(entry.name.as_str())
+                || layout::stem(&entry.name).is_some_and(|stem| {
+                    there.contains(increment_name(stem).as_str())
+                        || there.contains(journal_name(stem).as_str())
+                });
+            present || (entry.legacy && self.now.duration_since(entry.at) < LEGACY_ENTRIES)
+        };
+        entries.extend(self.base.consumed().iter().filter(keep).cloned());
+        Ok(entries)
+    }
+}
+
+/// Fewer rows than the footer says would be rows lost.
+fn complete(file: &ParquetFile, rows: u64) -> Result<()> {
+    if rows == file.rows() {
+        return Ok(());
+    }
+    Err(Error::unreadable(file.path(), format!("it has {rows} rows where its footer says {}", file.rows())))
+}

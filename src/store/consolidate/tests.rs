@@ -1,0 +1,444 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use jiff::SignedDuration;
+use parquet::arrow::ArrowWriter;
+
+use super::*;
+use crate::store::commit::{CommitRecord, log};
+use crate::store::increment::{self, Stems};
+use crate::store::layout::{journal_name, stem};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::record::{Record, to_batch};
+use crate::store::writer::{Writer, WriterOptions};
+
+struct Fixture {
+    _folder: tempfile::TempDir,
+    store: Store,
+    stems: Stems,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::new(folder.path());
+    store.zone = jiff::tz::TimeZone::UTC;
+    store.disk.create_folder(&store.layout.incremental()).unwrap();
+    Fixture { _folder: folder, store, stems: Stems::new(Timestamp::now()) }
+}
+
+fn record(id: &str, time: i64) -> Record {
+    Record {
+        test_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
+        model: "m".into(),
+        success: true,
+        timestamp: Some(time),
+        ..Record::default()
+    }
+}
+
+impl Fixture {
+    fn increment(&mut self, records: &[Record]) -> String {
+        let batch = to_batch(records).unwrap();
+        let stem = self.stems.next_stem();
+        increment::publish(&self.store, &stem, &batch.schema(), [Ok(batch)]).unwrap().name
+    }
+
+    /// A file as legacy code writes it: in place, under any name.
+    fn legacy(&self, name: &str, columns: Vec<(&str, ArrayRef)>) -> PathBuf {
+        let path = self.store.layout.incremental().join(name);
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        path
+    }
+
+    fn run(&self) -> Outcome {
+        self.run_at(Timestamp::now())
+    }
+
+    fn run_at(&self, now: Timestamp) -> Outcome {
+        run(&self.store, &Options::default(), now, &Control::default()).unwrap()
+    }
+
+    fn main(&self) -> ParquetFile {
+        ParquetFile::open(&*self.store.disk, &self.store.layout.main()).unwrap()
+    }
+
+    /// `test_id`s of main with their times, sorted.
+    fn rows(&self) -> Vec<(Option<String>, Option<i64>)> {
+        let mut rows = Vec::new();
+        for batch in self.main().batches(None, 0).unwrap() {
+            let batch = batch.unwrap();
+            let ids = batch["test_id"].as_string::<i32>();
+            let times = batch["timestamp"].as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            rows.extend(ids.iter().zip(times.iter()).map(|(id, time)| (id.map(str::to_owned), time)));
+        }
+        rows.sort();
+        rows
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.rows().into_iter().map(|(id, _)| id.unwrap_or_default()).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = self.store.disk.list(&self.store.layout.incremental()).unwrap();
+        let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
+        names.sort();
+        names
+    }
+
+    fn commit(&self) -> CommitRecord {
+        CommitRecord::of(&self.main()).unwrap().unwrap()
+    }
+}
+
+fn batch(ids: &[&str]) -> Vec<(&'static str, ArrayRef)> {
+    vec![
+        ("test_id", Arc::new(StringArray::from(ids.to_vec())) as ArrayRef),
+        ("model", Arc::new(StringArray::from(vec!["m"; ids.len()]))),
+        ("success", Arc::new(arrow::array::BooleanArray::from(vec![true; ids.len()]))),
+    ]
+}
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(seconds)
+}
+
+#[test]
+fn increments_go_into_main_and_away() {
+    let mut f = fixture();
+    f.increment(&[record("a", 1), record("b", 2)]);
+    f.increment(&[record("c", 3)]);
+    let done = f.run();
+    assert_eq!((done.increments_merged, done.rows_added, done.rows_total, done.generation), (2, 3, 3, 1));
+    assert_eq!((done.backup, done.commits), (None, 1));
+    assert_eq!(f.ids(), ["a", "b", "c"]);
+    assert!(f.names().is_empty());
+    f.increment(&[record("d", 4)]);
+    let done = f.run();
+    assert_eq!((done.rows_added, done.rows_total, done.generation), (1, 4, 2));
+    assert!(done.backup.is_some());
+    let commit = f.commit();
+    assert_eq!((commit.generation, commit.rows, commit.consumed.len()), (2, 4, 1));
+    assert_eq!(log::newest_done(&f.store).unwrap().unwrap(), commit);
+    assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
+    assert_eq!(f.run(), Outcome { rows_total: 4, generation: 2, ..Outcome::default() });
+}
+
+#[test]
+fn the_newest_attempt_counts_and_repeats_are_counted_apart() {
+    let mut f = fixture();
+    f.increment(&[record("a", 1), record("a", 1), record("b", 1), record("", 1), record("", 1)]);
+    let done = f.run();
+    assert_eq!((done.rows_added, done.rows_repeated, done.rows_superseded), (4, 1, 0));
+    f.increment(&[record("a", 2), record("b", 0), record("b", 1)]);
+    let done = f.run();
+    assert_eq!((done.rows_added, done.rows_repeated, done.rows_superseded, done.rows_total), (1, 1, 2, 4));
+    let a = |id: &str, time| (Some(id.to_owned()), Some(time));
+    assert_eq!(f.rows(), [(None, Some(1)), (None, Some(1)), a("a", 2), a("b", 1)]);
+    assert_eq!((f.commit().superseded, f.commit().repeated), (2, 2));
+}
+
+#[test]
+fn new_rows_are_sorted_by_the_dimensions() {
+    let mut f = fixture();
+    let of = |model: &str, time| Record { model: model.into(), ..record(&format!("{model}{time}"), time) };
+    f.increment(&[of("b", 1), of("a", 2)]);
+    f.increment(&[of("a", 1), of("c", 1)]);
+    f.run();
+    let batch = f.main().batches(None, 0).unwrap().next().unwrap().unwrap();
+    let ids: Vec<_> = batch["test_id"].as_string::<i32>().iter().flatten().collect();
+    assert_eq!(ids, ["a1", "a2", "b1", "c1"]);
+}
+
+#[test]
+fn a_dead_writers_journal_is_recovered_and_a_live_ones_is_left() {
+    let f = fixture();
+    let mut dead = Writer::open(&f.store, WriterOptions::default()).unwrap();
+    dead.append(record("a", 1)).unwrap();
+    let journal = f.names().remove(0);
+    let content = std::fs::read(f.store.layout.incremental().join(&journal)).unwrap();
+    dead.close().unwrap();
+    // As kill -9 leaves it: no increment, and half a line.
+    let increment = increment_of(&journal);
+    std::fs::remove_file(f.store.layout.incremental().join(increment)).unwrap();
+    std::fs::write(f.store.layout.incremental().join(&journal), [&content[..], b"{\"mod"].concat()).unwrap();
+    let mut live = Writer::open(&f.store, WriterOptions::default()).unwrap();
+    live.append(record("b", 1)).unwrap();
+    let planned = plan(&f.store, Timestamp::now()).unwrap();
+    assert_eq!((planned.journals.len(), planned.rows), (1, 1));
+    let done = f.run();
+    assert_eq!((done.journals_recovered, done.rows_added), (1, 1));
+    assert_eq!(f.ids(), ["a"]);
+    assert_eq!(f.names().len(), 1, "{:?}", f.names());
+    live.close().unwrap();
+    f.run();
+    assert_eq!(f.ids(), ["a", "b"]);
+    assert!(f.names().is_empty());
+}
+
+fn increment_of(journal: &str) -> String {
+    crate::store::layout::increment_name(stem(journal).unwrap())
+}
+
+#[test]
+fn the_journal_of_a_writer_that_lives_stays_and_is_not_counted_again() {
+    let f = fixture();
+    let mut writer = Writer::open(&f.store, WriterOptions::default()).unwrap();
+    writer.append(record("a", 1)).unwrap();
+    writer.publish().unwrap();
+    for _ in 0..3 {
+        f.run();
+        assert_eq!(f.ids(), ["a"]);
+    }
+    assert_eq!(f.names().len(), 1);
+    assert_eq!(f.commit().consumed.len(), 1);
+    writer.append(record("b", 1)).unwrap();
+    writer.close().unwrap();
+    f.run();
+    assert_eq!(f.ids(), ["a", "b"]);
+    assert!(f.names().is_empty());
+}
+
+#[test]
+fn an_increment_that_legacy_code_deleted_comes_back_from_its_journal() {
+    let f = fixture();
+    let mut writer = Writer::open(&f.store, WriterOptions::default()).unwrap();
+    writer.append(record("a", 1)).unwrap();
+    writer.close().unwrap();
+    let journal = f.names().into_iter().find(|name| name.starts_with("journal_")).unwrap();
+    std::fs::remove_file(f.store.layout.incremental().join(increment_of(&journal))).unwrap();
+    f.run();
+    assert_eq!(f.ids(), ["a"]);
+}
+
+#[test]
+fn what_cannot_go_in_stays_and_is_named() {
+    let mut f = fixture();
+    f.increment(&[Record {
+        extra: [("note".to_owned(), "x".into())].into_iter().collect(),
+        ..record("a", 1)
+    }]);
+    f.run();
+    f.increment(&[Record { extra: [("note".to_owned(), 1.into())].into_iter().collect(), ..record("b", 1) }]);
+    f.increment(&[record("c", 1)]);
+    let incremental = f.store.layout.incremental();
+    std::fs::write(incremental.join("increment_torn.parquet"), b"PAR1 but nothing that ends well").unwrap();
+    std::fs::write(incremental.join("increment_empty.parquet"), b"").unwrap();
+    let mut summary = batch(&["x"]);
+    summary[0] = ("total", Arc::new(Int64Array::from(vec![9])));
+    summary[2] = ("success", Arc::new(Int64Array::from(vec![5])));
+    f.legacy("increment_summary.parquet", summary);
+    let kinds = |done: &Outcome| done.skipped.iter().map(|s| s.kind).collect::<Vec<_>>();
+    let done = f.run();
+    assert_eq!(f.ids(), ["a", "c"]);
+    assert_eq!(kinds(&done), [SkipKind::Conflict, SkipKind::Summaries, SkipKind::InProgress]);
+    assert!(done.skipped[0].reason.contains("'note'"), "{}", done.skipped[0].reason);
+    let done = f.run_at(later(100));
+    assert_eq!(kinds(&done), [SkipKind::Conflict, SkipKind::Summaries, SkipKind::Unreadable]);
+    assert_eq!((done.commits, f.names().len()), (0, 4));
+}
+
+#[test]
+fn a_main_of_summary_rows_is_left_alone() {
+    let mut f = fixture();
+    let mut summary = batch(&["x"]);
+    summary[0] = ("total", Arc::new(Int64Array::from(vec![9])));
+    summary[2] = ("success", Arc::new(Int64Array::from(vec![5])));
+    let path = f.legacy("main", summary);
+    std::fs::rename(path, f.store.layout.main()).unwrap();
+    let name = f.increment(&[record("a", 1)]);
+    let before = std::fs::read(f.store.layout.main()).unwrap();
+    let done = f.run();
+    assert_eq!((done.commits, done.skipped.len()), (0, 1));
+    assert!(done.skipped[0].reason.contains("summary rows"));
+    assert_eq!(std::fs::read(f.store.layout.main()).unwrap(), before);
+    assert_eq!(f.names(), [name]);
+}
+
+#[test]
+fn a_legacy_file_is_an_append_only_list() {
+    let f = fixture();
+    const NAME: &str = "increment_7_20260131_120000.parquet";
+    f.legacy(NAME, batch(&["a", "", ""]));
+    assert_eq!(f.run().rows_added, 3);
+    // It stays while its writer may still hold it, and counts no second time.
+    assert_eq!((f.names(), f.run().commits), (vec![NAME.to_owned()], 0));
+    // Rewritten in place with more rows, in other types.
+    let dictionary: arrow::array::DictionaryArray<arrow::datatypes::Int8Type> =
+        ["a", "", "", "d", ""].into_iter().collect();
+    let mut more = batch(&["a", "", "", "d", ""]);
+    more[0] = ("test_id", Arc::new(dictionary));
+    f.legacy(NAME, more);
+    assert_eq!(f.run().rows_added, 2);
+    assert_eq!(f.ids(), ["", "", "", "a", "d"]);
+    // Quiet for a minute: it goes.
+    assert_eq!(f.run_at(later(100)).commits, 0);
+    assert!(f.names().is_empty());
+    // It comes back with the old rows in it: only the new one counts.
+    f.legacy(NAME, batch(&["a", "", "", "d", "", ""]));
+    assert_eq!(f.run_at(later(200)).rows_added, 1);
+    // And as a new list, all of whose rows are new.
+    f.legacy(NAME, batch(&["", ""]));
+    assert_eq!(f.run().rows_added, 2);
+    assert_eq!(f.main().rows(), 8);
+}
+
+#[test]
+fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
+    let f = fixture();
+    const NAME: &str = "increment_7_20260131_120000.parquet";
+    f.legacy(NAME, batch(&["a"]));
+    f.run();
+    // As if the writer had come between the renaming and the look.
+    f.legacy("increment_retired_7_20260131_120000.parquet", batch(&["a", "b"]));
+    std::fs::remove_file(f.store.layout.incremental().join(NAME)).unwrap();
+    assert_eq!(f.run().rows_added, 1);
+    assert_eq!(f.ids(), ["a", "b"]);
+}
+
+#[test]
+fn repeated_tests_in_a_main_of_other_code_are_resolved() {
+    let mut f = fixture();
+    let times = |times: Vec<i64>| -> ArrayRef {
+        Arc::new(arrow::array::TimestampMicrosecondArray::from(times).with_timezone("UTC"))
+    };
+    let mut rows = batch(&["a", "b", "a", "a", "", "c", "c"]);
+    rows.push(("timestamp", times(vec![1, 1, 3, 2, 0, 5, 5])));
+    let path = f.legacy("main", rows);
+    std::fs::rename(path, f.store.layout.main()).unwrap();
+    f.increment(&[record("b", 2)]);
+    let done = f.run();
+    assert_eq!((done.rows_added, done.rows_superseded, done.rows_repeated, done.rows_total), (1, 3, 1, 4));
+    let row = |id: &str, time| (Some(id.to_owned()), Some(time));
+    assert_eq!(f.rows(), [row("", 0), row("a", 3), row("b", 2), row("c", 5)]);
+}
+
+#[test]
+fn a_main_that_other_code_rewrote_inherits_the_last_commit() {
+    let mut f = fixture();
+    f.increment(&[record("a", 1)]);
+    const NAME: &str = "increment_7_20260131_120000.parquet";
+    f.legacy(NAME, batch(&["", ""]));
+    f.run();
+    let all = f.main().batches(None, 0).unwrap().next().unwrap().unwrap();
+    let rewrite = |rows: &RecordBatch| {
+        let file = std::fs::File::create(f.store.layout.main()).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        writer.write(rows).unwrap();
+        writer.close().unwrap();
+    };
+    rewrite(&all);
+    assert_eq!(f.run().commits, 0);
+    let mut more = batch(&["", "", "b"]);
+    more.truncate(3);
+    f.legacy(NAME, more);
+    let done = f.run();
+    assert_eq!((done.rows_added, done.generation), (1, 2));
+    assert_eq!(f.ids(), ["", "", "a", "b"]);
+    // Fewer rows than the last commit left: nothing happens until told.
+    rewrite(&all.slice(0, 1));
+    f.legacy("increment_8_20260131_120000.parquet", batch(&["e"]));
+    let error = run(&f.store, &Options::default(), Timestamp::now(), &Control::default()).unwrap_err();
+    assert!(error.to_string().contains("--accept-main"), "{error}");
+    let accept = Options { accept_main: true };
+    let done = run(&f.store, &accept, Timestamp::now(), &Control::default()).unwrap();
+    assert_eq!((done.rows_added, done.rows_total, done.generation), (1, 2, 3));
+}
+
+#[test]
+fn what_a_crashed_commit_left_is_finished() {
+    let mut f = fixture();
+    let first = f.increment(&[record("a", 1)]);
+    let kept = std::fs::read(f.store.layout.incremental().join(&first)).unwrap();
+    f.run();
+    // Before the rename: a temporary file and an announcement.
+    let record_of = f.commit();
+    let next = CommitRecord { generation: 2, commit_id: "dead".into(), ..record_of.clone() };
+    log::announce(&f.store, &next).unwrap();
+    std::fs::write(f.store.layout.root().join(".test_results.dead.tmp"), b"half").unwrap();
+    // Between link and rename: a backup that is main's own file.
+    f.store.disk.create_folder(&f.store.layout.backups()).unwrap();
+    let own = f.store.layout.backups().join("test_results_20260131_120000.parquet");
+    std::fs::hard_link(f.store.layout.main(), &own).unwrap();
+    // After the rename: a consumed increment is still there.
+    std::fs::write(f.store.layout.incremental().join(&first), kept).unwrap();
+    assert_eq!(f.run().commits, 0);
+    assert!(!own.exists() && !f.store.layout.root().join(".test_results.dead.tmp").exists());
+    assert_eq!((f.names().len(), f.ids()), (0, vec!["a".to_owned()]));
+    assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
+    // After the rename and before the confirmation.
+    let done = f.store.layout.commits().join(format!("00000001_{}.done", record_of.commit_id));
+    std::fs::rename(&done, done.with_extension("pending")).unwrap();
+    f.run();
+    assert!(done.exists());
+}
+
+#[test]
+fn an_unconfirmed_commit_of_a_rewritten_main_is_decided_by_its_rows() {
+    for happened in [true, false] {
+        let f = fixture();
+        const NAME: &str = "increment_7_20260131_120000.parquet";
+        f.legacy(NAME, batch(&["", "", "k"]));
+        f.run();
+        let rows = if happened { batch(&["k", "", ""]) } else { batch(&["k", "", "other"]) };
+        std::fs::remove_file(f.store.layout.main()).unwrap();
+        std::fs::rename(f.legacy("main", rows), f.store.layout.main()).unwrap();
+        let copy = log::list(&f.store).unwrap().remove(0);
+        let done = f.store.layout.commits().join(&copy.name);
+        std::fs::rename(&done, done.with_extension("pending")).unwrap();
+        let outcome = f.run();
+        assert_eq!(outcome.commits, u64::from(!happened));
+        // "k" is found again by its id; the rows without one come in only when they are missing.
+        assert_eq!(outcome.rows_total, if happened { 3 } else { 5 });
+    }
+}
+
+#[test]
+fn nothing_changes_when_it_is_cancelled_or_fails() {
+    let mut f = fixture();
+    f.increment(&[record("a", 1)]);
+    f.run();
+    let name = f.increment(&[record("b", 1)]);
+    let before = f.main().stat();
+    let control = Control::default();
+    control.cancel();
+    let error = run(&f.store, &Options::default(), Timestamp::now(), &control).unwrap_err();
+    assert!(matches!(error, Error::Cancelled));
+    assert_eq!((f.main().stat(), f.names()), (before, vec![name]));
+    let left: Vec<_> = f.store.disk.list(f.store.layout.root()).unwrap();
+    assert!(left.iter().all(|entry| !entry.name.ends_with(".tmp")), "{left:?}");
+    assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
+}
+
+#[test]
+fn the_derived_files_tell_what_main_holds() {
+    let mut f = fixture();
+    let failed = Record { success: false, model: "n".into(), ..record("b", 1) };
+    f.increment(&[record("a", 1), failed]);
+    f.run();
+    let read = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(f.store.layout.metadata()).unwrap()).unwrap()
+    };
+    let written = read();
+    assert_eq!((&written["generation"], &written["totals"]["tests"]), (&1.into(), &2.into()));
+    assert_eq!(written["models"]["m"]["success_rate"], 1.0);
+    let stats = ParquetFile::open(&*f.store.disk, &f.store.layout.model_stats()).unwrap();
+    assert_eq!(stats.rows(), 2);
+    std::fs::remove_file(f.store.layout.metadata()).unwrap();
+    rebuild_derived(&f.store, Timestamp::now(), &Control::default()).unwrap();
+    assert_eq!(read(), written);
+}
+
+#[test]
+fn a_journal_without_a_row_of_a_dead_writer_goes() {
+    let f = fixture();
+    let name = journal_name("1_20260131_120000_h_0a_0");
+    std::fs::write(f.store.layout.incremental().join(&name), b"").unwrap();
+    f.run();
+    assert!(f.names().is_empty());
+}
