@@ -55,7 +55,7 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
     loop {
         let next = limited.as_ref().map_or(due, |(_, at)| due.min(*at));
         match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(Order::Publish) => writer.publish(),
+            Ok(Order::Publish) => writer.publish()?,
             Ok(Order::Limit(model)) => {
                 simulation.limit(&model);
                 limited = Some((model, Instant::now()));
