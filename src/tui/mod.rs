@@ -1,9 +1,58 @@
-//! The dashboard.
+//! The dashboard: plain state, a pure `update`, pure views. This file is the only
+//! one that awaits: one `select!` over input, hints of the watcher, answers of the
+//! workers, signals and one timer. It drains what is queued, and draws when something
+//! visible changed, at most fifteen times a second.
 
-use color_eyre::eyre::{Result, bail};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use color_eyre::eyre::{Result, WrapErr, eyre};
+use crossterm::event::{Event, EventStream};
+use futures::StreamExt;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
+use crate::health::Severity;
+use crate::monitor::{Watch, WatchMode, watch};
 use crate::store::Store;
+use gone::Outside;
+use keymap::Keymap;
+use message::{Effect, Message};
+use model::{Model, Settings};
+use pace::Pace;
+use terminal::Taken;
+use theme::{Depth, Palette, Theme};
+use work::{Answer, Workers};
+
+mod action;
+mod ascii;
+mod change;
+mod format;
+mod gone;
+mod keymap;
+mod message;
+mod model;
+mod pace;
+mod table;
+mod terminal;
+mod text;
+mod theme;
+mod update;
+mod view;
+mod work;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod pictures;
+
+/// The least time between two frames.
+const FRAME: Duration = Duration::from_millis(67);
+/// How long workers may take to notice the end.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What the dashboard is opened with.
 #[derive(Debug, Clone)]
@@ -18,7 +67,7 @@ pub struct Options {
     pub target: Option<u64>,
     /// Take the mouse.
     pub mouse: bool,
-    /// Draw with ASCII only.
+    /// Draw with ASCII only, also where the locale could show more.
     pub ascii: bool,
     /// dark, light, high-contrast or colour-blind.
     pub theme: String,
@@ -35,7 +84,246 @@ pub enum End {
     Interrupted,
 }
 
-/// Shows the dashboard until somebody quits.
+/// Shows the dashboard until somebody quits. Needs a terminal on stdout.
 pub fn run(options: Options) -> Result<End> {
-    bail!("the dashboard of {} is not there yet", options.store.layout.root().display())
+    let settings = settings(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .wrap_err("cannot start the dashboard's threads")?;
+    terminal::report_panics();
+    let end = runtime.block_on(show(options, settings));
+    terminal::give_back();
+    // A job that is still running is killed with the process: it can stop anywhere.
+    runtime.shutdown_timeout(FAREWELL);
+    drop(std::panic::take_hook());
+    end
+}
+
+fn settings(options: &Options) -> Result<Settings> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let palette: Palette = options
+        .theme
+        .parse()
+        .map_err(|_| eyre!("'{}' is no theme: use one of {}", options.theme, Palette::names()))?;
+    let depth = if options.config.dashboard.color { Depth::detect(variable) } else { Depth::None };
+    let keymap = Keymap::new(&options.config.keys).map_err(|refused| {
+        let place = options.config.place(&format!("keys.{}", refused.action));
+        eyre!("{place}: keys.{}: {}", refused.action, refused.problem)
+    })?;
+    Ok(Settings {
+        store: options.store.layout.root().to_path_buf(),
+        home: variable("HOME").filter(|h| h.len() > 1).map(PathBuf::from),
+        thresholds: options.config.thresholds.clone(),
+        readonly: options.readonly,
+        target: options.target,
+        ascii: options.ascii || options.config.dashboard.ascii || !theme::locale_is_utf8(variable),
+        theme: Theme { palette, depth },
+        zone: TimeZone::system(),
+        keymap,
+    })
+}
+
+async fn show(options: Options, settings: Settings) -> Result<End> {
+    let (answered, answers) = mpsc::unbounded_channel();
+    let (told, outside) = mpsc::unbounded_channel();
+    let mut terminal = Taken::enter(options.mouse && options.config.dashboard.mouse)
+        .wrap_err("cannot take over the terminal")?;
+    gone::listen(&told).wrap_err("cannot listen for signals")?;
+    let (typed, input) = mpsc::unbounded_channel();
+    tokio::spawn(read_input(typed, told));
+
+    let mut model = Model::new(settings, Timestamp::now());
+    let (columns, rows) = Taken::size();
+    update::update(&mut model, Message::Resize(columns, rows));
+    if let Some(greeting) = options.greeting {
+        model.note(Severity::Healthy, greeting);
+    }
+    let refresh = &options.config.refresh;
+    let pace = Pace::new(refresh.busy_seconds, refresh.idle_seconds);
+    let poll = Duration::from_secs(refresh.busy_seconds);
+    let watch = match watch::start(options.store.layout.root(), poll) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            model.note(Severity::Warning, format!("changes are noticed by scans only: {error}"));
+            None
+        }
+    };
+    let workers = Workers::new(options.store, options.config, answered);
+    let mut desk =
+        Desk { model, workers, pace, watch, answers, outside, input, drawn: None, end: None, dirty: true };
+    desk.work(&mut terminal).await
+}
+
+/// Input on its way to the event loop. An end of it is the end of the terminal.
+async fn read_input(to: UnboundedSender<Event>, told: UnboundedSender<Outside>) {
+    let mut events = EventStream::new();
+    while let Some(Ok(event)) = events.next().await {
+        if to.send(event).is_err() {
+            return;
+        }
+    }
+    let _ = told.send(Outside::End);
+}
+
+/// Everything that the event loop holds.
+struct Desk {
+    model: Model,
+    workers: Workers,
+    pace: Pace,
+    watch: Option<Watch>,
+    answers: UnboundedReceiver<Answer>,
+    outside: UnboundedReceiver<Outside>,
+    input: UnboundedReceiver<Event>,
+    drawn: Option<Instant>,
+    end: Option<End>,
+    dirty: bool,
+}
+
+impl Desk {
+    async fn work(&mut self, terminal: &mut Taken) -> Result<End> {
+        loop {
+            self.look_if_due();
+            let now = Instant::now();
+            let frame = self.drawn.map_or(now, |at| at + FRAME);
+            if self.dirty && frame <= now {
+                self.dirty = false;
+                // Where the terminal is gone there is nobody to tell.
+                match terminal.draw(&self.model) {
+                    Ok(true) => self.drawn = Some(Instant::now()),
+                    Ok(false) => {}
+                    Err(_) => return Ok(End::Interrupted),
+                }
+            }
+            let wake = self.wake(frame);
+            let hint = async {
+                match &mut self.watch {
+                    Some(watch) => watch.hints.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let mut events = Vec::new();
+            let mut answers = Vec::new();
+            let mut outside = None;
+            let mut hinted = None;
+            tokio::select! {
+                event = self.input.recv() => events.extend(event),
+                answer = self.answers.recv() => answers.extend(answer),
+                told = self.outside.recv() => outside = Some(told.unwrap_or(Outside::End)),
+                hint = hint => hinted = Some(hint),
+                () = sleep_until(wake) => {}
+            }
+            while let Ok(event) = self.input.try_recv() {
+                events.push(event);
+            }
+            while let Ok(answer) = self.answers.try_recv() {
+                answers.push(answer);
+            }
+            match hinted {
+                Some(Some(())) => self.pace.hint(),
+                Some(None) => self.watch = None,
+                None => {}
+            }
+            self.tell(terminal, Message::Tick(Timestamp::now()))?;
+            for answer in answers {
+                self.answered(terminal, answer)?;
+            }
+            for event in events {
+                if let Some(message) = message(event) {
+                    self.tell(terminal, message)?;
+                }
+            }
+            match outside {
+                Some(Outside::End) => return Ok(End::Interrupted),
+                Some(Outside::Stop) => self.suspend(terminal)?,
+                Some(Outside::Continue) => self.continued(terminal)?,
+                None => {}
+            }
+            if let Some(end) = self.end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// The next instant at which there is something to do.
+    fn wake(&self, frame: Instant) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + Duration::from_secs(3_600);
+        if self.dirty {
+            wake = wake.min(frame);
+        }
+        if let Some(look) = self.pace.due() {
+            wake = wake.min(look);
+        }
+        if let Some(seconds) = change::next(&self.model) {
+            wake = wake.min(now + Duration::from_secs_f64(seconds.clamp(0.05, 3_600.0)));
+        }
+        wake
+    }
+
+    fn look_if_due(&mut self) {
+        if self.pace.due().is_some_and(|due| due <= Instant::now()) {
+            let mode = self.watch.as_ref().map_or_else(
+                || WatchMode::Polling("the watcher could not be started".to_owned()),
+                Watch::mode,
+            );
+            if self.workers.look(mode) {
+                self.pace.started();
+            }
+        }
+    }
+
+    fn answered(&mut self, terminal: &mut Taken, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Message(message) => self.tell(terminal, message),
+            Answer::Looked(monitor, seen) => {
+                self.workers.looked(monitor);
+                let rows = seen.totals.tests + seen.superseded + seen.repeated;
+                self.pace.ended(rows);
+                self.tell(terminal, Message::Observed(seen))
+            }
+            Answer::LookFailed => {
+                self.pace.ended(0);
+                let message = self.workers.look_failed();
+                self.tell(terminal, message)
+            }
+        }
+    }
+
+    fn tell(&mut self, terminal: &mut Taken, message: Message) -> Result<()> {
+        self.dirty = true;
+        for effect in update::update(&mut self.model, message) {
+            match effect {
+                Effect::Scan => self.pace.hint(),
+                Effect::Quit => self.end = Some(End::Quit),
+                Effect::Suspend => self.suspend(terminal)?,
+                work => self.workers.start(work),
+            }
+        }
+        Ok(())
+    }
+
+    fn suspend(&mut self, terminal: &mut Taken) -> Result<()> {
+        terminal.suspend().wrap_err("cannot take the terminal again")?;
+        self.continued(terminal)
+    }
+
+    /// The terminal may have another size and shows something else.
+    fn continued(&mut self, terminal: &mut Taken) -> Result<()> {
+        terminal.resume().wrap_err("cannot take the terminal again")?;
+        self.pace.hint();
+        let (columns, rows) = Taken::size();
+        self.tell(terminal, Message::Resize(columns, rows))
+    }
+}
+
+fn message(event: Event) -> Option<Message> {
+    match event {
+        Event::Key(key) => Some(Message::Key(key)),
+        Event::Mouse(mouse) => Some(Message::Mouse(mouse)),
+        Event::Paste(text) => Some(Message::Paste(text)),
+        Event::Resize(columns, rows) => Some(Message::Resize(columns, rows)),
+        Event::FocusGained | Event::FocusLost => None,
+    }
 }

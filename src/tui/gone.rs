@@ -1,0 +1,81 @@
+//! Notices that the terminal vanished or that the process is told to end, and makes
+//! sure that it does: whatever the event loop is stuck in, nothing is left running.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::terminal;
+
+/// How long the event loop may take to end by itself.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// What came from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// End: a signal, or no terminal any more.
+    End,
+    /// Stop until continued.
+    Stop,
+    /// Continued.
+    Continue,
+}
+
+/// Starts to listen. A terminal that hangs up reads as endless nothing, at which a
+/// reader would spin, so it is watched for hanging up rather than for input.
+pub(crate) fn listen(to: &UnboundedSender<Outside>) -> io::Result<()> {
+    let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
+    let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
+        tokio::spawn(forward(signal(kind)?, to.clone(), Outside::End));
+    }
+    tokio::spawn(forward(signal(stop)?, to.clone(), Outside::Stop));
+    tokio::spawn(forward(signal(go_on)?, to.clone(), Outside::Continue));
+    let to = to.clone();
+    thread::Builder::new().name("hangup".to_owned()).spawn(move || {
+        if hung_up() {
+            let _ = to.send(Outside::End);
+            thread::sleep(GRACE);
+            std::process::exit(1);
+        }
+    })?;
+    Ok(())
+}
+
+async fn forward(mut signals: Signal, to: UnboundedSender<Outside>, what: Outside) {
+    while signals.recv().await.is_some() {
+        if to.send(what).is_err() {
+            return;
+        }
+        if what == Outside::End {
+            tokio::time::sleep(GRACE).await;
+            terminal::give_back();
+            std::process::exit(130);
+        }
+    }
+}
+
+/// Waits until the terminal hangs up; false where that can't be told.
+fn hung_up() -> bool {
+    let stdout = io::stdout();
+    loop {
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+            Ok(_) => {
+                let happened = fds.iter().map(PollFd::revents).fold(PollFlags::empty(), |a, b| a | b);
+                if happened.intersects(PollFlags::HUP | PollFlags::ERR) {
+                    return true;
+                }
+                if happened.contains(PollFlags::NVAL) {
+                    return false;
+                }
+            }
+        }
+    }
+}

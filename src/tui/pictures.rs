@@ -1,0 +1,293 @@
+//! Pictures of whole screens: what people see, kept as snapshots.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::style::Color;
+
+use super::fixture::{self, healthy, showing, warning};
+use super::message::{Failure, Message};
+use super::model::{Model, Prompt};
+use super::theme::{Depth, Palette, Theme};
+use super::update::update;
+use super::view::Screen;
+use crate::health::Severity;
+use crate::jobs::{CleanupOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
+use crate::observation::{Observation, StoreState, WatchMode};
+use crate::store::Progress;
+use crate::store::query::Filter;
+
+fn draw(model: &Model) -> Terminal<TestBackend> {
+    let backend = TestBackend::new(model.area.width, model.area.height);
+    let mut terminal = Terminal::new(backend).unwrap();
+    terminal.draw(|frame| frame.render_widget(&Screen(model), frame.area())).unwrap();
+    terminal
+}
+
+/// The screen as text, a line a row, between bars so that its width is seen.
+fn text(model: &Model) -> String {
+    let terminal = draw(model);
+    let buffer = terminal.backend().buffer();
+    let mut out = String::new();
+    for row in buffer.area.rows() {
+        let mut skip = 0;
+        for cell in row.columns().filter_map(|c| buffer.cell((c.x, c.y))) {
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            out.push_str(cell.symbol());
+            skip = super::text::width(cell.symbol()).saturating_sub(1);
+        }
+        out.push_str("│\n");
+    }
+    out
+}
+
+fn press(model: &mut Model, keys: &str) {
+    for key in keys.split(' ') {
+        let code = match key {
+            "enter" => KeyCode::Enter,
+            "esc" => KeyCode::Esc,
+            "tab" => KeyCode::Tab,
+            "end" => KeyCode::End,
+            "down" => KeyCode::Down,
+            "right" => KeyCode::Right,
+            "pagedown" => KeyCode::PageDown,
+            "space" => KeyCode::Char(' '),
+            other => KeyCode::Char(other.chars().next().unwrap()),
+        };
+        update(model, Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    }
+}
+
+fn after(columns: u16, rows: u16, seen: Observation, keys: &str) -> Model {
+    let mut model = showing(columns, rows, seen);
+    press(&mut model, keys);
+    model
+}
+
+macro_rules! picture {
+    ($name:ident, $model:expr) => {
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(text(&$model));
+        }
+    };
+}
+
+picture!(the_design, {
+    let mut model = Model::new(fixture::settings(), fixture::now());
+    model.settings.target = Some(20_000);
+    update(&mut model, Message::Observed(Box::new(warning())));
+    model
+});
+picture!(all_is_well, showing(80, 24, healthy()));
+picture!(critical, showing(80, 24, fixture::critical()));
+picture!(nothing_seen_yet, Model::new(fixture::settings(), fixture::now()));
+picture!(an_empty_store, showing(80, 24, fixture::empty()));
+picture!(a_run_that_ended, {
+    let mut model = Model::new(fixture::settings(), fixture::now());
+    model.settings.target = Some(12_000);
+    update(&mut model, Message::Observed(Box::new(fixture::ended())));
+    model
+});
+picture!(no_store, {
+    let seen = Observation { state: StoreState::Missing, ..fixture::empty() };
+    showing(80, 24, seen)
+});
+picture!(an_unreadable_store, {
+    let why = "cannot read /home/me/runs/pilot_bench_parquet_data: Permission denied (check the owner and \
+               mode of the file and its folder)";
+    let seen = Observation { state: StoreState::Unreadable(why.to_owned()), ..fixture::empty() };
+    showing(80, 24, seen)
+});
+picture!(one_model, showing(80, 24, fixture::many(1)));
+picture!(the_end_of_500_models, after(80, 24, fixture::many(500), "end"));
+picture!(hostile_names, {
+    let mut seen = healthy();
+    let names = [
+        "\u{1b}[2J\u{1b}]0;gone\u{7}",
+        "",
+        "通义千问-72B-指令",
+        "e\u{301}te\u{301}-model",
+        "a\nb\tc",
+        "\u{202e}evil",
+        "👩‍👩‍👧‍👦-family",
+        "a-very-long-name-that-does-not-fit-into-the-column-at-all",
+    ];
+    seen.models.truncate(names.len());
+    for (model, name) in seen.models.iter_mut().zip(names) {
+        name.clone_into(&mut model.model);
+    }
+    seen.models.sort_by(|a, b| a.model.cmp(&b.model));
+    showing(80, 24, seen)
+});
+picture!(the_alerts_focused, after(80, 24, fixture::critical(), "tab down"));
+picture!(an_alert_explained, after(80, 24, warning(), "i"));
+picture!(the_help, after(80, 24, healthy(), "?"));
+picture!(a_drill_down, after(80, 24, warning(), "enter"));
+picture!(a_drill_down_further_down, after(80, 24, warning(), "enter pagedown"));
+picture!(the_writers, after(80, 24, warning(), "w"));
+picture!(the_files, after(80, 24, fixture::critical(), "f"));
+picture!(a_filter_being_typed, after(80, 24, healthy(), "/ q w e n"));
+picture!(a_filter_kept, after(80, 24, healthy(), "/ q w e n enter s"));
+picture!(read_only, {
+    let mut model = showing(80, 24, healthy());
+    model.settings.readonly = true;
+    press(&mut model, "c");
+    model
+});
+picture!(held_still_and_zoomed, after(80, 24, healthy(), "z space"));
+picture!(polling, {
+    let seen = Observation { watch: WatchMode::Polling("a network file system".to_owned()), ..healthy() };
+    showing(80, 24, seen)
+});
+
+fn planned(keys: &str, plan: Plan) -> Model {
+    let mut model = after(80, 24, warning(), keys);
+    let id = model.jobs.last_id;
+    update(&mut model, Message::Planned(id, Ok(Box::new(plan))));
+    model
+}
+
+fn cleanup() -> Plan {
+    Plan {
+        request: Request::Cleanup(CleanupOptions::default()),
+        summary: "remove 9 files, 2.1 MiB".to_owned(),
+        lines: (1..10).map(|i| format!("backups/test_results_2026010{i}_120000.parquet  240 KiB")).collect(),
+        needs_yes: true,
+        ..fixture::plan()
+    }
+}
+
+picture!(a_plan_to_consolidate, planned("c", fixture::plan()));
+picture!(a_plan_to_clean_up, planned("x", cleanup()));
+picture!(an_export_being_filled_in, after(80, 24, healthy(), "/ q w e n enter e right enter"));
+picture!(a_plan_to_export, {
+    let options = ExportOptions {
+        format: ExportFormat::Csv,
+        output: "results.csv".into(),
+        filter: Filter::default(),
+        overwrite: true,
+    };
+    let plan = Plan {
+        request: Request::Export(options),
+        summary: "write 12,442 rows as csv to results.csv".to_owned(),
+        lines: vec!["results.csv is there and would be replaced".to_owned()],
+        removes: vec!["results.csv".into()],
+        needs_yes: true,
+        ..fixture::plan()
+    };
+    planned("e enter enter", plan)
+});
+
+fn running() -> Model {
+    let mut model = planned("c", fixture::plan());
+    press(&mut model, "y");
+    let id = model.jobs.running.as_ref().unwrap().id;
+    let progress = Progress { what: "reading increments".to_owned(), done: 23, total: 41 };
+    update(&mut model, Message::Progress(id, progress));
+    model
+}
+
+picture!(a_running_job, running());
+picture!(a_job_about_to_be_cancelled, {
+    let mut model = running();
+    press(&mut model, "esc");
+    model
+});
+picture!(quitting_while_a_job_runs, {
+    let mut model = running();
+    press(&mut model, "q");
+    model
+});
+picture!(an_outcome, {
+    let mut model = running();
+    let outcome = Outcome {
+        summary: "consolidated 41 files, 2,013 rows, 9 superseded, 0.4 s".to_owned(),
+        lines: Vec::new(),
+        json: serde_json::Value::Null,
+        severity: Severity::Healthy,
+    };
+    let id = model.jobs.last_id;
+    update(&mut model, Message::Finished(id, Ok(Box::new(outcome))));
+    let mut seen = healthy();
+    seen.main.generation = 8;
+    update(&mut model, Message::Observed(Box::new(seen)));
+    press(&mut model, "z tab tab");
+    model
+});
+picture!(a_failure, {
+    let mut model = running();
+    let id = model.jobs.last_id;
+    let why = "the store is locked by process 4711: wait for it to end, then run this again".to_owned();
+    update(&mut model, Message::Finished(id, Err(Failure::Failed(why))));
+    model
+});
+
+picture!(at_140_by_40, showing(140, 40, warning()));
+picture!(at_200_by_60, showing(200, 60, fixture::critical()));
+picture!(at_200_by_60_with_many_models, showing(200, 60, fixture::many(93)));
+picture!(at_40_by_10, showing(40, 10, warning()));
+picture!(at_60_by_16, showing(60, 16, warning()));
+picture!(a_plan_at_40_by_10, {
+    let mut model = showing(40, 10, warning());
+    model.prompt = Prompt::Confirm(Box::new(fixture::plan()), 0);
+    model
+});
+picture!(too_small, showing(39, 9, warning()));
+picture!(in_ascii, {
+    let mut model = showing(80, 24, warning());
+    model.settings.ascii = true;
+    model
+});
+picture!(a_drill_down_without_colours, {
+    let mut model = after(80, 24, warning(), "enter pagedown");
+    model.settings.theme = Theme { palette: Palette::Dark, depth: Depth::None };
+    model
+});
+
+/// Each distinct look of the cells of a row, with how often it stands in a row.
+fn colours(model: &Model) -> String {
+    let terminal = draw(model);
+    let buffer = terminal.backend().buffer();
+    let mut out = String::new();
+    for row in buffer.area.rows() {
+        let mut looks: Vec<(String, usize)> = Vec::new();
+        for cell in row.columns().filter_map(|c| buffer.cell((c.x, c.y))) {
+            let mut look = String::new();
+            for (colour, sign) in [(cell.fg, ""), (cell.bg, "on ")] {
+                if colour != Color::Reset {
+                    look.extend([sign, &colour.to_string(), " "]);
+                }
+            }
+            if !cell.modifier.is_empty() {
+                look.extend([format!("{:?}", cell.modifier)]);
+            }
+            match looks.last_mut() {
+                Some((last, n)) if *last == look => *n += 1,
+                _ => looks.push((look, 1)),
+            }
+        }
+        let row: Vec<String> = looks.iter().map(|(look, n)| format!("{n}×{}", look.trim())).collect();
+        out.push_str(&row.join(" | "));
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn colours_of_the_screen() {
+    insta::assert_snapshot!(colours(&showing(80, 24, fixture::critical())));
+}
+
+#[test]
+fn without_colours_there_are_none() {
+    let mut model = showing(80, 24, fixture::critical());
+    model.settings.theme = Theme { palette: Palette::Dark, depth: Depth::None };
+    let terminal = draw(&model);
+    for cell in &terminal.backend().buffer().content {
+        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    }
+}

@@ -1,0 +1,171 @@
+//! Text that came from data, made safe and of a known width. Control characters,
+//! direction overrides and invisible marks never reach the terminal, and widths are
+//! counted in terminal cells, so that CJK and combining characters line up.
+
+use std::borrow::Cow;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// Stands for a character that must not be printed.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// Whether a character could steer the terminal or hide what is there.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text with every unsafe character replaced; line breaks and tabs become spaces.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let safe = |c| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if is_unsafe(c) => REPLACEMENT,
+        c => c,
+    };
+    Cow::Owned(text.chars().map(safe).collect())
+}
+
+/// Width in terminal cells, counted the way the cells are filled: by grapheme.
+pub(crate) fn width(text: &str) -> usize {
+    text.graphemes(true).map(UnicodeWidthStr::width).sum()
+}
+
+/// Cleaned, and cut to at most `cells`, with an ellipsis where something is missing.
+pub(crate) fn truncate(text: &str, cells: usize) -> String {
+    let text = clean(text);
+    if width(&text) <= cells {
+        return text.into_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        let w = grapheme.width();
+        if used + w + 1 > cells {
+            break;
+        }
+        used += w;
+        out.push_str(grapheme);
+    }
+    if cells > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Cleaned, and cut at the front to at most `cells`: for paths, whose end tells more.
+pub(crate) fn truncate_front(text: &str, cells: usize) -> String {
+    let text = clean(text);
+    if width(&text) <= cells {
+        return text.into_owned();
+    }
+    let mut tail: Vec<&str> = Vec::new();
+    let mut used = 1;
+    for grapheme in text.graphemes(true).rev() {
+        used += grapheme.width();
+        if used > cells {
+            break;
+        }
+        tail.push(grapheme);
+    }
+    let start = if cells > 0 { "…" } else { "" };
+    std::iter::once(start).chain(tail.into_iter().rev()).collect()
+}
+
+/// Exactly `cells` wide, left-aligned.
+pub(crate) fn left(text: &str, cells: usize) -> String {
+    let mut out = truncate(text, cells);
+    let missing = cells.saturating_sub(width(&out));
+    out.extend(std::iter::repeat_n(' ', missing));
+    out
+}
+
+/// Exactly `cells` wide, right-aligned.
+pub(crate) fn right(text: &str, cells: usize) -> String {
+    let text = truncate(text, cells);
+    let missing = cells.saturating_sub(width(&text));
+    std::iter::repeat_n(' ', missing).chain(text.chars()).collect()
+}
+
+/// Cleaned and broken into lines of at most `cells`, at spaces where possible.
+/// A line break in the text starts a new line.
+pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let cells = cells.max(1);
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in clean(paragraph).split(' ').filter(|w| !w.is_empty()) {
+            let gap = usize::from(!line.is_empty());
+            if width(&line) + gap + width(word) > cells && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            for grapheme in word.graphemes(true) {
+                if width(&line) + grapheme.width() > cells {
+                    lines.push(std::mem::take(&mut line));
+                }
+                line.push_str(grapheme);
+            }
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// A name as it is shown: cleaned, and never invisible.
+pub(crate) fn name(text: &str) -> Cow<'_, str> {
+    let clean = clean(text);
+    if width(&clean) == 0 || clean.trim().is_empty() { Cow::Borrowed("(no name)") } else { clean }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn replaces_what_could_steer_the_terminal() {
+        assert_eq!(clean("gpt\u{1b}[2J-4"), "gpt\u{fffd}[2J-4");
+        assert_eq!(clean("a\u{202e}b\u{9b}c\nd"), "a\u{fffd}b\u{fffd}c d");
+        assert_eq!(clean("通义千问"), "通义千问");
+        assert_eq!(name(" \u{301}"), " \u{301}");
+        assert_eq!(name("  "), "(no name)");
+    }
+
+    #[test]
+    fn counts_cells_rather_than_characters() {
+        assert_eq!(left("通义千问", 6), "通义… ");
+        assert_eq!(right("e\u{301}a", 4), "  e\u{301}a");
+        assert_eq!(truncate("abc", 0), "");
+        assert_eq!(truncate_front("/home/me/runs/x", 8), "…/runs/x");
+    }
+
+    #[test]
+    fn wraps_at_spaces_and_breaks_long_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh\nx", 3), ["abc", "def", "gh", "x"]);
+    }
+
+    proptest! {
+        #[test]
+        fn fits_exactly_and_is_clean(text in any::<String>(), cells in 0usize..40) {
+            for out in [left(&text, cells), right(&text, cells)] {
+                prop_assert_eq!(width(&out), cells);
+                prop_assert!(!out.chars().any(is_unsafe));
+            }
+            prop_assert!(width(&truncate(&text, cells)) <= cells);
+            prop_assert!(width(&truncate_front(&text, cells)) <= cells);
+            for line in wrap(&text, cells) {
+                prop_assert!(width(&line) <= cells.max(2));
+            }
+        }
+    }
+}

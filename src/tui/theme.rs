@@ -1,0 +1,258 @@
+//! Colours. They mean health and nothing else; bars have one hue. Each theme says
+//! every role in 24-bit, 256 and 16 colours, so that it degrades on purpose rather
+//! than by rounding; without colours only bold, dim and reversed text remain.
+
+use ratatui::style::{Color, Modifier, Style};
+use strum::{EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
+
+use crate::health::Severity;
+
+/// A set of colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum Palette {
+    /// For dark terminals.
+    Dark,
+    /// For light terminals.
+    Light,
+    /// Pure colours on black.
+    HighContrast,
+    /// Health told apart with every kind of colour vision.
+    ColourBlind,
+}
+
+/// How many colours the terminal has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// None, or none wanted.
+    None,
+    /// The 16 named ones.
+    Ansi16,
+    /// The 256-colour palette.
+    Ansi256,
+    /// 24 bits.
+    True,
+}
+
+/// What a piece of the screen is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter)]
+pub(crate) enum Role {
+    /// Figures and names.
+    Text,
+    /// Units, labels, times.
+    Dim,
+    /// Titles of panes.
+    Title,
+    /// The rule beside a title.
+    Rule,
+    /// Full segment of a bar, gauges, sparklines.
+    Bar,
+    /// Partial segment of a bar.
+    Partial,
+    /// The part of the full segment that is within its confidence interval.
+    Uncertain,
+    /// The rest of a bar.
+    Rest,
+    /// All is well.
+    Healthy,
+    /// Somebody should look.
+    Warning,
+    /// Somebody must look.
+    Critical,
+    /// The selected row of the focused pane.
+    Selected,
+    /// A key that can be pressed.
+    Key,
+}
+
+impl From<Severity> for Role {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Healthy => Self::Healthy,
+            Severity::Warning => Self::Warning,
+            Severity::Critical => Self::Critical,
+        }
+    }
+}
+
+/// A palette on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Theme {
+    /// The colours.
+    pub palette: Palette,
+    /// How many the terminal has.
+    pub depth: Depth,
+}
+
+/// 24-bit, 256 and 16 colours of one hue.
+type Hue = ((u8, u8, u8), u8, Color);
+
+const GREY: Hue = ((138, 138, 138), 245, Color::DarkGray);
+const FAINT: Hue = ((88, 88, 88), 240, Color::DarkGray);
+
+impl Palette {
+    /// Every name, for messages.
+    pub(crate) fn names() -> String {
+        Self::iter().map(Into::<&str>::into).collect::<Vec<_>>().join(", ")
+    }
+
+    fn hue(self, role: Role) -> Option<Hue> {
+        use Palette::{ColourBlind, Dark, HighContrast, Light};
+        use Role::{
+            Bar, Critical, Dim, Healthy, Key, Partial, Rest, Rule, Selected, Text, Title, Uncertain, Warning,
+        };
+        Some(match (self, role) {
+            (_, Text | Title | Key | Selected) => return None,
+            (HighContrast, Dim | Rule | Rest) => ((208, 208, 208), 252, Color::Gray),
+            (HighContrast, Bar | Partial | Uncertain) => ((255, 255, 255), 231, Color::White),
+            (HighContrast, Healthy) => ((0, 255, 0), 46, Color::LightGreen),
+            (HighContrast, Warning) => ((255, 255, 0), 226, Color::LightYellow),
+            (HighContrast, Critical) => ((255, 96, 96), 203, Color::LightRed),
+            (Light, Dim) => ((100, 100, 100), 241, Color::DarkGray),
+            (Light, Rule | Rest) => ((168, 168, 168), 248, Color::Gray),
+            (Light, Bar) => ((52, 101, 150), 24, Color::Blue),
+            (Light, Partial) => ((104, 146, 186), 67, Color::Blue),
+            (Light, Uncertain) => ((126, 162, 198), 110, Color::Cyan),
+            (Light, Healthy) => ((40, 120, 50), 28, Color::Green),
+            (Light, Warning) => ((160, 98, 0), 130, Color::Yellow),
+            (Light, Critical) => ((190, 30, 40), 124, Color::Red),
+            (_, Dim) => GREY,
+            (_, Rule | Rest) => FAINT,
+            (Dark, Bar) => ((126, 166, 204), 110, Color::Cyan),
+            (Dark, Partial) => ((88, 122, 156), 67, Color::Cyan),
+            (Dark, Uncertain) => ((92, 124, 158), 67, Color::Blue),
+            (Dark, Healthy) => ((128, 186, 116), 107, Color::Green),
+            (Dark, Warning) => ((226, 178, 88), 179, Color::Yellow),
+            (Dark, Critical) => ((236, 104, 98), 203, Color::LightRed),
+            // Okabe and Ito's sky blue, orange and vermilion; bars stay neutral.
+            (ColourBlind, Bar) => ((190, 190, 190), 250, Color::Gray),
+            (ColourBlind, Partial | Uncertain) => ((140, 140, 140), 245, Color::DarkGray),
+            (ColourBlind, Healthy) => ((86, 180, 233), 74, Color::LightBlue),
+            (ColourBlind, Warning) => ((230, 159, 0), 178, Color::Yellow),
+            (ColourBlind, Critical) => ((240, 110, 30), 202, Color::LightRed),
+        })
+    }
+
+    /// Behind the selected row, where there are enough colours to be subtle.
+    fn selection(self) -> Hue {
+        match self {
+            Self::Light => ((226, 232, 238), 254, Color::Reset),
+            Self::HighContrast => ((60, 60, 60), 238, Color::Reset),
+            Self::Dark | Self::ColourBlind => ((46, 50, 56), 236, Color::Reset),
+        }
+    }
+}
+
+impl Theme {
+    /// How a role looks.
+    pub(crate) fn style(self, role: Role) -> Style {
+        let mut style = Style::new();
+        if let Some(colour) = self.palette.hue(role).and_then(|hue| self.colour(hue)) {
+            style = style.fg(colour);
+        }
+        match role {
+            Role::Title | Role::Critical | Role::Key => style.add_modifier(Modifier::BOLD),
+            Role::Selected => match self.colour(self.palette.selection()) {
+                Some(colour) if colour != Color::Reset => style.bg(colour).add_modifier(Modifier::BOLD),
+                _ => style.add_modifier(Modifier::BOLD),
+            },
+            Role::Uncertain | Role::Rest if self.depth == Depth::None => style.add_modifier(Modifier::DIM),
+            _ => style,
+        }
+    }
+
+    /// Bar hue in shades, for the background of a heatmap's cell: 0 is none, 1 is full.
+    pub(crate) fn shade(self, strength: f64) -> Style {
+        let Some(((r, g, b), ..)) = self.palette.hue(Role::Bar).filter(|_| self.depth == Depth::True) else {
+            return Style::new();
+        };
+        let ground: f64 = if self.palette == Palette::Light { 255.0 } else { 24.0 };
+        let mix = |c: u8| (ground + (f64::from(c) - ground) * 0.6 * strength.clamp(0.0, 1.0)) as u8;
+        Style::new().bg(Color::Rgb(mix(r), mix(g), mix(b)))
+    }
+
+    fn colour(self, ((r, g, b), indexed, named): Hue) -> Option<Color> {
+        match self.depth {
+            Depth::None => None,
+            Depth::Ansi16 => Some(named),
+            Depth::Ansi256 => Some(Color::Indexed(indexed)),
+            Depth::True => Some(Color::Rgb(r, g, b)),
+        }
+    }
+}
+
+impl Depth {
+    /// What the environment says: `NO_COLOR`, `COLORTERM`, `TERM`.
+    pub(crate) fn detect(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let term = variable("TERM").unwrap_or_default();
+        if variable("NO_COLOR").is_some_and(|v| !v.is_empty()) || term == "dumb" {
+            return Self::None;
+        }
+        match variable("COLORTERM").as_deref() {
+            Some("truecolor" | "24bit") => Self::True,
+            _ if term.contains("direct") => Self::True,
+            _ if term.contains("256color") => Self::Ansi256,
+            _ => Self::Ansi16,
+        }
+    }
+}
+
+/// Whether the locale can show more than ASCII: the first of `LC_ALL`, `LC_CTYPE`
+/// and `LANG` that says anything names UTF-8.
+pub(crate) fn locale_is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|v| !v.is_empty());
+    locale.is_some_and(|l| {
+        let l = l.to_ascii_lowercase();
+        l.contains("utf-8") || l.contains("utf8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+    }
+
+    #[test]
+    fn depth_follows_the_environment() {
+        assert_eq!(Depth::detect(env(&[("TERM", "xterm-256color")])), Depth::Ansi256);
+        assert_eq!(
+            Depth::detect(env(&[("TERM", "xterm-256color"), ("COLORTERM", "truecolor")])),
+            Depth::True
+        );
+        assert_eq!(Depth::detect(env(&[("TERM", "linux")])), Depth::Ansi16);
+        assert_eq!(Depth::detect(env(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")])), Depth::None);
+        assert_eq!(Depth::detect(env(&[("TERM", "xterm"), ("NO_COLOR", "")])), Depth::Ansi16);
+    }
+
+    #[test]
+    fn the_first_locale_that_says_anything_counts() {
+        assert!(locale_is_utf8(env(&[("LANG", "de_DE.UTF-8")])));
+        assert!(locale_is_utf8(env(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8"), ("LANG", "C")])));
+        assert!(!locale_is_utf8(env(&[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")])));
+        assert!(!locale_is_utf8(env(&[])));
+    }
+
+    #[test]
+    fn without_colours_nothing_is_coloured() {
+        for palette in Palette::iter() {
+            for role in Role::iter() {
+                let style = Theme { palette, depth: Depth::None }.style(role);
+                assert_eq!((style.fg, style.bg), (None, None), "{palette:?} {role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn health_is_told_apart_in_every_palette() {
+        for palette in Palette::iter() {
+            for depth in [Depth::Ansi16, Depth::Ansi256, Depth::True] {
+                let of = |role| Theme { palette, depth }.style(role).fg;
+                assert_ne!(of(Role::Healthy), of(Role::Warning), "{palette:?} {depth:?}");
+                assert_ne!(of(Role::Warning), of(Role::Critical), "{palette:?} {depth:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What each action does while no question is open: to the overlay on top, else to
+//! the focused pane.
+
+use super::{job, observe, press};
+use crate::health::{Alert, Remedy, Severity};
+use crate::jobs::{CleanupOptions, ConsolidateOptions, Request};
+use crate::tui::action::Action;
+use crate::tui::message::Effect;
+use crate::tui::model::{Focus, Model, Overlay, Prompt, Scroll, Typing, alert_key};
+use crate::tui::table::Table;
+use crate::tui::view::{self, layout};
+
+/// Does an action.
+pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    if action.is_maintenance() {
+        return maintain(model, action);
+    }
+    match action {
+        Action::Rescan => return vec![Effect::Scan],
+        Action::Quit => return job::quit(model),
+        Action::Suspend => return vec![Effect::Suspend],
+        Action::Help => toggle(model, Overlay::Help(Scroll::default())),
+        Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
+        Action::Files => toggle(model, Overlay::Files(Scroll::default())),
+        Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
+        Action::Freeze => observe::freeze(model),
+        Action::Zoom => {
+            model.overlays.clear();
+            model.zoomed = !model.zoomed;
+        }
+        Action::Back => back(model),
+        Action::Filter => {
+            model.overlays.clear();
+            model.focus = Focus::Models;
+            let before = model.table.filter.clone();
+            model.typing = Some(Typing { input: before.clone().into(), before });
+        }
+        Action::Sort => sort(model, Table::next_column),
+        Action::Reverse => sort(model, |table| table.reversed = !table.reversed),
+        Action::NextPane | Action::Right => focus(model, 1),
+        Action::PreviousPane | Action::Left => focus(model, 2),
+        Action::Open => open(model),
+        Action::Up => step(model, Step::By(-1)),
+        Action::Down => step(model, Step::By(1)),
+        Action::PageUp => step(model, Step::Page(-1)),
+        Action::PageDown => step(model, Step::Page(1)),
+        Action::Top => step(model, Step::To(0)),
+        Action::Bottom => step(model, Step::To(usize::MAX)),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn maintain(model: &mut Model, action: Action) -> Vec<Effect> {
+    if model.settings.readonly {
+        let key = model.settings.keymap.key(action);
+        model.note(Severity::Healthy, format!("{key} is off: opened with --readonly"));
+        return Vec::new();
+    }
+    match action {
+        Action::Consolidate => job::ask(model, Request::Consolidate(ConsolidateOptions::default())),
+        Action::Cleanup => job::ask(model, Request::Cleanup(CleanupOptions::default())),
+        Action::Backup => job::ask_nothing(model, Request::Backup),
+        Action::Validate => job::ask_nothing(model, Request::Validate { repair: false }),
+        _ => {
+            job::ask_export(model);
+            Vec::new()
+        }
+    }
+}
+
+/// Opens an overlay, or closes it when it is on top already.
+fn toggle(model: &mut Model, overlay: Overlay) {
+    let same = |top: &Overlay| std::mem::discriminant(top) == std::mem::discriminant(&overlay);
+    if model.overlays.last().is_some_and(same) {
+        model.overlays.pop();
+    } else {
+        model.overlays.retain(|o| !same(o));
+        model.overlays.push(overlay);
+    }
+}
+
+/// Opens the explanation of an alert.
+fn inspect(model: &mut Model, row: usize) {
+    if let Some(alert) = model.alerts().get(row) {
+        let overlay = Overlay::Alert(alert_key(alert), Scroll::default());
+        model.overlays.retain(|o| !matches!(o, Overlay::Alert(..)));
+        model.overlays.push(overlay);
+    }
+}
+
+/// One step back: the overlay, the zoom, the filter; in the end the running job,
+/// which is asked about.
+fn back(model: &mut Model) {
+    if model.overlays.pop().is_some() {
+        return;
+    }
+    if let Some(running) = &model.jobs.running {
+        if !running.cancelling {
+            model.prompt = Prompt::CancelJob;
+        }
+    } else if model.zoomed {
+        model.zoomed = false;
+    } else if !model.table.filter.is_empty() {
+        press::filter(model, "");
+    }
+}
+
+fn sort(model: &mut Model, change: impl FnOnce(&mut Table)) {
+    change(&mut model.table);
+    if let Some(seen) = model.seen.clone() {
+        model.table.reorder(&seen.models, model.now);
+    }
+}
+
+fn focus(model: &mut Model, steps: usize) {
+    const PANES: [Focus; 3] = [Focus::Models, Focus::Alerts, Focus::Activity];
+    // A low terminal has the models only, unless a pane is given the whole of it.
+    if model.overlays.is_empty() && (model.zoomed || layout::is_full(model.area)) {
+        let at = PANES.iter().position(|p| *p == model.focus).unwrap_or(0);
+        model.focus = PANES.into_iter().cycle().nth(at + steps).unwrap_or_default();
+    }
+}
+
+/// What shows the cause of an alert, beyond its explanation.
+fn evidence(alert: &Alert) -> Option<Overlay> {
+    match (alert.action, &alert.subject) {
+        (Remedy::Errors, Some(subject)) => Some(Overlay::Drill(subject.clone(), Scroll::default())),
+        (Remedy::Writer, _) => Some(Overlay::Writers(Scroll::default())),
+        _ => None,
+    }
+}
+
+/// Details of what is selected.
+fn open(model: &mut Model) {
+    match model.overlays.last() {
+        Some(Overlay::Alert(key, _)) => {
+            let next = model.alerts().iter().find(|a| alert_key(a) == *key).and_then(evidence);
+            model.overlays.extend(next);
+        }
+        Some(_) => {}
+        None => match model.focus {
+            Focus::Models => model
+                .overlays
+                .extend(model.table.selected.clone().map(|m| Overlay::Drill(m, Scroll::default()))),
+            Focus::Alerts => match model.alerts().get(model.alert.at).and_then(evidence) {
+                Some(overlay) => model.overlays.push(overlay),
+                None => inspect(model, model.alert.at),
+            },
+            Focus::Activity => {
+                let entry = model.activity.get(model.entry.at).cloned();
+                model.overlays.extend(entry.map(|e| Overlay::Entry(e, Scroll::default())));
+            }
+        },
+    }
+}
+
+/// How far to move.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    /// Rows.
+    By(isize),
+    /// Pages.
+    Page(isize),
+    /// A row.
+    To(usize),
+}
+
+impl Step {
+    fn from(self, at: usize, page: usize, last: usize) -> usize {
+        let by = |n: isize| at.saturating_add_signed(n).min(last);
+        match self {
+            Self::By(n) => by(n),
+            Self::Page(n) => by(n.saturating_mul(page.max(1) as isize)),
+            Self::To(row) => row.min(last),
+        }
+    }
+}
+
+/// Moves in the overlay on top, else in the focused pane.
+pub(super) fn step(model: &mut Model, step: Step) {
+    let areas = layout::areas(model);
+    let rows = |area: ratatui::layout::Rect| usize::from(area.height.saturating_sub(1));
+    if let Some(overlay) = model.overlays.last() {
+        let page = rows(areas.body);
+        let last = view::overlay::height(model, overlay, areas.body.width).saturating_sub(page);
+        if let Some(scroll) = model.overlays.last_mut().map(Overlay::scroll) {
+            scroll.at = step.from(scroll.at.min(last), page, last);
+        }
+        return;
+    }
+    match model.focus {
+        Focus::Models => {
+            let page = rows(areas.models);
+            let last = model.table.order.len().saturating_sub(1);
+            let row = step.from(model.table.row(), page, last);
+            model.table.offset = model.table.window(page);
+            model.table.select(row);
+            model.table.offset = model.table.window(page);
+        }
+        Focus::Alerts => {
+            let last = model.alerts().len().saturating_sub(1);
+            model.alert.at = step.from(model.alert.at, rows(areas.alerts), last);
+        }
+        Focus::Activity => {
+            let last = model.activity.len().saturating_sub(1);
+            model.entry.at = step.from(model.entry.at, rows(areas.activity), last);
+        }
+    }
+}
+
+impl Overlay {
+    /// Where it is scrolled to.
+    pub(crate) fn scroll(&mut self) -> &mut Scroll {
+        match self {
+            Self::Help(scroll)
+            | Self::Drill(_, scroll)
+            | Self::Alert(_, scroll)
+            | Self::Writers(scroll)
+            | Self::Files(scroll)
+            | Self::Entry(_, scroll) => scroll,
+        }
+    }
+
+    /// The first line to show.
+    pub(crate) fn first_line(&self) -> usize {
+        self.clone().scroll().at
+    }
+}

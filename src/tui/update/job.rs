@@ -1,0 +1,169 @@
+//! Jobs: asked for, planned, confirmed, run one at a time, finished or cancelled.
+
+use tui_input::Input;
+
+use crate::health::Severity;
+use crate::jobs::{ExportFormat, ExportOptions, Outcome, Plan, Request};
+use crate::store::Progress;
+use crate::store::query::Filter;
+use crate::tui::message::{Effect, Failure, JobId};
+use crate::tui::model::{ExportForm, Model, Prompt, Running};
+
+/// The word for a job.
+pub(crate) fn title(request: &Request) -> &'static str {
+    match request {
+        Request::Consolidate(_) => "consolidate",
+        Request::Cleanup(_) => "cleanup",
+        Request::Backup => "backup",
+        Request::Restore(_) => "restore",
+        Request::Validate { .. } => "validate",
+        Request::Export(_) => "export",
+    }
+}
+
+/// Shows the plan of a job and asks.
+pub(super) fn ask(model: &mut Model, request: Request) -> Vec<Effect> {
+    let id = next_id(model);
+    model.prompt = Prompt::Planning(id, request.clone());
+    vec![Effect::Plan(id, request)]
+}
+
+/// Runs a job that loses nothing, without a question.
+pub(super) fn ask_nothing(model: &mut Model, request: Request) -> Vec<Effect> {
+    let id = next_id(model);
+    model.jobs.unasked.push(id);
+    vec![Effect::Plan(id, request)]
+}
+
+/// Opens the form of an export.
+pub(super) fn ask_export(model: &mut Model) {
+    let filtered = !model.table.filter.trim().is_empty();
+    let format = ExportFormat::Parquet;
+    model.prompt = Prompt::Export(ExportForm {
+        format,
+        name: Input::new(export_name(format)),
+        edited: false,
+        in_name: false,
+        models: filtered.then(|| model.table.order.clone()),
+    });
+}
+
+/// The file's name as long as nobody typed another one.
+pub(super) fn export_name(format: ExportFormat) -> String {
+    let ending: &str = format.into();
+    format!("results.{ending}")
+}
+
+/// The form is filled in: plan the export. Overwriting is part of the plan, so that it
+/// says which file it would replace; nothing is replaced without a yes.
+pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
+    let filter = Filter { models: form.models.clone().unwrap_or_default(), ..Filter::default() };
+    let output = form.name.value().trim().into();
+    ask(model, Request::Export(ExportOptions { format: form.format, output, filter, overwrite: true }))
+}
+
+/// A plan is there.
+pub(super) fn planned(model: &mut Model, id: JobId, plan: Result<Box<Plan>, String>) -> Vec<Effect> {
+    let unasked = model.jobs.unasked.iter().position(|waiting| *waiting == id);
+    let asked = matches!(model.prompt, Prompt::Planning(waiting, _) if waiting == id);
+    if let Some(at) = unasked {
+        model.jobs.unasked.swap_remove(at);
+    } else if asked {
+        model.prompt = Prompt::None;
+    } else {
+        return Vec::new();
+    }
+    match plan {
+        Err(why) => model.note(Severity::Warning, why),
+        Ok(plan) if plan.is_empty => model.note_with(Severity::Healthy, plan.summary, plan.lines),
+        Ok(plan) if unasked.is_some() => return start(model, *plan),
+        Ok(mut plan) => {
+            // What is new when the job starts must not be overwritten unasked.
+            if let Request::Export(options) = &mut plan.request
+                && plan.removes.is_empty()
+            {
+                options.overwrite = false;
+            }
+            model.prompt = Prompt::Confirm(plan, 0);
+        }
+    }
+    Vec::new()
+}
+
+/// Runs a confirmed plan, now or after the others.
+pub(super) fn start(model: &mut Model, plan: Plan) -> Vec<Effect> {
+    if model.jobs.running.is_some() {
+        model.note(Severity::Healthy, format!("{} waits for the running job", title(&plan.request)));
+        model.jobs.queue.push_back(plan);
+        return Vec::new();
+    }
+    let id = next_id(model);
+    model.jobs.running =
+        Some(Running { id, title: title(&plan.request), progress: Progress::default(), cancelling: false });
+    model.jobs.ours = true;
+    vec![Effect::Run(id, Box::new(plan))]
+}
+
+/// The running job got further.
+pub(super) fn progress(model: &mut Model, id: JobId, progress: Progress) -> Vec<Effect> {
+    if let Some(running) = model.jobs.running.as_mut().filter(|r| r.id == id) {
+        running.progress = progress;
+    }
+    Vec::new()
+}
+
+/// The running job ended: say how, start the next one.
+pub(super) fn finished(model: &mut Model, id: JobId, result: Result<Box<Outcome>, Failure>) -> Vec<Effect> {
+    let Some(running) = model.jobs.running.take_if(|r| r.id == id) else { return Vec::new() };
+    match result {
+        Ok(outcome) => model.note_with(outcome.severity, outcome.summary, outcome.lines),
+        Err(Failure::Cancelled) => {
+            model.note(Severity::Healthy, format!("{} cancelled: nothing was changed", running.title));
+        }
+        Err(Failure::Failed(why)) => model.note(Severity::Critical, why),
+    }
+    if matches!(model.prompt, Prompt::CancelJob | Prompt::QuitJob) {
+        model.prompt = Prompt::None;
+    }
+    let mut effects = vec![Effect::Scan];
+    match model.jobs.queue.pop_front() {
+        Some(plan) => effects.extend(start(model, plan)),
+        None if model.leaving => effects = vec![Effect::Quit],
+        None => {}
+    }
+    effects
+}
+
+/// Tells the running job to stop; those that wait are dropped.
+pub(super) fn cancel(model: &mut Model) -> Vec<Effect> {
+    model.prompt = Prompt::None;
+    let Some(running) = model.jobs.running.as_mut() else { return Vec::new() };
+    running.cancelling = true;
+    let dropped = model.jobs.queue.len();
+    let id = running.id;
+    if dropped > 0 {
+        model.jobs.queue.clear();
+        model.note(Severity::Healthy, "the jobs that waited were dropped");
+    }
+    vec![Effect::Cancel(id)]
+}
+
+/// Leaves, after asking where a job runs.
+pub(super) fn quit(model: &mut Model) -> Vec<Effect> {
+    let Some(running) = model.jobs.running.as_ref() else { return vec![Effect::Quit] };
+    // Asked again: jobs stop safely wherever they are, so nobody has to wait for one.
+    if model.leaving && running.cancelling {
+        return vec![Effect::Quit];
+    }
+    if matches!(model.prompt, Prompt::QuitJob) {
+        model.leaving = true;
+        return cancel(model);
+    }
+    model.prompt = Prompt::QuitJob;
+    Vec::new()
+}
+
+fn next_id(model: &mut Model) -> JobId {
+    model.jobs.last_id += 1;
+    model.jobs.last_id
+}

@@ -1,0 +1,40 @@
+//! The one place where the dashboard's state changes: a message comes in, effects go
+//! out. Pure: no clock, no file, no terminal.
+
+use super::message::{Effect, Message};
+use super::model::Model;
+use crate::health::Severity;
+
+mod act;
+mod job;
+mod mouse;
+mod observe;
+mod press;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use job::title;
+
+/// Takes a message in; returns what is to be done outside.
+pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+    match message {
+        Message::Tick(now) => observe::tick(model, now),
+        Message::Resize(columns, rows) => {
+            model.area.width = columns;
+            model.area.height = rows;
+            Vec::new()
+        }
+        Message::Key(key) => press::key(model, key),
+        Message::Paste(text) => press::paste(model, &text),
+        Message::Mouse(event) => mouse::mouse(model, event),
+        Message::Observed(observation) => observe::observed(model, *observation),
+        Message::Trouble(text) => {
+            model.note(Severity::Critical, text);
+            Vec::new()
+        }
+        Message::Planned(id, plan) => job::planned(model, id, plan),
+        Message::Progress(id, progress) => job::progress(model, id, progress),
+        Message::Finished(id, result) => job::finished(model, id, result),
+    }
+}

@@ -1,0 +1,460 @@
+//! What keys and messages do, and that nothing that can happen breaks the screen.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::widgets::Widget;
+
+use super::update;
+use crate::health::Severity;
+use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
+use crate::observation::{Observation, StoreState};
+use crate::store::Progress;
+use crate::store::query::Filter;
+use crate::tui::fixture::{self, healthy, now, plan, showing, warning};
+use crate::tui::message::{Effect, Failure, Message};
+use crate::tui::model::{Focus, Model, Overlay, Prompt};
+use crate::tui::view::Screen;
+
+fn key(model: &mut Model, code: KeyCode) -> Vec<Effect> {
+    update(model, Message::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+fn press(model: &mut Model, c: char) -> Vec<Effect> {
+    key(model, KeyCode::Char(c))
+}
+
+fn type_text(model: &mut Model, text: &str) {
+    for c in text.chars() {
+        press(model, c);
+    }
+}
+
+/// Asks for a job and hands in its plan.
+fn planned(model: &mut Model, c: char, plan: Plan) -> Vec<Effect> {
+    let effects = press(model, c);
+    let [Effect::Plan(id, _)] = effects.as_slice() else { panic!("no plan asked for: {effects:?}") };
+    update(model, Message::Planned(*id, Ok(Box::new(plan))))
+}
+
+fn outcome() -> Outcome {
+    Outcome {
+        summary: "consolidated 38 files".to_owned(),
+        lines: Vec::new(),
+        json: serde_json::Value::Null,
+        severity: Severity::Healthy,
+    }
+}
+
+fn running(model: &mut Model) -> u64 {
+    planned(model, 'c', plan());
+    let effects = press(model, 'y');
+    let [Effect::Run(id, _)] = effects.as_slice() else { panic!("not started: {effects:?}") };
+    *id
+}
+
+fn newest(model: &Model) -> &str {
+    &model.activity.front().unwrap().text
+}
+
+fn cleanup() -> Plan {
+    Plan { request: Request::Cleanup(CleanupOptions::default()), needs_yes: true, ..plan() }
+}
+
+#[test]
+fn y_and_enter_confirm_n_and_esc_decline() {
+    for code in [KeyCode::Char('y'), KeyCode::Enter] {
+        let mut model = showing(80, 24, healthy());
+        planned(&mut model, 'c', plan());
+        assert!(matches!(key(&mut model, code).as_slice(), [Effect::Run(..)]), "{code:?}");
+    }
+    for code in [KeyCode::Char('n'), KeyCode::Esc] {
+        let mut model = showing(80, 24, healthy());
+        planned(&mut model, 'c', plan());
+        assert!(key(&mut model, code).is_empty());
+        assert!(matches!(model.prompt, Prompt::None) && model.jobs.running.is_none(), "{code:?}");
+    }
+}
+
+#[test]
+fn what_removes_needs_y() {
+    let mut model = showing(80, 24, healthy());
+    planned(&mut model, 'x', cleanup());
+    assert!(key(&mut model, KeyCode::Enter).is_empty());
+    assert!(matches!(model.prompt, Prompt::Confirm(..)), "still asking");
+    assert!(matches!(press(&mut model, 'y').as_slice(), [Effect::Run(..)]));
+}
+
+#[test]
+fn backup_and_validate_ask_nothing() {
+    for c in ['b', 'v'] {
+        let mut model = showing(80, 24, healthy());
+        let effects = planned(&mut model, c, plan());
+        assert!(matches!(effects.as_slice(), [Effect::Run(..)]), "{c}");
+        assert!(matches!(model.prompt, Prompt::None));
+    }
+}
+
+#[test]
+fn a_plan_that_comes_too_late_is_dropped() {
+    let mut model = showing(80, 24, healthy());
+    let effects = press(&mut model, 'c');
+    let [Effect::Plan(id, _)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(key(&mut model, KeyCode::Esc), [Effect::Cancel(*id)]);
+    update(&mut model, Message::Planned(*id, Ok(Box::new(plan()))));
+    assert!(matches!(model.prompt, Prompt::None));
+}
+
+#[test]
+fn a_plan_with_nothing_to_do_is_told_rather_than_asked() {
+    let mut model = showing(80, 24, healthy());
+    let nothing = Plan { is_empty: true, summary: "nothing waits".to_owned(), ..plan() };
+    planned(&mut model, 'c', nothing);
+    assert!(matches!(model.prompt, Prompt::None));
+    assert_eq!(newest(&model), "nothing waits");
+}
+
+#[test]
+fn esc_asks_before_it_cancels() {
+    let mut model = showing(80, 24, healthy());
+    let id = running(&mut model);
+    assert!(key(&mut model, KeyCode::Esc).is_empty());
+    key(&mut model, KeyCode::Esc);
+    assert!(!model.jobs.running.as_ref().unwrap().cancelling, "Esc goes back");
+    key(&mut model, KeyCode::Esc);
+    assert_eq!(press(&mut model, 'y'), [Effect::Cancel(id)]);
+    update(&mut model, Message::Finished(id, Err(Failure::Cancelled)));
+    assert!(newest(&model).contains("cancelled"));
+}
+
+#[test]
+fn esc_closes_what_is_open_before_it_thinks_of_the_job() {
+    let mut model = showing(80, 24, healthy());
+    running(&mut model);
+    press(&mut model, '?');
+    key(&mut model, KeyCode::Esc);
+    assert!(model.overlays.is_empty() && matches!(model.prompt, Prompt::None));
+    key(&mut model, KeyCode::Esc);
+    assert!(matches!(model.prompt, Prompt::CancelJob));
+}
+
+#[test]
+fn quitting_during_a_job_waits_or_cancels() {
+    let mut model = showing(80, 24, healthy());
+    let id = running(&mut model);
+    assert!(press(&mut model, 'q').is_empty());
+    assert!(key(&mut model, KeyCode::Enter).is_empty(), "waits");
+    assert_eq!(update(&mut model, Message::Finished(id, Ok(Box::new(outcome())))), [Effect::Quit]);
+
+    let mut model = showing(80, 24, healthy());
+    let id = running(&mut model);
+    press(&mut model, 'q');
+    assert_eq!(press(&mut model, 'c'), [Effect::Cancel(id)]);
+    assert_eq!(update(&mut model, Message::Finished(id, Err(Failure::Cancelled))), [Effect::Quit]);
+
+    let mut model = showing(80, 24, healthy());
+    running(&mut model);
+    press(&mut model, 'q');
+    key(&mut model, KeyCode::Esc);
+    assert!(!model.leaving, "stays");
+}
+
+#[test]
+fn jobs_run_one_at_a_time() {
+    let mut model = showing(80, 24, healthy());
+    let first = running(&mut model);
+    assert!(planned(&mut model, 'b', Plan { request: Request::Backup, ..plan() }).is_empty());
+    assert_eq!(model.jobs.queue.len(), 1);
+    let effects = update(&mut model, Message::Finished(first, Ok(Box::new(outcome()))));
+    assert!(matches!(effects.as_slice(), [Effect::Scan, Effect::Run(..)]), "{effects:?}");
+}
+
+#[test]
+fn readonly_turns_maintenance_off_visibly() {
+    let mut model = showing(80, 24, healthy());
+    model.settings.readonly = true;
+    for c in ['c', 'x', 'e', 'b', 'v'] {
+        assert!(press(&mut model, c).is_empty());
+        assert!(matches!(model.prompt, Prompt::None));
+        assert!(newest(&model).contains("--readonly"));
+    }
+}
+
+#[test]
+fn an_export_asks_for_format_and_name_and_replaces_nothing_unasked() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, 'e');
+    key(&mut model, KeyCode::Left);
+    key(&mut model, KeyCode::Enter);
+    for _ in 0.."results.csv".len() {
+        key(&mut model, KeyCode::Backspace);
+    }
+    type_text(&mut model, "quiet q.csv");
+    let effects = key(&mut model, KeyCode::Enter);
+    let [Effect::Plan(id, request)] = effects.as_slice() else { panic!("{effects:?}") };
+    let Request::Export(options) = request else { panic!("{request:?}") };
+    assert_eq!((options.format, options.output.as_path()), (ExportFormat::Csv, "quiet q.csv".as_ref()));
+    assert_eq!(options.filter, Filter::default());
+    let nothing_there = Plan { request: request.clone(), ..plan() };
+    update(&mut model, Message::Planned(*id, Ok(Box::new(nothing_there))));
+    let effects = press(&mut model, 'y');
+    let [Effect::Run(_, plan)] = effects.as_slice() else { panic!("{effects:?}") };
+    let Request::Export(ExportOptions { overwrite, .. }) = plan.request else { panic!() };
+    assert!(!overwrite, "what appears meanwhile is not replaced");
+}
+
+#[test]
+fn an_export_of_the_filtered_view_names_its_models() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, '/');
+    type_text(&mut model, "qwen");
+    key(&mut model, KeyCode::Enter);
+    press(&mut model, 'e');
+    key(&mut model, KeyCode::Enter);
+    let effects = key(&mut model, KeyCode::Enter);
+    let [Effect::Plan(_, Request::Export(options))] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(options.filter.models.len(), 3);
+}
+
+#[test]
+fn esc_undoes_a_filter_being_typed_and_clears_a_kept_one() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, '/');
+    type_text(&mut model, "q");
+    key(&mut model, KeyCode::Esc);
+    assert_eq!((model.table.filter.as_str(), model.table.order.len()), ("", 12));
+    press(&mut model, '/');
+    type_text(&mut model, "q");
+    key(&mut model, KeyCode::Enter);
+    key(&mut model, KeyCode::Esc);
+    assert_eq!(model.table.filter, "");
+}
+
+#[test]
+fn what_another_process_did_is_told_and_what_we_did_is_not_told_twice() {
+    let later = |generation| {
+        let mut seen = healthy();
+        seen.main.generation = generation;
+        seen.main.rows += 2_013;
+        Message::Observed(Box::new(seen))
+    };
+    let mut model = showing(80, 24, healthy());
+    update(&mut model, later(8));
+    assert_eq!(newest(&model), "another process committed generation 8: 2,013 more rows");
+
+    let mut model = showing(80, 24, healthy());
+    let id = running(&mut model);
+    update(&mut model, Message::Finished(id, Ok(Box::new(outcome()))));
+    update(&mut model, later(8));
+    assert_eq!(newest(&model), "consolidated 38 files");
+}
+
+#[test]
+fn alerts_that_come_and_go_are_told() {
+    let mut model = showing(80, 24, healthy());
+    update(&mut model, Message::Observed(Box::new(warning())));
+    assert_eq!(newest(&model), "writer 48213 (qwen2.5-72b) quiet 6m, process alive");
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    assert!(newest(&model).starts_with("over: "));
+}
+
+#[test]
+fn a_store_that_vanishes_and_comes_back_is_told() {
+    let mut model = showing(80, 24, healthy());
+    let gone = Observation { state: StoreState::Missing, ..fixture::empty() };
+    update(&mut model, Message::Observed(Box::new(gone)));
+    assert!(newest(&model).contains("gone"));
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    assert_eq!(newest(&model), "the store is there");
+}
+
+#[test]
+fn a_picture_that_is_held_shows_the_newest_look_when_let_go() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, ' ');
+    let mut seen = healthy();
+    seen.per_minute = 99.0;
+    update(&mut model, Message::Observed(Box::new(seen)));
+    update(&mut model, Message::Tick(now() + SignedDuration::from_hours(1)));
+    let held = model.seen.as_ref().unwrap().per_minute;
+    assert!((held - 41.3).abs() < 1e-9);
+    assert_eq!(model.when(now() - SignedDuration::from_secs(9)), "9s", "ages stand still too");
+    press(&mut model, ' ');
+    assert!((model.seen.as_ref().unwrap().per_minute - 99.0).abs() < 1e-9);
+}
+
+#[test]
+fn clicks_focus_and_select_and_the_wheel_scrolls() {
+    let mut model = showing(80, 24, warning());
+    let mouse =
+        |kind, row| Message::Mouse(MouseEvent { kind, column: 5, row, modifiers: KeyModifiers::NONE });
+    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 9));
+    assert_eq!(model.table.row(), 2);
+    update(&mut model, mouse(MouseEventKind::ScrollDown, 10));
+    assert_eq!(model.table.row(), 5);
+    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 20));
+    assert_eq!((model.focus, model.alert.at), (Focus::Alerts, 1));
+}
+
+#[test]
+fn enter_opens_what_is_selected_and_esc_goes_back() {
+    let mut model = showing(80, 24, warning());
+    key(&mut model, KeyCode::Enter);
+    assert!(matches!(model.overlays.last(), Some(Overlay::Drill(name, _)) if name == "DeepSeek-V3-0324"));
+    key(&mut model, KeyCode::Esc);
+    key(&mut model, KeyCode::Tab);
+    key(&mut model, KeyCode::Enter);
+    assert!(matches!(model.overlays.last(), Some(Overlay::Drill(..))), "the alert's errors");
+    press(&mut model, 'q');
+}
+
+fn any_key() -> impl Strategy<Value = Message> {
+    let codes = prop_oneof![
+        5 => prop::sample::select("cxebvrsS/iwfzkjhlgGyn?q qwen:>0.".chars().collect::<Vec<_>>())
+            .prop_map(KeyCode::Char),
+        3 => prop::sample::select(vec![
+            KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down,
+            KeyCode::Left, KeyCode::Right, KeyCode::PageUp, KeyCode::PageDown, KeyCode::Home, KeyCode::End,
+            KeyCode::Backspace, KeyCode::Delete, KeyCode::F(1),
+        ]),
+        1 => any::<char>().prop_map(KeyCode::Char),
+    ];
+    let modifiers = prop_oneof![9 => Just(KeyModifiers::NONE), 1 => Just(KeyModifiers::CONTROL)];
+    (codes, modifiers).prop_map(|(code, modifiers)| Message::Key(KeyEvent::new(code, modifiers)))
+}
+
+fn any_observation() -> impl Strategy<Value = Message> {
+    let base = prop_oneof![
+        Just(healthy as fn() -> Observation),
+        Just(warning as fn() -> Observation),
+        Just(fixture::critical as fn() -> Observation),
+        Just(fixture::ended as fn() -> Observation),
+        Just(fixture::empty as fn() -> Observation),
+    ];
+    let names = prop::collection::vec(any::<String>(), 0..20);
+    (base, names, any::<String>(), 0_u8..4, any::<(u64, u32, f64)>()).prop_map(
+        |(base, names, text, state, (big, small, rate))| {
+            let mut seen = base();
+            for (model, name) in seen.models.iter_mut().zip(names) {
+                model.model = name;
+                model.tally.tests = big;
+                model.per_minute = rate;
+            }
+            seen.models.sort_by(|a, b| a.model.cmp(&b.model));
+            seen.models.dedup_by(|a, b| a.model == b.model);
+            for alert in &mut seen.alerts {
+                alert.message.clone_from(&text);
+                alert.explanation.clone_from(&text);
+                alert.subject = Some(text.clone());
+            }
+            for writer in &mut seen.writers {
+                writer.process_id.clone_from(&text);
+                writer.model = Some(text.clone());
+                writer.limit_seconds = rate;
+            }
+            for file in &mut seen.waiting.files {
+                file.name.clone_from(&text);
+                file.bytes = big;
+            }
+            seen.waiting.increments = u64::from(small);
+            seen.totals.tests = big;
+            seen.notes = vec![text.clone()];
+            seen.state = match state {
+                0 => StoreState::Missing,
+                1 => StoreState::Unreadable(text),
+                _ => StoreState::Ready,
+            };
+            Message::Observed(Box::new(seen))
+        },
+    )
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let text = any::<String>();
+    let id = 0_u64..6;
+    let planned = (id.clone(), any::<String>(), any::<[bool; 3]>()).prop_map(|(id, text, flags)| {
+        let plan = Plan {
+            request: Request::Consolidate(ConsolidateOptions::default()),
+            summary: text.clone(),
+            lines: vec![text; 9],
+            needs_yes: flags[0],
+            is_empty: flags[1],
+            ..plan()
+        };
+        let plan = if flags[2] { Ok(Box::new(plan)) } else { Err("refused".to_owned()) };
+        Message::Planned(id, plan)
+    });
+    let finished = (id.clone(), any::<bool>()).prop_map(|(id, good)| {
+        Message::Finished(
+            id,
+            if good { Ok(Box::new(outcome())) } else { Err(Failure::Failed("no".to_owned())) },
+        )
+    });
+    let mouse = (0_u16..250, 0_u16..80, 0_u8..3).prop_map(|(column, row, kind)| {
+        let kind = match kind {
+            0 => MouseEventKind::ScrollDown,
+            1 => MouseEventKind::ScrollUp,
+            _ => MouseEventKind::Down(MouseButton::Left),
+        };
+        Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+    });
+    prop_oneof![
+        12 => any_key(),
+        2 => any_observation(),
+        2 => (0_u16..250, 0_u16..80).prop_map(|(columns, rows)| Message::Resize(columns, rows)),
+        1 => (-9_000_i64..9_000).prop_map(|s| Message::Tick(now() + SignedDuration::from_secs(s))),
+        2 => mouse,
+        1 => text.prop_map(Message::Paste),
+        2 => planned,
+        1 => finished,
+        1 => (id, text, any::<(u64, u64)>())
+            .prop_map(|(id, what, (done, total))| Message::Progress(id, Progress { what, done, total })),
+        1 => text.prop_map(Message::Trouble),
+    ]
+}
+
+/// Whether a symbol may reach the terminal: nothing in it steers it.
+fn is_harmless(symbol: &str) -> bool {
+    !symbol.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn no_sequence_of_messages_breaks_anything(
+        messages in prop::collection::vec(any_message(), 1..40), ascii: bool, readonly: bool,
+    ) {
+        let mut model = showing(80, 24, healthy());
+        model.settings.ascii = ascii;
+        model.settings.readonly = readonly;
+        model.settings.target = Some(20_000);
+        for message in messages {
+            update(&mut model, message);
+            let mut buffer = Buffer::empty(model.area);
+            let screen = Screen(&model);
+            screen.render(model.area, &mut buffer);
+            for cell in &buffer.content {
+                prop_assert!(is_harmless(cell.symbol()), "{:?}", cell.symbol());
+                prop_assert!(!ascii || cell.symbol().is_ascii(), "{:?}", cell.symbol());
+            }
+            if let Some(cursor) = screen.cursor() {
+                prop_assert!(model.area.contains(cursor), "{cursor:?} in {:?}", model.area);
+            }
+        }
+    }
+
+    #[test]
+    fn panes_stay_inside_their_areas(width in 40_u16..220, height in 10_u16..70, models in 0_usize..60) {
+        let model = fixture::with_models(width, height, models);
+        let margin = ratatui::layout::Rect::new(0, 0, width + 7, height + 7);
+        let mut buffer = Buffer::filled(margin, ratatui::buffer::Cell::new("X"));
+        Screen(&model).render(model.area, &mut buffer);
+        for row in margin.rows() {
+            for at in row.columns().filter(|c| c.x >= width || c.y >= height) {
+                prop_assert_eq!(buffer.cell((at.x, at.y)).map(ratatui::buffer::Cell::symbol), Some("X"));
+            }
+        }
+    }
+}

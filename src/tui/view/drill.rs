@@ -1,0 +1,215 @@
+//! One model: its figures, its errors by category, and its success by each dimension,
+//! with prompt type against task type as a heatmap that shows n in every cell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ratatui::text::{Line, Span};
+use strum::IntoEnumIterator;
+
+use super::facts::widest;
+use super::gauge;
+use super::models::bar;
+use super::overlay::Content;
+use crate::monitor::observation::ModelView;
+use crate::stats::interval::wilson;
+use crate::stats::{Cell, ErrorCategory, Tally};
+use crate::tui::format::{count, interval, per_minute, percent, plural, span, thousands, whole_percent};
+use crate::tui::model::Model;
+use crate::tui::text;
+use crate::tui::theme::{Depth, Role};
+
+/// Cells of the bars.
+const BAR: usize = 20;
+
+type Cells<'a> = Vec<(&'a Cell, &'a Tally)>;
+
+/// The drill-down into a model.
+pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
+    let title = text::name(name).into_owned();
+    let seen = model.seen.as_ref();
+    let view = seen.and_then(|o| o.models.iter().find(|m| m.model == name));
+    let (Some(seen), Some(view)) = (seen, view) else {
+        return Content { title, lines: vec![Line::from(model.span(Role::Dim, " no test of it is left"))] };
+    };
+    let cells: Cells<'_> = seen.cells.iter().filter(|(cell, _)| *cell.model == *name).collect();
+    let mut lines = figures(model, view);
+    lines.extend(errors(model, view));
+    lines.extend(heatmap(model, &cells, width));
+    for (dimension, key) in dimensions() {
+        lines.extend(by(model, dimension, &cells, key));
+    }
+    Content { title, lines }
+}
+
+fn figures(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
+    let tally = &view.tally;
+    let figure = |value: String, unit: &'static str| {
+        [model.span(Role::Text, format!(" {value}")), model.span(Role::Dim, unit), Span::raw(" ")]
+    };
+    let ci = wilson(tally.full, tally.tests).map(|i| format!(" full ({})", interval(i.low, i.high)));
+    let mut first = Line::default();
+    first.extend(figure(thousands(tally.tests), " tests"));
+    first.push_span(model.span(Role::Title, format!(" {}", percent(tally.success_rate()))));
+    first.push_span(model.span(Role::Dim, format!("{} ", ci.unwrap_or_default())));
+    let share = |n: u64| percent((tally.tests > 0).then(|| n as f64 / tally.tests as f64));
+    first.extend(figure(share(tally.partial), " partial"));
+    first.extend(figure(share(tally.failed()), " failed"));
+    let mut lines = vec![first];
+    let mut second = Line::default();
+    if let Some(mean) = tally.execution_time.mean() {
+        let mean = if mean < 10.0 { format!("{mean:.1}s") } else { span(mean) };
+        second.extend(figure(mean, " a test"));
+    }
+    for (sum, unit) in [(&tally.turns, " turns"), (&tally.tool_calls, " tool calls")] {
+        if let Some(mean) = sum.mean() {
+            second.extend(figure(format!("{mean:.1}"), unit));
+        }
+    }
+    if tally.tool_coverage_rate.n > 0 {
+        second.extend(figure(whole_percent(tally.tool_coverage_rate.mean()), " tool coverage"));
+    }
+    second.extend(figure(per_minute(view.per_minute), "/min"));
+    if let Some(last) = view.last_row {
+        second.push_span(model.span(Role::Dim, " last row "));
+        second.push_span(model.span(Role::Text, model.when(last)));
+    }
+    lines.push(second);
+    if tally.infrastructure() > 0 {
+        let mut third = Line::default();
+        third.extend(figure(percent(tally.scored_rate()), " of scored,"));
+        third.extend(figure(percent(tally.success_rate()), " of all"));
+        lines.push(third);
+    }
+    if let Some(burst) = &view.burst {
+        let text = format!(
+            " ▲ {} of the last {} failed, usually {}",
+            thousands(burst.failed),
+            thousands(burst.of),
+            whole_percent(Some(burst.usual))
+        );
+        lines.push(Line::from(model.span(Role::Warning, text)));
+    }
+    lines
+}
+
+fn section(model: &Model, title: &str) -> [Line<'static>; 2] {
+    [Line::default(), Line::from(model.span(Role::Title, format!(" {title}")))]
+}
+
+fn errors(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
+    let mut found: Vec<(u64, ErrorCategory)> = ErrorCategory::iter()
+        .filter_map(|category| view.tally.errors.get(category as usize).map(|n| (*n, category)))
+        .filter(|(n, _)| *n > 0)
+        .collect();
+    let all: u64 = found.iter().map(|(n, _)| n).sum();
+    if all == 0 {
+        return Vec::new();
+    }
+    found.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+    let mut lines = section(model, &format!("{} by category", plural(all, "error"))).to_vec();
+    for (n, category) in found {
+        let name: &'static str = category.into();
+        let share = n as f64 / all as f64;
+        let mut line =
+            Line::from(model.span(Role::Text, format!("   {} ", text::left(&name.replace('_', " "), 20))));
+        line.extend(gauge(model, share, BAR, Role::Bar));
+        line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
+        line.push_span(model.span(Role::Dim, text::right(&whole_percent(Some(share)), 6)));
+        lines.push(line);
+    }
+    lines
+}
+
+type Key = fn(&Cell) -> String;
+
+fn dimensions() -> [(&'static str, Key); 4] {
+    [
+        ("difficulty", |c| c.difficulty.to_string()),
+        ("tool success rate", |c| {
+            c.tool_success_rate.map_or_else(|| "unknown".to_owned(), |r| r.to_string())
+        }),
+        ("prompt type", |c| c.prompt_type.to_string()),
+        ("task type", |c| c.task_type.to_string()),
+    ]
+}
+
+fn by(model: &Model, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'static>> {
+    let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
+    for (cell, tally) in cells {
+        groups.entry(key(cell)).or_default().add(tally);
+    }
+    if groups.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = section(model, &format!("by {dimension}")).to_vec();
+    let name = widest(groups.keys().map(String::as_str)).clamp(8, 28);
+    for (value, tally) in &groups {
+        let mut line =
+            Line::from(model.span(Role::Text, format!("   {} ", text::left(&text::name(value), name))));
+        line.extend(bar(model, tally, BAR));
+        line.push_span(model.span(Role::Text, text::right(&percent(tally.success_rate()), 7)));
+        let ci = wilson(tally.full, tally.tests).map(|i| interval(i.low, i.high)).unwrap_or_default();
+        line.push_span(model.span(Role::Dim, text::right(&ci, 8)));
+        line.push_span(model.span(Role::Text, text::right(&count(tally.tests, 8), 9)));
+        lines.push(line);
+    }
+    lines
+}
+
+/// Cells of a column of the heatmap: rate, n, gap.
+const COLUMN: usize = 12;
+
+fn heatmap(model: &Model, cells: &Cells<'_>, width: u16) -> Vec<Line<'static>> {
+    let mut map: BTreeMap<(&Arc<str>, &Arc<str>), Tally> = BTreeMap::new();
+    for (cell, tally) in cells {
+        map.entry((&cell.prompt_type, &cell.task_type)).or_default().add(tally);
+    }
+    let prompts: BTreeSet<&Arc<str>> = map.keys().map(|(p, _)| *p).collect();
+    let tasks: BTreeSet<&Arc<str>> = map.keys().map(|(_, t)| *t).collect();
+    if prompts.len() < 2 || tasks.len() < 2 {
+        return Vec::new();
+    }
+    let name = widest(prompts.iter().map(|p| &***p)).clamp(6, 22);
+    let fitting = usize::from(width).saturating_sub(name + 5) / COLUMN;
+    let mut lines = section(model, "prompt type × task type, full success and n").to_vec();
+    let mut head = Line::from(Span::raw(" ".repeat(name + 4)));
+    for task in tasks.iter().take(fitting) {
+        head.push_span(model.span(Role::Dim, format!("{} ", text::left(&text::name(task), COLUMN - 1))));
+    }
+    lines.push(head);
+    for prompt in prompts {
+        let mut line =
+            Line::from(model.span(Role::Text, format!("   {} ", text::left(&text::name(prompt), name))));
+        for task in tasks.iter().take(fitting) {
+            line.extend(heat(model, map.get(&(prompt, *task))));
+        }
+        lines.push(line);
+    }
+    if tasks.len() > fitting {
+        let more = format!("   {} more task types: widen the terminal", tasks.len() - fitting);
+        lines.push(Line::from(model.span(Role::Dim, more)));
+    }
+    lines
+}
+
+/// One cell: a shade where there are colours enough, else a block that grows.
+fn heat(model: &Model, tally: Option<&Tally>) -> Vec<Span<'static>> {
+    const SHADES: [&str; 4] = ["·", "░", "▒", "█"];
+    let Some((tally, rate)) = tally.and_then(|t| Some((t, t.success_rate()?))) else {
+        return vec![Span::raw(" ".repeat(COLUMN))];
+    };
+    let text = text::right(&whole_percent(Some(rate)), 4);
+    let n = text::right(&count(tally.tests, 5), 6);
+    if model.settings.theme.depth == Depth::True {
+        let shade = model.settings.theme.shade(rate);
+        return vec![
+            Span::styled(text, model.style(Role::Text).patch(shade)),
+            Span::styled(n, model.style(Role::Text).patch(shade)),
+            Span::styled(" ", shade),
+            Span::raw(" "),
+        ];
+    }
+    let shade = SHADES.get((rate * 3.99) as usize).copied().unwrap_or(" ");
+    vec![model.span(Role::Bar, shade), model.span(Role::Text, text), model.span(Role::Dim, n), Span::raw(" ")]
+}

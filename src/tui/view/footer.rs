@@ -1,0 +1,135 @@
+//! Last row: the keys that matter now.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::{groups, layout, prompt};
+use crate::observation::StoreState;
+use crate::tui::action::{Action, FOOTER};
+use crate::tui::model::{Model, Prompt};
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// The last row.
+pub(super) struct Footer<'a>(pub &'a Model);
+
+impl Widget for Footer<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let model = self.0;
+        if let Some(line) = typing(model, area.width) {
+            line.render(area, buffer);
+            return;
+        }
+        // Where the activity has no pane, what just happened stands here until a key is pressed.
+        if let Some(notice) = model.notice.as_ref().filter(|_| !layout::is_full(model.area)) {
+            let text = text::truncate(&format!(" {notice}"), area.width.into());
+            Line::from(model.span(Role::Text, text)).render(area, buffer);
+            return;
+        }
+        let keys: Vec<Vec<Span<'_>>> =
+            hints(model).into_iter().map(|(key, what)| hint(model, &key, &what)).collect();
+        let mut line = Line::from(" ");
+        line.extend(groups(keys, 2, area.width.saturating_sub(2)));
+        line.render(area, buffer);
+    }
+}
+
+fn hint(model: &Model, key: &str, what: &str) -> Vec<Span<'static>> {
+    if key.is_empty() {
+        return vec![model.span(Role::Dim, what.to_owned())];
+    }
+    vec![model.span(Role::Key, key.to_owned()), model.span(Role::Dim, format!(" {what}"))]
+}
+
+/// Keys and what they do, the most important first.
+fn hints(model: &Model) -> Vec<(String, String)> {
+    let key = |action| model.settings.keymap.key(action);
+    let pair = |action, what: &str| (key(action), what.to_owned());
+    let both = |a, b, what: &str| (format!("{}/{}", key(a), key(b)), what.to_owned());
+    match &model.prompt {
+        Prompt::Confirm(plan, _) => {
+            let yes = if plan.needs_yes {
+                pair(Action::Yes, "do it")
+            } else {
+                both(Action::Yes, Action::Open, "do it")
+            };
+            let mut hints = vec![yes, both(Action::No, Action::Back, "leave it")];
+            if prompt::last_plan_line(plan, layout::areas(model).prompt) > 0 {
+                hints.push(both(Action::Up, Action::Down, "scroll"));
+            }
+            hints
+        }
+        Prompt::CancelJob => {
+            vec![pair(Action::Yes, "cancel it"), both(Action::No, Action::Back, "let it run")]
+        }
+        Prompt::QuitJob => vec![
+            pair(Action::Open, "wait, then quit"),
+            ("c".to_owned(), "cancel it and quit".to_owned()),
+            pair(Action::Back, "stay"),
+        ],
+        Prompt::Planning(..) => vec![pair(Action::Back, "leave it")],
+        Prompt::Export(form) if form.in_name => vec![
+            ("Enter".to_owned(), "show the plan".to_owned()),
+            ("Tab".to_owned(), "format".to_owned()),
+            ("Esc".to_owned(), "leave it".to_owned()),
+        ],
+        Prompt::Export(_) => vec![
+            ("←/→".to_owned(), "choose".to_owned()),
+            ("Enter".to_owned(), "file name".to_owned()),
+            ("Esc".to_owned(), "leave it".to_owned()),
+        ],
+        Prompt::None if !model.overlays.is_empty() => vec![
+            pair(Action::Back, "back"),
+            both(Action::Up, Action::Down, "scroll"),
+            pair(Action::Help, "help"),
+            pair(Action::Quit, "quit"),
+        ],
+        Prompt::None if !matches!(model.store_state(), Some(StoreState::Ready)) => {
+            vec![pair(Action::Help, "help"), pair(Action::Quit, "quit")]
+        }
+        Prompt::None => panes(model),
+    }
+}
+
+fn panes(model: &Model) -> Vec<(String, String)> {
+    let pair = |action: &Action| (model.settings.keymap.key(*action), action.about().hint.to_owned());
+    let mut hints: Vec<_> = Vec::new();
+    if model.settings.readonly {
+        let off: Vec<String> =
+            FOOTER.iter().filter(|a| a.is_maintenance()).map(|a| model.settings.keymap.key(*a)).collect();
+        hints.push((String::new(), format!("read-only: {} are off", off.join(" "))));
+    }
+    let offered = FOOTER.iter().filter(|a| !(model.settings.readonly && a.is_maintenance()));
+    hints.extend(offered.map(pair).filter(|(key, _)| !key.is_empty()));
+    // Help and quit stay when there is no room for all.
+    let wide = |hints: &[(String, String)]| {
+        hints.iter().map(|(k, w)| text::width(k) + text::width(w) + 3).sum::<usize>()
+    };
+    while wide(&hints) > usize::from(model.area.width) && hints.len() > 3 {
+        hints.remove(hints.len() - 3);
+    }
+    hints
+}
+
+/// The filter being typed, with what it leaves.
+fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
+    let typing = model.typing.as_ref()?;
+    let all = model.seen.as_ref().map_or(0, |o| o.models.len());
+    let left = Line::from(vec![
+        model.span(Role::Key, " /"),
+        model.span(Role::Text, text::clean(typing.input.value()).into_owned()),
+    ]);
+    let count = format!("{} of {all} models", model.table.order.len());
+    let keys = if width < 60 { String::new() } else { "   Enter keep  Esc undo".to_owned() };
+    let right = vec![model.span(Role::Dim, count), model.span(Role::Dim, keys)];
+    Some(super::with_right(left, right, width))
+}
+
+/// Where the cursor stands while a filter is typed.
+pub(super) fn cursor(model: &Model) -> Option<Position> {
+    let typing = model.typing.as_ref()?;
+    let x = (2 + typing.input.visual_cursor()).min(usize::from(model.area.width).saturating_sub(1));
+    Some(Position::new(x as u16, model.area.height.saturating_sub(1)))
+}

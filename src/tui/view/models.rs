@@ -1,0 +1,189 @@
+//! The table of models: bar with full and partial segments, rate, interval, counts.
+//! Narrow terminals lose columns from the right, wide ones gain longer bars and the
+//! mean time of a test.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::facts::widest;
+use crate::monitor::observation::ModelView;
+use crate::stats::Tally;
+use crate::stats::interval::wilson;
+use crate::tui::format::{count, count_or_dot, interval, per_minute, percent, span};
+use crate::tui::model::{Focus, Model};
+use crate::tui::table::Column;
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// The table with its heading.
+pub(super) struct Models<'a>(pub &'a Model);
+
+/// The numbers beside the bar in the order in which they stand, each with its width,
+/// the gap before it included, and the terminal width from which on it is shown.
+const NUMBERS: [(Number, &str, usize, u16); 6] = [
+    (Number::Rate, "FULL", 7, 0),
+    (Number::Interval, "95% CI", 7, 56),
+    (Number::Tests, "TESTS", 8, 0),
+    (Number::PerMinute, "/MIN", 6, 64),
+    (Number::Infra, "INFRA", 6, 72),
+    (Number::Time, "TIME", 7, 100),
+];
+
+#[derive(Clone, Copy)]
+enum Number {
+    Rate,
+    Interval,
+    Tests,
+    PerMinute,
+    Infra,
+    Time,
+}
+
+struct Columns {
+    name: usize,
+    bar: usize,
+    numbers: Vec<(Number, &'static str, usize)>,
+}
+
+impl Columns {
+    /// At 80 columns: 21 for the name, 22 for the bar.
+    fn new(model: &Model, width: u16) -> Self {
+        let numbers: Vec<_> = NUMBERS
+            .iter()
+            .filter(|(.., from)| width >= *from)
+            .map(|(number, title, cells, _)| (*number, *title, *cells))
+            .collect();
+        let fixed: usize = numbers.iter().map(|(.., cells)| cells).sum();
+        // Marker, gap before the bar, margin.
+        let room = usize::from(width).saturating_sub(fixed + 3);
+        let longest = widest(model.table.order.iter().map(String::as_str));
+        let least = (room / 2).min(21);
+        let name = longest.clamp(least, (room / 3).max(least));
+        Self { name, bar: room - name, numbers }
+    }
+}
+
+impl Widget for Models<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let model = self.0;
+        let Some(seen) = model.seen.as_ref().filter(|_| area.height > 0) else { return };
+        let columns = Columns::new(model, area.width);
+        title(model, &columns, area.width).render(area, buffer);
+        let rows = usize::from(area.height - 1);
+        let first = model.table.window(rows);
+        let shown = model.table.order.iter().skip(first).take(rows);
+        for (row, name) in area.rows().skip(1).zip(shown) {
+            let found = seen.models.binary_search_by(|m| m.model.as_str().cmp(name));
+            if let Some(view) = found.ok().and_then(|i| seen.models.get(i)) {
+                let chosen = model.table.selected.as_ref() == Some(name);
+                let style = if chosen && model.focus == Focus::Models {
+                    model.style(Role::Selected)
+                } else {
+                    Style::new()
+                };
+                line(model, view, &columns, chosen).style(style).render(row, buffer);
+            }
+        }
+        if model.table.order.is_empty() && rows > 0 {
+            let text = if model.table.filter.is_empty() {
+                "no test yet: a runner adds them with `evaltop record`".to_owned()
+            } else {
+                format!("no model matches “{}”", model.table.filter)
+            };
+            let row = Rect { y: area.y + 1, height: 1, ..area };
+            let text = text::truncate(&format!(" {text}"), area.width.into());
+            Line::from(model.span(Role::Dim, text)).render(row, buffer);
+        }
+    }
+}
+
+fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
+    let table = &model.table;
+    let arrow = if table.reversed == (table.column == Column::Name) { '▼' } else { '▲' };
+    let column: &str = table.column.into();
+    let role = if model.focus == Focus::Models { Role::Title } else { Role::Dim };
+    let (models, all) = (table.order.len(), model.seen.as_ref().map_or(0, |o| o.models.len()));
+    let mut name = format!("MODEL {arrow}{column}");
+    if !table.filter.is_empty() {
+        name = format!("{models} of {all} {arrow}{column}");
+    }
+    let legend = if !table.filter.is_empty() {
+        text::truncate(&format!("/{}", table.filter), columns.bar.saturating_sub(1))
+    } else if columns.bar > 16 {
+        "█ full ▒ partial".to_owned()
+    } else {
+        "█ full".to_owned()
+    };
+    let name = text::truncate(&name, columns.name);
+    let rule = |n: usize| model.span(Role::Rule, "─".repeat(n));
+    let mut spans = vec![rule(1)];
+    let gap = columns.name + 1 - text::width(&name).min(columns.name + 1);
+    spans.extend([model.span(role, name), rule(gap)]);
+    let gap = columns.bar - text::width(&legend).min(columns.bar);
+    spans.extend([model.span(Role::Dim, legend), rule(gap)]);
+    for (_, title, cells) in &columns.numbers {
+        spans.extend([rule(cells - title.len().min(*cells)), model.span(Role::Dim, *title)]);
+    }
+    let used: usize = spans.iter().map(|s| text::width(&s.content)).sum();
+    spans.push(rule(usize::from(width).saturating_sub(used)));
+    Line::from(spans)
+}
+
+fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Line<'static> {
+    let role = if view.burst.is_some() { Role::Warning } else { Role::Text };
+    let mut spans = vec![
+        model.span(Role::Text, if chosen { "›" } else { " " }),
+        model.span(role, text::left(&text::name(&view.model), columns.name)),
+        Span::raw(" "),
+    ];
+    spans.extend(bar(model, &view.tally, columns.bar));
+    for (number, _, cells) in &columns.numbers {
+        let (role, text) = figure(view, *number, cells - 1);
+        spans.push(model.span(role, text::right(&text, *cells)));
+    }
+    Line::from(spans)
+}
+
+fn figure(view: &ModelView, number: Number, cells: usize) -> (Role, String) {
+    let tally = &view.tally;
+    match number {
+        Number::Rate => (Role::Text, percent(tally.success_rate())),
+        Number::Interval => {
+            let text = wilson(tally.full, tally.tests).map(|i| interval(i.low, i.high));
+            (Role::Dim, text.unwrap_or_else(|| "–".to_owned()))
+        }
+        Number::Tests => (Role::Text, count(tally.tests, cells)),
+        Number::PerMinute => (Role::Dim, per_minute(view.per_minute)),
+        Number::Infra => (Role::Text, count_or_dot(tally.infrastructure(), cells)),
+        Number::Time => {
+            let mean = tally.execution_time.mean();
+            let text = mean.map(|s| if s < 10.0 { format!("{s:.1}s") } else { span(s) });
+            (Role::Dim, text.unwrap_or_else(|| "·".to_owned()))
+        }
+    }
+}
+
+/// Full and partial segments. Where the interval is wider than a cell, the part of
+/// the full segment that lies within it is paler.
+pub(super) fn bar(model: &Model, tally: &Tally, cells: usize) -> Vec<Span<'static>> {
+    let Some(rate) = tally.success_rate() else {
+        return vec![model.span(Role::Rest, "·".repeat(cells))];
+    };
+    let share = |n: u64| n as f64 / tally.tests as f64;
+    let to_cells = |rate: f64| ((rate.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
+    let full = to_cells(rate);
+    let end = to_cells(rate + share(tally.partial)).max(full);
+    let sure = match wilson(tally.full, tally.tests) {
+        Some(i) if (i.high - i.low) * cells as f64 > 2.0 => to_cells(i.low).min(full),
+        _ => full,
+    };
+    vec![
+        model.span(Role::Bar, "█".repeat(sure)),
+        model.span(Role::Uncertain, "█".repeat(full - sure)),
+        model.span(Role::Partial, "▒".repeat(end - full)),
+        model.span(Role::Rest, "·".repeat(cells - end)),
+    ]
+}

@@ -1,0 +1,92 @@
+//! Second row: the one sentence that matters most now, with its key.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use crate::health::{Alert, Remedy, Severity};
+use crate::monitor::observation::StoreState;
+use crate::tui::action::Action;
+use crate::tui::format::thousands;
+use crate::tui::model::{Focus, Model};
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// The second row.
+pub(super) struct Status<'a>(pub &'a Model);
+
+impl Widget for Status<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let model = self.0;
+        let (sign, word, message, hint) = sentence(model);
+        let left = Line::from(vec![
+            model.span(sign, format!(" {word}")),
+            model.span(Role::Text, if message.is_empty() { String::new() } else { format!("  {message}") }),
+        ]);
+        super::with_right(left, vec![model.span(Role::Key, hint)], area.width).render(area, buffer);
+    }
+}
+
+fn sentence(model: &Model) -> (Role, &'static str, String, String) {
+    let none = String::new;
+    let Some(seen) = &model.seen else { return (Role::Dim, "…", "reading the store".into(), none()) };
+    if seen.state == StoreState::Missing && !model.was_there {
+        return (Role::Dim, "…", "waiting for a store".into(), none());
+    }
+    if let Some(alert) = seen.alerts.first() {
+        let word = match alert.severity {
+            Severity::Critical => "✖ CRITICAL",
+            Severity::Warning => "▲ WARNING",
+            Severity::Healthy => "· NOTE",
+        };
+        return (alert.severity.into(), word, text::clean(&alert.message).into_owned(), hint(model, alert));
+    }
+    match &seen.state {
+        StoreState::Missing => {
+            return (
+                Role::Critical,
+                "✖ CRITICAL",
+                "the store is gone: waiting for it to come back".into(),
+                none(),
+            );
+        }
+        StoreState::Unreadable(why) => {
+            return (Role::Critical, "✖ CRITICAL", text::clean(why).into_owned(), none());
+        }
+        StoreState::Ready => {}
+    }
+    let message = match model.settings.target {
+        Some(target) if seen.totals.tests >= target => format!("all {} tests are there", thousands(target)),
+        _ if seen.totals.tests == 0 => "no test yet".to_owned(),
+        _ => seen.behind.as_ref().map(|why| text::clean(why).into_owned()).unwrap_or_default(),
+    };
+    (Role::Healthy, "✓ HEALTHY", message, none())
+}
+
+/// The key that helps with the worst alert from where the focus is now.
+fn hint(model: &Model, alert: &Alert) -> String {
+    if let Some(job) = job(model, alert) {
+        return job;
+    }
+    let here = model.overlays.is_empty()
+        && match model.focus {
+            Focus::Models => alert.subject.is_some() && alert.subject == model.table.selected,
+            Focus::Alerts => model.alert.at == 0,
+            Focus::Activity => false,
+        };
+    let action = if here { Action::Open } else { Action::Inspect };
+    format!("{}: why", model.settings.keymap.key(action))
+}
+
+/// The key of the job that helps, where one does.
+pub(super) fn job(model: &Model, alert: &Alert) -> Option<String> {
+    let action = match alert.action {
+        Remedy::Consolidate => Action::Consolidate,
+        Remedy::Cleanup => Action::Cleanup,
+        Remedy::Validate => Action::Validate,
+        Remedy::Errors | Remedy::Writer | Remedy::None => return None,
+    };
+    let key = model.settings.keymap.key(action);
+    (!model.settings.readonly && !key.is_empty()).then(|| format!("{key}: {}", action.about().hint))
+}

@@ -1,0 +1,58 @@
+//! Every writer process, those that need somebody first: what it does, how much of it waits, when it was last heard of.
+
+use ratatui::text::Line;
+
+use super::overlay::Content;
+use crate::monitor::observation::WriterState;
+use crate::tui::format::{span, thousands};
+use crate::tui::model::Model;
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// The table of writers.
+pub(super) fn content(model: &Model, width: u16) -> Content {
+    let mut writers: Vec<_> = model.seen.iter().flat_map(|o| &o.writers).collect();
+    writers.sort_by_key(|w| match w.state {
+        WriterState::Quiet | WriterState::Gone => 0,
+        WriterState::Live => 1,
+        WriterState::Unknown => 2,
+        WriterState::Done => 3,
+    });
+    let name = usize::from(width).saturating_sub(61).clamp(8, 40);
+    let moving = model.moving();
+    let last = if moving { "LAST ROW" } else { "LAST ROW AT" };
+    let head = format!(
+        "   {}{}{}{}  {}",
+        text::left("PROCESS", 26),
+        text::right("WAITING", 9),
+        text::right(last, 13),
+        text::right("LIMIT", 7),
+        text::left("MODEL", name)
+    );
+    let mut lines = vec![Line::from(model.span(Role::Dim, head))];
+    for writer in &writers {
+        let (role, word) = match writer.state {
+            WriterState::Live => (Role::Healthy, "live"),
+            WriterState::Quiet => (Role::Warning, "quiet"),
+            WriterState::Gone => (Role::Warning, "gone"),
+            WriterState::Done => (Role::Dim, "done"),
+            WriterState::Unknown => (Role::Dim, "?"),
+        };
+        let last = writer.last_row.map_or_else(|| "–".to_owned(), |t| model.when(t));
+        lines.push(Line::from(vec![
+            model.span(role, format!(" {}", text::left(word, 6))),
+            model.span(Role::Text, text::left(&writer.process_id, 22)),
+            model.span(Role::Text, text::right(&thousands(writer.rows), 9)),
+            model.span(Role::Text, text::right(&last, 13)),
+            model.span(Role::Dim, text::right(&span(writer.limit_seconds), 7)),
+            model.span(
+                Role::Dim,
+                format!("  {}", text::left(&text::name(writer.model.as_deref().unwrap_or("–")), name)),
+            ),
+        ]));
+    }
+    if writers.is_empty() {
+        lines.push(Line::from(model.span(Role::Dim, " no writer is known")));
+    }
+    Content { title: format!("WRITERS {}", writers.len()), lines }
+}

@@ -1,0 +1,141 @@
+//! Work that blocks, away from the screen: looks at the store, plans, jobs. Each
+//! answers with an event; a panic in one of them is an answer too.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::spawn_blocking;
+
+use super::message::{Effect, Failure, JobId, Message};
+use crate::config::Config;
+use crate::jobs::{self, Plan, Request};
+use crate::monitor::{Monitor, Observation, WatchMode};
+use crate::store::{Control, Error, Progress, Store};
+
+/// The least time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(80);
+/// What is said when a worker panicked; the hook wrote the report.
+const MISTAKE: &str = "stopped because of a mistake in the code; a report was written to the state folder";
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// For the dashboard.
+    Message(Message),
+    /// The store was looked at; the monitor comes back for the next look.
+    Looked(Box<Monitor>, Box<Observation>),
+    /// Looking failed.
+    LookFailed,
+}
+
+/// Starts work and remembers how to cancel it.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    store: Store,
+    config: Config,
+    monitor: Option<Box<Monitor>>,
+    planning: Option<(JobId, Control)>,
+    running: Option<(JobId, Control)>,
+    answers: UnboundedSender<Answer>,
+}
+
+impl Workers {
+    /// Workers for one store.
+    pub(crate) fn new(store: Store, config: Config, answers: UnboundedSender<Answer>) -> Self {
+        let monitor = Some(Box::new(Monitor::new(store.clone(), config.clone())));
+        Self { store, config, monitor, planning: None, running: None, answers }
+    }
+
+    /// Looks at the store; false while a look is under way.
+    pub(crate) fn look(&mut self, watch: WatchMode) -> bool {
+        let Some(mut monitor) = self.monitor.take() else { return false };
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let look = spawn_blocking(move || {
+                monitor.set_watch(watch);
+                let seen = monitor.observe(Timestamp::now());
+                (monitor, seen)
+            });
+            let answer = match look.await {
+                Ok((monitor, seen)) => Answer::Looked(monitor, Box::new(seen)),
+                Err(_) => Answer::LookFailed,
+            };
+            let _ = answers.send(answer);
+        });
+        true
+    }
+
+    /// The monitor is back.
+    pub(crate) fn looked(&mut self, monitor: Box<Monitor>) {
+        self.monitor = Some(monitor);
+    }
+
+    /// A look failed: the next one starts from scratch.
+    pub(crate) fn look_failed(&mut self) -> Message {
+        self.monitor = Some(Box::new(Monitor::new(self.store.clone(), self.config.clone())));
+        Message::Trouble(format!("looking at the store {MISTAKE}"))
+    }
+
+    /// Finds out what a job would do.
+    pub(crate) fn plan(&mut self, id: JobId, request: Request) {
+        let (store, answers) = (self.store.clone(), self.answers.clone());
+        let control = Control::default();
+        self.planning = Some((id, control.clone()));
+        tokio::spawn(async move {
+            let plan = spawn_blocking(move || jobs::plan(&store, &request, &control)).await;
+            let plan = match plan {
+                Ok(plan) => plan.map(Box::new).map_err(|e| e.to_string()),
+                Err(_) => Err(format!("planning {MISTAKE}")),
+            };
+            let _ = answers.send(Answer::Message(Message::Planned(id, plan)));
+        });
+    }
+
+    /// Does what a plan says.
+    pub(crate) fn run(&mut self, id: JobId, plan: Box<Plan>) {
+        let (store, answers) = (self.store.clone(), self.answers.clone());
+        let control = Control::new(reporter(id, answers.clone()));
+        self.running = Some((id, control.clone()));
+        tokio::spawn(async move {
+            let outcome = spawn_blocking(move || jobs::run(&store, &plan, &control)).await;
+            let result = match outcome {
+                Ok(Ok(outcome)) => Ok(Box::new(outcome)),
+                Ok(Err(Error::Cancelled)) => Err(Failure::Cancelled),
+                Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
+                Err(_) => Err(Failure::Failed(format!("the job {MISTAKE}"))),
+            };
+            let _ = answers.send(Answer::Message(Message::Finished(id, result)));
+        });
+    }
+
+    /// Tells a job to stop, whether it is planned or runs.
+    pub(crate) fn cancel(&self, id: JobId) {
+        for (_, control) in self.planning.iter().chain(&self.running).filter(|(of, _)| *of == id) {
+            control.cancel();
+        }
+    }
+
+    /// Starts what an effect asks for, where it is work.
+    pub(crate) fn start(&mut self, effect: Effect) {
+        match effect {
+            Effect::Plan(id, request) => self.plan(id, request),
+            Effect::Run(id, plan) => self.run(id, plan),
+            Effect::Cancel(id) => self.cancel(id),
+            Effect::Scan | Effect::Suspend | Effect::Quit => {}
+        }
+    }
+}
+
+/// Passes progress on, but not more often than anybody could see.
+fn reporter(id: JobId, answers: UnboundedSender<Answer>) -> impl Fn(Progress) + Send + Sync + 'static {
+    let last: Arc<Mutex<Option<Instant>>> = Arc::default();
+    move |progress| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            *last = Some(Instant::now());
+            let _ = answers.send(Answer::Message(Message::Progress(id, progress)));
+        }
+    }
+}
