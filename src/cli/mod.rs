@@ -385,6 +385,9 @@ pub struct ExportArgs {
     /// Say what would be written and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    pub report: ReportFormat,
     /// Replace an existing file without asking
     #[arg(short, long)]
     pub yes: bool,

@@ -1,15 +1,130 @@
 //! `import` and `export`.
 
-use color_eyre::eyre::{Result, bail};
+use std::io::{self, Write};
+use std::path::Path;
 
-use super::{Exit, ExportArgs, ImportArgs};
+use color_eyre::eyre::Result;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::progress::Shown;
+use super::{Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, maintain};
+use crate::config::show_count;
+use crate::formats::import::{self, Kind, Mapping, Options, Report};
+use crate::formats::text::sanitise;
+use crate::jobs::{ExportFormat, ExportOptions, Request};
+use crate::store::Error;
 
 /// `evaltop import`.
-pub fn import(_args: &ImportArgs) -> Result<Exit> {
-    bail!("import is not there yet")
+pub fn import(args: &ImportArgs) -> Result<Exit> {
+    let mapping = Mapping::parse(&args.map, args.success_from.as_deref(), args.partial_from.as_deref());
+    let kind = match args.from {
+        ImportFormat::Auto => None,
+        ImportFormat::Jsonl => Some(Kind::Jsonl),
+        ImportFormat::Csv => Some(Kind::Csv),
+        ImportFormat::Parquet => Some(Kind::Parquet),
+    };
+    let options = Options { kind, mapping: mapping.map_err(Usage)?, dry_run: args.dry_run };
+    let (store, _) = dir::open(args.into.as_deref())?;
+    let shown = Shown::new();
+    let text = args.format == ReportFormat::Text;
+    let (mut files, mut exit) = (Vec::new(), Exit::Ok);
+    for path in &args.files {
+        match import::import(&store, path, &options, Timestamp::now(), &shown.control) {
+            Ok(report) => {
+                if text {
+                    say(path, &report, args)?;
+                }
+                files.push(json(path, &report));
+            }
+            Err(error) => {
+                // Each file stands for itself: the others are imported all the same.
+                let stop = matches!(error, Error::Cancelled);
+                let error = if stop {
+                    format!("cancelled: nothing was imported from {}", path.display())
+                } else {
+                    error.to_string()
+                };
+                eprintln!("evaltop: {error}");
+                files.push(json!({ "file": path.display().to_string(), "error": error }));
+                exit = if stop { Exit::Interrupted } else { Exit::Failed };
+                if stop {
+                    break;
+                }
+            }
+        }
+    }
+    drop(shown);
+    if !text {
+        let store = store.layout.root().display().to_string();
+        let report = json!({
+            "schema_version": 1, "store": store, "dry_run": args.dry_run, "files": files,
+        });
+        writeln!(io::stdout().lock(), "{report}")?;
+    }
+    Ok(exit)
+}
+
+/// What became of a file, for people.
+fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let would = if args.dry_run { "would import " } else { "" };
+    writeln!(
+        out,
+        "{}: {would}{} rows, {} new, {} already there, {} successes (taken for {})",
+        path.display(),
+        show_count(report.rows),
+        show_count(report.new),
+        show_count(report.existing),
+        show_count(report.success),
+        report.kind.name(),
+    )?;
+    let mut columns = format!("  columns: {}", report.columns.join(", "));
+    if !report.extra.is_empty() {
+        columns = format!("{columns}; kept as they are: {}", report.extra.join(", "));
+    }
+    writeln!(out, "{}", sanitise(&columns))
+}
+
+fn json(path: &Path, report: &Report) -> Value {
+    json!({
+        "file": path.display().to_string(),
+        "taken_for": report.kind.name(),
+        "rows": report.rows,
+        "new": report.new,
+        "existing": report.existing,
+        "success": report.success,
+        "columns": report.columns,
+        "extra": report.extra,
+        "increment": report.increment,
+    })
 }
 
 /// `evaltop export`.
-pub fn export(_args: &ExportArgs) -> Result<Exit> {
-    bail!("export is not there yet")
+pub fn export(args: &ExportArgs) -> Result<Exit> {
+    let request = Request::Export(ExportOptions {
+        format: export_format(args)?,
+        output: args.output.clone(),
+        filter: args.filter.filter(Timestamp::now(), &TimeZone::system())?,
+        overwrite: args.yes,
+    });
+    let common =
+        MaintainArgs { dir: args.dir.clone(), dry_run: args.dry_run, format: args.report, yes: args.yes };
+    maintain::perform("export", &common, &request)
+}
+
+fn export_format(args: &ExportArgs) -> Result<ExportFormat, Usage> {
+    let known = "json, jsonl, csv or parquet";
+    let named = args.format.as_deref().map(|name| {
+        let format = name.to_ascii_lowercase().parse();
+        format.map_err(|_| Usage(format!("--format '{name}' is not {known}")))
+    });
+    let by_name = || {
+        let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        extension.to_ascii_lowercase().parse().map_err(|_| {
+            Usage(format!("the name {} does not say the form: give --format {known}", args.output.display()))
+        })
+    };
+    named.unwrap_or_else(by_name)
 }

@@ -14,6 +14,8 @@ use jiff::tz::TimeZone;
 use crate::store::{Error, Result};
 
 pub mod csv;
+pub mod export;
+pub mod import;
 pub mod json;
 pub mod output;
 pub mod parquet;

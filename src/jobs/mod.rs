@@ -113,6 +113,11 @@ pub enum Detail {
     None,
     /// The files that would go.
     Cleanup(crate::store::cleanup::Plan),
+    /// How much is to be written, for the progress.
+    Export {
+        /// Rows, or tests.
+        rows: u64,
+    },
     /// What was found, and so what would be mended.
     Validate(Box<crate::store::validate::Report>),
 }
@@ -138,7 +143,7 @@ pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan>
         Request::Backup => backup::plan(store),
         Request::Restore(options) => restore::plan(store, options),
         Request::Validate { repair } => validate::plan(store, *repair, control),
-        Request::Export(options) => export::plan(store, options),
+        Request::Export(options) => export::plan(store, options, control),
     }
 }
 
@@ -152,7 +157,7 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
         (Request::Validate { repair }, Detail::Validate(report)) => {
             validate::run(store, report, *repair, control)
         }
-        (Request::Export(options), _) => export::run(store, options, control),
+        (Request::Export(options), Detail::Export { rows }) => export::run(store, options, *rows, control),
         _ => Err(Error::Refused("the plan does not belong to this job: plan it again".into())),
     }
 }

@@ -8,6 +8,7 @@ mod batch;
 mod parse;
 
 pub use batch::{Extras, to_batch};
+pub(crate) use parse::{object, unix_time};
 
 /// A test result. All columns but `model` and `success` may be absent; columns
 /// that the store does not know are kept in `extra`.

@@ -8,6 +8,20 @@ use serde_json::{Map, Value};
 use super::Record;
 use crate::store::schema;
 
+/// A JSON object; NaN and Infinity, which Python's json.dumps writes and JSON does
+/// not know, are null.
+pub(crate) fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| format!("not UTF-8 (byte {} on)", error.valid_up_to() + 1))?;
+    let value = serde_json::from_str::<Value>(text)
+        .or_else(|error| without_nan(text).and_then(|text| serde_json::from_str(&text).ok()).ok_or(error));
+    match value {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err("not a JSON object".to_owned()),
+        Err(error) => Err(format!("not JSON: {error}")),
+    }
+}
+
 /// Unix times at or above this magnitude are not in seconds, and so on upwards.
 const SECONDS_BELOW: f64 = 1e11;
 const MILLISECONDS_BELOW: f64 = 1e14;
@@ -22,17 +36,7 @@ impl Record {
 
     /// Reads one JSON object; times without a zone are read in `zone`.
     pub fn parse_in(line: &[u8], zone: &TimeZone) -> Result<Self, String> {
-        let text = std::str::from_utf8(line)
-            .map_err(|error| format!("not UTF-8 (byte {} on)", error.valid_up_to() + 1))?;
-        let value = serde_json::from_str::<Value>(text).or_else(|error| {
-            // Python's json.dumps writes NaN and Infinity, which JSON does not know.
-            without_nan(text).and_then(|text| serde_json::from_str(&text).ok()).ok_or(error)
-        });
-        match value {
-            Ok(Value::Object(fields)) => Self::from_fields(fields, zone),
-            Ok(_) => Err("not a JSON object".to_owned()),
-            Err(error) => Err(format!("not JSON: {error}")),
-        }
+        Self::from_fields(object(line)?, zone)
     }
 
     /// The fields of one JSON object as a record.
@@ -158,7 +162,9 @@ fn time(fields: &mut Map<String, Value>, zone: &TimeZone) -> Result<Option<i64>,
     micros.map(Some).ok_or_else(|| wrong(NAME, EXPECTED, &value))
 }
 
-fn unix_time(number: f64) -> Option<i64> {
+/// Microseconds since the epoch of a Unix time in seconds, milli-, micro- or
+/// nanoseconds, by its magnitude; `None` for what no calendar reaches.
+pub(crate) fn unix_time(number: f64) -> Option<i64> {
     let micros = match number.abs() {
         n if n < SECONDS_BELOW => number * 1e6,
         n if n < MILLISECONDS_BELOW => number * 1e3,

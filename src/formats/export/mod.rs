@@ -1,0 +1,91 @@
+//! A store, or a part of it, for other tools: as rows, or as the JSON database.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
+
+use super::{Form, Output, RowWriter, writer};
+use crate::store::query::{self, Filter, Selection};
+use crate::store::{Control, Result, Store};
+
+mod tree;
+
+pub use tree::{Tree, tree};
+
+/// What an export of rows would write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes, judged by the first rows.
+    pub bytes: u64,
+}
+
+/// Writes the matching records, batch by batch, and returns their number. `rows`
+/// is how many are expected, for the progress.
+pub fn rows(
+    store: &Store,
+    filter: &Filter,
+    form: Form,
+    output: &Output,
+    rows: u64,
+    control: &Control,
+) -> Result<u64> {
+    let batches = query::rows(store, &everything(filter), control)?;
+    let mut writer = writer(form, batches.schema(), output.handle())?;
+    let mut done = 0;
+    for batch in batches {
+        control.check()?;
+        let batch = batch?;
+        writer.write(&batch)?;
+        done += batch.num_rows() as u64;
+        control.progress("exporting", done, rows.max(done));
+    }
+    control.check()?;
+    writer.finish()?;
+    Ok(done)
+}
+
+/// How much [`rows`] would write. Reads one column of all rows, and all of the first.
+pub fn estimate(store: &Store, filter: &Filter, form: Form, control: &Control) -> Result<Estimate> {
+    let count = Selection { columns: Some(vec!["model".to_owned()]), ..everything(filter) };
+    let mut rows = 0;
+    for batch in query::rows(store, &count, control)? {
+        control.check()?;
+        rows += batch?.num_rows() as u64;
+    }
+    let first = query::rows(store, &everything(filter), control)?.next().transpose()?;
+    let bytes = first.map_or(Ok(0), |batch| scaled(&batch, form, rows))?;
+    Ok(Estimate { rows, bytes })
+}
+
+fn everything(filter: &Filter) -> Selection {
+    Selection { filter: filter.clone(), ..Selection::default() }
+}
+
+/// The size of `rows` rows like those of the batch.
+fn scaled(batch: &RecordBatch, form: Form, rows: u64) -> Result<u64> {
+    let counted = Counted::default();
+    let mut writer: Box<dyn RowWriter> = writer(form, &batch.schema(), counted.clone())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    let bytes = counted.0.load(Ordering::Relaxed) as f64;
+    Ok((bytes * rows as f64 / batch.num_rows().max(1) as f64) as u64)
+}
+
+/// Counts bytes and forgets them.
+#[derive(Debug, Clone, Default)]
+struct Counted(Arc<AtomicU64>);
+
+impl Write for Counted {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! The JSON database (v3) for tools that know it: models, then prompt types, rates
+//! of successful tool calls, difficulties and kinds of task, with counts at every
+//! level that agree with each other.
+//!
+//! `success` counts full successes alone, beside `full_success` and `successful`
+//! that say the same, so that no reader can take it for anything else. Averages
+//! that no row has are left out, as are the rates of errors, whose denominator
+//! differs between tools: their counts are there.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator;
+
+use crate::formats::Output;
+use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+use crate::store::digest::Columns;
+use crate::store::query::{self, Filter, Selection};
+use crate::store::summary::Summaries;
+use crate::store::{Control, Error, Result, Store};
+
+/// Scores of a record; their means are `avg_<score>`.
+const SCORES: [&str; 4] = ["workflow_score", "phase2_score", "quality_score", "final_score"];
+
+/// The leaves of the tree.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tree {
+    leaves: BTreeMap<Cell, Leaf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Leaf {
+    tally: Tally,
+    scores: [Sum; SCORES.len()],
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+/// Reads the matching records and summary rows. Memory grows with the number of
+/// cells, not of tests.
+pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
+    let mut tree = Tree::default();
+    let columns = Columns::NAMES.iter().chain(&SCORES).map(|name| (*name).to_owned()).collect();
+    let records = Selection { filter: filter.clone(), columns: Some(columns), ..Selection::default() };
+    let mut done = 0;
+    for batch in query::rows(store, &records, control)? {
+        control.check()?;
+        let batch = batch?;
+        tree.add_records(&batch)?;
+        done += batch.num_rows() as u64;
+        control.progress("reading", done, done);
+    }
+    let summaries = Selection { filter: filter.clone(), summaries: true, ..Selection::default() };
+    let mut rows = Summaries::default();
+    for batch in query::rows(store, &summaries, control)? {
+        control.check()?;
+        let batch = batch?;
+        rows.push(&batch)?;
+        tree.add_mean_scores(&batch)?;
+    }
+    for (cell, tally) in rows.cells() {
+        tree.leaves.entry(cell).or_default().tally.add(&tally);
+    }
+    Ok(tree)
+}
+
+impl Tree {
+    /// Leaves: one a cell.
+    pub fn leaves(&self) -> u64 {
+        self.leaves.len() as u64
+    }
+
+    /// All tests.
+    pub fn totals(&self) -> Tally {
+        let mut totals = Tally::default();
+        for leaf in self.leaves.values() {
+            totals.add(&leaf.tally);
+        }
+        totals
+    }
+
+    /// Writes the tree as one JSON document.
+    pub fn write(&self, now: Timestamp, output: &Output) -> Result<()> {
+        let mut handle = output.handle();
+        let refused =
+            |error: &dyn std::fmt::Display| Error::Refused(format!("cannot write the tree: {error}"));
+        serde_json::to_writer_pretty(&mut handle, &self.to_json(now)).map_err(|error| refused(&error))?;
+        handle.write_all(b"\n").map_err(|error| refused(&error))
+    }
+
+    fn add_records(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns = Columns::new(batch)?;
+        let scores = SCORES.map(|name| doubles(batch, name));
+        for row in 0..batch.num_rows() {
+            let leaf = self.leaves.entry(columns.cell(row)).or_default();
+            leaf.tally.add(&columns.outcome(row).tally());
+            for (sum, score) in leaf.scores.iter_mut().zip(&scores) {
+                sum.add(&Sum::of(value(score.as_ref(), row)));
+            }
+            if let Some(time) = columns.timestamp(row) {
+                leaf.first = Some(leaf.first.map_or(time, |first| first.min(time)));
+                leaf.last = leaf.last.max(Some(time));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_mean_scores(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns = Columns::new(batch)?;
+        let total = doubles(batch, "total");
+        let means = SCORES.map(|name| doubles(batch, &format!("avg_{name}")));
+        for row in 0..batch.num_rows() {
+            let leaf = self.leaves.entry(columns.cell(row)).or_default();
+            let tests = value(total.as_ref(), row).unwrap_or_default() as u64;
+            for (sum, mean) in leaf.scores.iter_mut().zip(&means) {
+                sum.add(&Sum::weighted(value(mean.as_ref(), row), tests));
+            }
+        }
+        Ok(())
+    }
+
+    fn to_json(&self, now: Timestamp) -> Value {
+        let totals = self.totals();
+        let models = by(&self.leaves.iter().collect::<Vec<_>>(), |cell| cell.model.to_string());
+        let models: Map<_, _> =
+            models.into_iter().map(|(name, leaves)| (name.clone(), model(&name, &leaves))).collect();
+        let last = self.leaves.values().filter_map(|leaf| leaf.last).max();
+        let mut summary = counts(&totals);
+        summary.insert("total_tests".into(), totals.tests.into());
+        summary.insert("total_success".into(), totals.full.into());
+        summary.insert("total_partial".into(), totals.partial.into());
+        summary.insert("total_failed".into(), totals.failed().into());
+        summary.insert("total_models".into(), models.len().into());
+        json!({
+            "version": "3.0",
+            "created_at": iso(now.as_microsecond()),
+            "last_updated": iso(last.unwrap_or(now.as_microsecond())),
+            "test_groups": {},
+            "models": models,
+            "summary": summary,
+        })
+    }
+}
+
+type Leaves<'a> = Vec<(&'a Cell, &'a Leaf)>;
+
+fn by<'a>(leaves: &[(&'a Cell, &'a Leaf)], key: fn(&Cell) -> String) -> BTreeMap<String, Leaves<'a>> {
+    let mut groups = BTreeMap::<String, Leaves<'a>>::new();
+    for (cell, leaf) in leaves {
+        groups.entry(key(cell)).or_default().push((cell, leaf));
+    }
+    groups
+}
+
+fn model(name: &str, leaves: &Leaves<'_>) -> Value {
+    let mut whole = Leaf::default();
+    for (_, leaf) in leaves {
+        whole.tally.add(&leaf.tally);
+        for (sum, own) in whole.scores.iter_mut().zip(&leaf.scores) {
+            sum.add(own);
+        }
+        whole.last = whole.last.max(leaf.last);
+        whole.first = [whole.first, leaf.first].into_iter().flatten().min();
+    }
+    let mut node = Map::new();
+    node.insert("model_name".into(), name.into());
+    node.insert("total_tests".into(), whole.tally.tests.into());
+    if let (Some(first), Some(last)) = (whole.first, whole.last) {
+        node.insert("first_test_time".into(), iso(first));
+        node.insert("last_test_time".into(), iso(last));
+    }
+    node.insert("overall_stats".into(), statistics(&whole));
+    node.insert("by_prompt_type".into(), level(leaves, &LEVELS));
+    Value::Object(node)
+}
+
+/// A level below the model: how its keys are made, and what holds the level below.
+type Level = (fn(&Cell) -> String, &'static str);
+
+const LEVELS: [Level; 4] = [
+    (|cell| cell.prompt_type.to_string(), "by_tool_success_rate"),
+    (|cell| rate(cell.tool_success_rate), "by_difficulty"),
+    (|cell| cell.difficulty.to_string(), "by_task_type"),
+    (|cell| cell.task_type.to_string(), ""),
+];
+
+fn level(leaves: &Leaves<'_>, levels: &[Level]) -> Value {
+    let Some(((key, below), deeper)) = levels.split_first() else { return Value::Null };
+    let nodes = by(leaves, *key).into_iter().map(|(name, leaves)| {
+        let node = match leaves.as_slice() {
+            [(_, leaf)] if deeper.is_empty() => statistics(leaf),
+            _ => {
+                let mut tally = Tally::default();
+                for (_, leaf) in &leaves {
+                    tally.add(&leaf.tally);
+                }
+                let mut node = counts(&tally);
+                node.insert((*below).to_owned(), level(&leaves, deeper));
+                Value::Object(node)
+            }
+        };
+        (name, node)
+    });
+    Value::Object(nodes.collect())
+}
+
+/// "0.8", "1.0": as Python writes a float.
+fn rate(rate: Option<Rate>) -> String {
+    rate.map_or_else(|| crate::stats::cell::UNKNOWN.to_owned(), |rate| format!("{:?}", rate.get()))
+}
+
+fn counts(tally: &Tally) -> Map<String, Value> {
+    let mut node = Map::new();
+    node.insert("total".into(), tally.tests.into());
+    node.insert("success".into(), tally.full.into());
+    node.insert("partial".into(), tally.partial.into());
+    node.insert("failed".into(), tally.failed().into());
+    if let Some(rate) = tally.success_rate() {
+        node.insert("success_rate".into(), rate.into());
+    }
+    node
+}
+
+/// Everything that can be told of a group of tests.
+fn statistics(leaf: &Leaf) -> Value {
+    let tally = &leaf.tally;
+    let mut node = counts(tally);
+    for (name, count) in [
+        ("full_success", tally.full),
+        ("partial_success", tally.partial),
+        ("successful", tally.full),
+        ("total_errors", tally.errors.iter().sum()),
+    ] {
+        node.insert(name.into(), count.into());
+    }
+    for category in ErrorCategory::iter() {
+        let name: &str = category.into();
+        let count = tally.errors.get(category as usize).copied().unwrap_or_default();
+        node.insert(format!("{name}_errors"), count.into());
+    }
+    let share = |count: u64| (tally.tests > 0).then(|| count as f64 / tally.tests as f64);
+    let weighted =
+        (tally.tests > 0).then(|| (tally.full as f64 + 0.5 * tally.partial as f64) / tally.tests as f64);
+    let mut figures = vec![
+        ("full_success_rate".to_owned(), share(tally.full)),
+        ("partial_success_rate".to_owned(), share(tally.partial)),
+        ("partial_rate".to_owned(), share(tally.partial)),
+        ("failure_rate".to_owned(), share(tally.failed())),
+        ("weighted_success_score".to_owned(), weighted),
+        ("avg_execution_time".to_owned(), tally.execution_time.mean()),
+        ("avg_turns".to_owned(), tally.turns.mean()),
+        ("avg_tool_calls".to_owned(), tally.tool_calls.mean()),
+        ("tool_coverage_rate".to_owned(), tally.tool_coverage_rate.mean()),
+    ];
+    figures.extend(SCORES.iter().zip(&leaf.scores).map(|(name, sum)| (format!("avg_{name}"), sum.mean())));
+    node.extend(figures.into_iter().filter_map(|(name, figure)| Some((name, figure?.into()))));
+    if let Some(last) = leaf.last {
+        node.insert("last_updated".into(), iso(last));
+    }
+    Value::Object(node)
+}
+
+/// ISO 8601 with an offset in figures, which old Pythons read too.
+fn iso(micros: i64) -> Value {
+    let time = Timestamp::from_microsecond(micros).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string().into()
+}
+
+fn doubles(batch: &RecordBatch, name: &str) -> Option<Float64Array> {
+    let column = batch.column_by_name(name)?;
+    Some(cast(column, &DataType::Float64).ok()?.as_primitive::<Float64Type>().clone())
+}
+
+fn value(column: Option<&Float64Array>, row: usize) -> Option<f64> {
+    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Tree {
+        let mut tree = Tree::default();
+        for (model, prompt, rate, task, full, tests) in [
+            ("a b", "cot", Some(0.8), "x", 3, 5),
+            ("a b", "cot", Some(1.0), "x", 0, 2),
+            ("a b", "baseline", None, "y", 1, 1),
+            ("c", "cot", Some(0.8), "x", 2, 4),
+        ] {
+            let cell = Cell {
+                model: model.into(),
+                prompt_type: prompt.into(),
+                tool_success_rate: rate.and_then(Rate::new),
+                difficulty: "easy".into(),
+                task_type: task.into(),
+            };
+            let leaf = tree.leaves.entry(cell).or_default();
+            leaf.tally.tests = tests;
+            leaf.tally.full = full;
+            leaf.tally.partial = (tests - full) / 2;
+            leaf.scores[0] = Sum::of(Some(0.5));
+        }
+        tree
+    }
+
+    /// Adds up `total` over the leaves below a node, checking each level's own.
+    fn total(node: &Value) -> u64 {
+        let below = node.as_object().unwrap().iter().find(|(name, _)| name.starts_with("by_"));
+        let own = node.get("total").or(node.get("total_tests")).and_then(Value::as_u64).unwrap();
+        if let Some((_, below)) = below {
+            assert_eq!(own, below.as_object().unwrap().values().map(total).sum::<u64>());
+        }
+        own
+    }
+
+    #[test]
+    fn counts_agree_at_every_level() {
+        let json = sample().to_json(Timestamp::UNIX_EPOCH);
+        let models = json["models"].as_object().unwrap();
+        assert_eq!(models.values().map(total).sum::<u64>(), 12);
+        assert_eq!(json["summary"]["total_tests"], 12);
+        assert_eq!(json["models"]["a b"]["overall_stats"]["total"], 8);
+    }
+
+    #[test]
+    fn leaves_stand_where_old_tools_look_for_them() {
+        let json = sample().to_json(Timestamp::UNIX_EPOCH);
+        let prompts = &json["models"]["a b"]["by_prompt_type"];
+        let leaf =
+            &prompts["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]["by_task_type"]["x"];
+        assert_eq!(leaf["full_success"], 3);
+        assert_eq!(leaf["success"], 3);
+        assert_eq!(leaf["weighted_success_score"], 0.7);
+        assert_eq!(leaf["avg_workflow_score"], 0.5);
+        assert!(leaf.get("avg_turns").is_none(), "no row has turns");
+        assert!(prompts["cot"]["by_tool_success_rate"].get("1.0").is_some());
+        assert!(prompts["baseline"]["by_tool_success_rate"].get("unknown").is_some());
+        for key in ["version", "created_at", "last_updated", "test_groups", "models", "summary"] {
+            assert!(json.get(key).is_some(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Tells what a file is by its first bytes; its name decides nothing.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::store::{Error, Result};
+
+/// What a file to import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Parquet.
+    Parquet,
+}
+
+impl Kind {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "JSON lines",
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+        }
+    }
+}
+
+/// Enough to see the first line of most files.
+const LOOK: u64 = 64 << 10;
+
+/// Tells what the file is, or says what it looks like instead.
+pub fn detect(path: &Path) -> Result<Kind> {
+    let file = open(path)?;
+    let mut head = Vec::new();
+    file.take(LOOK).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    kind_of(&head).map_err(|looks| Error::Refused(format!("{} {looks}", path.display())))
+}
+
+/// Opens a regular file; a FIFO would block, and every file is read twice.
+pub(super) fn open(path: &Path) -> Result<File> {
+    let meta = std::fs::metadata(path).map_err(Error::io("read", path))?;
+    if !meta.is_file() {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(Error::io("read", path)(source));
+    }
+    File::open(path).map_err(Error::io("read", path))
+}
+
+fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let first_line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    match head {
+        [b'P', b'A', b'R', b'1', ..] => return Ok(Kind::Parquet),
+        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'B', b'Z', b'h', ..] => {
+            return Err("is compressed: unpack it, then import what is inside");
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err("is UTF-16: convert it to UTF-8"),
+        _ if head.contains(&0) => {
+            return Err("is neither JSON lines nor CSV nor Parquet: it holds binary data");
+        }
+        _ => {}
+    }
+    match text.first() {
+        None => Err("is empty: there is nothing to import"),
+        Some(b'[') => Err("is one JSON array, not JSON lines: make one object a line of it (jq -c '.[]')"),
+        Some(b'{') if text.len() < LOOK as usize && spans_lines(first_line) => {
+            Err("is one JSON document, not JSON lines: each line must be one whole object")
+        }
+        Some(b'{') => Ok(Kind::Jsonl),
+        Some(_) => Ok(Kind::Csv),
+    }
+}
+
+/// Whether a first line opens an object that ends on a later line.
+fn spans_lines(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err_and(|error| error.is_eof())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_by_content() {
+        for (head, expected) in [
+            (&b"PAR1\x15\x04"[..], Ok(Kind::Parquet)),
+            (b"{\"a\": 1}\n{\"a\": 2}\n", Ok(Kind::Jsonl)),
+            (b"\xef\xbb\xbf{\"a\": NaN}\n", Ok(Kind::Jsonl)),
+            (b"\xef\xbb\xbfa,b\n1,2\n", Ok(Kind::Csv)),
+            (b"\"a b\",c\n", Ok(Kind::Csv)),
+            (b"model\n", Ok(Kind::Csv)),
+        ] {
+            assert_eq!(kind_of(head), expected);
+        }
+        for (head, said) in [
+            (&b""[..], "empty"),
+            (b" \n", "empty"),
+            (b"[{\"a\": 1}]", "array"),
+            (b"{\n  \"version\": 3\n}", "one JSON document"),
+            (b"\x1f\x8b\x08", "compressed"),
+            (b"a\0b", "binary"),
+        ] {
+            assert!(kind_of(head).unwrap_err().contains(said), "{said}");
+        }
+    }
+}

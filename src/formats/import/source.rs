@@ -1,0 +1,198 @@
+//! A foreign file as batches of its own columns: what all readers have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::convert::{self, Bad};
+use crate::store::{Error, Result};
+
+/// Rows a batch.
+pub(super) const BATCH: usize = 8_192;
+
+/// A column of a foreign file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Column {
+    /// Its name in the file.
+    pub(super) name: String,
+    /// How its values come.
+    pub(super) data_type: DataType,
+    /// What they are, when they are text that stands for something: the type in
+    /// which the column is kept when it is none of the canonical ones.
+    pub(super) stands_for: DataType,
+    /// Whether every number in it is a whole one.
+    pub(super) whole: bool,
+}
+
+/// Some rows of a foreign file, in order.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// The file's columns.
+    pub(super) batch: RecordBatch,
+    /// Where each row is in the file.
+    pub(super) places: Places,
+    /// How far the file is read, out of its total.
+    pub(super) read: u64,
+}
+
+/// Where rows are in their file.
+#[derive(Debug)]
+pub(super) enum Places {
+    /// The line on which each row begins, from 1.
+    Lines(Vec<u64>),
+    /// The number of rows before these.
+    Rows(u64),
+}
+
+impl Places {
+    /// "line 7" or "row 7".
+    pub(super) fn of(&self, row: usize) -> String {
+        match self {
+            Self::Lines(lines) => format!("line {}", lines.get(row).copied().unwrap_or_default()),
+            Self::Rows(before) => format!("row {}", before + row as u64 + 1),
+        }
+    }
+}
+
+/// A file that can be read from its beginning.
+pub(super) trait Source {
+    /// The columns, in the file's order.
+    fn columns(&self) -> &[Column];
+    /// The file's size, in the unit of [`Chunk::read`].
+    fn size(&self) -> u64;
+    /// The rows.
+    fn chunks(&self) -> Result<Box<dyn Iterator<Item = Result<Chunk>> + '_>>;
+}
+
+/// What the texts of a column stand for, found out value by value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stands {
+    /// Nothing seen yet.
+    Nothing,
+    Truth,
+    Int,
+    /// A number that is whole, written with a fraction or exponent.
+    Whole,
+    Float,
+    Text,
+}
+
+impl Stands {
+    /// What one text stands for.
+    pub(super) fn of(text: &str) -> Self {
+        let first = text.bytes().next();
+        if !first.is_some_and(|b| b.is_ascii_digit() || b == b'-' || b == b'.') {
+            let truth = matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE");
+            return match text {
+                "" => Self::Nothing,
+                "NaN" | "nan" => Self::Whole,
+                _ if truth => Self::Truth,
+                _ => Self::Text,
+            };
+        }
+        // Leading zeros and the like make it a name rather than a number.
+        if text.parse::<i64>().is_ok_and(|number| number.to_string() == text) {
+            return Self::Int;
+        }
+        let padded = text.strip_prefix('-').unwrap_or(text);
+        let padded = padded.len() > 1 && padded.starts_with('0') && !padded.starts_with("0.");
+        match text.parse::<f64>() {
+            Ok(number) if !padded && text.contains(['.', 'e', 'E']) => Self::number(number),
+            _ => Self::Text,
+        }
+    }
+
+    /// What a double stands for.
+    pub(super) fn number(number: f64) -> Self {
+        if convert::is_whole(number) { Self::Whole } else { Self::Float }
+    }
+
+    /// What a column with both stands for.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, one) | (one, Self::Nothing) => one,
+            (one, two) if one == two => one,
+            (Self::Truth, _) | (_, Self::Truth) => Self::Text,
+            (one, two) => one.max(two),
+        }
+    }
+
+    pub(super) fn data_type(self) -> DataType {
+        match self {
+            Self::Nothing => DataType::Null,
+            Self::Truth => DataType::Boolean,
+            Self::Int => DataType::Int64,
+            Self::Whole | Self::Float => DataType::Float64,
+            Self::Text => DataType::Utf8,
+        }
+    }
+
+    pub(super) fn whole(self) -> bool {
+        matches!(self, Self::Nothing | Self::Int | Self::Whole)
+    }
+}
+
+/// A column of texts as what it stands for.
+pub(super) fn stand_for(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Bad> {
+    Ok(match data_type {
+        DataType::Null => arrow::array::new_null_array(data_type, column.len()),
+        DataType::Boolean => Arc::new(convert::truths(column)?),
+        DataType::Float64 => convert::numbers(column)?,
+        DataType::Int64 => {
+            let texts = convert::texts(column)?;
+            let numbers = texts.iter().map(|text| text.and_then(|text| text.parse::<i64>().ok()));
+            Arc::new(numbers.collect::<Int64Array>())
+        }
+        _ => Arc::clone(column),
+    })
+}
+
+/// A batch of columns of one length.
+pub(super) fn batch(columns: &[Column], arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let fields: Vec<_> = columns
+        .iter()
+        .zip(&arrays)
+        .map(|(column, array)| Field::new(&column.name, array.data_type().clone(), true))
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+        .map_err(|error| Error::Refused(format!("the rows can't be taken in: {error}")))
+}
+
+/// One sentence: the file, the place, what is wrong, and that nothing came of it.
+pub(super) fn bad_row(path: &Path, place: &str, why: &str) -> Error {
+    Error::Refused(format!("{}, {place}: {why}; nothing was imported from this file", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stand_for_what_they_look_like() {
+        use Stands as S;
+        for (text, expected) in [
+            ("", S::Nothing),
+            ("True", S::Truth),
+            ("12", S::Int),
+            ("-3", S::Int),
+            ("007", S::Text),
+            ("00.5", S::Text),
+            ("0.5", S::Float),
+            ("-0.5", S::Float),
+            ("3.0", S::Whole),
+            ("1e3", S::Whole),
+            ("nan", S::Whole),
+            ("inf", S::Text),
+            ("2026-01-31", S::Text),
+            ("99999999999999999999", S::Text),
+        ] {
+            assert_eq!(S::of(text), expected, "{text}");
+        }
+        assert_eq!(S::Int.and(S::Float), S::Float);
+        assert_eq!(S::Truth.and(S::Int), S::Text);
+        assert_eq!(S::Nothing.and(S::Truth), S::Truth);
+    }
+}
