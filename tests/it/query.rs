@@ -165,7 +165,7 @@ fn other_readers_read_the_parquet_that_query_writes() {
     let Some(python) = python() else { return };
     let script = "import sys, pandas, polars, duckdb, pyarrow.parquet as pq\n\
         p = sys.argv[1]\n\
-        n = duckdb.sql(f\"select count(*), sum(success::int) from '{p}'\").fetchone()\n\
+        n = duckdb.sql(f\"select count(*), sum(success::int) from '{p}'\").fetchall()[0]\n\
         print(len(pandas.read_parquet(p)), len(polars.read_parquet(p)), pq.read_table(p).num_rows, *n)";
     let out =
         Command::new(python).args(["-c", script, "out.parquet"]).current_dir(store.path()).output().unwrap();

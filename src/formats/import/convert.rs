@@ -70,6 +70,8 @@ pub(super) fn texts(column: &ArrayRef) -> Result<StringArray, Bad> {
     let column = plain(column)?;
     Ok(match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().clone(),
+        // An array of nulls alone has no bitmap that would say so.
+        DataType::Null => StringArray::new_null(column.len()),
         DataType::Float32 => {
             // Its own shortest digits, not those of the double nearby.
             let values = column.as_primitive::<arrow::datatypes::Float32Type>();

@@ -178,8 +178,10 @@ impl Plan {
         if names.contains(&TIMESTAMP_TEXT) {
             names.push("timestamp");
         }
-        if shape(schema) != Shape::Records {
-            names.extend(kind::NAMES);
+        // What tells records from summary rows, whatever is wanted of them.
+        match shape(schema) {
+            Shape::Records => names.push("success"),
+            _ => names.extend(kind::NAMES),
         }
         names
     }
