@@ -4,7 +4,17 @@
 //! derived files, publishes the journals of dead writers, and moves what can't be
 //! read into quarantine, each file with its reason beside it.
 
-use super::{Control, Result, Store};
+use jiff::Timestamp;
+
+use super::snapshot::{self, Files, Scanner, retrying};
+use super::{Control, Error, Result, Store};
+
+mod beside;
+mod main;
+mod repair;
+mod waiting;
+
+pub use repair::repair;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +45,15 @@ pub struct Finding {
 pub enum Repair {
     /// Write `model_stats.parquet` and `metadata.json` anew.
     RebuildDerived,
-    /// Publish a dead writer's journal as an increment.
+    /// Publish a dead writer's journal (its name) as an increment.
     RecoverJournal(String),
-    /// Move a file of `incremental/` into `quarantine/`.
-    Quarantine(String),
+    /// Move a file of `incremental/` into `quarantine/`, with the reason beside it.
+    Quarantine {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What was checked and found.
@@ -52,12 +67,62 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// Checks every file. Changes nothing.
-pub fn check(_store: &Store, _now: jiff::Timestamp, _control: &Control) -> Result<Report> {
-    Err(super::Error::Refused("validate is not there yet".into()))
+impl Report {
+    fn add(&mut self, level: Level, file: impl Into<String>, message: impl Into<String>) {
+        self.findings.push(Finding { level, file: file.into(), message: message.into(), repair: None });
+    }
+
+    fn mendable(
+        &mut self,
+        level: Level,
+        file: impl Into<String>,
+        message: impl Into<String>,
+        repair: Repair,
+    ) {
+        let (file, message) = (file.into(), message.into());
+        self.findings.push(Finding { level, file, message, repair: Some(repair) });
+    }
 }
 
-/// Does the repairs that a report proposes; says for each what was done.
-pub fn repair(_store: &Store, _report: &Report, _control: &Control) -> Result<Vec<String>> {
-    Err(super::Error::Refused("validate is not there yet".into()))
+/// Checks every file. Changes nothing.
+pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report> {
+    store.check()?;
+    let mut report = Report::default();
+    let looked = retrying(store, || {
+        let files = snapshot::files(store, now)?;
+        let snapshot = Scanner::new().scan(store, now, control)?;
+        Ok((files, snapshot))
+    });
+    match looked {
+        Ok((files, snapshot)) => {
+            main::check(store, &files, &snapshot, &mut report, control)?;
+            waiting::check(&files, &snapshot, &mut report);
+            beside::derived(store, &files, &snapshot, &mut report);
+        }
+        Err(error @ (Error::Cancelled | Error::NoStore { .. } | Error::Unstable { .. })) => {
+            return Err(error);
+        }
+        // Whatever else ends a scan is main's fault.
+        Err(error) => {
+            report.files += 1;
+            report.add(Level::Critical, super::layout::MAIN, error.to_string());
+        }
+    }
+    beside::backups(store, &mut report, control)?;
+    beside::others(store, now, &mut report)?;
+    report.findings.sort_by(|a, b| (b.level, &a.file).cmp(&(a.level, &b.file)));
+    Ok(report)
 }
+
+/// A name in `incremental/`, relative to the store.
+fn incremental(name: &str) -> String {
+    format!("incremental/{name}")
+}
+
+/// The generation that main is at.
+fn generation(files: &Files) -> u64 {
+    files.main.as_ref().and_then(|main| main.commit.as_ref()).map_or(0, |commit| commit.generation)
+}
+
+#[cfg(test)]
+mod tests;

@@ -300,7 +300,7 @@ impl Scanner {
     fn snapshot(&self, store: &Store, view: View, activity: Activity) -> Result<Snapshot> {
         let mut waiting = view.waiting;
         waiting.sort_by(|a, b| (b.modified, &a.name).cmp(&(a.modified, &b.name)));
-        let commit = view.files.main.as_ref().and_then(|main| main.commit.as_ref());
+        let commit = view.files.main.as_ref().and_then(Main::record);
         Ok(Snapshot {
             main: main_state(view.files.main.as_ref(), self.main.as_ref()),
             cells: Arc::new(view.cells),
@@ -335,8 +335,8 @@ fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
     };
     MainState {
         exists: true,
-        generation: main.commit.as_ref().map_or(0, |commit| commit.generation),
-        committed: main.commit.as_ref().map(|commit| commit.created),
+        generation: main.record().map_or(0, |commit| commit.generation),
+        committed: main.record().map(|commit| commit.created),
         rows: main.file.rows(),
         bytes: main.file.stat().bytes,
         kind,

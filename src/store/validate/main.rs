@@ -1,0 +1,150 @@
+//! Main: every page, its commit record, duplicates.
+
+use std::collections::HashSet;
+
+use super::{Level, Report};
+use crate::store::commit::CommitRecord;
+use crate::store::digest::{Columns, short};
+use crate::store::disk;
+use crate::store::layout::MAIN;
+use crate::store::parquet_file::ParquetFile;
+use crate::store::schema::{DIMENSIONS, Union, adapt, project};
+use crate::store::snapshot::{Files, Main, MainKind, Snapshot};
+use crate::store::{Control, Error, Result, Store};
+
+pub(super) fn check(
+    store: &Store,
+    files: &Files,
+    snapshot: &Snapshot,
+    report: &mut Report,
+    control: &Control,
+) -> Result<()> {
+    for sentence in &snapshot.notes {
+        report.add(Level::Note, MAIN, sentence.clone());
+    }
+    for file in &files.summaries {
+        read_all(file, report, control)?;
+    }
+    let Some(main) = &files.main else { return Ok(()) };
+    read_all(&main.file, report, control)?;
+    match &main.commit {
+        Some(commit) => {
+            let rows = main.file.rows();
+            if commit.rows != rows {
+                report.add(
+                    Level::Critical,
+                    MAIN,
+                    format!(
+                        "its commit record says {} rows and it has {rows}: bring back a backup (evaltop restore)",
+                        commit.rows
+                    ),
+                );
+            }
+            consumed(store, commit, report);
+            let twice = duplicates(files, &main.file, control)?;
+            if twice > 0 {
+                report.add(
+                    Level::Warning,
+                    MAIN,
+                    format!(
+                        "{twice} tests are in it more than once, and each counts: another program added them"
+                    ),
+                );
+            }
+        }
+        None => foreign(main, snapshot, report),
+    }
+    if snapshot.main.kind == MainKind::Mixed {
+        report.add(
+            Level::Note,
+            MAIN,
+            "it mixes records with summary rows; the next consolidate takes them apart",
+        );
+    }
+    Ok(())
+}
+
+/// A main that another program wrote.
+fn foreign(main: &Main, snapshot: &Snapshot, report: &mut Report) {
+    let rows = main.file.rows();
+    match &main.inherited {
+        Some(last) if last.rows > rows => report.add(
+            Level::Critical,
+            MAIN,
+            format!(
+                "another program rewrote it with {rows} rows, and the last commit had left {}: bring back a backup \
+                 (evaltop restore), or accept it (evaltop consolidate --accept-main)",
+                last.rows
+            ),
+        ),
+        None if snapshot.main.kind != MainKind::Records => {}
+        _ => {
+            report.add(Level::Note, MAIN, "another program wrote it last; the next consolidate takes it over");
+        }
+    }
+}
+
+/// Decodes every page of a file.
+fn read_all(file: &ParquetFile, report: &mut Report, control: &Control) -> Result<()> {
+    let name = file.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    report.files += 1;
+    let mut rows = 0;
+    for batch in file.batches(None, 0)? {
+        control.check()?;
+        match batch {
+            Ok(batch) => rows += batch.num_rows() as u64,
+            Err(error) => {
+                report.add(Level::Critical, name, error.to_string());
+                return Ok(());
+            }
+        }
+        control.progress("checking main", rows, file.rows());
+    }
+    report.rows += rows;
+    if rows != file.rows() {
+        let message = format!("its footer says {} rows and its pages hold {rows}", file.rows());
+        report.add(Level::Critical, name, message);
+    }
+    Ok(())
+}
+
+/// Files that the commit record says main contains and that changed since.
+fn consumed(store: &Store, commit: &CommitRecord, report: &mut Report) {
+    for entry in commit.consumed.iter().filter(|entry| !entry.legacy) {
+        let path = store.layout.incremental().join(&entry.name);
+        let Ok(stat) = store.disk.stat(&path) else { continue };
+        let hash = disk::hash(&*store.disk, &path).unwrap_or_default();
+        if stat.bytes != entry.bytes || hash != entry.xxh3 {
+            report.add(
+                Level::Warning,
+                super::incremental(&entry.name),
+                "it changed after main took it in, so it counts again; records with a test_id count once",
+            );
+        }
+    }
+}
+
+/// Tests that a file has more than once.
+fn duplicates(files: &Files, file: &ParquetFile, control: &Control) -> Result<u64> {
+    let mut union = Union::new();
+    union.add(MAIN, file.schema())?;
+    let mut names: Vec<&str> = DIMENSIONS.into();
+    names.push("test_id");
+    let target = project(&union.finish(), &names);
+    let mut keys = Vec::new();
+    for batch in file.batches(Some(&names), 0)? {
+        control.check()?;
+        let batch = match batch {
+            Ok(batch) => adapt(&batch, &target, &files.zone)?,
+            // Said before.
+            Err(Error::Unreadable { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let columns = Columns::new(&batch)?;
+        keys.extend((0..batch.num_rows()).filter_map(|row| columns.key(row)).map(short));
+    }
+    keys.sort_unstable();
+    let twice: HashSet<u64> =
+        keys.iter().zip(keys.iter().skip(1)).filter(|(a, b)| a == b).map(|(a, _)| *a).collect();
+    Ok(twice.len() as u64)
+}

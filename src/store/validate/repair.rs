@@ -1,0 +1,91 @@
+//! The safe repairs.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+
+use super::{Repair, Report};
+use crate::store::consolidate::rebuild_derived;
+use crate::store::increment::{already_published, publish_journal};
+use crate::store::layout::stem;
+use crate::store::parquet_file::ParquetFile;
+use crate::store::{Control, Error, Result, Store};
+
+/// Does the repairs that a report proposes; says for each what was done.
+pub fn repair(store: &Store, report: &Report, control: &Control) -> Result<Vec<String>> {
+    let mut done = Vec::new();
+    let mut rebuilt = false;
+    for repair in report.findings.iter().filter_map(|finding| finding.repair.as_ref()) {
+        control.check()?;
+        match repair {
+            Repair::RebuildDerived if rebuilt => {}
+            Repair::RebuildDerived => {
+                rebuild_derived(store, Timestamp::now(), control)?;
+                rebuilt = true;
+                done.push("wrote model_stats.parquet and metadata.json anew".to_owned());
+            }
+            Repair::RecoverJournal(name) => done.extend(recover(store, name)?),
+            Repair::Quarantine { name, reason } => done.extend(quarantine(store, name, reason)?),
+        }
+    }
+    Ok(done)
+}
+
+/// Publishes a journal, unless its writer lives after all or somebody was faster.
+fn recover(store: &Store, name: &str) -> Result<Option<String>> {
+    let path = store.layout.incremental().join(name);
+    let Some(stem) = stem(name) else { return Ok(None) };
+    if store.disk.stat(&path).is_err() {
+        return Ok(None);
+    }
+    let Some(_lock) = store.disk.try_lock(&path).map_err(Error::io("lock", &path))? else {
+        return Ok(None);
+    };
+    match publish_journal(store, stem) {
+        Ok(published) => {
+            Ok(Some(format!("published {name} as {} ({} rows)", published.name, published.rows)))
+        }
+        Err(error) if already_published(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Moves a file away, unless it can be read by now.
+fn quarantine(store: &Store, name: &str, reason: &str) -> Result<Option<String>> {
+    let from = store.layout.incremental().join(name);
+    let folder = store.layout.quarantine();
+    let Ok(before) = store.disk.stat(&from) else { return Ok(None) };
+    if is_whole(store, name) {
+        return Ok(None);
+    }
+    store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+    let mut kept = name.to_owned();
+    let mut number = 1;
+    // The second name first: a file is never without one.
+    while let Err(error) = store.disk.link(&from, &folder.join(&kept)) {
+        if error.kind() != std::io::ErrorKind::AlreadyExists {
+            return Err(Error::io("move to quarantine", from)(error));
+        }
+        kept = format!("{name}.{number}");
+        number += 1;
+    }
+    let note = folder.join(format!("{kept}.reason.txt"));
+    let text = format!("{name} was moved out of incremental/ because it can't be read: {reason}\n");
+    let written = store.disk.create(&note).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync()
+    });
+    written.and_then(|()| store.disk.sync_folder(&folder)).map_err(Error::io("write", &note))?;
+    // Whoever put another file there meanwhile keeps it.
+    if store.disk.stat(&from).is_ok_and(|now| now.inode == before.inode) {
+        store.disk.remove(&store.layout.incremental(), &[name]).map_err(Error::io("remove", &from))?;
+    }
+    Ok(Some(format!("moved {name} to quarantine/{kept}")))
+}
+
+/// Whether every page of a file can be read.
+fn is_whole(store: &Store, name: &str) -> bool {
+    let path = store.layout.incremental().join(name);
+    let Ok(file) = ParquetFile::open(&*store.disk, &path) else { return false };
+    file.batches(None, 0).is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
+}
