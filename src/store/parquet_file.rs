@@ -349,3 +349,6 @@ impl Read for Cursor {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

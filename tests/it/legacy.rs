@@ -118,3 +118,73 @@ fn an_increment_that_its_writer_rewrites_while_we_read() {
     assert_eq!((&totals["tests"], &totals["success"]), (&expected["tests"], &expected["success"]));
     assert_eq!(totals["repeated"], 0);
 }
+
+/// Lines for `record` with everything that a row may hold.
+fn lines(from: usize, to: usize) -> String {
+    let line = |at: usize| {
+        let model = ["claude-opus-4.1", "模型 \"一\""][at % 2];
+        let mut row = serde_json::json!({
+            "test_id": format!("t{at}"), "model": model,
+            "task_type": "api_integration", "prompt_type": "cot", "difficulty": "hard",
+            "tool_success_rate": 0.8, "success": at % 3 == 0, "partial_success": at % 3 == 1,
+            "execution_time": at as f64 / 7.0, "turns": at % 9, "tool_calls": at % 5,
+            "timestamp": format!("2026-01-31T12:{:02}:{:02}.25Z", at / 60 % 60, at % 60),
+            "note": format!("line {at}"), "seed": at, "flags": {"deep": [1, 2]},
+        });
+        if at % 4 == 0 {
+            row["error_type"] = "timeout".into();
+            row.as_object_mut().unwrap().remove("turns");
+        }
+        row.to_string() + "\n"
+    };
+    (from..to).map(line).collect()
+}
+
+fn run(arguments: &[&str], folder: &Path, input: String) {
+    let output = evaltop().args(arguments).arg(folder).write_stdin(input).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Four libraries read the files, and find the rows that `query` returns.
+fn read_by_all(python: &Path, files: &[std::path::PathBuf], folder: &Path) -> usize {
+    let rows = evaltop().args(["query", "--format", "jsonl"]).arg(folder).output().unwrap();
+    let mut readers = Command::new(python)
+        .args(["-c", include_str!("legacy/readers.py")])
+        .args(files)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut readers.stdin.take().unwrap(), &rows.stdout).unwrap();
+    let output = readers.wait_with_output().unwrap();
+    assert!(output.status.success(), "{files:?}");
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+}
+
+#[test]
+fn other_readers_find_every_row_that_we_wrote() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(&["record"], folder, lines(0, 300));
+    let increments = || -> Vec<_> {
+        let names = names(&folder.join("incremental")).into_iter();
+        let names = names.filter(|(name, _)| name.starts_with("increment_"));
+        names.map(|(name, _)| folder.join("incremental").join(name)).collect()
+    };
+    assert_eq!(read_by_all(&python, &increments(), folder), 300);
+    run(&["consolidate"], folder, String::new());
+    let main = folder.join("test_results.parquet");
+    assert_eq!(read_by_all(&python, std::slice::from_ref(&main), folder), 300);
+    // Newer attempts at some of them, and a legacy increment with columns of its own.
+    run(&["record"], folder, lines(250, 350).replace("2026-01-31", "2026-02-01"));
+    if make("grow", folder).is_some() {
+        run(&["consolidate"], folder, String::new());
+        assert_eq!(read_by_all(&python, &[main], folder), 350 + 1_200);
+    }
+    let exported = folder.join("exported.parquet");
+    let output =
+        evaltop().args(["export", "--format", "parquet", "-o"]).arg(&exported).arg(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(read_by_all(&python, &[exported], folder), 350 + 1_200);
+}

@@ -21,7 +21,7 @@ pub(super) fn derived(store: &Store, files: &Files, snapshot: &Snapshot, report:
     if generation == 0 {
         return;
     }
-    let mut rebuild = |report: &mut Report, name: &str, what: &str| {
+    let rebuild = |report: &mut Report, name: &str, what: &str| {
         let message = format!("{what}; nothing depends on it, and the next consolidate writes it anew");
         report.mendable(Level::Note, name, message, Repair::RebuildDerived);
     };

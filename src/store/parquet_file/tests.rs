@@ -1,0 +1,83 @@
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::RealDisk;
+use crate::store::fixture::{Fixture, LEGACY, batch, legacy, records};
+
+/// Everything that a reader does with a file; how many rows it found.
+fn read(path: &Path) -> Result<u64, String> {
+    let file = ParquetFile::open(&RealDisk, path).map_err(|error| error.to_string())?;
+    let mut rows = 0;
+    for batch in file.batches(None, 0).map_err(|error| error.to_string())? {
+        rows += batch.map_err(|error| error.to_string())?.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
+fn written(batch: &RecordBatch) -> (Fixture, PathBuf) {
+    let fixture = Fixture::new();
+    fixture.increment(LEGACY, batch);
+    let path = fixture.store.layout.incremental().join(LEGACY);
+    (fixture, path)
+}
+
+#[test]
+fn a_whole_file_reads_whole_or_in_parts() {
+    let (_fixture, path) = written(&batch(&records(0, 10)));
+    let file = ParquetFile::open(&RealDisk, &path).unwrap();
+    assert_eq!((file.rows(), read(&path)), (10, Ok(10)));
+    let rows = |batches: Batches| batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>();
+    assert_eq!(rows(file.batches(Some(&["success", "no such column"]), 4).unwrap()), 6);
+    assert_eq!(rows(file.batches(Some(&["no such column"]), 0).unwrap()), 10);
+    let picked: Vec<_> = file.rows_at(Some(&["test_id"]), &[2, 7]).unwrap().map(Result::unwrap).collect();
+    assert_eq!(picked.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    assert_eq!(rows(file.row_groups(None, vec![0]).unwrap()), 10);
+}
+
+#[test]
+fn dictionaries_come_out_as_plain_text() {
+    let (_fixture, path) = written(&legacy(&["a", "b"], &[true, false]));
+    let file = ParquetFile::open(&RealDisk, &path).unwrap();
+    assert_eq!(file.schema().field_with_name("model").unwrap().data_type(), &DataType::Utf8);
+    assert_eq!(read(&path), Ok(2));
+}
+
+#[test]
+fn what_is_no_parquet_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::Io(_))));
+    assert!(matches!(ParquetFile::open(&RealDisk, folder.path()), Err(OpenError::Io(_))));
+    fs::write(&path, b"").unwrap();
+    assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::Empty)));
+    for text in
+        [&b"{}"[..], b"not a Parquet file at all", b"PAR1\xff\xff\xff\x7fPAR1", b"PAR1____\0\0\0\0PAR1"]
+    {
+        fs::write(&path, text).unwrap();
+        assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::NoFooter(_))), "{text:?}");
+    }
+}
+
+proptest! {
+    /// Torn and damaged files are errors, or rows; never a panic, never endless.
+    #[test]
+    fn damage_is_an_error(cut in any::<prop::sample::Index>(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), in_footer: bool) {
+        let (_fixture, path) = written(&batch(&records(0, 20)));
+        let mut bytes = fs::read(&path).unwrap();
+        let footer = bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+        for (at, value) in &flips {
+            let from = if in_footer { footer } else { 0 };
+            let at = from + at.index(bytes.len() - from);
+            bytes[at] = *value;
+        }
+        if flips.is_empty() {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs::write(&path, &bytes).unwrap();
+        if let Ok(rows) = read(&path) {
+            prop_assert!(rows <= bytes.len() as u64 * 100_000);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+"""Reads a Parquet file with four libraries and compares every row with JSON lines.
+
+Usage: readers.py FILE... < the expected rows of all of them, a JSON object a line.
+"""
+
+import json
+import math
+import sys
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+
+
+def plain(value):
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if hasattr(value, "timestamp"):
+        return round(value.timestamp() * 1_000_000)
+    if hasattr(value, "item"):
+        return plain(value.item())
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def rows(frame):
+    """Rows without missing values, in an order of their own."""
+    out = []
+    for row in frame.to_dict("records") if isinstance(frame, pd.DataFrame) else frame:
+        row = {name: plain(value) for name, value in row.items()}
+        out.append({name: value for name, value in row.items() if value is not None})
+    return sorted(out, key=lambda row: json.dumps(row, sort_keys=True))
+
+
+def expected(line):
+    row = json.loads(line)
+    if row.get("timestamp"):
+        row["timestamp"] = pd.Timestamp(row["timestamp"])
+    return row
+
+
+files = sys.argv[1:]
+wanted = rows([expected(line) for line in sys.stdin])
+duckdb.sql("SET TimeZone = 'UTC'")
+read = {
+    "pandas": lambda file: pd.read_parquet(file),
+    "pyarrow": lambda file: pq.read_table(file).to_pylist(),
+    "duckdb": lambda file: [
+        dict(zip(result.columns, row)) for result in [duckdb.read_parquet(file)] for row in result.fetchall()
+    ],
+    "polars": lambda file: pl.read_parquet(file).to_dicts(),
+}
+for name, reader in read.items():
+    seen = rows([row for file in files for row in rows(reader(file))])
+    assert len(seen) == len(wanted), (name, len(seen), len(wanted))
+    for ours, theirs in zip(wanted, seen):
+        assert ours == theirs, (name, ours, theirs)
+print(len(wanted))
