@@ -83,7 +83,7 @@ pub struct Dashboard {
     /// One of [`THEMES`].
     #[serde(deserialize_with = "theme")]
     pub theme: String,
-    /// Whether colours are used at all (`NO_COLOR` turns them off).
+    /// Whether colours are used at all (`NO_COLOR` turns them off too).
     pub color: bool,
     /// Draw with ASCII only.
     pub ascii: bool,

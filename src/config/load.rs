@@ -1,5 +1,5 @@
-//! Where settings come from: the environment beats `evaltop.toml` inside the store,
-//! that beats the user's file, key by key. Every file is checked on its own first,
+//! Where settings come from: `evaltop.toml` inside the store beats the user's file,
+//! key by key. Every file is checked on its own first,
 //! so that an error names its file and line.
 
 use std::collections::BTreeMap;
@@ -40,11 +40,7 @@ impl Config {
     /// The settings for the store in `dir` (none: no store), from all places.
     pub fn load(dir: Option<&Path>) -> Result<Self, ConfigError> {
         let named = env::var_os("EVALTOP_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let mut config = Self::merge(named.as_deref(), user_file().as_deref(), dir)?;
-        if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
-            config.dashboard.color = false;
-        }
-        Ok(config)
+        Self::merge(named.as_deref(), user_file().as_deref(), dir)
     }
 
     /// `named` is the file that the user insists on; without it, `usual` is read if it is there.

@@ -18,7 +18,8 @@ const GAPS: f64 = 5.0;
 /// The writers of one store, from look to look.
 #[derive(Debug, Default)]
 pub(super) struct Writers {
-    seen: BTreeMap<String, WriterView>,
+    /// By process id and host: pids and start times repeat between machines.
+    seen: BTreeMap<(String, Option<String>), WriterView>,
 }
 
 impl Writers {
@@ -31,11 +32,14 @@ impl Writers {
     ) -> Vec<WriterView> {
         for gone in self.seen.values_mut() {
             gone.rows = 0;
-            gone.state = after_its_files(gone.state);
+            // Without files: a live writer keeps its journal, so it must have closed it.
+            if gone.state != WriterState::Unknown {
+                gone.state = WriterState::Done;
+            }
         }
         for fact in facts {
-            let state = self.state(fact, now, limits);
-            self.seen.insert(fact.process_id.clone(), view(fact, state, limits));
+            let state = state(fact, now, limits);
+            self.seen.insert((fact.process_id.clone(), fact.host.clone()), view(fact, state, limits));
         }
         self.seen.retain(|_, writer| {
             let open = matches!(writer.state, WriterState::Live | WriterState::Quiet | WriterState::Gone);
@@ -45,32 +49,20 @@ impl Writers {
         all.sort_by(|a, b| (a.state, &a.process_id).cmp(&(b.state, &b.process_id)));
         all
     }
-
-    fn state(&self, fact: &WriterFacts, now: Timestamp, limits: &Thresholds) -> WriterState {
-        if fact.lock_held {
-            let last = fact.last_row.and_then(time);
-            // One that has recorded nothing yet may be at its first, long test.
-            let quiet = last.is_some() && silence(last, now) > limit(fact, limits);
-            return if quiet { WriterState::Quiet } else { WriterState::Live };
-        }
-        // Only this machine's locks tell for sure that nobody holds one.
-        let ours = fact.host.is_some();
-        match self.seen.get(&fact.process_id) {
-            _ if ours && fact.on_this_host && fact.unclosed => WriterState::Gone,
-            _ if ours && fact.on_this_host => WriterState::Done,
-            // Its rows are in main and its files are gone: what was known of it still holds.
-            Some(known) if !ours => after_its_files(known.state),
-            _ => WriterState::Unknown,
-        }
-    }
 }
 
-/// What a writer is once the store holds no file of it any more.
-fn after_its_files(state: WriterState) -> WriterState {
-    match state {
-        // A live writer keeps its journal, so it must have closed it.
-        WriterState::Live | WriterState::Quiet | WriterState::Done | WriterState::Gone => WriterState::Done,
-        WriterState::Unknown => WriterState::Unknown,
+fn state(fact: &WriterFacts, now: Timestamp, limits: &Thresholds) -> WriterState {
+    if fact.lock_held {
+        let last = fact.last_row.and_then(time);
+        // One that has recorded nothing yet may be at its first, long test.
+        let quiet = last.is_some() && silence(last, now) > limit(fact, limits);
+        return if quiet { WriterState::Quiet } else { WriterState::Live };
+    }
+    // Only this machine's own locks tell for sure that nobody holds one; legacy files have none.
+    match fact.on_this_host {
+        true if fact.unclosed => WriterState::Gone,
+        true => WriterState::Done,
+        false => WriterState::Unknown,
     }
 }
 
@@ -151,12 +143,12 @@ mod tests {
     #[test]
     fn writers_are_remembered_after_their_files() {
         let mut writers = Writers::default();
-        states(&mut writers, &[fact("a", 5), fact("b", 5)]);
-        // Its rows are in main now: no file, only the id in the rows.
-        let in_main =
-            WriterFacts { on_this_host: false, host: None, lock_held: false, rows: 0, ..fact("a", 5) };
-        let found = states(&mut writers, &[in_main]);
-        assert_eq!(found, [("a".to_owned(), WriterState::Done), ("b".to_owned(), WriterState::Done)]);
+        let elsewhere = WriterFacts { host: Some("there".into()), on_this_host: false, ..fact("a", 400) };
+        let found = states(&mut writers, &[fact("a", 5), elsewhere]);
+        assert_eq!(found, [("a".to_owned(), WriterState::Live), ("a".to_owned(), WriterState::Quiet)]);
+        // Consolidated: a live writer keeps its journal, so these have closed theirs.
+        let found = states(&mut writers, &[]);
+        assert_eq!(found[0], ("a".to_owned(), WriterState::Done));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use evaltop::store::{Record, Store, layout};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
-use crate::support::evaltop;
+use crate::support::{evaltop, real_data};
 
 /// A store of five published records of model "a" (three full, one partial, one
 /// rate-limited) and one waiting in a journal for model "b".
@@ -300,4 +300,29 @@ fn tmux_is_one_line_and_prometheus_is_typed() {
     let page = text("prometheus");
     assert!(page.contains("# TYPE evaltop_tests gauge\nevaltop_tests{store=\""), "{page}");
     assert!(page.contains(",model=\"b\"} 1\n"), "{page}");
+}
+
+#[test]
+fn real_results_count_the_same_as_in_other_tools() {
+    let Some(file) = real_data("livebench.parquet") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let maps = ["model=model", "task_type=category", "task_id=question_id", "timestamp=tstamp"];
+    for (store, more, tests, full, superseded) in
+        [("rows", None, 93_624, 28_362, 0), ("tests", Some("test_id=question_id"), 93_034, 28_212, 590)]
+    {
+        let root = folder.path().join(store);
+        let mut import = evaltop();
+        import.arg("import").arg(&file).arg("--into").arg(&root).args(["--success-from", "score>=1"]);
+        for map in maps.iter().copied().chain(more) {
+            import.args(["--map", map]);
+        }
+        import.assert().success();
+        let found = json(&root, 0);
+        let totals = &found["totals"];
+        assert_eq!((&totals["tests"], &totals["success"]), (&tests.into(), &full.into()));
+        assert_eq!(totals["superseded"], superseded);
+        assert_eq!(found["models"].as_array().unwrap().len(), 93);
+        // Old tests that came in just now are neither late nor failing now.
+        assert_eq!(found["alerts"], Value::Array(vec![]));
+    }
 }

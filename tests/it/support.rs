@@ -9,9 +9,10 @@ use assert_cmd::Command;
 /// The program under test, with nothing of the caller's environment that steers it.
 pub fn evaltop() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evaltop"));
-    for name in ["EVALTOP_DIR", "EVALTOP_CONFIG", "STORAGE_FORMAT", "NO_COLOR"] {
+    for name in ["EVALTOP_DIR", "STORAGE_FORMAT", "NO_COLOR"] {
         command.env_remove(name);
     }
+    command.env("EVALTOP_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config.toml"));
     let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
     command.env("XDG_CONFIG_HOME", &nowhere).env("XDG_STATE_HOME", &nowhere);
     command
