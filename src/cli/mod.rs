@@ -234,9 +234,9 @@ pub struct RecordArgs {
     /// Answer each line on stdout: its test_id once it is durable, - when rejected
     #[arg(long)]
     pub ack: bool,
-    /// What an acknowledged record survives: kill -9, or loss of power
-    #[arg(long, value_enum, default_value = "process")]
-    pub durability: DurabilityArg,
+    /// What an acknowledged record survives: kill -9, or loss of power [default: process]
+    #[arg(long, value_enum)]
+    pub durability: Option<DurabilityArg>,
 }
 
 /// What an acknowledged record survives.

@@ -20,15 +20,7 @@ use super::increment::{self, Stems};
 use super::journal::{Journal, to_lines};
 use super::record::Record;
 
-/// What an acknowledged record survives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The death of any process.
-    #[default]
-    Process,
-    /// Also a loss of power: every acknowledgement waits for an fsync.
-    Disk,
-}
+pub use crate::config::Durability;
 
 /// How a writer works.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,9 @@ use crate::store::parquet_file::ParquetFile;
 use crate::store::record::{Record, to_batch};
 use crate::store::writer::{Writer, WriterOptions};
 
+/// As legacy writers name their files.
+const NAME: &str = "increment_7_20260131_120000.parquet";
+
 struct Fixture {
     _folder: tempfile::TempDir,
     store: Store,
@@ -263,7 +266,6 @@ fn a_main_of_summary_rows_is_left_alone() {
 #[test]
 fn a_legacy_file_is_an_append_only_list() {
     let f = fixture();
-    const NAME: &str = "increment_7_20260131_120000.parquet";
     f.legacy(NAME, batch(&["a", "", ""]));
     assert_eq!(f.run().rows_added, 3);
     // It stays while its writer may still hold it, and counts no second time.
@@ -291,7 +293,6 @@ fn a_legacy_file_is_an_append_only_list() {
 #[test]
 fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
     let f = fixture();
-    const NAME: &str = "increment_7_20260131_120000.parquet";
     f.legacy(NAME, batch(&["a"]));
     f.run();
     // As if the writer had come between the renaming and the look.
@@ -322,7 +323,6 @@ fn repeated_tests_in_a_main_of_other_code_are_resolved() {
 fn a_main_that_other_code_rewrote_inherits_the_last_commit() {
     let mut f = fixture();
     f.increment(&[record("a", 1)]);
-    const NAME: &str = "increment_7_20260131_120000.parquet";
     f.legacy(NAME, batch(&["", ""]));
     f.run();
     let all = f.main().batches(None, 0).unwrap().next().unwrap().unwrap();
@@ -382,7 +382,6 @@ fn what_a_crashed_commit_left_is_finished() {
 fn an_unconfirmed_commit_of_a_rewritten_main_is_decided_by_its_rows() {
     for happened in [true, false] {
         let f = fixture();
-        const NAME: &str = "increment_7_20260131_120000.parquet";
         f.legacy(NAME, batch(&["", "", "k"]));
         f.run();
         let rows = if happened { batch(&["k", "", ""]) } else { batch(&["k", "", "other"]) };
@@ -411,7 +410,7 @@ fn nothing_changes_when_it_is_cancelled_or_fails() {
     assert!(matches!(error, Error::Cancelled));
     assert_eq!((f.main().stat(), f.names()), (before, vec![name]));
     let left: Vec<_> = f.store.disk.list(f.store.layout.root()).unwrap();
-    assert!(left.iter().all(|entry| !entry.name.ends_with(".tmp")), "{left:?}");
+    assert!(left.iter().all(|entry| !crate::store::layout::is_temporary(&entry.name)), "{left:?}");
     assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
 }
 

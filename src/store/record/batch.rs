@@ -146,7 +146,7 @@ mod tests {
         let full = Record { timestamp: Some(7), ..record(r#"{"model":"m","success":true,"turns":2}"#) };
         let batch = to_batch(&[full]).unwrap();
         assert_eq!(batch.schema(), schema::canonical());
-        let text = serde_json::to_value(&record(r#"{"model":"m","success":true}"#)).unwrap();
+        let text = serde_json::to_value(record(r#"{"model":"m","success":true}"#)).unwrap();
         assert_eq!(text, serde_json::json!({"model": "m", "success": true}));
         for (name, _) in schema::CANONICAL {
             assert!(canonical_column(name, &[]).is_some(), "{name} is not written");

@@ -70,6 +70,10 @@ impl Record {
             process_id: id(f, "process_id")?,
             extra: Map::new(),
         };
+        // Acknowledgements are lines.
+        if record.test_id.as_ref().is_some_and(|id| id.chars().any(char::is_control)) {
+            return Err("field 'test_id' has a control character in it".to_owned());
+        }
         if fields.contains_key("") {
             return Err("a field has an empty name".to_owned());
         }
