@@ -425,6 +425,7 @@ pub struct DemoWriterArgs {
 
 /// Parses the command line, runs the command, prints its error, returns the exit code.
 pub fn main() -> ExitCode {
+    crate::store::parquet_file::silence_caught_panics();
     run(std::env::args_os().collect()).into()
 }
 

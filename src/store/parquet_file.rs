@@ -227,6 +227,16 @@ pub fn panics_are_caught() -> bool {
     QUIET.get()
 }
 
+/// Keeps panics that are caught here out of the program's output.
+pub fn silence_caught_panics() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !panics_are_caught() {
+            told(info);
+        }
+    }));
+}
+
 /// The message without the library's "Parquet error: " in front.
 fn plain(error: &ParquetError) -> String {
     match error {

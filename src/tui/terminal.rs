@@ -30,6 +30,8 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use super::model::Model;
 use super::view::Screen;
 
+use crate::store::parquet_file::panics_are_caught;
+
 /// Whether the terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Whether the mouse was asked for.
@@ -139,6 +141,10 @@ pub(crate) fn give_back() {
 pub(crate) fn report_panics() {
     let screen = thread::current().id();
     panic::set_hook(Box::new(move |info| {
+        // A decoder that gave up on a damaged file: the file is told, not a mistake.
+        if panics_are_caught() {
+            return;
+        }
         let ours = thread::current().id() == screen;
         if ours {
             give_back();
