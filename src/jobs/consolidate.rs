@@ -19,12 +19,16 @@ const SHOWN: usize = 12;
 pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> {
     let plan = consolidate::plan(store, Timestamp::now())?;
     let files = (plan.increments.len() + plan.journals.len()) as u64;
-    let summary = if plan.is_empty() {
+    let mut summary = if plan.is_empty() {
         "nothing to consolidate".to_owned()
     } else {
         let what = [count(files, "file"), count(plan.rows, "row"), size(plan.bytes)].join(", ");
         format!("consolidate {what} into {MAIN}")
     };
+    if !plan.skipped.is_empty() {
+        summary.push_str("; left: ");
+        summary.push_str(&count(plan.skipped.len() as u64, "file"));
+    }
     let all = plan.increments.iter().chain(&plan.journals);
     let mut lines: Vec<_> = all
         .take(SHOWN)
@@ -43,7 +47,8 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
         lines,
         removes: Vec::new(),
         needs_yes: false,
-        is_empty: plan.is_empty(),
+        // What can't go in decides the exit code, and leftovers are removed.
+        is_empty: plan.is_empty() && plan.skipped.is_empty() && plan.leftovers == 0,
         json: json!({
             "schema_version": 1, "dry_run": true,
             "increments": named(&plan.increments), "journals": named(&plan.journals),

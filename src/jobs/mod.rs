@@ -141,7 +141,7 @@ pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan>
         Request::Consolidate(options) => consolidate::plan(store, options),
         Request::Cleanup(options) => cleanup::plan(store, options),
         Request::Backup => backup::plan(store),
-        Request::Restore(options) => restore::plan(store, options),
+        Request::Restore(options) => restore::plan(store, options, control),
         Request::Validate { repair } => validate::plan(store, *repair, control),
         Request::Export(options) => export::plan(store, options, control),
     }

@@ -19,6 +19,8 @@ use super::lock::StoreLock;
 use super::parquet_file::ParquetFile;
 use super::{Control, Store};
 
+pub mod restore;
+
 /// Newest backups that every commit keeps.
 const NEWEST: usize = 5;
 /// Days of which one backup each is kept.
@@ -171,3 +173,6 @@ pub fn run(store: &Store, now: Timestamp, control: &Control) -> Result<Made> {
     let name = named(store, now, |path| copy_whole(store, path))?;
     Ok(Made { name, rows: main.rows(), bytes: main.stat().bytes })
 }
+
+#[cfg(test)]
+mod tests;

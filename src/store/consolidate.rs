@@ -17,11 +17,12 @@ use super::lock::StoreLock;
 use super::snapshot::{self, Files, Increment};
 use super::{Control, Store, backup, journal};
 
-mod choice;
-mod derived;
-mod inputs;
-mod merge;
-mod recover;
+pub(super) mod choice;
+pub(super) mod derived;
+pub(super) mod foreign;
+pub(super) mod inputs;
+pub(super) mod merge;
+pub(super) mod recover;
 mod round;
 mod sweep;
 
@@ -76,6 +77,8 @@ pub struct Plan {
     pub bytes: u64,
     /// What would stay where it is.
     pub skipped: Vec<Skipped>,
+    /// Consumed files that an earlier commit did not live to remove.
+    pub leftovers: u64,
 }
 
 impl Plan {
@@ -118,7 +121,8 @@ pub struct Outcome {
 pub fn plan(store: &Store, now: Timestamp) -> Result<Plan> {
     let files = snapshot::files(store, now)?;
     let blocked = inputs::main_blocks(files.main.as_ref())?;
-    let mut plan = Plan { skipped: set_aside(&files), ..Plan::default() };
+    let leftovers = files.leftovers.len() as u64;
+    let mut plan = Plan { skipped: set_aside(&files), leftovers, ..Plan::default() };
     for increment in &files.increments {
         if blocked {
             plan.skipped.push(inputs::behind_summaries(&increment.name));

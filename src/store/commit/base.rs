@@ -32,17 +32,34 @@ impl Base {
     /// it is although it has fewer rows than the last commit left in it.
     pub fn open(store: &Store, accept_main: bool) -> Result<Self> {
         let path = store.layout.main();
-        let main = match ParquetFile::open(&*store.disk, &path) {
-            Ok(main) => Some(main),
-            Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error.at(path)),
-        };
-        let identity = match &main {
-            Some(main) => {
-                let footer = footer_hash(&*store.disk, store).map_err(Error::io("read", &path))?;
-                Some((main.stat(), footer))
+        match ParquetFile::open(&*store.disk, &path) {
+            Ok(main) => Self::on(store, Some(main), accept_main),
+            Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Self::on(store, None, accept_main)
             }
-            None => None,
+            Err(error) => Err(error.at(path)),
+        }
+    }
+
+    /// Like [`Base::open`], and whatever main is: for a commit that replaces it. Also
+    /// says why main can't be read, where that is so.
+    pub fn open_any(store: &Store) -> Result<(Self, Option<String>)> {
+        match Self::open(store, true) {
+            Err(Error::Unreadable { reason, .. }) => Ok((Self::on(store, None, true)?, Some(reason))),
+            other => other.map(|base| (base, None)),
+        }
+    }
+
+    fn on(store: &Store, main: Option<ParquetFile>, accept_main: bool) -> Result<Self> {
+        let path = store.layout.main();
+        let identity = match store.disk.stat(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            stat => {
+                let stat = stat.map_err(Error::io("read", &path))?;
+                let footer = footer_hash(&*store.disk, store).map_err(Error::io("read", &path))?;
+                // What counts is the file that was opened, should it be another one by now.
+                Some((main.as_ref().map_or(stat, ParquetFile::stat), footer))
+            }
         };
         let own = main.as_ref().map(CommitRecord::of).transpose()?.flatten();
         let done = log::newest_done(store)?;

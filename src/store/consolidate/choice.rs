@@ -1,12 +1,10 @@
 //! Which rows stay when several are attempts at one test: the larger timestamp,
 //! then the larger hash of the canonical row. Independent of file, batch and order.
 
-use std::collections::{HashMap, HashSet};
-
-use crate::store::digest::short;
+use std::collections::HashMap;
 
 /// What decides between attempts: timestamp, then hash of the canonical row.
-pub(super) type Rank = (Option<i64>, u64);
+pub(in crate::store) type Rank = (Option<i64>, u64);
 
 #[derive(Debug)]
 struct Attempts {
@@ -19,19 +17,19 @@ struct Attempts {
 
 /// The attempts among the new rows, and what main has of them.
 #[derive(Debug, Default)]
-pub(super) struct Choice {
+pub(in crate::store) struct Choice {
     attempts: HashMap<u128, Attempts>,
     /// For each new row, whether it goes into main.
     keep: Vec<bool>,
     /// Attempts that others replaced.
-    pub(super) superseded: u64,
+    pub(in crate::store) superseded: u64,
     /// Rows that are identical to another one.
-    pub(super) repeated: u64,
+    pub(in crate::store) repeated: u64,
 }
 
 impl Choice {
     /// The next new row. Rows without a key always stay.
-    pub(super) fn push(&mut self, keyed: Option<(u128, Rank)>) {
+    pub(in crate::store) fn push(&mut self, keyed: Option<(u128, Rank)>) {
         let at = self.keep.len();
         self.keep.push(true);
         let Some((key, rank)) = keyed else { return };
@@ -57,17 +55,17 @@ impl Choice {
     }
 
     /// Whether no new row has a key.
-    pub(super) fn is_keyless(&self) -> bool {
+    pub(in crate::store) fn is_keyless(&self) -> bool {
         self.attempts.is_empty()
     }
 
     /// Whether main's row may be concerned: its rank is needed.
-    pub(super) fn concerns(&self, key: u128) -> bool {
+    pub(in crate::store) fn concerns(&self, key: u128) -> bool {
         self.attempts.contains_key(&key)
     }
 
     /// A row of main, which holds each key once; `true` when it stays.
-    pub(super) fn stays(&mut self, key: u128, rank: Rank) -> bool {
+    pub(in crate::store) fn stays(&mut self, key: u128, rank: Rank) -> bool {
         let Some(attempts) = self.attempts.get_mut(&key) else { return true };
         if attempts.best.1 == rank.1 {
             self.repeated += 1;
@@ -88,12 +86,12 @@ impl Choice {
     }
 
     /// Whether the new row goes into main.
-    pub(super) fn keeps(&self, at: usize) -> bool {
+    pub(in crate::store) fn keeps(&self, at: usize) -> bool {
         self.keep.get(at).copied().unwrap_or(false)
     }
 
     /// New rows that go into main.
-    pub(super) fn kept(&self) -> u64 {
+    pub(in crate::store) fn kept(&self) -> u64 {
         self.keep.iter().filter(|keep| **keep).count() as u64
     }
 }
@@ -101,26 +99,6 @@ impl Choice {
 fn drop_row(keep: &mut [bool], at: Option<usize>) {
     if let Some(keep) = at.and_then(|at| keep.get_mut(at)) {
         *keep = false;
-    }
-}
-
-/// The keys of a main in which nobody resolved repeated tests, 64 bits each.
-#[derive(Debug, Default)]
-pub(super) struct Suspects {
-    seen: Vec<u64>,
-}
-
-impl Suspects {
-    /// A row with a key.
-    pub(super) fn push(&mut self, key: u128) {
-        self.seen.push(short(key));
-    }
-
-    /// The keys that may have come twice.
-    pub(super) fn twice(mut self) -> HashSet<u64> {
-        self.seen.sort_unstable();
-        let pairs = self.seen.windows(2);
-        pairs.filter_map(|pair| pair.first().filter(|first| Some(*first) == pair.get(1)).copied()).collect()
     }
 }
 

@@ -21,17 +21,17 @@ use crate::store::{Control, Store, schema};
 
 /// What a commit left in main.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(in crate::store) struct Source {
     /// Number of the commit.
-    pub(super) generation: u64,
+    pub(in crate::store) generation: u64,
     /// When it was made.
-    pub(super) created: Timestamp,
+    pub(in crate::store) created: Timestamp,
     /// Rows of main.
-    pub(super) rows: u64,
+    pub(in crate::store) rows: u64,
     /// Tallies of main.
-    pub(super) cells: BTreeMap<Cell, Tally>,
+    pub(in crate::store) cells: BTreeMap<Cell, Tally>,
     /// Columns of main.
-    pub(super) schema: SchemaRef,
+    pub(in crate::store) schema: SchemaRef,
 }
 
 /// Reads main and writes both files anew.
@@ -59,7 +59,7 @@ pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
 }
 
 /// Writes both files, each replaced as a whole. The caller holds the store's lock.
-pub(super) fn write(store: &Store, source: &Source) -> Result<()> {
+pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
     let models = by_model(&source.cells);
     let stats = model_stats(&models)?;
     replace(store, MODEL_STATS, |file, path| {

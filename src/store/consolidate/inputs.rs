@@ -8,7 +8,7 @@ use crate::store::parquet_file::ParquetFile;
 use crate::store::snapshot::{Increment, Main};
 
 /// Whether a file holds summary rows.
-pub(super) fn has_summaries(file: &ParquetFile) -> Result<bool> {
+pub(in crate::store) fn has_summaries(file: &ParquetFile) -> Result<bool> {
     match shape(file.schema()) {
         Shape::Records | Shape::Neither => Ok(false),
         Shape::Counts => Ok(file.rows() > 0),
@@ -24,12 +24,12 @@ pub(super) fn has_summaries(file: &ParquetFile) -> Result<bool> {
 }
 
 /// Whether main holds summary rows: nothing is merged into such a main.
-pub(super) fn main_blocks(main: Option<&Main>) -> Result<bool> {
+pub(in crate::store) fn main_blocks(main: Option<&Main>) -> Result<bool> {
     main.map_or(Ok(false), |main| has_summaries(&main.file))
 }
 
 /// An increment of records that waits because main holds summary rows.
-pub(super) fn behind_summaries(name: &str) -> Skipped {
+pub(in crate::store) fn behind_summaries(name: &str) -> Skipped {
     Skipped {
         file: name.to_owned(),
         reason: "main holds summary rows, so records stay in their increments (they count all the same)"
@@ -39,7 +39,7 @@ pub(super) fn behind_summaries(name: &str) -> Skipped {
 }
 
 /// An increment that stays because it holds summary rows.
-pub(super) fn of_summaries(name: &str) -> Skipped {
+pub(in crate::store) fn of_summaries(name: &str) -> Skipped {
     Skipped {
         file: name.to_owned(),
         reason: "it holds summary rows, which main does not take in (they count all the same)".to_owned(),
@@ -48,7 +48,7 @@ pub(super) fn of_summaries(name: &str) -> Skipped {
 }
 
 /// Why an increment can't go in, as far as a look tells.
-pub(super) fn refused(store: &Store, increment: &Increment) -> Result<Option<Skipped>> {
+pub(in crate::store) fn refused(store: &Store, increment: &Increment) -> Result<Option<Skipped>> {
     match increment.open(store).and_then(|file| has_summaries(&file)) {
         Ok(false) => Ok(None),
         Ok(true) => Ok(Some(of_summaries(&increment.name))),
@@ -57,7 +57,7 @@ pub(super) fn refused(store: &Store, increment: &Increment) -> Result<Option<Ski
 }
 
 /// An error about one file as the reason why that file stays; other errors pass on.
-pub(super) fn because(name: &str, error: Error) -> Result<Skipped> {
+pub(in crate::store) fn because(name: &str, error: Error) -> Result<Skipped> {
     let (kind, reason) = match error {
         Error::Changed { .. } => (SkipKind::InProgress, "it is being rewritten at this moment".to_owned()),
         error if error.is_not_found() => {

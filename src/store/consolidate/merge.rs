@@ -16,6 +16,7 @@ use crate::stats::{Cell, Tally};
 use crate::store::digest::{Columns, key_in, row_hashes};
 use crate::store::error::{Error, Result};
 use crate::store::kind::split;
+use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, adapt};
 use crate::store::table::{GROUP_ROWS, TableWriter};
 
@@ -28,7 +29,11 @@ fn kernel(error: &ArrowError) -> Error {
 }
 
 /// The records of a batch as its file holds it, in the united columns.
-pub(super) fn records(batch: &RecordBatch, target: &SchemaRef, zone: &TimeZone) -> Result<RecordBatch> {
+pub(in crate::store) fn records(
+    batch: &RecordBatch,
+    target: &SchemaRef,
+    zone: &TimeZone,
+) -> Result<RecordBatch> {
     match split(batch)?.records {
         Some(records) => adapt(&records, target, zone),
         None => Ok(RecordBatch::new_empty(target.clone())),
@@ -36,23 +41,23 @@ pub(super) fn records(batch: &RecordBatch, target: &SchemaRef, zone: &TimeZone) 
 }
 
 /// Keys and ranks of the rows of a batch.
-pub(super) struct Keys {
+pub(in crate::store) struct Keys {
     columns: Columns,
     hashes: Option<Vec<u64>>,
 }
 
 impl Keys {
-    pub(super) fn of(batch: &RecordBatch) -> Result<Self> {
+    pub(in crate::store) fn of(batch: &RecordBatch) -> Result<Self> {
         Ok(Self { columns: Columns::new(batch)?, hashes: None })
     }
 
     /// The key of a row.
-    pub(super) fn key(&self, row: usize) -> Option<u128> {
+    pub(in crate::store) fn key(&self, row: usize) -> Option<u128> {
         key_in(self.columns.text("test_id", row), self.columns.cell_key(row))
     }
 
     /// What decides between a row and other attempts at its test.
-    pub(super) fn rank(&mut self, batch: &RecordBatch, row: usize) -> Result<Rank> {
+    pub(in crate::store) fn rank(&mut self, batch: &RecordBatch, row: usize) -> Result<Rank> {
         let hashes = match self.hashes.take() {
             Some(hashes) => hashes,
             None => row_hashes(batch)?,
@@ -63,8 +68,16 @@ impl Keys {
     }
 }
 
+/// Fewer rows than the footer says would be rows lost.
+pub(in crate::store) fn complete(file: &ParquetFile, rows: u64) -> Result<()> {
+    if rows == file.rows() {
+        return Ok(());
+    }
+    Err(Error::unreadable(file.path(), format!("it has {rows} rows where its footer says {}", file.rows())))
+}
+
 /// The rows of a batch for which `keep` is true.
-pub(super) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result<RecordBatch> {
+pub(in crate::store) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result<RecordBatch> {
     if keep.iter().all(|keep| *keep) {
         return Ok(batch.clone());
     }
@@ -73,10 +86,10 @@ pub(super) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result<RecordBat
 
 /// Tallies by cell of what is written.
 #[derive(Debug, Default)]
-pub(super) struct Tallies {
+pub(in crate::store) struct Tallies {
     by_key: HashMap<u128, (Cell, Tally)>,
     /// Rows counted.
-    pub(super) rows: u64,
+    pub(in crate::store) rows: u64,
 }
 
 impl Tallies {
@@ -93,14 +106,14 @@ impl Tallies {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> BTreeMap<Cell, Tally> {
+    pub(in crate::store) fn finish(self) -> BTreeMap<Cell, Tally> {
         self.by_key.into_values().collect()
     }
 }
 
 /// Writes a new main: first what stays of the old one, in its order, then the new
 /// rows, sorted by the dimensions in runs of bounded size.
-pub(super) struct Merged<'a> {
+pub(in crate::store) struct Merged<'a> {
     table: TableWriter<'a>,
     schema: SchemaRef,
     tallies: Tallies,
@@ -110,18 +123,18 @@ pub(super) struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    pub(super) fn new(table: TableWriter<'a>, schema: SchemaRef) -> Self {
+    pub(in crate::store) fn new(table: TableWriter<'a>, schema: SchemaRef) -> Self {
         let tallies = Tallies::default();
         Self { table, schema, tallies, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0 }
     }
 
     /// Rows of the old main.
-    pub(super) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(in crate::store) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
         self.write(batch)
     }
 
     /// New rows.
-    pub(super) fn new_rows(&mut self, batch: RecordBatch) -> Result<()> {
+    pub(in crate::store) fn new_rows(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -135,7 +148,7 @@ impl<'a> Merged<'a> {
     }
 
     /// What is to be sealed, and the tallies of everything written.
-    pub(super) fn finish(mut self) -> Result<(TableWriter<'a>, Tallies)> {
+    pub(in crate::store) fn finish(mut self) -> Result<(TableWriter<'a>, Tallies)> {
         self.sort_and_write()?;
         Ok((self.table, self.tallies))
     }

@@ -21,7 +21,7 @@ use crate::store::{backup, increment, snapshot};
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
 
 /// Finishes what can be finished, removes what cannot.
-pub(super) fn finish(store: &Store, now: Timestamp) -> Result<()> {
+pub(in crate::store) fn finish(store: &Store, now: Timestamp) -> Result<()> {
     let root = store.layout.root();
     // A rename that a crashed process did not live to sync must be durable before
     // anything that relies on it is unlinked.
@@ -34,7 +34,8 @@ pub(super) fn finish(store: &Store, now: Timestamp) -> Result<()> {
 /// Decides announced commits that nobody confirmed.
 fn pending(store: &Store) -> Result<()> {
     for copy in log::list(store)?.iter().filter(|copy| !copy.done) {
-        let base = Base::open(store, true)?;
+        // A main that can't be read decides nothing; what is announced can wait.
+        let Ok(base) = Base::open(store, true) else { continue };
         // Torn: it was never synced, so the rename never came.
         let Ok(announced) = log::read(store, copy) else {
             log::forget(store, std::iter::once(copy))?;

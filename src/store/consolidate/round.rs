@@ -1,19 +1,18 @@
 //! One commit: the rows of some increments into main.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Skipped;
-use super::choice::{Choice, Rank, Suspects};
+use super::choice::Choice;
 use super::inputs::{because, has_summaries, of_summaries};
-use super::merge::{Keys, Merged, Tallies, filtered, records};
+use super::merge::{Keys, Merged, Tallies, complete, filtered, records};
+use super::{Skipped, foreign};
 use crate::stats::{Cell, Tally};
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::{Committed, Transaction};
 use crate::store::commit::{CommitRecord, Consumed};
-use crate::store::digest::short;
 use crate::store::disk;
 use crate::store::error::{Error, Result};
 use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name};
@@ -207,8 +206,15 @@ impl Round<'_> {
         choice: &mut Choice,
         merged: &mut Merged<'_>,
     ) -> Result<()> {
-        let losers = if self.base.foreign { self.losers(main, schema, choice)? } else { HashSet::new() };
         let zone = self.base.zone(self.store);
+        let losers = if self.base.foreign {
+            let found = foreign::losers(main, schema, &zone, self.control)?;
+            choice.superseded += found.superseded;
+            choice.repeated += found.repeated;
+            found.rows
+        } else {
+            HashSet::new()
+        };
         let mut position = 0;
         for batch in main.batches(None, 0)? {
             self.control.check()?;
@@ -234,53 +240,6 @@ impl Round<'_> {
             merged.old(&filtered(&batch, keep)?)?;
         }
         complete(main, position)
-    }
-
-    /// Positions of the rows of a foreign main that another of its rows replaces.
-    fn losers(&self, main: &ParquetFile, schema: &SchemaRef, choice: &mut Choice) -> Result<HashSet<u64>> {
-        let zone = self.base.zone(self.store);
-        let mut suspects = Suspects::default();
-        let keyed = [crate::store::schema::DIMENSIONS.as_slice(), &["test_id", "success"]].concat();
-        for batch in main.batches(Some(&keyed), 0)? {
-            self.control.check()?;
-            let batch = records(&batch?, schema, &zone)?;
-            let keys = Keys::of(&batch)?;
-            (0..batch.num_rows()).filter_map(|row| keys.key(row)).for_each(|key| suspects.push(key));
-        }
-        let twice = suspects.twice();
-        let mut losers = HashSet::new();
-        if twice.is_empty() {
-            return Ok(losers);
-        }
-        let mut best: HashMap<u128, (Rank, u64, HashSet<u64>)> = HashMap::new();
-        let mut position = 0;
-        for batch in main.batches(None, 0)? {
-            self.control.check()?;
-            let batch = records(&batch?, schema, &zone)?;
-            let mut keys = Keys::of(&batch)?;
-            for row in 0..batch.num_rows() {
-                let at = position + row as u64;
-                let Some(key) = keys.key(row).filter(|key| twice.contains(&short(*key))) else { continue };
-                let rank = keys.rank(&batch, row)?;
-                let Some((winner, winner_at, hashes)) = best.get_mut(&key) else {
-                    best.insert(key, (rank, at, HashSet::from([rank.1])));
-                    continue;
-                };
-                if hashes.insert(rank.1) {
-                    choice.superseded += 1;
-                } else {
-                    choice.repeated += 1;
-                }
-                if rank > *winner {
-                    *winner = rank;
-                    losers.insert(std::mem::replace(winner_at, at));
-                } else {
-                    losers.insert(at);
-                }
-            }
-            position += batch.num_rows() as u64;
-        }
-        Ok(losers)
     }
 
     /// The entries of the new record: what was consumed before and may still be
@@ -338,12 +297,4 @@ impl Round<'_> {
         entries.extend(self.base.consumed().iter().filter(keep).cloned());
         Ok(entries)
     }
-}
-
-/// Fewer rows than the footer says would be rows lost.
-fn complete(file: &ParquetFile, rows: u64) -> Result<()> {
-    if rows == file.rows() {
-        return Ok(());
-    }
-    Err(Error::unreadable(file.path(), format!("it has {rows} rows where its footer says {}", file.rows())))
 }
