@@ -303,3 +303,6 @@ fn set_aside(files: &Files) -> Vec<Skipped> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod crash_tests;
