@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
@@ -16,6 +16,42 @@ pub fn evaltop() -> Command {
     let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
     command.env("XDG_CONFIG_HOME", &nowhere).env("XDG_STATE_HOME", &nowhere);
     command
+}
+
+/// The same as a process of its own, for tests that talk to it or send it signals.
+pub fn evaltop_process() -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evaltop"));
+    for name in ["EVALTOP_DIR", "EVALTOP_CONFIG", "STORAGE_FORMAT", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
+    command.env("XDG_CONFIG_HOME", &nowhere).env("XDG_STATE_HOME", &nowhere);
+    command
+}
+
+/// The `test_id`s of main, sorted.
+pub fn main_rows(store: &Path) -> Vec<String> {
+    let file = std::fs::File::open(store.join("test_results.parquet")).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let mut rows = Vec::new();
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let ids = batch.column_by_name("test_id").unwrap();
+        let ids = arrow::array::AsArray::as_string::<i32>(ids).iter();
+        rows.extend(ids.map(|id| id.unwrap_or_default().to_owned()));
+    }
+    rows.sort();
+    rows
+}
+
+/// The names in `incremental/`, sorted.
+pub fn names(store: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(store.join("incremental"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 /// A file of the real data beside the project, or `None` (said loudly) where it is absent.
