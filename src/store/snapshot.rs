@@ -148,4 +148,6 @@ pub struct Snapshot {
 }
 
 #[cfg(test)]
+mod interleaving;
+#[cfg(test)]
 mod tests;

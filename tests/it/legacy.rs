@@ -126,12 +126,12 @@ fn lines(from: usize, to: usize) -> String {
         let mut row = serde_json::json!({
             "test_id": format!("t{at}"), "model": model,
             "task_type": "api_integration", "prompt_type": "cot", "difficulty": "hard",
-            "tool_success_rate": 0.8, "success": at % 3 == 0, "partial_success": at % 3 == 1,
+            "tool_success_rate": 0.8, "success": at.is_multiple_of(3), "partial_success": at % 3 == 1,
             "execution_time": at as f64 / 7.0, "turns": at % 9, "tool_calls": at % 5,
             "timestamp": format!("2026-01-31T12:{:02}:{:02}.25Z", at / 60 % 60, at % 60),
             "note": format!("line {at}"), "seed": at, "flags": {"deep": [1, 2]},
         });
-        if at % 4 == 0 {
+        if at.is_multiple_of(4) {
             row["error_type"] = "timeout".into();
             row.as_object_mut().unwrap().remove("turns");
         }

@@ -4,8 +4,11 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::commit::Consumed;
 use crate::store::digest;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::snapshot::fingerprint;
 use crate::store::{Control, Error, Record};
 
 fn all(fixture: &Fixture, selection: &Selection) -> RecordBatch {
@@ -122,6 +125,27 @@ fn row_groups_that_cannot_match_are_skipped_and_positions_stay_right() {
     let rows = all(&fixture, &Selection { filter, ..Selection::default() });
     assert_eq!(ids(&rows), ["t0", "t1", "t2", "t3"]);
     assert_eq!(rows["success"].as_boolean().true_count(), 3);
+}
+
+#[test]
+fn the_consumed_beginning_of_a_legacy_file_is_left_out() {
+    let fixture = Fixture::new();
+    fixture.increment(LEGACY, &legacy(&["a", "b"], &[true, false]));
+    let path = fixture.store.layout.incremental().join(LEGACY);
+    let open = ParquetFile::open(&*fixture.store.disk, &path).unwrap();
+    let consumed = Consumed {
+        name: LEGACY.to_owned(),
+        bytes: 0,
+        rows: 2,
+        xxh3: fingerprint(&open, 2).unwrap(),
+        legacy: true,
+        at: fixture.now,
+    };
+    fixture.main(&legacy(&["a", "b"], &[true, false]), Some(vec![consumed]));
+    fixture.increment(LEGACY, &legacy(&["a", "b", "c"], &[true, false, true]));
+    let rows = all(&fixture, &Selection { columns: Some(vec!["model".into()]), ..Selection::default() });
+    let models: Vec<_> = rows["model"].as_string::<i32>().iter().flatten().collect();
+    assert_eq!(models, ["a", "b", "c"]);
 }
 
 #[test]

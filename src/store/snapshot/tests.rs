@@ -1,5 +1,6 @@
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 
@@ -7,13 +8,14 @@ use super::*;
 use crate::store::commit::Consumed;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::parquet_file::ParquetFile;
-use crate::store::{Control, Error, Store, disk};
+use crate::store::writer::{Writer, WriterOptions};
+use crate::store::{Control, Error, Store, consolidate, disk};
 
 fn scan(fixture: &Fixture) -> Snapshot {
     Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap()
 }
 
-fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
+pub(super) fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
     let mut sum = Tally::default();
     for tally in snapshot.cells.values() {
         sum.add(tally);
@@ -225,4 +227,58 @@ fn group_totals_on_every_record_are_not_trusted() {
     let snapshot = scan(&fixture);
     assert_eq!((snapshot.main.kind, totals(&snapshot)), (MainKind::Records, (3, 1, 0)));
     assert_eq!(snapshot.last_row["a"], 1_769_860_800_000_000);
+}
+
+#[test]
+fn while_data_moves_every_acknowledged_record_counts_once() {
+    const WRITERS: u64 = 2;
+    const SEGMENTS: u64 = 10;
+    const ROWS: u64 = 3;
+    let fixture = Fixture::new();
+    let acknowledged = AtomicU64::new(0);
+    let attempted = AtomicU64::new(0);
+    let live = AtomicU64::new(WRITERS);
+    let write = |writer: u64| {
+        for segment in 0..SEGMENTS {
+            let mut journal = Writer::open(&fixture.store, WriterOptions::default()).unwrap();
+            for at in 0..ROWS {
+                attempted.fetch_add(1, SeqCst);
+                journal.append(record(&format!("{writer}-{segment}-{at}"), true, 1)).unwrap();
+                acknowledged.fetch_add(1, SeqCst);
+            }
+            journal.close().unwrap();
+        }
+        live.fetch_sub(1, SeqCst);
+    };
+    let consolidate = || {
+        while live.load(SeqCst) > 0 {
+            consolidate::run(
+                &fixture.store,
+                &consolidate::Options::default(),
+                fixture.now,
+                &Control::default(),
+            )
+            .unwrap();
+        }
+    };
+    let mut scanner = Scanner::new();
+    let mut look = || {
+        let before = acknowledged.load(SeqCst);
+        let seen = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        let (after, tests) = (attempted.load(SeqCst), totals(&seen).0);
+        assert!((before..=after).contains(&tests), "{tests} tests of {before} to {after}");
+        assert_eq!((seen.superseded, seen.repeated), (0, 0));
+    };
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let write = &write;
+            scope.spawn(move || write(writer));
+        }
+        scope.spawn(consolidate);
+        while live.load(SeqCst) > 0 {
+            look();
+        }
+    });
+    look();
+    assert_eq!(totals(&scan(&fixture)).0, WRITERS * SEGMENTS * ROWS);
 }

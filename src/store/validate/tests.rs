@@ -18,7 +18,8 @@ fn found(report: &Report) -> Vec<(Level, &str)> {
 fn committed() -> Fixture {
     let mut fixture = Fixture::new();
     fixture.increment(LEGACY, &batch(&records(0, 5)));
-    consolidate::run(&fixture.store, &Default::default(), fixture.now, &Control::default()).unwrap();
+    consolidate::run(&fixture.store, &consolidate::Options::default(), fixture.now, &Control::default())
+        .unwrap();
     fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_hours(2)).unwrap();
     fixture
 }
@@ -29,9 +30,9 @@ fn content(fixture: &Fixture) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() {
-                folders.push(entry)
+                folders.push(entry);
             } else {
-                found.push((entry.clone(), fs::read(entry).unwrap()))
+                found.push((entry.clone(), fs::read(entry).unwrap()));
             }
         }
     }

@@ -1,0 +1,164 @@
+//! Data moves at any moment of a reading: a disk that lets something happen before
+//! its n-th operation, for every n.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use super::tests::totals;
+use super::*;
+use crate::store::disk::{Disk, Entry, LockFile, ReadFile, RealDisk, Space, Stat, WriteFile};
+use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
+use crate::store::{Control, Store, consolidate, increment, layout};
+
+const DEAD: &str = "12_20260131_120000_host_0a1b_1";
+
+type Happening = Box<dyn FnOnce() + Send>;
+
+/// The real disk; before the `left`-th look at it, something happens.
+struct Interrupted {
+    left: AtomicU64,
+    happening: Mutex<Option<Happening>>,
+}
+
+impl std::fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupted").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl Interrupted {
+    fn tick(&self) {
+        if self.left.fetch_sub(1, SeqCst) == 1
+            && let Some(happening) = self.happening.lock().unwrap().take()
+        {
+            happening();
+        }
+    }
+}
+
+/// Readers only look: the other operations are the real disk's.
+impl Disk for Interrupted {
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        self.tick();
+        RealDisk.list(folder)
+    }
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.tick();
+        RealDisk.stat(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        self.tick();
+        RealDisk.open(path)
+    }
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.tick();
+        RealDisk.is_locked(path)
+    }
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_folder(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        RealDisk.create(path)
+    }
+    fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
+        RealDisk.publish(temporary, name)
+    }
+    fn replace(&self, temporary: &Path, name: &Path) -> io::Result<()> {
+        RealDisk.replace(temporary, name)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.link(from, to)
+    }
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.copy(from, to)
+    }
+    fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
+        RealDisk.remove(folder, names)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
+        RealDisk.try_lock(path)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        RealDisk.space(path)
+    }
+}
+
+fn consolidate(store: &Store) {
+    consolidate::run(store, &consolidate::Options::default(), Timestamp::now(), &Control::default()).unwrap();
+}
+
+/// A main of five rows, an increment of legacy code, and two segments of ours, as a
+/// journal beside its increment and a dead writer's journal, or as increments alone:
+/// twelve tests in all.
+fn store(journals: bool) -> Fixture {
+    let fixture = Fixture::new();
+    fixture.increment(LEGACY, &batch(&records(0, 5)));
+    consolidate(&fixture.store);
+    fixture.increment("increment_8_20260131_120000.parquet", &legacy(&["a", "b"], &[true, false]));
+    fixture.increment(&layout::increment_name(STEM), &batch(&records(5, 8)));
+    if journals {
+        drop(fixture.journal(STEM, &records(5, 8)));
+        drop(fixture.journal(DEAD, &records(8, 10)));
+    } else {
+        fixture.increment(&layout::increment_name(DEAD), &batch(&records(8, 10)));
+    }
+    fixture
+}
+
+/// Reads with `happening`, which adds so many repeats, before each operation in turn, until a reading needs fewer.
+fn at_every_moment(journals: bool, adds: u64, happening: fn(&Store)) {
+    for moment in 1.. {
+        let fixture = store(journals);
+        let store = fixture.store.clone();
+        let disk = Interrupted {
+            left: AtomicU64::new(moment),
+            happening: Mutex::new(Some(Box::new(move || happening(&store)))),
+        };
+        let disk = Arc::new(disk);
+        let read = Store { disk: disk.clone(), ..fixture.store.clone() };
+        // What it knows from before must not mislead it either.
+        let mut scanner = Scanner::new();
+        scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        for scanner in [&mut scanner, &mut Scanner::new()] {
+            let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
+            assert_eq!(totals(&seen), (12, 6, 0), "before operation {moment}");
+            // A record with an id that counted twice would be a repeat.
+            assert!(seen.superseded == 0 && seen.repeated <= adds, "before operation {moment}");
+        }
+        if disk.happening.lock().unwrap().is_some() {
+            assert!(moment > 10);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_commit_at_any_moment() {
+    at_every_moment(true, 0, consolidate);
+    at_every_moment(false, 0, consolidate);
+}
+
+#[test]
+fn commits_that_forget_what_they_consumed_at_any_moment() {
+    at_every_moment(false, 2, |store| {
+        consolidate(store);
+        for at in 0..2 {
+            let row = [record("t0", true, 0)];
+            let stem = format!("99_20260131_120000_host_0a1b_{at}");
+            increment::publish(store, &stem, &batch(&row).schema(), [Ok(batch(&row))]).unwrap();
+            consolidate(store);
+        }
+    });
+}
+
+#[test]
+fn a_publication_at_any_moment() {
+    at_every_moment(true, 0, |store| {
+        increment::publish_journal(store, DEAD).unwrap();
+    });
+}
