@@ -34,7 +34,7 @@ fn write(dir: &Path, writer: usize) -> Vec<String> {
             if input.write_all(line.as_bytes()).is_err() {
                 return;
             }
-            if n % 10 == 0 {
+            if n.is_multiple_of(10) {
                 thread::sleep(std::time::Duration::from_millis(10));
             }
         }
@@ -43,7 +43,7 @@ fn write(dir: &Path, writer: usize) -> Vec<String> {
     for answer in answers.lines() {
         let Ok(answer) = answer else { break };
         acknowledged.push(answer);
-        if writer % 3 == 0 && acknowledged.len() == LINES / 2 {
+        if writer.is_multiple_of(3) && acknowledged.len() == LINES / 2 {
             child.kill().unwrap();
         }
     }

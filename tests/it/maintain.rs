@@ -9,9 +9,9 @@ use crate::support::{evaltop, evaltop_process, main_rows, names};
 
 /// A store with ids recorded, one increment a call.
 fn record(dir: &Path, ids: &[&str]) {
-    let lines: String =
-        ids.iter().map(|id| format!("{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true}}\n")).collect();
-    evaltop().arg("record").arg(dir).write_stdin(lines).assert().success();
+    let line = |id: &&str| format!("{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true}}\n");
+    let lines: Vec<String> = ids.iter().map(line).collect();
+    evaltop().arg("record").arg(dir).write_stdin(lines.concat()).assert().success();
 }
 
 fn store(ids: &[&str]) -> tempfile::TempDir {

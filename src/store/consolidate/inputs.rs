@@ -63,7 +63,8 @@ pub(in crate::store) fn because(name: &str, error: Error) -> Result<Skipped> {
         error if error.is_not_found() => {
             (SkipKind::InProgress, "it was moved or removed meanwhile".to_owned())
         }
-        Error::SchemaConflict { .. } => (SkipKind::Conflict, error.to_string()),
+        // What can't be converted or hashed says which column it is.
+        Error::SchemaConflict { .. } | Error::Refused(_) => (SkipKind::Conflict, error.to_string()),
         Error::Unreadable { reason, .. } => (SkipKind::Unreadable, format!("it can't be read ({reason})")),
         Error::Io { action: "read", source, .. } => {
             (SkipKind::Unreadable, format!("it can't be read ({source})"))

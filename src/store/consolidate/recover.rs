@@ -156,7 +156,14 @@ pub(super) fn journals(
         if file.locked {
             continue;
         }
-        let Some(_lock) = store.disk.try_lock(&path).map_err(Error::io("lock", &path))? else { continue };
+        let _lock = match store.disk.try_lock(&path).map_err(Error::io("read", &path)) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => continue,
+            Err(error) => {
+                skipped.insert(file.name.clone(), because(&file.name, error)?);
+                continue;
+            }
+        };
         if file.stat.bytes == 0 {
             store.disk.remove(&folder, &[&file.name]).map_err(Error::io("clean up", &folder))?;
             continue;

@@ -65,13 +65,23 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// An error about this input is a reason to leave it out.
+    /// An error while this input was read is a reason to leave it out.
     fn blame(&self, error: Error) -> Trouble {
-        match because(&self.increment.name, error) {
-            Ok(skipped) => Trouble::Input(skipped),
-            Err(other) => Trouble::Other(other),
-        }
+        let now = self.file.stat_now();
+        let was = self.increment.stat;
+        let same = now.is_ok_and(|now| (now.bytes, now.modified_ns) == (was.bytes, was.modified_ns));
+        let error = match error {
+            Error::Cancelled => return Trouble::Other(error),
+            // Whatever was found was half written.
+            _ if !same => Error::Changed { path: self.file.path().to_path_buf() },
+            error => error,
+        };
+        refuse(&self.increment.name, error)
     }
+}
+
+fn refuse(name: &str, error: Error) -> Trouble {
+    because(name, error).map_or_else(Trouble::Other, Trouble::Input)
 }
 
 impl Round<'_> {
@@ -114,9 +124,10 @@ impl Round<'_> {
             match checked {
                 Ok((false, file)) => Ok(Input { increment, file }),
                 Ok((true, _)) => Err(Trouble::Input(of_summaries(&increment.name))),
-                Err(error) => {
-                    Err(because(&increment.name, error).map_or_else(Trouble::Other, Trouble::Input))
-                }
+                Err(error) => Err(match increment.check(self.store) {
+                    Ok(()) => refuse(&increment.name, error),
+                    Err(changed) => refuse(&increment.name, changed),
+                }),
             }
         };
         increments.iter().map(open).collect()

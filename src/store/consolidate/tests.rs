@@ -441,3 +441,34 @@ fn a_journal_without_a_row_of_a_dead_writer_goes() {
     f.run();
     assert!(f.names().is_empty());
 }
+
+#[test]
+fn legacy_writers_that_rewrite_their_files_meanwhile_lose_no_row() {
+    const ROWS: usize = 60;
+    let f = fixture();
+    let names = ["increment_7_20260131_120000.parquet", "increment_8_20260131_120000.parquet"];
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let f = &f;
+                // The whole list again with each row, in place; no row has an id.
+                scope.spawn(move || {
+                    for rows in 1..=ROWS {
+                        f.legacy(name, batch(&vec![""; rows]));
+                        std::thread::sleep(std::time::Duration::from_millis(7));
+                    }
+                })
+            })
+            .collect();
+        while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            match run(&f.store, &Options::default(), Timestamp::now(), &Control::default()) {
+                Ok(done) => assert!(done.skipped.iter().all(|s| s.kind == SkipKind::InProgress), "{done:?}"),
+                Err(error) => assert!(matches!(error, Error::Unstable { .. }), "{error}"),
+            }
+        }
+    });
+    f.run();
+    assert_eq!(f.main().rows(), 2 * ROWS as u64);
+    assert!(f.commit().generation > 1, "nothing was merged meanwhile");
+}
