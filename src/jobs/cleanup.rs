@@ -22,7 +22,7 @@ pub(super) fn plan(store: &Store, options: &Options) -> Result<Plan> {
         format!("remove {}, {}", count(files, "file"), size(detail.bytes()))
     };
     if lost > 0 {
-        summary += &format!("; {} NOT in main: their results would be lost", count(lost, "file"));
+        summary.push_str(&["; ", &count(lost, "file"), " NOT in main: their results would be lost"].concat());
     }
     let mut lines: Vec<_> = detail
         .items
@@ -59,7 +59,7 @@ pub(super) fn run(store: &Store, detail: &cleanup::Plan, control: &Control) -> R
         format!("removed {}, {}", count(outcome.removed.len() as u64, "file"), size(outcome.bytes));
     if !outcome.kept.is_empty() {
         let kept = count(outcome.kept.len() as u64, "file");
-        summary += &format!("; {kept} changed meanwhile and stayed");
+        summary.push_str(&["; ", &kept, " changed meanwhile and stayed"].concat());
     }
     Ok(Outcome {
         summary,
