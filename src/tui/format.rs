@@ -96,11 +96,11 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> f64 {
     now.duration_since(then).max(SignedDuration::ZERO).as_secs_f64()
 }
 
-/// Local time of day, with the date where it is another day: "14:02", "30 Jan 14:02".
+/// Local time of day, with the date where it is a day or more ago, or to come.
 pub(crate) fn clock(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
-    let (local, today) = (then.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
-    let form = if local.date() == today.date() { "%H:%M" } else { "%d %b %H:%M" };
-    local.strftime(form).to_string()
+    let ago = now.duration_since(then).as_secs();
+    let form = if (-60..86_400).contains(&ago) { "%H:%M" } else { "%d %b %H:%M" };
+    then.to_zoned(zone.clone()).strftime(form).to_string()
 }
 
 #[cfg(test)]
@@ -148,10 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn clock_times_name_the_day_only_when_it_is_another() {
+    fn clock_times_name_the_day_where_it_could_be_mistaken() {
         let now: Timestamp = "2026-01-31T14:02:00Z".parse().unwrap();
         let zone = TimeZone::UTC;
         assert_eq!(clock(now, now, &zone), "14:02");
-        assert_eq!(clock("2026-01-30T23:59:00Z".parse().unwrap(), now, &zone), "30 Jan 23:59");
+        assert_eq!(clock("2026-01-30T23:59:00Z".parse().unwrap(), now, &zone), "23:59");
+        assert_eq!(clock("2026-01-30T13:59:00Z".parse().unwrap(), now, &zone), "30 Jan 13:59");
     }
 }

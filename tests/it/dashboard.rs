@@ -1,1 +1,400 @@
-//! Tests of dashboard.
+//! The dashboard in a real pseudo-terminal: what it shows, which keys it obeys, and
+//! how it leaves the terminal behind, however it ends.
+
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use evaltop::store::writer::{Writer, WriterOptions};
+use evaltop::store::{Record, Store};
+use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longer than anything takes on a busy machine: a limit, not a measure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn cells(n: u16) -> NonZeroU16 {
+    NonZeroU16::new(n).unwrap()
+}
+
+/// The program in a terminal of its own.
+struct Terminal {
+    master: Option<Box<dyn MasterPty + Send>>,
+    keys: Option<Box<dyn Write + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    bytes: Arc<AtomicUsize>,
+    closing: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Terminal {
+    fn open(store: &Path, arguments: &[&str]) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
+        command.arg(store);
+        command.args(arguments);
+        Self::run(command)
+    }
+
+    fn run(mut command: CommandBuilder) -> Self {
+        let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
+        for name in ["EVALTOP_DIR", "STORAGE_FORMAT", "NO_COLOR", "COLORTERM"] {
+            command.env_remove(name);
+        }
+        command.env("EVALTOP_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config.toml"));
+        command.env("XDG_CONFIG_HOME", &nowhere);
+        command.env("XDG_STATE_HOME", &nowhere);
+        command.env("TERM", "xterm-256color");
+        command.env("LC_ALL", "C.UTF-8");
+        command.env("TZ", "UTC");
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pty = native_pty_system().openpty(size).unwrap();
+        let child = pty.slave.spawn_command(command).unwrap();
+        drop(pty.slave);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(24), cells(80), 0)));
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let mut reader = pty.master.try_clone_reader().unwrap();
+        let closing = Arc::new(AtomicBool::new(false));
+        let (shown, counted, over) = (Arc::clone(&screen), Arc::clone(&bytes), Arc::clone(&closing));
+        let reader = Some(thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut buffer) {
+                shown.lock().unwrap().process(&buffer[..n]);
+                counted.fetch_add(n, Ordering::SeqCst);
+                if over.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        }));
+        let keys = pty.master.take_writer().unwrap();
+        Self { master: Some(pty.master), keys: Some(keys), child, screen, bytes, closing, reader }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the screen is as it should be; shows it when it never is.
+    fn wait(&self, what: &str, condition: impl Fn(&vt100::Screen) -> bool) {
+        let begun = Instant::now();
+        while !condition(self.screen.lock().unwrap().screen()) {
+            assert!(begun.elapsed() < PATIENCE, "never came: {what}\n{}", self.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_for(&self, text: &str) {
+        self.wait(text, |screen| screen.contents().contains(text));
+    }
+
+    fn press(&mut self, keys: &str) {
+        let writer = self.keys.as_mut().unwrap();
+        writer.write_all(keys.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.process_id().unwrap()).unwrap()).unwrap()
+    }
+
+    /// Waits for the end of the process.
+    fn ended(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "does not end\n{}", self.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The terminal is as it was before.
+    fn is_given_back(&self) {
+        self.wait("the terminal given back", |screen| {
+            !screen.alternate_screen()
+                && !screen.hide_cursor()
+                && !screen.bracketed_paste()
+                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+        });
+    }
+
+    /// Everything closed, as when a terminal emulator is killed.
+    fn vanish(&mut self) {
+        // The reader holds the terminal too; it lets go after the next byte.
+        self.closing.store(true, Ordering::SeqCst);
+        self.press("?");
+        self.reader.take().unwrap().join().unwrap();
+        self.keys = None;
+        self.master = None;
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+struct Run {
+    _folder: tempfile::TempDir,
+    store: PathBuf,
+}
+
+fn run() -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("results");
+    Run { _folder: folder, store }
+}
+
+fn record(model: &str, success: bool) -> Record {
+    Record { model: model.to_owned(), success, ..Record::default() }
+}
+
+/// Adds records, published as an increment when the writer closes.
+fn write(store: &Path, model: &str, tests: usize) {
+    let mut writer = Writer::open(&Store::new(store), WriterOptions::default()).unwrap();
+    writer.append_all((0..tests).map(|i| record(model, i % 2 == 0)).collect()).unwrap();
+    writer.close().unwrap();
+}
+
+/// Adds a row of long ago: nothing moves, so nothing on the screen is about to change.
+fn write_of_old(store: &Path) {
+    let mut writer = Writer::open(&Store::new(store), WriterOptions::default()).unwrap();
+    let timestamp = Some(1_767_225_600_000_000);
+    writer.append(Record { timestamp, ..record("model-a", true) }).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn shows_what_arrives_consolidates_with_keys_and_leaves_the_terminal_as_it_was() {
+    let run = run();
+    write(&run.store, "model-a", 40);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    terminal.wait_for("40 tests");
+    terminal.wait("the terminal taken over", |s| s.alternate_screen() && s.hide_cursor());
+
+    // An increment, then a journal that no increment has taken over yet.
+    write(&run.store, "model-b", 10);
+    terminal.wait_for("50 tests");
+    let mut writer = Writer::open(&Store::new(&run.store), WriterOptions::default()).unwrap();
+    writer.append(record("model-c", true)).unwrap();
+    terminal.wait_for("51 tests");
+    terminal.wait_for("1 live");
+    drop(writer);
+
+    terminal.press("c");
+    terminal.wait_for("CONSOLIDATE?");
+    terminal.press("y");
+    terminal.wait_for("gen 1");
+    terminal.wait_for("consolidated");
+    terminal.wait_for("51 tests");
+    assert!(run.store.join("test_results.parquet").exists());
+
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+    terminal.is_given_back();
+}
+
+#[test]
+fn declining_changes_nothing() {
+    let run = run();
+    write(&run.store, "model-a", 40);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("40 tests");
+    terminal.press("c");
+    terminal.wait_for("CONSOLIDATE?");
+    terminal.press("n");
+    terminal.wait("no question", |s| !s.contents().contains("CONSOLIDATE?"));
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+    assert!(!run.store.join("test_results.parquet").exists());
+}
+
+#[test]
+fn waits_for_a_store_that_is_not_there_yet() {
+    let run = run();
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("There is no store here yet");
+    write(&run.store, "model-a", 3);
+    terminal.wait_for("model-a");
+    std::fs::rename(&run.store, run.store.with_extension("away")).unwrap();
+    terminal.wait_for("The store is gone");
+    std::fs::rename(run.store.with_extension("away"), &run.store).unwrap();
+    terminal.wait_for("model-a");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.ended().exit_code(), 0);
+}
+
+#[test]
+fn follows_the_size_of_the_terminal() {
+    let run = run();
+    write(&run.store, "model-a", 3);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    for (rows, cols, expected) in
+        [(5, 30, "too small"), (40, 140, "TIME"), (10, 40, "model-a"), (24, 80, "INFRA")]
+    {
+        terminal.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        terminal.master.as_ref().unwrap().resize(size).unwrap();
+        terminal.wait_for(expected);
+    }
+    terminal.press("q");
+    terminal.ended();
+    terminal.is_given_back();
+}
+
+#[test]
+fn obeys_the_mouse_only_when_it_may_have_it() {
+    let run = run();
+    for (name, tests) in [("model-a", 4), ("model-b", 6)] {
+        write(&run.store, name, tests);
+    }
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-b");
+    // A click on the second row of models: SGR, one-based.
+    terminal.press("\u{1b}[<0;5;9M\u{1b}[<0;5;9m");
+    terminal.wait_for("›model-b");
+    terminal.press("q");
+    terminal.ended();
+    let terminal = Terminal::open(&run.store, &["--no-mouse"]);
+    terminal.wait_for("model-b");
+    let mode = terminal.screen.lock().unwrap().screen().mouse_protocol_mode();
+    assert_eq!(mode, vt100::MouseProtocolMode::None);
+}
+
+#[test]
+fn a_signal_ends_it_and_the_terminal_is_given_back() {
+    let run = run();
+    write(&run.store, "model-a", 3);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        let mut terminal = Terminal::open(&run.store, &[]);
+        terminal.wait_for("model-a");
+        terminal.signal(signal);
+        assert_eq!(terminal.ended().exit_code(), 130, "{signal:?}");
+        terminal.is_given_back();
+    }
+}
+
+#[test]
+fn a_terminal_that_vanishes_takes_it_along() {
+    let run = run();
+    // Nothing is drawn any more, so nothing but the hangup itself tells.
+    write_of_old(&run.store);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    terminal.vanish();
+    terminal.ended();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_vanishes_without_a_signal_takes_it_along() {
+    let run = run();
+    write_of_old(&run.store);
+    // In a session of its own the process has the terminal, but is not told of its end.
+    let id = run.store.with_extension("pid");
+    let mut command = CommandBuilder::new("sh");
+    command
+        .args(["-c", "setsid sh -c 'echo $$ > \"$2\"; exec \"$0\" \"$1\"' \"$0\" \"$1\" \"$2\"; sleep 60"]);
+    command.args([Path::new(env!("CARGO_BIN_EXE_evaltop")), &run.store, &id]);
+    let mut terminal = Terminal::run(command);
+    terminal.wait_for("model-a");
+    let stat = format!("/proc/{}/stat", std::fs::read_to_string(&id).unwrap().trim());
+    terminal.vanish();
+    let begun = Instant::now();
+    // Where nobody collects it, what has ended stays as a zombie.
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(begun.elapsed() < PATIENCE, "does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn stops_and_goes_on() {
+    let run = run();
+    write(&run.store, "model-a", 3);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    let is_stopped = |pid: Pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    for stop in ["key", "signal"] {
+        if stop == "key" {
+            terminal.press("\u{1a}");
+        } else {
+            terminal.signal(Signal::TSTP);
+        }
+        terminal.is_given_back();
+        let begun = Instant::now();
+        while !is_stopped(terminal.pid()) {
+            assert!(begun.elapsed() < PATIENCE, "does not stop by {stop}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        terminal.signal(Signal::CONT);
+        terminal.wait("the picture is back", |s| s.alternate_screen() && s.contents().contains("model-a"));
+    }
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+}
+
+#[test]
+fn an_idle_dashboard_writes_no_byte() {
+    let run = run();
+    write_of_old(&run.store);
+    let terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    terminal.wait_for("1 done");
+    // Whatever the first looks still bring.
+    thread::sleep(Duration::from_secs(2));
+    let before = terminal.bytes.load(Ordering::SeqCst);
+    // The store is looked at again, and nothing in it is new.
+    std::fs::write(run.store.join(".DS_Store"), "stray").unwrap();
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(terminal.bytes.load(Ordering::SeqCst), before, "{}", terminal.text());
+}
+
+#[test]
+fn readonly_writes_nothing() {
+    let run = run();
+    write(&run.store, "model-a", 3);
+    let mut terminal = Terminal::open(&run.store, &["--readonly"]);
+    terminal.wait_for("model-a");
+    terminal.press("c");
+    terminal.wait_for("opened with --readonly");
+    terminal.press("q");
+    terminal.ended();
+    assert!(!run.store.join("test_results.parquet").exists());
+}
+
+#[test]
+fn without_a_terminal_it_prints_one_look() {
+    let run = run();
+    write(&run.store, "model-a", 4);
+    let output = super::support::evaltop().arg(&run.store).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("model-a") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn wrong_keys_in_the_settings_are_refused_with_their_line() {
+    let run = run();
+    write(&run.store, "model-a", 4);
+    std::fs::write(run.store.join("evaltop.toml"), "[keys]\n\nbackup = \"c\"\n").unwrap();
+    let mut terminal = Terminal::open(&run.store, &[]);
+    assert_eq!(terminal.ended().exit_code(), 1);
+    terminal.wait_for("evaltop.toml line 3");
+    terminal.wait_for("bound to consolidate");
+}

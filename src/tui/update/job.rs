@@ -54,12 +54,11 @@ pub(super) fn export_name(format: ExportFormat) -> String {
     format!("results.{ending}")
 }
 
-/// The form is filled in: plan the export. Overwriting is part of the plan, so that it
-/// says which file it would replace; nothing is replaced without a yes.
+/// The form is filled in: plan the export.
 pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
     let filter = Filter { models: form.models.clone().unwrap_or_default(), ..Filter::default() };
     let output = form.name.value().trim().into();
-    ask(model, Request::Export(ExportOptions { format: form.format, output, filter, overwrite: true }))
+    ask(model, Request::Export(ExportOptions { format: form.format, output, filter, overwrite: false }))
 }
 
 /// A plan is there.
@@ -77,15 +76,7 @@ pub(super) fn planned(model: &mut Model, id: JobId, plan: Result<Box<Plan>, Stri
         Err(why) => model.note(Severity::Warning, why),
         Ok(plan) if plan.is_empty => model.note_with(Severity::Healthy, plan.summary, plan.lines),
         Ok(plan) if unasked.is_some() => return start(model, *plan),
-        Ok(mut plan) => {
-            // What is new when the job starts must not be overwritten unasked.
-            if let Request::Export(options) = &mut plan.request
-                && plan.removes.is_empty()
-            {
-                options.overwrite = false;
-            }
-            model.prompt = Prompt::Confirm(plan, 0);
-        }
+        Ok(plan) => model.prompt = Prompt::Confirm(plan, 0),
     }
     Vec::new()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::health::Severity;
+use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
 use crate::monitor::observation::StoreState;
 use crate::tui::format::{plural, thousands};
@@ -126,7 +126,10 @@ fn note_alerts(model: &mut Model, old: &Observation, new: &Observation) {
         since.insert(key, started.unwrap_or(new.at));
     }
     for alert in &old.alerts {
-        if !since.contains_key(&alert_key(alert)) {
+        // What a job of ours mended is told by the job's outcome.
+        let mended = model.jobs.ours
+            && matches!(alert.action, Remedy::Consolidate | Remedy::Cleanup | Remedy::Validate);
+        if !mended && !since.contains_key(&alert_key(alert)) {
             model.note(Severity::Healthy, format!("over: {}", alert.message));
         }
     }

@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::update;
 use crate::health::Severity;
-use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
+use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request};
 use crate::observation::{Observation, StoreState};
 use crate::store::Progress;
 use crate::store::query::Filter;
@@ -182,7 +182,7 @@ fn readonly_turns_maintenance_off_visibly() {
 }
 
 #[test]
-fn an_export_asks_for_format_and_name_and_replaces_nothing_unasked() {
+fn an_export_asks_for_format_and_name() {
     let mut model = showing(80, 24, healthy());
     press(&mut model, 'e');
     key(&mut model, KeyCode::Left);
@@ -192,16 +192,9 @@ fn an_export_asks_for_format_and_name_and_replaces_nothing_unasked() {
     }
     type_text(&mut model, "quiet q.csv");
     let effects = key(&mut model, KeyCode::Enter);
-    let [Effect::Plan(id, request)] = effects.as_slice() else { panic!("{effects:?}") };
-    let Request::Export(options) = request else { panic!("{request:?}") };
+    let [Effect::Plan(_, Request::Export(options))] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!((options.format, options.output.as_path()), (ExportFormat::Csv, "quiet q.csv".as_ref()));
-    assert_eq!(options.filter, Filter::default());
-    let nothing_there = Plan { request: request.clone(), ..plan() };
-    update(&mut model, Message::Planned(*id, Ok(Box::new(nothing_there))));
-    let effects = press(&mut model, 'y');
-    let [Effect::Run(_, plan)] = effects.as_slice() else { panic!("{effects:?}") };
-    let Request::Export(ExportOptions { overwrite, .. }) = plan.request else { panic!() };
-    assert!(!overwrite, "what appears meanwhile is not replaced");
+    assert_eq!((&options.filter, options.overwrite), (&Filter::default(), false));
 }
 
 #[test]
