@@ -293,7 +293,13 @@ impl Desk {
 
     fn tell(&mut self, terminal: &mut Taken, message: Message) -> Result<()> {
         self.dirty = true;
-        for effect in update::update(&mut self.model, message) {
+        let noted = self.model.noted;
+        let effects = update::update(&mut self.model, message);
+        let new = self.model.noted.saturating_sub(noted);
+        for entry in self.model.activity.iter().take(new as usize).rev() {
+            tracing::info!(severity = ?entry.severity, "{}", entry.text);
+        }
+        for effect in effects {
             match effect {
                 Effect::Scan => self.pace.hint(),
                 Effect::Quit => self.end = Some(End::Quit),

@@ -207,6 +207,8 @@ pub(crate) struct Model {
     pub alert_since: BTreeMap<AlertKey, Timestamp>,
     /// What happened, newest first.
     pub activity: VecDeque<Entry>,
+    /// How many lines the activity ever had.
+    pub noted: u64,
     /// What lies over the panes.
     pub overlays: Vec<Overlay>,
     /// The question at the bottom.
@@ -239,6 +241,7 @@ impl Model {
             entry: Scroll::default(),
             alert_since: BTreeMap::new(),
             activity: VecDeque::new(),
+            noted: 0,
             overlays: Vec::new(),
             prompt: Prompt::None,
             jobs: Jobs::default(),
@@ -259,6 +262,7 @@ impl Model {
         self.notice = Some(text.clone());
         self.activity.push_front(Entry { at: self.now, severity, text, lines });
         self.activity.truncate(ACTIVITY_KEPT);
+        self.noted += 1;
         if self.entry.at > 0 {
             self.entry.at = (self.entry.at + 1).min(self.activity.len() - 1);
         }

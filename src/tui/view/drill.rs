@@ -8,9 +8,9 @@ use ratatui::text::{Line, Span};
 use strum::IntoEnumIterator;
 
 use super::facts::widest;
-use super::gauge;
 use super::models::bar;
 use super::overlay::Content;
+use super::{gauge, groups};
 use crate::monitor::observation::ModelView;
 use crate::stats::interval::wilson;
 use crate::stats::{Cell, ErrorCategory, Tally};
@@ -33,7 +33,7 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
         return Content { title, lines: vec![Line::from(model.span(Role::Dim, " no test of it is left"))] };
     };
     let cells: Cells<'_> = seen.cells.iter().filter(|(cell, _)| *cell.model == *name).collect();
-    let mut lines = figures(model, view);
+    let mut lines = figures(model, view, width);
     lines.extend(errors(model, view));
     lines.extend(heatmap(model, &cells, width));
     for (dimension, key) in dimensions() {
@@ -42,45 +42,49 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     Content { title, lines }
 }
 
-fn figures(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
+fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     let tally = &view.tally;
-    let figure = |value: String, unit: &'static str| {
-        [model.span(Role::Text, format!(" {value}")), model.span(Role::Dim, unit), Span::raw(" ")]
-    };
-    let ci = wilson(tally.full, tally.tests).map(|i| format!(" full ({})", interval(i.low, i.high)));
-    let mut first = Line::default();
-    first.extend(figure(thousands(tally.tests), " tests"));
-    first.push_span(model.span(Role::Title, format!(" {}", percent(tally.success_rate()))));
-    first.push_span(model.span(Role::Dim, format!("{} ", ci.unwrap_or_default())));
+    let figure =
+        |value: String, unit: String| vec![model.span(Role::Text, value), model.span(Role::Dim, unit)];
+    let ci = wilson(tally.full, tally.tests).map(|i| format!(" ({})", interval(i.low, i.high)));
     let share = |n: u64| percent((tally.tests > 0).then(|| n as f64 / tally.tests as f64));
-    first.extend(figure(share(tally.partial), " partial"));
-    first.extend(figure(share(tally.failed()), " failed"));
-    let mut lines = vec![first];
-    let mut second = Line::default();
+    let full = percent(tally.success_rate());
+    let first = vec![
+        figure(thousands(tally.tests), " tests".to_owned()),
+        vec![
+            model.span(Role::Title, full.clone()),
+            model.span(Role::Dim, format!(" full{}", ci.unwrap_or_default())),
+        ],
+        figure(share(tally.partial), " partial".to_owned()),
+        figure(share(tally.failed()), " failed".to_owned()),
+    ];
+    let mut second = Vec::new();
+    if let Some(last) = view.last_row {
+        second.push(vec![model.span(Role::Dim, "last row "), model.span(Role::Text, model.when(last))]);
+    }
+    second.push(figure(per_minute(view.per_minute), "/min".to_owned()));
     if let Some(mean) = tally.execution_time.mean() {
         let mean = if mean < 10.0 { format!("{mean:.1}s") } else { span(mean) };
-        second.extend(figure(mean, " a test"));
+        second.push(figure(mean, " a test".to_owned()));
     }
     for (sum, unit) in [(&tally.turns, " turns"), (&tally.tool_calls, " tool calls")] {
-        if let Some(mean) = sum.mean() {
-            second.extend(figure(format!("{mean:.1}"), unit));
-        }
+        second.extend(sum.mean().map(|mean| figure(format!("{mean:.1}"), unit.to_owned())));
     }
     if tally.tool_coverage_rate.n > 0 {
-        second.extend(figure(whole_percent(tally.tool_coverage_rate.mean()), " tool coverage"));
+        let mean = whole_percent(tally.tool_coverage_rate.mean());
+        second.push(figure(mean, " tool coverage".to_owned()));
     }
-    second.extend(figure(per_minute(view.per_minute), "/min"));
-    if let Some(last) = view.last_row {
-        second.push_span(model.span(Role::Dim, " last row "));
-        second.push_span(model.span(Role::Text, model.when(last)));
-    }
-    lines.push(second);
+    let mut rows = vec![first, second];
     if tally.infrastructure() > 0 {
-        let mut third = Line::default();
-        third.extend(figure(percent(tally.scored_rate()), " of scored,"));
-        third.extend(figure(percent(tally.success_rate()), " of all"));
-        lines.push(third);
+        let scored = percent(tally.scored_rate());
+        rows.push(vec![figure(scored, " of scored".to_owned()), figure(full, " of all".to_owned())]);
     }
+    let margin = |groups_of| {
+        let mut line = Line::from(" ");
+        line.extend(groups(groups_of, 2, width.saturating_sub(2)));
+        line
+    };
+    let mut lines: Vec<_> = rows.into_iter().map(margin).collect();
     if let Some(burst) = &view.burst {
         let text = format!(
             " ▲ {} of the last {} failed, usually {}",

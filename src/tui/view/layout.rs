@@ -72,7 +72,7 @@ pub(crate) fn areas(model: &Model) -> Areas {
     let prompt = match (asking, full) {
         (true, true) => (alerts + activity).max(PROMPT),
         (true, false) => PROMPT.min(bottom - 4),
-        (false, false) if model.jobs.running.is_some() => 1,
+        (false, _) if model.jobs.running.is_some() => 1,
         _ => 0,
     };
     areas.prompt = rows(bottom - prompt, prompt);

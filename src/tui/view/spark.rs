@@ -24,13 +24,15 @@ pub(super) fn line(history: &History, end: i64, columns: usize) -> String {
     rows.iter().map(|r| block(*r, most)).collect()
 }
 
-/// The block for a value: nothing is a space, the least is the lowest block.
+/// The block for a value: nothing is a space, the least is the lowest block. The full
+/// block is left out, so that the line keeps apart from the row above.
 fn block(value: f64, most: f64) -> char {
     if value <= 0.0 || most <= 0.0 {
         return ' ';
     }
-    let level = (value / most * BLOCKS.len() as f64).ceil() as usize;
-    BLOCKS.get(level.clamp(1, BLOCKS.len()) - 1).copied().unwrap_or(' ')
+    let levels = BLOCKS.len() - 1;
+    let level = (value / most * levels as f64).ceil() as usize;
+    BLOCKS.get(level.clamp(1, levels) - 1).copied().unwrap_or(' ')
 }
 
 /// The part of a column of `value` that falls into the `row`th row from the bottom of
@@ -56,7 +58,7 @@ mod tests {
         for (minute, rows) in [(0, 8), (1, 0), (2, 4), (3, 1)] {
             history.add(minute * 60 + 5, rows, 0);
         }
-        assert_eq!(line(&history, 239, 4), "█ ▄▁");
+        assert_eq!(line(&history, 239, 4), "▇ ▄▁");
     }
 
     #[test]
