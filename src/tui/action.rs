@@ -18,6 +18,7 @@ pub(crate) enum Action {
     Sort,
     Reverse,
     Inspect,
+    Acknowledge,
     Writers,
     Files,
     Zoom,
@@ -100,6 +101,9 @@ impl Action {
             Self::Sort => about(&["s"], View, "sort", "sort the models by the next column"),
             Self::Reverse => about(&["S"], View, "reverse", "reverse the order"),
             Self::Inspect => about(&["i"], View, "why", "explain the selected alert, else the worst one"),
+            Self::Acknowledge => {
+                about(&["a"], View, "acknowledge", "take note of an alert: it stays listed and leads no more")
+            }
             Self::Writers => about(&["w"], View, "writers", "every writer process"),
             Self::Files => about(&["f"], View, "files", "every file that waits"),
             Self::Zoom => about(&["z"], View, "zoom", "give the focused pane the whole screen, and back"),

@@ -56,6 +56,15 @@ pub(crate) fn interval(low: f64, high: f64) -> String {
     if half >= 0.095 { format!("±{half:.1}") } else { format!("±{half:.2}") }
 }
 
+/// A mean time, at most five cells: "4.2s", "118s", "21m".
+pub(crate) fn mean_time(seconds: f64) -> String {
+    match seconds {
+        s if s < 9.95 => format!("{s:.1}s"),
+        s if s < 999.5 => format!("{s:.0}s"),
+        s => span(s),
+    }
+}
+
 /// Rows a minute, at most five cells.
 pub(crate) fn per_minute(rate: f64) -> String {
     match rate {

@@ -2,6 +2,7 @@
 //! sure that it does: whatever the event loop is stuck in, nothing is left running.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,21 @@ use super::terminal;
 
 /// How long the event loop may take to end by itself.
 const GRACE: Duration = Duration::from_millis(1_500);
+/// Whether it has ended, so that what comes after it may take its time.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// The event loop has ended by itself.
+pub(crate) fn ended() {
+    ENDED.store(true, Ordering::SeqCst);
+}
+
+/// Ends the process when the event loop has not done so.
+fn force(code: i32) {
+    if !ENDED.load(Ordering::SeqCst) {
+        terminal::give_back();
+        std::process::exit(code);
+    }
+}
 
 /// What came from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +44,7 @@ pub(crate) enum Outside {
 /// Starts to listen. A terminal that hangs up reads as endless nothing, at which a
 /// reader would spin, so it is watched for hanging up rather than for input.
 pub(crate) fn listen(to: &UnboundedSender<Outside>) -> io::Result<()> {
+    ENDED.store(false, Ordering::SeqCst);
     let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
     let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
     for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
@@ -40,7 +57,7 @@ pub(crate) fn listen(to: &UnboundedSender<Outside>) -> io::Result<()> {
         if hung_up() {
             let _ = to.send(Outside::End);
             thread::sleep(GRACE);
-            std::process::exit(1);
+            force(130);
         }
     })?;
     Ok(())
@@ -53,8 +70,7 @@ async fn forward(mut signals: Signal, to: UnboundedSender<Outside>, what: Outsid
         }
         if what == Outside::End {
             tokio::time::sleep(GRACE).await;
-            terminal::give_back();
-            std::process::exit(130);
+            force(130);
         }
     }
 }

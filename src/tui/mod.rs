@@ -94,6 +94,7 @@ pub fn run(options: Options) -> Result<End> {
         .wrap_err("cannot start the dashboard's threads")?;
     terminal::report_panics();
     let end = runtime.block_on(show(options, settings));
+    gone::ended();
     terminal::give_back();
     // A job that is still running is killed with the process: it can stop anywhere.
     runtime.shutdown_timeout(FAREWELL);

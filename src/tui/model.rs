@@ -205,6 +205,8 @@ pub(crate) struct Model {
     pub entry: Scroll,
     /// When each present alert appeared.
     pub alert_since: BTreeMap<AlertKey, Timestamp>,
+    /// Alerts that somebody took note of, with what they were then.
+    pub acknowledged: BTreeMap<AlertKey, Severity>,
     /// What happened, newest first.
     pub activity: VecDeque<Entry>,
     /// How many lines the activity ever had.
@@ -240,6 +242,7 @@ impl Model {
             alert: Scroll::default(),
             entry: Scroll::default(),
             alert_since: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             activity: VecDeque::new(),
             noted: 0,
             overlays: Vec::new(),
@@ -268,9 +271,17 @@ impl Model {
         }
     }
 
-    /// The alerts of the shown look, worst first.
-    pub(crate) fn alerts(&self) -> &[Alert] {
-        self.seen.as_ref().map(|o| o.alerts.as_slice()).unwrap_or_default()
+    /// The alerts of the shown look: those that nobody took note of, then the others,
+    /// each worst first.
+    pub(crate) fn alerts(&self) -> Vec<&Alert> {
+        let mut alerts: Vec<&Alert> = self.seen.iter().flat_map(|o| &o.alerts).collect();
+        alerts.sort_by_key(|alert| self.is_acknowledged(alert));
+        alerts
+    }
+
+    /// Whether somebody took note of an alert.
+    pub(crate) fn is_acknowledged(&self, alert: &Alert) -> bool {
+        self.acknowledged.contains_key(&alert_key(alert))
     }
 
     /// What is at the store's path, as far as it is known.

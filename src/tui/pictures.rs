@@ -125,6 +125,7 @@ picture!(hostile_names, {
 });
 picture!(the_alerts_focused, after(80, 24, fixture::critical(), "tab down"));
 picture!(an_alert_explained, after(80, 24, warning(), "i"));
+picture!(alerts_acknowledged, after(80, 24, warning(), "a"));
 picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
 picture!(a_drill_down_further_down, after(80, 24, warning(), "enter pagedown"));

@@ -23,6 +23,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
         Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
+        Action::Acknowledge => acknowledge(model),
         Action::Freeze => observe::freeze(model),
         Action::Zoom => {
             model.overlays.clear();
@@ -89,6 +90,22 @@ fn inspect(model: &mut Model, row: usize) {
     }
 }
 
+/// Takes note of the alert that is open, else of the selected one, else of the worst;
+/// the second time takes that back.
+fn acknowledge(model: &mut Model) {
+    let row = if model.focus == Focus::Alerts { model.alert.at } else { 0 };
+    let alerts = model.alerts();
+    let found = match model.overlays.last() {
+        Some(Overlay::Alert(key, _)) => alerts.into_iter().find(|a| alert_key(a) == *key),
+        _ => alerts.get(row).copied(),
+    };
+    if let Some((key, severity)) = found.map(|a| (alert_key(a), a.severity))
+        && model.acknowledged.remove(&key).is_none()
+    {
+        model.acknowledged.insert(key, severity);
+    }
+}
+
 /// One step back: the overlay, the zoom, the filter; in the end the running job,
 /// which is asked about.
 fn back(model: &mut Model) {
@@ -135,7 +152,7 @@ fn evidence(alert: &Alert) -> Option<Overlay> {
 fn open(model: &mut Model) {
     match model.overlays.last() {
         Some(Overlay::Alert(key, _)) => {
-            let next = model.alerts().iter().find(|a| alert_key(a) == *key).and_then(evidence);
+            let next = model.alerts().into_iter().find(|a| alert_key(a) == *key).and_then(evidence);
             model.overlays.extend(next);
         }
         Some(_) => {}
@@ -143,7 +160,7 @@ fn open(model: &mut Model) {
             Focus::Models => model
                 .overlays
                 .extend(model.table.selected.clone().map(|m| Overlay::Drill(m, Scroll::default()))),
-            Focus::Alerts => match model.alerts().get(model.alert.at).and_then(evidence) {
+            Focus::Alerts => match model.alerts().get(model.alert.at).copied().and_then(evidence) {
                 Some(overlay) => model.overlays.push(overlay),
                 None => inspect(model, model.alert.at),
             },

@@ -133,5 +133,9 @@ fn note_alerts(model: &mut Model, old: &Observation, new: &Observation) {
             model.note(Severity::Healthy, format!("over: {}", alert.message));
         }
     }
+    // What is over, or has become worse, is new when it is seen again.
+    model.acknowledged.retain(|key, severity| {
+        new.alerts.iter().any(|alert| alert_key(alert) == *key && alert.severity <= *severity)
+    });
     model.alert_since = since;
 }

@@ -253,6 +253,27 @@ fn alerts_that_come_and_go_are_told() {
 }
 
 #[test]
+fn an_acknowledged_alert_leads_no_more_until_it_is_worse_or_comes_again() {
+    let burst = |severity| {
+        let mut seen = warning();
+        seen.alerts[0].severity = severity;
+        Message::Observed(Box::new(seen))
+    };
+    let leads = |model: &Model| model.alerts()[0].rule.clone();
+    let mut model = showing(80, 24, warning());
+    press(&mut model, 'a');
+    assert_eq!(leads(&model), "stalled_writer");
+    update(&mut model, burst(Severity::Warning));
+    assert_eq!(leads(&model), "stalled_writer");
+    update(&mut model, burst(Severity::Critical));
+    assert_eq!(leads(&model), "failure_burst", "worse");
+    press(&mut model, 'a');
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    update(&mut model, burst(Severity::Critical));
+    assert_eq!(leads(&model), "failure_burst", "again");
+}
+
+#[test]
 fn a_store_that_vanishes_and_comes_back_is_told() {
     let mut model = showing(80, 24, healthy());
     let gone = Observation { state: StoreState::Missing, ..fixture::empty() };

@@ -4,6 +4,7 @@ use ratatui::text::Line;
 
 use super::alerts::{hint, sign};
 use super::overlay::{Content, paragraph};
+use crate::tui::action::Action;
 use crate::tui::model::{AlertKey, Model, alert_key};
 use crate::tui::theme::Role;
 use crate::tui::{format, text};
@@ -12,7 +13,7 @@ use crate::tui::{format, text};
 pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
     let cells = usize::from(width).saturating_sub(3);
     let title = format!("ALERT {}", key.0);
-    let Some(alert) = model.alerts().iter().find(|a| alert_key(a) == *key) else {
+    let Some(alert) = model.alerts().into_iter().find(|a| alert_key(a) == *key) else {
         let lines = vec![Line::default(), Line::from(model.span(Role::Healthy, " ✓ This is over."))];
         return Content { title, lines };
     };
@@ -29,7 +30,8 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
         } else {
             format!("   seen since {}", model.clock(*since))
         };
-        lines.push(Line::from(model.span(Role::Dim, text)));
+        let noted = if model.is_acknowledged(alert) { ", acknowledged" } else { "" };
+        lines.push(Line::from(model.span(Role::Dim, format!("{text}{noted}"))));
     }
     lines.push(Line::default());
     lines.extend(paragraph(model, Role::Text, &alert.explanation, cells));
@@ -41,6 +43,10 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
     if !help.ends_with("why") {
         lines.push(Line::default());
         lines.push(Line::from(model.span(Role::Key, format!(" {help}"))));
+    }
+    let key = model.settings.keymap.key(Action::Acknowledge);
+    if !key.is_empty() && !model.is_acknowledged(alert) {
+        lines.push(Line::from(model.span(Role::Key, format!(" {key}: acknowledge"))));
     }
     Content { title, lines }
 }

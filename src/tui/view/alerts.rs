@@ -66,10 +66,12 @@ pub(super) fn hint(model: &Model, alert: &Alert) -> String {
 
 fn line(model: &Model, alert: &Alert, chosen: bool, width: u16) -> Line<'static> {
     let marker = if chosen { "›" } else { " " };
+    let noted = model.is_acknowledged(alert);
+    let (of_sign, of_text) = if noted { (Role::Dim, Role::Dim) } else { (alert.severity.into(), Role::Text) };
     let left = Line::from(vec![
         model.span(Role::Text, marker),
-        model.span(alert.severity.into(), sign(alert.severity)),
-        model.span(Role::Text, format!(" {}", text::clean(&alert.message))),
+        model.span(of_sign, if noted { "·" } else { sign(alert.severity) }),
+        model.span(of_text, format!(" {}", text::clean(&alert.message))),
     ]);
     with_right(left, vec![model.span(Role::Dim, hint(model, alert))], width)
 }

@@ -14,7 +14,7 @@ use super::{gauge, groups};
 use crate::monitor::observation::ModelView;
 use crate::stats::interval::wilson;
 use crate::stats::{Cell, ErrorCategory, Tally};
-use crate::tui::format::{count, interval, per_minute, percent, plural, span, thousands, whole_percent};
+use crate::tui::format::{count, interval, mean_time, per_minute, percent, plural, thousands, whole_percent};
 use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::{Depth, Role};
@@ -64,8 +64,7 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     }
     second.push(figure(per_minute(view.per_minute), "/min".to_owned()));
     if let Some(mean) = tally.execution_time.mean() {
-        let mean = if mean < 10.0 { format!("{mean:.1}s") } else { span(mean) };
-        second.push(figure(mean, " a test".to_owned()));
+        second.push(figure(mean_time(mean), " a test".to_owned()));
     }
     for (sum, unit) in [(&tally.turns, " turns"), (&tally.tool_calls, " tool calls")] {
         second.extend(sum.mean().map(|mean| figure(format!("{mean:.1}"), unit.to_owned())));

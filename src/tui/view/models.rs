@@ -12,7 +12,7 @@ use super::facts::widest;
 use crate::monitor::observation::ModelView;
 use crate::stats::Tally;
 use crate::stats::interval::wilson;
-use crate::tui::format::{count, count_or_dot, interval, per_minute, percent, span};
+use crate::tui::format::{count, count_or_dot, interval, mean_time, per_minute, percent};
 use crate::tui::model::{Focus, Model};
 use crate::tui::table::Column;
 use crate::tui::text;
@@ -159,8 +159,7 @@ fn figure(view: &ModelView, number: Number, cells: usize) -> (Role, String) {
         Number::PerMinute => (Role::Dim, per_minute(view.per_minute)),
         Number::Infra => (Role::Text, count_or_dot(tally.infrastructure(), cells)),
         Number::Time => {
-            let mean = tally.execution_time.mean();
-            let text = mean.map(|s| if s < 10.0 { format!("{s:.1}s") } else { span(s) });
+            let text = tally.execution_time.mean().map(mean_time);
             (Role::Dim, text.unwrap_or_else(|| "·".to_owned()))
         }
     }

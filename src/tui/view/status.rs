@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 use crate::health::{Alert, Remedy, Severity};
 use crate::monitor::observation::StoreState;
 use crate::tui::action::Action;
-use crate::tui::format::thousands;
+use crate::tui::format::{plural, thousands};
 use crate::tui::model::{Focus, Model};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -34,7 +34,8 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
     if seen.state == StoreState::Missing && !model.was_there {
         return (Role::Dim, "…", "waiting for a store".into(), none());
     }
-    if let Some(alert) = seen.alerts.first() {
+    let alerts = model.alerts();
+    if let Some(alert) = alerts.first().filter(|a| !model.is_acknowledged(a)) {
         let word = match alert.severity {
             Severity::Critical => "✖ CRITICAL",
             Severity::Warning => "▲ WARNING",
@@ -55,6 +56,10 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
             return (Role::Critical, "✖ CRITICAL", text::clean(why).into_owned(), none());
         }
         StoreState::Ready => {}
+    }
+    if let Some(worst) = seen.alerts.first() {
+        let what = format!("{}, all acknowledged", plural(alerts.len() as u64, "alert"));
+        return (worst.severity.into(), "·", what, none());
     }
     let message = match model.settings.target {
         Some(target) if seen.totals.tests >= target => format!("all {} tests are there", thousands(target)),
