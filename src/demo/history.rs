@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::simulation::Simulation;
 use crate::store::increment::{Stems, publish};
-use crate::store::{Record, Result, Store, record};
+use crate::store::{Control, Record, Result, Store, consolidate, record};
 
 /// How far back the results go.
 const HOURS: i64 = 6;
@@ -25,7 +25,7 @@ pub fn fill(store: &Store, seed: u64, per_minute: f64, now: Timestamp) -> Result
     let split = now - SignedDuration::from_mins(WAITING_MINUTES);
     let mut past = Past::new(seed, begin);
     past.publish(store, 1, begin, split, per_minute)?;
-    //HACK consolidate::run(store, &consolidate::Options::default(), now, &Control::default())?;
+    consolidate::run(store, &consolidate::Options::default(), now, &Control::default())?;
     past.publish(store, WAITING, split, now - SignedDuration::from_secs(2), per_minute)
 }
 
