@@ -72,9 +72,10 @@ fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
     let would = if args.dry_run { "would import " } else { "" };
     writeln!(
         out,
-        "{}: {would}{} rows, {} new, {} already there, {} successes (taken for {})",
+        "{}: {would}{} row{}, {} new, {} already there, {} successful (taken for {})",
         path.display(),
         show_count(report.rows),
+        if report.rows == 1 { "" } else { "s" },
         show_count(report.new),
         show_count(report.existing),
         show_count(report.success),

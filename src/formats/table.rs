@@ -2,8 +2,9 @@
 //! local time, nothing of the data can steer the terminal.
 //!
 //! Widths come from the first rows, so that any number of rows streams through;
-//! a wider cell further down pushes its line out. On a terminal, text columns
-//! shrink and lines are cut so that none wraps.
+//! a wider cell further down pushes its line out. On a terminal that is too narrow,
+//! columns without a value are left out, text columns shrink, and lines are cut so
+//! that none wraps.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -44,6 +45,7 @@ struct Column {
     /// Only text can be cut without becoming something else.
     text: bool,
     width: usize,
+    hidden: bool,
 }
 
 impl<W: Write> Table<W> {
@@ -58,7 +60,7 @@ impl<W: Write> Table<W> {
                     DataType::Timestamp(..) | DataType::Boolean => (false, false),
                     t => (t.is_numeric(), !t.is_numeric()),
                 };
-                Column { width: text::width(&title), right, text, title }
+                Column { width: text::width(&title), right, text, title, hidden: false }
             })
             .collect();
         Self { out, terminal, zone, columns, sample: Some(Vec::new()) }
@@ -72,6 +74,12 @@ impl<W: Write> Table<W> {
             }
         }
         if let Some(terminal) = self.terminal {
+            if needed(&self.columns) > terminal {
+                for (at, column) in self.columns.iter_mut().enumerate() {
+                    let empty = |row: &Vec<String>| row.get(at).is_none_or(String::is_empty);
+                    column.hidden = !rows.is_empty() && rows.iter().all(empty);
+                }
+            }
             shrink(&mut self.columns, terminal);
         }
         let titles: Vec<_> = self.columns.iter().map(|c| c.title.clone()).collect();
@@ -81,7 +89,7 @@ impl<W: Write> Table<W> {
 
     fn line(&mut self, cells: &[String]) -> Result<()> {
         let mut line = String::new();
-        for (column, cell) in self.columns.iter().zip(cells) {
+        for (column, cell) in self.columns.iter().zip(cells).filter(|(column, _)| !column.hidden) {
             if !line.is_empty() {
                 line.push_str("  ");
             }
@@ -102,13 +110,18 @@ impl<W: Write> Table<W> {
     }
 }
 
-/// Takes columns from the widest text until the line fits, or none can give more.
+/// The width of a line with every column as wide as it wants to be.
+fn needed(columns: &[Column]) -> usize {
+    let shown = columns.iter().filter(|column| !column.hidden);
+    shown.map(|column| column.width + 2).sum::<usize>().saturating_sub(2)
+}
+
+/// Takes from the widest text column until the line fits, or none can give more.
 fn shrink(columns: &mut [Column], terminal: usize) {
-    let gaps = 2 * columns.len().saturating_sub(1);
-    let mut total: usize = columns.iter().map(|c| c.width).sum::<usize>() + gaps;
+    let mut total = needed(columns);
     while total > terminal {
-        let widest = columns.iter_mut().filter(|c| c.text && c.width > NARROWEST).max_by_key(|c| c.width);
-        let Some(column) = widest else { return };
+        let can = |column: &&mut Column| column.text && !column.hidden && column.width > NARROWEST;
+        let Some(column) = columns.iter_mut().filter(can).max_by_key(|column| column.width) else { return };
         column.width -= 1;
         total -= 1;
     }
@@ -240,6 +253,25 @@ mod tests {
             }
         }
         assert!(print(Some(60)).contains("  2023-11-14 22:13:20\n"), "only text is cut");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_no_empty_columns() {
+        let names = ["model", "prompt_type", "difficulty", "error_message"];
+        let column = |at| -> ArrayRef { Arc::new(StringArray::from(vec![(at % 2 == 0).then_some("text")])) };
+        let batch =
+            RecordBatch::try_from_iter(names.iter().enumerate().map(|(at, name)| (*name, column(at))))
+                .unwrap();
+        for (terminal, expected) in
+            [(80, "model  prompt_type  difficulty  error_message"), (30, "model  difficulty")]
+        {
+            let mut out = Vec::new();
+            let mut table = Box::new(Table::new(&mut out, &batch.schema(), Some(terminal), TimeZone::UTC));
+            table.write(&batch).unwrap();
+            table.finish().unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.lines().next(), Some(expected));
+        }
     }
 
     #[test]

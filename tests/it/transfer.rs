@@ -3,7 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, OnceLock};
 
+use evaltop::formats::import::Options;
+use evaltop::jobs::{ExportFormat, ExportOptions, Request};
+use evaltop::store::query::Filter;
+use evaltop::store::{Control, Error, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -221,7 +226,7 @@ fn a_dry_run_changes_nothing() {
     folder.write("r.csv", "model,success\nm,1\n");
     let out = folder.run(&["import", "r.csv", "--into", "store", "--dry-run"]).success();
     let text = String::from_utf8(out.get_output().stdout.clone()).unwrap();
-    assert!(text.contains("would import 1 rows, 1 new, 0 already there"), "{text}");
+    assert!(text.contains("would import 1 row, 1 new, 0 already there"), "{text}");
     assert!(text.contains("taken for CSV"), "{text}");
     assert!(!folder.path().join("store").exists());
 }
@@ -392,6 +397,67 @@ fn wrong_exports_get_one_sentence() {
         let error = folder.refusal(code, &[&["export"], args].concat());
         assert!(error.contains(said), "{args:?}: {error}");
     }
+}
+
+/// A control that is cancelled at its first report of progress.
+fn cancelled_on_the_way() -> Control {
+    let own: Arc<OnceLock<Control>> = Arc::default();
+    let later = Arc::clone(&own);
+    let control = Control::new(move |_| later.get().into_iter().for_each(Control::cancel));
+    own.set(control.clone()).unwrap();
+    control
+}
+
+#[test]
+fn a_cancelled_export_leaves_no_file() {
+    let folder = sample();
+    let store = Store::new(folder.path().join("store"));
+    for format in [ExportFormat::Json, ExportFormat::Jsonl, ExportFormat::Csv, ExportFormat::Parquet] {
+        let options = ExportOptions {
+            format,
+            output: folder.path().join("out"),
+            filter: Filter::default(),
+            overwrite: false,
+        };
+        let request = Request::Export(options);
+        let plan = evaltop::jobs::plan(&store, &request, &Control::default()).unwrap();
+        let before = tree(folder.path());
+        let error = evaltop::jobs::run(&store, &plan, &cancelled_on_the_way()).unwrap_err();
+        assert!(matches!(error, Error::Cancelled), "{format:?}: {error}");
+        assert_eq!(before, tree(folder.path()), "{format:?}");
+        evaltop::jobs::run(&store, &plan, &Control::default()).unwrap();
+        fs::remove_file(folder.path().join("out")).unwrap();
+    }
+}
+
+#[test]
+fn a_cancelled_import_leaves_the_store_as_it_was() {
+    let folder = sample();
+    // Of several batches: the first progress comes before the last row.
+    let lines: Vec<_> =
+        (0..20_000).map(|i| json!({"model": "m", "success": true, "n": i}).to_string()).collect();
+    folder.write("many.jsonl", &lines.join("\n"));
+    let store = Store::new(folder.path().join("store"));
+    let before = tree(folder.path());
+    let import = |control: &Control| {
+        let file = folder.path().join("many.jsonl");
+        evaltop::formats::import::import(&store, &file, &Options::default(), jiff::Timestamp::now(), control)
+    };
+    let error = import(&cancelled_on_the_way()).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert_eq!(before, tree(folder.path()));
+    assert_eq!(import(&Control::default()).unwrap().new, 20_000);
+}
+
+#[test]
+fn a_file_that_turns_bad_late_leaves_nothing() {
+    let folder = Folder::new();
+    // More than a window: the increment is being written when the bad line comes.
+    let rows = "m,1\n".repeat(300_000);
+    folder.write("late.csv", &format!("model,success\n{rows}m,maybe\n"));
+    let out = folder.run(&["import", "late.csv", "--into", "store"]).code(1);
+    assert!(String::from_utf8_lossy(&out.get_output().stderr).contains("line 300002"), "{out:?}");
+    assert!(tree(&folder.path().join("store")).is_empty(), "no row, and no temporary file");
 }
 
 proptest! {
