@@ -36,6 +36,9 @@ pub mod table;
 pub mod validate;
 pub mod writer;
 
+#[cfg(test)]
+mod crash;
+
 pub use control::{Control, Progress};
 pub use disk::{Disk, RealDisk};
 pub use error::{Error, Result};

@@ -271,6 +271,21 @@ impl SimDisk {
             + state.folders.values().map(|f| f.pending.len()).sum::<usize>()
     }
 
+    /// A hash of everything that programs see: two disks with the same are the same to them.
+    pub(crate) fn content(&self) -> u64 {
+        let state = self.lock();
+        let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+        for (path, folder) in &state.folders {
+            for (name, inode) in &folder.now {
+                for part in [path.as_os_str().as_encoded_bytes(), name.as_bytes(), &state.inodes[inode].now] {
+                    hasher.update(&part.len().to_le_bytes());
+                    hasher.update(part);
+                }
+            }
+        }
+        hasher.digest()
+    }
+
     /// The disk after every process died: what programs saw is still there, locks are free.
     pub(crate) fn after_kill(&self) -> Self {
         let state = self.lock();
@@ -319,31 +334,6 @@ impl SimDisk {
             ..State::default()
         };
         Self { state: Arc::new(Mutex::new(state)) }
-    }
-
-    /// Creates or rewrites a file in place, as legacy code does: no fsync.
-    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.lock();
-        state.alive()?;
-        let inode = if let Ok(inode) = state.lookup(path) {
-            inode
-        } else {
-            let inode = state.next_inode;
-            state.next_inode += 1;
-            state.inodes.insert(inode, Inode::default());
-            let (folder, name) = split(path);
-            state.change_folder(&folder, Step::Link(name, inode));
-            inode
-        };
-        let node = state.inodes.get_mut(&inode).ok_or_else(missing)?;
-        Change::Truncate(0).apply(&mut node.now);
-        node.pending.push(Change::Truncate(0));
-        state.write(inode, path, 0, bytes)
-    }
-
-    /// Unlinks a file, as legacy code does: no fsync.
-    pub(crate) fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.lock().unlink(path)
     }
 }
 
