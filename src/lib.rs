@@ -14,6 +14,27 @@
 //! | [`health`] | rules that turn an observation into alerts |
 //! | [`store`] | the storage core: knows no terminal and no runtime |
 //! | [`observation`], [`stats`], [`config`] | plain data and pure functions |
+//!
+//! Recording a result and counting it, without the program:
+//!
+//! ```
+//! use evaltop::store::snapshot::Scanner;
+//! use evaltop::store::writer::{Writer, WriterOptions};
+//! use evaltop::store::{Control, Record, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = Store::new(folder.path());
+//! let mut writer = Writer::open(&store, WriterOptions::default())?;
+//! let result = Record { model: "qwen2.5-72b-instruct".into(), success: true, ..Record::default() };
+//! let test_id = writer.append(result)?; // Durable when this returns.
+//! assert!(!test_id.is_empty());
+//!
+//! let seen = Scanner::new().scan(&store, jiff::Timestamp::now(), &Control::default())?;
+//! assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cli;
 pub mod config;
