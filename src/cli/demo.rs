@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use color_eyre::eyre::{Result, WrapErr, bail};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::{DemoArgs, DemoWriterArgs, Exit, StatusArgs, StatusFormat, WatchArgs, status, watch};
@@ -25,7 +25,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     }
     let temporary = tempfile::Builder::new().prefix("evaltop-demo-").tempdir();
     let temporary =
-        temporary.wrap_err("the demo needs a temporary folder: set TMPDIR to one that is writable")?;
+        temporary.context("the demo needs a temporary folder: set TMPDIR to one that is writable")?;
     let dir = match &args.dir {
         None => temporary.path().join(layout::DEFAULT_NAME),
         Some(dir) => {
@@ -42,7 +42,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let per_minute = (WRITERS as f64 * args.speed * 60.0 / MEAN_TEST_SECONDS).min(MOST_PER_MINUTE);
     history::fill(&store, args.seed, per_minute, Timestamp::now())?;
 
-    let program = std::env::current_exe().wrap_err("the demo starts writers of its own program")?;
+    let program = std::env::current_exe().context("the demo starts writers of its own program")?;
     let story = Story::begin(&program, &store, args.speed, args.seed)?;
     let shown = show(store.layout.root().to_path_buf());
     drop(story);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use color_eyre::eyre::Result;
+use anyhow::Result;
 
 use crate::config::Config;
 use crate::store::Store;

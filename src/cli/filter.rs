@@ -1,6 +1,6 @@
 //! Which rows: the filters that `query` and `export` share, and how times are typed.
 
-use color_eyre::eyre::Result;
+use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 

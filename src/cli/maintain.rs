@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use color_eyre::eyre::Result;
+use anyhow::Result;
 use jiff::SignedDuration;
 use serde_json::Value;
 

@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Result;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
-use color_eyre::eyre::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -7,7 +7,7 @@
 
 use std::io::{self, Read, Write};
 
-use color_eyre::eyre::{Result, eyre};
+use anyhow::{Result, anyhow};
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -84,7 +84,7 @@ impl Intake {
                 read = input.recv() => read,
             };
             let Some(read) = read else { break };
-            let failed = |error| eyre!("cannot read stdin: {error}");
+            let failed = |error| anyhow!("cannot read stdin: {error}");
             let mut pieces = self.lines.push(&read.map_err(failed)?);
             while let Ok(more) = input.try_recv() {
                 pieces.extend(self.lines.push(&more.map_err(failed)?));
@@ -118,7 +118,7 @@ impl Intake {
             }
         }
         let ids = self.writer.append_all(records).map_err(|error| {
-            eyre!("{error}; input lines {} to {} were not recorded", before + 1, self.number)
+            anyhow!("{error}; input lines {} to {} were not recorded", before + 1, self.number)
         })?;
         if !self.ack || accepted.is_empty() {
             return Ok(());
@@ -132,7 +132,7 @@ impl Intake {
         let mut out = io::stdout().lock();
         out.write_all(answer.as_bytes())
             .and_then(|()| out.flush())
-            .map_err(|error| eyre!("cannot answer on stdout: {error} (what was read so far is recorded)"))
+            .map_err(|error| anyhow!("cannot answer on stdout: {error} (what was read so far is recorded)"))
     }
 
     /// The record of a line; `None` for an empty line, and for one that is no record,

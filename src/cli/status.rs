@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write, stdout};
 
-use color_eyre::eyre::Result;
+use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use color_eyre::eyre::Result;
+use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};

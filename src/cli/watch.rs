@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use color_eyre::eyre::Result;
+use anyhow::Result;
 
 use super::{Exit, StatusArgs, StatusFormat, Usage, WatchArgs, dir, status};
 use crate::config::THEMES;

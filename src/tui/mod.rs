@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use color_eyre::eyre::{Result, WrapErr, eyre};
+use anyhow::{Context as _, Result, anyhow};
 use crossterm::event::{Event, EventStream};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -91,7 +91,7 @@ pub fn run(options: Options) -> Result<End> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .wrap_err("cannot start the dashboard's threads")?;
+        .context("cannot start the dashboard's threads")?;
     terminal::report_panics();
     let end = runtime.block_on(show(options, settings));
     gone::ended();
@@ -107,11 +107,11 @@ fn settings(options: &Options) -> Result<Settings> {
     let palette: Palette = options
         .theme
         .parse()
-        .map_err(|_| eyre!("'{}' is no theme: use one of {}", options.theme, Palette::names()))?;
+        .map_err(|_| anyhow!("'{}' is no theme: use one of {}", options.theme, Palette::names()))?;
     let depth = if options.config.dashboard.color { Depth::detect(variable) } else { Depth::None };
     let keymap = Keymap::new(&options.config.keys).map_err(|refused| {
         let place = options.config.place(&format!("keys.{}", refused.action));
-        eyre!("{place}: keys.{}: {}", refused.action, refused.problem)
+        anyhow!("{place}: keys.{}: {}", refused.action, refused.problem)
     })?;
     Ok(Settings {
         store: options.store.layout.root().to_path_buf(),
@@ -130,8 +130,8 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
     let (answered, answers) = mpsc::unbounded_channel();
     let (told, outside) = mpsc::unbounded_channel();
     let mut terminal = Taken::enter(options.mouse && options.config.dashboard.mouse)
-        .wrap_err("cannot take over the terminal")?;
-    gone::listen(&told).wrap_err("cannot listen for signals")?;
+        .context("cannot take over the terminal")?;
+    gone::listen(&told).context("cannot listen for signals")?;
     let (typed, input) = mpsc::unbounded_channel();
     tokio::spawn(read_input(typed, told));
 
@@ -312,13 +312,13 @@ impl Desk {
     }
 
     fn suspend(&mut self, terminal: &mut Taken) -> Result<()> {
-        terminal.suspend().wrap_err("cannot take the terminal again")?;
+        terminal.suspend().context("cannot take the terminal again")?;
         self.continued(terminal)
     }
 
     /// The terminal may have another size and shows something else.
     fn continued(&mut self, terminal: &mut Taken) -> Result<()> {
-        terminal.resume().wrap_err("cannot take the terminal again")?;
+        terminal.resume().context("cannot take the terminal again")?;
         self.pace.hint();
         let (columns, rows) = Taken::size();
         self.tell(terminal, Message::Resize(columns, rows))
