@@ -58,7 +58,8 @@ pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
     let plan = jobs::plan(&store, request, &shown.control)?;
     let json = args.format == ReportFormat::Json;
     if args.dry_run {
-        report(json, &plan.json, &format!("would {}", plan.summary), &plan.lines)?;
+        let would = if plan.is_empty { "" } else { "would " };
+        report(json, &plan.json, &format!("{would}{}", plan.summary), &plan.lines)?;
         return Ok(Exit::Ok);
     }
     if plan.is_empty && !json {

@@ -118,7 +118,11 @@ impl Intake {
             }
         }
         let ids = self.writer.append_all(records).map_err(|error| {
-            anyhow!("{error}; input lines {} to {} were not recorded", before + 1, self.number)
+            let lost = match before + 1 {
+                first if first == self.number => format!("line {first} was"),
+                first => format!("lines {first} to {} were", self.number),
+            };
+            anyhow!("{error}; input {lost} not recorded")
         })?;
         if !self.ack || accepted.is_empty() {
             return Ok(());

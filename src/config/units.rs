@@ -89,6 +89,11 @@ pub fn show_count(count: u64) -> String {
     shown
 }
 
+/// A number with what it counts: "1 file", "2,013 files".
+pub fn show_counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", show_count(count), if count == 1 { "" } else { "s" })
+}
+
 /// serde: seconds as a duration text.
 pub(super) mod duration {
     use super::{Deserialize, Deserializer, Serializer, parse_duration, show_exact};
@@ -141,6 +146,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2013].map(|n| show_counted(n, "file")), ["0 files", "1 file", "2,013 files"]);
+    }
 
     #[test]
     fn reads_durations() {

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::show_count;
-
-/// "1 file", "2,013 files".
-pub(super) fn count(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", show_count(n), if n == 1 { "" } else { "s" })
-}
+pub(super) use crate::config::show_counted as count;
 
 /// "0.4 s".
 pub(super) fn seconds(duration: Duration) -> String {

@@ -4,7 +4,9 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-pub(crate) use crate::config::{show_count as thousands, show_duration as span, show_size as bytes};
+pub(crate) use crate::config::{
+    show_count as thousands, show_counted as plural, show_duration as span, show_size as bytes,
+};
 
 /// Grouped digits where they fit into `cells`, else rounded: "1.23M".
 pub(crate) fn count(n: u64, cells: usize) -> String {
@@ -25,11 +27,6 @@ pub(crate) fn count(n: u64, cells: usize) -> String {
 /// A count in a table: zero is a dot, so that what is there stands out.
 pub(crate) fn count_or_dot(n: u64, cells: usize) -> String {
     if n == 0 { "·".to_owned() } else { count(n, cells) }
-}
-
-/// "1 file", "2 files".
-pub(crate) fn plural(n: u64, one: &str) -> String {
-    format!("{} {one}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
 /// 0.518 → "51.8%"; "–" for nothing.

@@ -15,6 +15,21 @@ pub(crate) fn truncate(text: &str, cells: usize) -> String {
     text::truncate(&clean(text), cells).into_owned()
 }
 
+/// Cleaned, and cut in the middle to at most `cells`: for names of models, which begin with
+/// a family and end with what tells one of it from another.
+pub(crate) fn truncate_middle(text: &str, cells: usize) -> String {
+    let text = clean(text);
+    if width(&text) <= cells {
+        return text.into_owned();
+    }
+    if cells < 4 {
+        return truncate(&text, cells);
+    }
+    let end = truncate_front(&text, cells / 2);
+    let start = text::truncate(&text, (cells + 1).saturating_sub(width(&end)));
+    format!("{}{end}", start.trim_end_matches('…'))
+}
+
 /// Cleaned, and cut at the front to at most `cells`: for paths, whose end tells more.
 pub(crate) fn truncate_front(text: &str, cells: usize) -> String {
     let text = clean(text);
@@ -36,10 +51,18 @@ pub(crate) fn truncate_front(text: &str, cells: usize) -> String {
 
 /// Exactly `cells` wide, left-aligned.
 pub(crate) fn left(text: &str, cells: usize) -> String {
-    let mut out = truncate(text, cells);
-    let missing = cells.saturating_sub(width(&out));
-    out.extend(std::iter::repeat_n(' ', missing));
-    out
+    filled(truncate(text, cells), cells)
+}
+
+/// Exactly `cells` wide, left-aligned, cut in the middle.
+pub(crate) fn left_middle(text: &str, cells: usize) -> String {
+    filled(truncate_middle(text, cells), cells)
+}
+
+fn filled(mut text: String, cells: usize) -> String {
+    let missing = cells.saturating_sub(width(&text));
+    text.extend(std::iter::repeat_n(' ', missing));
+    text
 }
 
 /// Exactly `cells` wide, right-aligned.
@@ -100,6 +123,8 @@ mod tests {
         assert_eq!(right("e\u{301}a", 4), "  e\u{301}a");
         assert_eq!(truncate("abc", 0), "");
         assert_eq!(truncate_front("/home/me/runs/x", 8), "…/runs/x");
+        assert_eq!(truncate_middle("claude-3-5-sonnet-20240620", 21), "claude-3-5-…-20240620");
+        assert_eq!(truncate_middle("short", 21), "short");
     }
 
     #[test]
@@ -111,7 +136,7 @@ mod tests {
     proptest! {
         #[test]
         fn fits_exactly_and_is_clean(text in any::<String>(), cells in 0usize..40) {
-            for out in [left(&text, cells), right(&text, cells)] {
+            for out in [left(&text, cells), left_middle(&text, cells), right(&text, cells)] {
                 prop_assert_eq!(width(&out), cells);
                 prop_assert!(clean(&out) == out);
             }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::age;
-use crate::config::{show_count, show_duration, show_size};
+use crate::config::{show_count, show_counted, show_duration, show_size};
 use crate::formats::text::{sanitise, truncate, width};
 use crate::health::{Severity, worst};
 use crate::observation::{MainKind, ModelView, Observation, WriterState};
@@ -78,12 +78,12 @@ fn figures(page: &mut String, seen: &Observation, zone: &TimeZone) {
         main.committed.map(|time| format!("   generation {}, {}", main.generation, local(time, zone)));
     line(page, "main", &format!("{kind}   {}{}", show_size(main.bytes), committed.unwrap_or_default()));
     let mut waits = format!(
-        "{} increments, {}, {} rows   {} journals, {} rows",
-        show_count(waiting.increments),
+        "{}, {}, {}   {}, {}",
+        show_counted(waiting.increments, "increment"),
         show_size(waiting.increment_bytes),
-        show_count(waiting.increment_rows),
-        show_count(waiting.journals),
-        show_count(waiting.journal_rows),
+        show_counted(waiting.increment_rows, "row"),
+        show_counted(waiting.journals, "journal"),
+        show_counted(waiting.journal_rows, "row"),
     );
     if let Some(oldest) = waiting.oldest {
         let _ = write!(waits, "   oldest {}", show_duration(age(seen, oldest)));

@@ -18,7 +18,12 @@ pub(crate) fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
     match value {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err("not a JSON object".to_owned()),
-        Err(error) => Err(format!("not JSON: {error}")),
+        Err(error) => {
+            // Here there is one line only, so its number would mislead.
+            let (said, column) = (error.to_string(), error.column());
+            let what = said.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&said);
+            Err(format!("not JSON: {what} at byte {column}"))
+        }
     }
 }
 
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn a_reason_names_the_field() {
         for (line, part) in [
-            ("{", "not JSON"),
+            ("{", "not JSON: EOF while parsing an object at byte 1"),
             ("[1]", "not a JSON object"),
             (r#"{"success":true}"#, "'model' is missing"),
             (r#"{"model":"m"}"#, "'success' is missing"),

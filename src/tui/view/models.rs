@@ -136,7 +136,7 @@ fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Lin
     let role = if view.burst.is_some() { Role::Warning } else { Role::Text };
     let mut spans = vec![
         model.span(Role::Text, if chosen { "›" } else { " " }),
-        model.span(role, text::left(&text::name(&view.model), columns.name)),
+        model.span(role, text::left_middle(&text::name(&view.model), columns.name)),
         Span::raw(" "),
     ];
     spans.extend(bar(model, &view.tally, columns.bar));
