@@ -107,7 +107,7 @@ impl Action {
             Self::Writers => about(&["w"], View, "writers", "every writer process"),
             Self::Files => about(&["f"], View, "files", "every file that waits"),
             Self::Zoom => about(&["z"], View, "zoom", "give the focused pane the whole screen, and back"),
-            Self::Freeze => about(&["space"], View, "freeze", "hold the picture still, and let it go on"),
+            Self::Freeze => about(&["p"], View, "pause", "hold the picture still, and let it go on"),
             Self::NextPane => about(&["tab"], Move, "next pane", "focus the next pane"),
             Self::PreviousPane => about(&["shift-tab"], Move, "pane before", "focus the pane before"),
             Self::Up => about(&["up", "k"], Move, "up", "one row up"),

@@ -139,7 +139,7 @@ picture!(read_only, {
     press(&mut model, "c");
     model
 });
-picture!(held_still_and_zoomed, after(80, 24, healthy(), "z space"));
+picture!(held_still_and_zoomed, after(80, 24, healthy(), "z p"));
 picture!(polling, {
     let seen = Observation { watch: WatchMode::Polling("a network file system".to_owned()), ..healthy() };
     showing(80, 24, seen)

@@ -286,7 +286,7 @@ fn a_store_that_vanishes_and_comes_back_is_told() {
 #[test]
 fn a_picture_that_is_held_shows_the_newest_look_when_let_go() {
     let mut model = showing(80, 24, healthy());
-    press(&mut model, ' ');
+    press(&mut model, 'p');
     let mut seen = healthy();
     seen.per_minute = 99.0;
     update(&mut model, Message::Observed(Box::new(seen)));
@@ -294,7 +294,7 @@ fn a_picture_that_is_held_shows_the_newest_look_when_let_go() {
     let held = model.seen.as_ref().unwrap().per_minute;
     assert!((held - 41.3).abs() < 1e-9);
     assert_eq!(model.when(now() - SignedDuration::from_secs(9)), "9s", "ages stand still too");
-    press(&mut model, ' ');
+    press(&mut model, 'p');
     assert!((model.seen.as_ref().unwrap().per_minute - 99.0).abs() < 1e-9);
 }
 
