@@ -6,6 +6,7 @@ pub mod cell;
 pub mod eta;
 pub mod history;
 pub mod interval;
+pub mod paired;
 pub mod tally;
 
 pub use cell::{Cell, Rate};

@@ -10,10 +10,12 @@ use crate::stats::{Rate, Tally};
 
 mod filter;
 mod group;
+mod pairs;
 mod part;
 mod rows;
 
 pub use group::grouped;
+pub use pairs::{Side, pairs};
 pub use rows::{Rows, rows};
 
 /// Which rows. Several values of one dimension are alternatives; empty means all.

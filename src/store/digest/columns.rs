@@ -182,6 +182,16 @@ impl Columns {
         self.text("test_id", row).filter(|id| is_id(id)).and_then(|id| key_in(Some(id), self.cell_key(row)))
     }
 
+    /// What a row tests, whatever the value of one dimension is: its `task_id`, or its
+    /// `test_id` where it has none, within the rest of its cell. `None` with neither.
+    pub fn task_key(&self, row: usize, without: &str) -> Option<u128> {
+        let id = |name: &str| self.text(name, row).filter(|id| is_id(id)).map(|id| format!("{name}:{id}"));
+        let id = id("task_id").or_else(|| id("test_id"))?;
+        let texts = ["model", "prompt_type", "difficulty", "task_type"]
+            .map(|name| if name == without { "" } else { self.dimension(name, row) });
+        key_in(Some(&id), parts_key(texts, self.rate(row)))
+    }
+
     /// How the test of a row ended.
     pub fn outcome(&self, row: usize) -> Outcome {
         let full = self.truth("success", row) == Some(true);

@@ -203,3 +203,50 @@ proptest! {
         prop_assert_eq!(group(&fixture, &Filter::default(), &[]), [(vec![], distinct.len() as u64, full)]);
     }
 }
+
+/// How often each side tried and passed each test it is paired by, smallest first.
+fn paired(fixture: &Fixture, side: Side, sides: [&str; 2]) -> Vec<[u64; 4]> {
+    let pairs = pairs(&fixture.store, &Filter::default(), side, sides, &Control::default()).unwrap();
+    let mut found: Vec<[u64; 4]> =
+        pairs.iter().map(|p| [p.first.n, p.first.full, p.second.n, p.second.full]).collect();
+    found.retain(|counts| *counts != [0; 4]);
+    found.sort_unstable();
+    found
+}
+
+fn tried(model: &str, prompt: &str, test: Option<&str>, task: Option<&str>, success: bool) -> Record {
+    Record {
+        test_id: test.map(str::to_owned),
+        model: model.to_owned(),
+        prompt_type: Some(prompt.to_owned()),
+        task_id: task.map(str::to_owned),
+        success,
+        timestamp: Some(1_000_000),
+        ..Record::default()
+    }
+}
+
+#[test]
+fn tests_pair_by_task_then_by_id_within_the_rest_of_their_cell() {
+    let fixture = Fixture::new();
+    let rows = [
+        tried("a", "p", Some("a1"), Some("one"), true),
+        tried("a", "p", Some("a2"), Some("one"), false),
+        tried("b", "p", Some("b1"), Some("one"), true),
+        tried("b", "q", Some("b2"), Some("one"), true),
+        tried("a", "p", Some("same"), None, true),
+        tried("b", "p", Some("same"), None, false),
+        tried("a", "p", None, None, true),
+        tried("b", "p", Some("nan"), None, true),
+        tried("c", "p", Some("same"), None, true),
+    ];
+    fixture.main(&batch(&rows[..4]), Some(vec![]));
+    fixture.increment(LEGACY, &batch(&rows[4..]));
+    assert_eq!(
+        paired(&fixture, Side::Model, ["a", "b"]),
+        [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [2, 1, 1, 1]]
+    );
+    // Prompt types are compared within each model.
+    assert_eq!(paired(&fixture, Side::PromptType, ["q", "p"])[5], [1, 1, 1, 1]);
+    assert!(paired(&fixture, Side::Model, ["x", "y"]).is_empty());
+}
