@@ -1,6 +1,8 @@
 //! What the demo's store holds when it opens: six hours of results in main, and
 //! increments that wait. The same seed makes the same results, dated back from now.
 
+use std::f64::consts::TAU;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::simulation::Simulation;
@@ -52,7 +54,7 @@ impl Past {
         Self { writers }
     }
 
-    /// `files` increments of the writers in turn, their results spread evenly over a span.
+    /// `files` increments of the writers in turn, their results spread over a span.
     fn publish(
         &mut self,
         store: &Store,
@@ -65,7 +67,7 @@ impl Past {
         let rows = ((span.as_secs_f64() / 60.0 * per_minute) as usize).max(files);
         for file in 0..files {
             let (from, to) = (rows * file / files, rows * (file + 1) / files);
-            let at = |row: usize| begin + span.mul_f64(row as f64 / rows as f64);
+            let at = |row: usize| begin + span.mul_f64(rhythm(row as f64 / rows as f64));
             let records: Vec<_> = (from..to).filter_map(|row| self.record(file, row, at(row))).collect();
             let Some((stems, _)) = self.writers.get_mut(file % WRITERS) else { continue };
             let batch = record::to_batch(&records)?;
@@ -81,5 +83,29 @@ impl Past {
         let (mut record, _) = simulation.next(at);
         record.process_id = Some(stems.process_id().to_owned());
         Some(record)
+    }
+}
+
+/// When a share of the results was there, as a share of the time: a run is faster at one
+/// time and slower at another. Monotone from 0 to 1, and at its usual pace at both ends.
+fn rhythm(share: f64) -> f64 {
+    let wave = |times: f64, depth: f64| {
+        let turns = TAU * times;
+        depth * (1.0 - (turns * share).cos()) / turns
+    };
+    share + wave(2.0, 0.2) + wave(5.0, 0.2) + wave(13.0, 0.15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rhythm_goes_from_start_to_end_and_never_back() {
+        assert!(rhythm(0.0).abs() < 1e-12 && (rhythm(1.0) - 1.0).abs() < 1e-12);
+        let times: Vec<f64> = (0..=1000).map(|n| rhythm(f64::from(n) / 1000.0)).collect();
+        assert!(times.is_sorted());
+        let paces: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) * 1000.0).collect();
+        assert!(paces.iter().any(|pace| *pace > 1.3) && paces.iter().any(|pace| *pace < 0.7));
     }
 }
