@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumIter, IntoStaticStr};
 
 use crate::stats::history::History;
+use crate::stats::interval::{self, Interval};
 use crate::stats::{Cell, ErrorCategory, Tally};
 
 pub mod alert;
+pub mod detail;
 
 pub use alert::{Alert, Remedy, Severity};
+pub use detail::{Detail, Failure};
 
 /// What is at the store's path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -142,6 +145,23 @@ pub struct ModelView {
     pub last_row: Option<Timestamp>,
     /// Set while the CUSUM of its failures is over the alarm level.
     pub burst: Option<Burst>,
+    /// Success over its last tests, twenty to a point, oldest first; 0 to 1.
+    pub trend: Vec<f64>,
+    /// How many independent tests its own stand for, where a task was tried more than
+    /// once.
+    pub effective: Option<f64>,
+    /// What its drill-down shows beyond its tally.
+    pub detail: Arc<Detail>,
+}
+
+impl ModelView {
+    /// The 95 % interval of its success rate, clustered by task where tasks repeat.
+    pub fn interval(&self) -> Option<Interval> {
+        match (self.effective, self.tally.success_rate()) {
+            (Some(effective), Some(rate)) => Some(interval::wilson_of(rate, effective)),
+            _ => interval::wilson(self.tally.full, self.tally.tests),
+        }
+    }
 }
 
 /// A failure burst of one model.

@@ -1,7 +1,7 @@
 //! What a snapshot means at a moment: totals, models with their rates and bursts,
 //! what waits. Pure: the same snapshot and time give the same figures.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,18 +9,22 @@ use strum::IntoEnumIterator;
 
 use super::time;
 use crate::observation::{
-    Burst, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
+    Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
 };
 use crate::stats::burst::{self, Before};
 use crate::stats::history::History;
 use crate::stats::{ErrorCategory, Tally};
 use crate::store::layout::{self, IncrementalName};
-use crate::store::snapshot::{self, Recent, Snapshot, Timeline, WaitingFile};
+use crate::store::snapshot::{self, ModelActivity, Recent, Snapshot, WaitingFile};
 
 /// Throughput is taken over this many seconds.
 const WINDOW: i64 = 300;
 /// A burst ends, for people, when its model has recorded nothing for so long.
 const BURST_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// Tests to a point of the trend.
+const TREND_TESTS: usize = 20;
+/// Points of the trend.
+const TREND: usize = 8;
 /// One of our segments is published at this age at the latest.
 const SEGMENT_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -33,7 +37,7 @@ pub(super) fn fill(seen: &mut Observation, snapshot: &Snapshot) {
     seen.repeated = snapshot.repeated;
     seen.notes.clone_from(&snapshot.notes);
     seen.cells = Arc::clone(&snapshot.cells);
-    seen.history = history(&snapshot.timeline);
+    seen.history = history(snapshot);
     let window = seen.history.window(now, WINDOW);
     seen.per_minute = seen.history.per_minute(now, window);
     seen.models = models(snapshot, seen.at, window);
@@ -119,12 +123,10 @@ fn file_view(file: &WaitingFile) -> FileView {
     }
 }
 
-fn history(timeline: &Timeline) -> History {
+fn history(snapshot: &Snapshot) -> History {
     let mut history = History::default();
-    for (minute, models) in timeline {
-        let rows = models.values().map(|count| count.rows).sum();
-        let full = models.values().map(|count| count.full).sum();
-        history.add(minute * 60, rows, full);
+    for model in snapshot.models.values() {
+        history.merge(&model.history);
     }
     history
 }
@@ -135,28 +137,51 @@ fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
     for (cell, tally) in &*snapshot.cells {
         tallies.entry(&cell.model).or_default().add(tally);
     }
-    let mut lately: HashMap<&Arc<str>, History> = HashMap::new();
-    for (minute, models) in snapshot.timeline.range((now - window) / 60..) {
-        for (model, count) in models {
-            lately.entry(model).or_default().add(minute * 60, count.rows, count.full);
-        }
-    }
+    let nothing = ModelActivity::default();
     tallies
         .into_iter()
         .filter(|(_, tally)| tally.tests > 0)
         .map(|(model, tally)| {
-            let last_row = snapshot.last_row.get(model).copied().and_then(time);
+            let activity = snapshot.models.get(model).unwrap_or(&nothing);
+            let last_row = activity.last_row.and_then(time);
             let alive = last_row.is_some_and(|last| at.duration_since(last) < BURST_LIFE);
-            let recent = snapshot.recent.get(model).filter(|_| alive);
             ModelView {
                 model: model.to_string(),
-                per_minute: lately.get(model).map_or(0.0, |rows| rows.per_minute(now, window)),
+                per_minute: activity.history.per_minute(now, window),
                 last_row,
-                burst: recent.and_then(|recent| model_burst(&tally, recent)),
+                burst: if alive { model_burst(&tally, &activity.recent) } else { None },
+                trend: trend(&activity.recent),
+                effective: snapshot.clusters.effective(model, tally.full, tally.tests),
+                detail: Arc::new(detail(activity)),
                 tally,
             }
         })
         .collect()
+}
+
+/// Success over the last tests, in stretches of twenty, oldest first; the newest is
+/// whole, so that it says as much as the others.
+fn trend(recent: &[Recent]) -> Vec<f64> {
+    let newest = recent.rchunks_exact(TREND_TESTS).take(TREND);
+    let rate = |tests: &[Recent]| tests.iter().filter(|t| t.full).count() as f64 / tests.len() as f64;
+    let mut rates: Vec<f64> = newest.map(rate).collect();
+    rates.reverse();
+    rates
+}
+
+fn detail(activity: &ModelActivity) -> Detail {
+    let failure = |failure: &snapshot::Failure| Failure {
+        at: time(failure.timestamp),
+        category: failure.error,
+        message: failure.message.to_string(),
+        test_id: failure.test_id.to_string(),
+        cell: failure.cell.clone(),
+    };
+    Detail {
+        history: activity.history.clone(),
+        times: activity.times.clone(),
+        failures: activity.failures.iter().rev().map(failure).collect(),
+    }
 }
 
 fn model_burst(tally: &Tally, recent: &[Recent]) -> Option<Burst> {
@@ -179,7 +204,7 @@ fn model_burst(tally: &Tally, recent: &[Recent]) -> Option<Burst> {
 mod tests {
     use super::*;
     use crate::stats::Cell;
-    use crate::store::snapshot::MinuteCount;
+    use crate::stats::paired::Trials;
 
     const NOW: i64 = 1_769_860_800;
 
@@ -236,14 +261,16 @@ mod tests {
 
     #[test]
     fn rates_by_model_add_up_to_the_whole() {
-        let count = |rows| MinuteCount { rows, full: 0 };
-        let minute = NOW / 60;
-        let timeline = BTreeMap::from([
-            (minute - 60, BTreeMap::from([("a".into(), count(100))])),
-            (minute - 3, BTreeMap::from([("a".into(), count(20)), ("b".into(), count(5))])),
-        ]);
+        let at = |rows: &[(i64, u64)]| {
+            let mut activity = ModelActivity::default();
+            for (minutes, rows) in rows {
+                activity.history.add(NOW - minutes * 60, *rows, 0);
+            }
+            activity
+        };
+        let models = BTreeMap::from([("a".into(), at(&[(60, 100), (3, 20)])), ("b".into(), at(&[(3, 5)]))]);
         let cells = BTreeMap::from([(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))]);
-        let seen = observe(&Snapshot { timeline, cells: Arc::new(cells), ..Snapshot::default() });
+        let seen = observe(&Snapshot { models, cells: Arc::new(cells), ..Snapshot::default() });
         let sum: f64 = seen.models.iter().map(|model| model.per_minute).sum();
         assert!((seen.per_minute - 5.0).abs() < 1e-9, "{}", seen.per_minute);
         assert!((sum - seen.per_minute).abs() < 1e-9);
@@ -288,10 +315,11 @@ mod tests {
                 error: (index >= 40).then_some(ErrorCategory::Infrastructure),
             })
             .collect();
+        let last_row = Some(last_row * 1_000_000);
+        let activity = ModelActivity { recent, last_row, ..ModelActivity::default() };
         Snapshot {
             cells: Arc::new(BTreeMap::from([(cell("a", "x"), tally(460, 340))])),
-            recent: BTreeMap::from([("a".into(), recent)]),
-            last_row: BTreeMap::from([("a".into(), last_row * 1_000_000)]),
+            models: BTreeMap::from([("a".into(), activity)]),
             ..Snapshot::default()
         }
     }
@@ -308,5 +336,44 @@ mod tests {
     #[test]
     fn a_burst_of_yesterday_is_over() {
         assert_eq!(observe(&failing(NOW - 3_600)).models[0].burst, None);
+    }
+
+    #[test]
+    fn the_trend_is_of_whole_stretches_of_the_last_tests() {
+        let seen = observe(&failing(NOW));
+        // Sixty tests: forty that passed, then twenty that failed.
+        assert_eq!(seen.models[0].trend, [1.0, 1.0, 0.0]);
+        let mut snapshot = failing(NOW);
+        let activity = snapshot.models.get_mut("a").unwrap();
+        activity.recent.drain(..55);
+        assert!(observe(&snapshot).models[0].trend.is_empty(), "five tests are no trend");
+    }
+
+    #[test]
+    fn repeated_tasks_widen_the_interval() {
+        let mut snapshot = failing(NOW);
+        let plain = observe(&snapshot).models[0].interval().unwrap();
+        for task in 0..46 {
+            let full = if task < 34 { 10 } else { 0 };
+            snapshot.clusters.add(&"a".into(), task, Trials { n: 10, full });
+        }
+        let wide = observe(&snapshot).models[0].interval().unwrap();
+        assert!(wide.high - wide.low > 2.5 * (plain.high - plain.low), "{plain:?} {wide:?}");
+    }
+
+    #[test]
+    fn the_newest_failure_comes_first() {
+        let failure = |seconds: i64| snapshot::Failure {
+            timestamp: (NOW - seconds) * 1_000_000,
+            error: Some(ErrorCategory::Timeout),
+            message: "no answer".into(),
+            test_id: "t".into(),
+            cell: cell("a", "x"),
+        };
+        let mut snapshot = failing(NOW);
+        snapshot.models.get_mut("a").unwrap().failures = vec![failure(9), failure(1)];
+        let failures = &observe(&snapshot).models[0].detail.failures;
+        assert_eq!(failures[0].at, Timestamp::from_second(NOW - 1).ok());
+        assert_eq!((failures.len(), failures[0].message.as_str()), (2, "no answer"));
     }
 }

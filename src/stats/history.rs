@@ -43,6 +43,15 @@ impl History {
         }
     }
 
+    /// Adds other rows.
+    pub fn merge(&mut self, other: &Self) {
+        for (level, buckets) in other.levels.iter().enumerate() {
+            for (start, bucket) in buckets {
+                self.insert(level, *start, *bucket);
+            }
+        }
+    }
+
     /// Whether no row was added.
     pub fn is_empty(&self) -> bool {
         self.levels.iter().all(BTreeMap::is_empty)
@@ -155,6 +164,21 @@ mod tests {
         assert!(history.levels.iter().map(BTreeMap::len).sum::<usize>() < 6_600);
         let all = history.between(-1, 30_000 * 1_800, 30_000 * 1_800);
         assert!((all.rows - 60_000.0).abs() < 1e-6 && (all.full - 30_000.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn parts_merge_into_the_whole() {
+        let (mut whole, mut parts) = (History::default(), [History::default(), History::default()]);
+        for minute in 0..3_000_i64 {
+            whole.add(minute * 60, 3, 2);
+            parts[minute as usize % 2].add(minute * 60, 3, 2);
+        }
+        let mut merged = parts[0].clone();
+        merged.merge(&parts[1]);
+        let sum = |history: &History| history.between(-1, 200_000, 200_000);
+        assert_eq!(sum(&merged), sum(&whole));
+        assert_eq!(merged.levels[0].len(), 1_440);
+        assert!((merged.per_minute(179_999, 300) - 3.0).abs() < 1e-9);
     }
 
     proptest! {

@@ -23,16 +23,20 @@ pub fn wilson(successes: u64, n: u64) -> Option<Interval> {
         return None;
     }
     let successes = successes.min(n);
-    let size = n as f64;
-    let p = successes as f64 / size;
+    Some(wilson_of(successes as f64 / n as f64, n as f64))
+}
+
+/// [`wilson`] of a rate among an effective number of tests, above zero, which
+/// repeated tasks make smaller than the number of tests ([`super::clusters`]).
+pub fn wilson_of(rate: f64, size: f64) -> Interval {
     let z2 = Z95 * Z95;
-    let centre = p + z2 / (2.0 * size);
-    let half = Z95 * (p * (1.0 - p) / size + z2 / (4.0 * size * size)).sqrt();
+    let centre = rate + z2 / (2.0 * size);
+    let half = Z95 * (rate * (1.0 - rate) / size + z2 / (4.0 * size * size)).sqrt();
     let scale = 1.0 + z2 / size;
     // The ends are exact at 0 of n and n of n, where rounding would leave 1e-17.
-    let low = if successes == 0 { 0.0 } else { ((centre - half) / scale).max(0.0) };
-    let high = if successes == n { 1.0 } else { ((centre + half) / scale).min(1.0) };
-    Some(Interval { low, high })
+    let low = if rate <= 0.0 { 0.0 } else { ((centre - half) / scale).max(0.0) };
+    let high = if rate >= 1.0 { 1.0 } else { ((centre + half) / scale).min(1.0) };
+    Interval { low, high }
 }
 
 #[cfg(test)]

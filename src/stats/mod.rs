@@ -3,10 +3,12 @@
 
 pub mod burst;
 pub mod cell;
+pub mod clusters;
 pub mod eta;
 pub mod history;
 pub mod interval;
 pub mod paired;
+pub mod spread;
 pub mod tally;
 
 pub use cell::{Cell, Rate};

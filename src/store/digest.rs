@@ -11,7 +11,7 @@ mod content;
 mod hash;
 mod key;
 
-pub use activity::{Activity, MinuteCount, Process, RECENT, Recent, Timeline};
+pub use activity::{Activity, Event, Failure, ModelActivity, Process, RECENT, Recent};
 pub use category::category;
 pub use columns::{Columns, Outcome, text_column};
 pub use content::{Digest, Keep, Reading, Row, add, short};

@@ -27,7 +27,8 @@ pub(in crate::store) use scan::{Depth, View};
 
 use jiff::Timestamp;
 
-pub use super::digest::{MinuteCount, RECENT, Recent, Timeline};
+pub use super::digest::{Failure, ModelActivity, RECENT, Recent};
+use crate::stats::clusters::Clusters;
 use crate::stats::{Cell, Tally};
 
 /// What main's rows are.
@@ -131,18 +132,19 @@ pub struct Snapshot {
     pub superseded: u64,
     /// Of those, the ones that wait.
     pub superseded_waiting: u64,
+    /// When the waiting rows that replaced others were recorded, microseconds since
+    /// the epoch.
+    pub superseding: Vec<i64>,
     /// Canonically identical rows seen again: of earlier commits and those that wait.
     pub repeated: u64,
     /// Every file in `incremental/` with rows that are not in main, newest first.
     pub waiting: Vec<WaitingFile>,
     /// Writers with files or recent rows, by process id.
     pub writers: Vec<WriterFacts>,
-    /// Rows over the last two days.
-    pub timeline: Timeline,
-    /// The last tests of each model, oldest first, at most [`RECENT`] of each.
-    pub recent: BTreeMap<Arc<str>, Vec<Recent>>,
-    /// The newest row of each model, microseconds since the epoch.
-    pub last_row: BTreeMap<Arc<str>, i64>,
+    /// What happened, by model: tests over time, the last ones, the last failures.
+    pub models: BTreeMap<Arc<str>, ModelActivity>,
+    /// Trials by model and task, as far as tasks are named.
+    pub clusters: Clusters,
     /// What people should know about the data: sentences, stable from scan to scan.
     pub notes: Vec<String>,
 }

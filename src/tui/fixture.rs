@@ -82,7 +82,7 @@ fn model_view(name: &str, tests: u64, full: u64, partial: u64, per_minute: f64, 
         tool_calls: Sum::weighted(Some(5.1), tests),
         tool_coverage_rate: Sum::weighted(Some(0.91), tests),
     };
-    ModelView { model: name.to_owned(), tally, per_minute, last_row: Some(ago(5)), burst: None }
+    ModelView { model: name.to_owned(), tally, per_minute, last_row: Some(ago(5)), ..ModelView::default() }
 }
 
 fn writer(pid: u32, state: WriterState, model: &str, last: i64) -> WriterView {

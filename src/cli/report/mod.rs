@@ -67,6 +67,7 @@ mod sample {
                     per_minute: 4.1,
                     last_row: Some(before(3)),
                     burst: None,
+                    ..ModelView::default()
                 },
                 ModelView { model: "模型".to_owned(), ..ModelView::default() },
             ],

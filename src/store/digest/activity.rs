@@ -1,36 +1,47 @@
-//! What recently happened in a file: rows over time, each model's last tests, each
-//! writer process's last rows. All of it is bounded, whatever the file holds.
+//! What happened in a file, beyond its tallies: each model's tests over time, how long
+//! they took, its last tests and failures, each writer process's last rows. Every
+//! attempt counts here, those that a newer one replaced too. All of it is bounded,
+//! whatever the file holds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Outcome;
-use crate::stats::ErrorCategory;
+use crate::stats::history::History;
+use crate::stats::spread::Spread;
+use crate::stats::{Cell, ErrorCategory};
 
-/// How far back the timeline and the processes reach, in microseconds: two days.
+/// How far back the processes reach, in microseconds: two days.
 const SPAN: i64 = 2 * 86_400 * 1_000_000;
-/// Rows further in the future than this many microseconds are no part of it.
+/// Rows further in the future than this many microseconds are no part of the history.
 const FUTURE: i64 = 300 * 1_000_000;
-/// A minute in microseconds.
-const MINUTE: i64 = 60 * 1_000_000;
 /// How many of a model's last tests are kept.
 pub const RECENT: usize = 200;
+/// How many of a model's last failures are kept.
+const FAILURES: usize = 20;
+/// How much of an error message is kept, in bytes.
+const MESSAGE: usize = 400;
 /// How many of a process's last rows are kept, for the gaps between them.
 const LAST_ROWS: usize = 200;
 /// Processes kept; the ones that were silent for longest go first.
 const PROCESSES: usize = 4_096;
 
-/// Rows of one model in one minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MinuteCount {
-    /// Rows.
-    pub rows: u64,
-    /// Those with full success.
-    pub full: u64,
+/// One test, as it happened.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// What was tested.
+    pub cell: &'a Cell,
+    /// Its id.
+    pub test_id: Option<&'a str>,
+    /// Who recorded it.
+    pub process: Option<&'a str>,
+    /// When it ended, microseconds since the epoch.
+    pub time: Option<i64>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What its runner said of the error.
+    pub message: Option<&'a str>,
 }
-
-/// Minutes since the epoch → model → count.
-pub type Timeline = BTreeMap<i64, BTreeMap<Arc<str>, MinuteCount>>;
 
 /// One of a model's last tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +52,36 @@ pub struct Recent {
     pub full: bool,
     /// What went wrong.
     pub error: Option<ErrorCategory>,
+}
+
+/// One of a model's last tests that did not succeed, not even in part.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Failure {
+    /// Microseconds since the epoch.
+    pub timestamp: i64,
+    /// What went wrong.
+    pub error: Option<ErrorCategory>,
+    /// The beginning of what its runner said of it; as the data has it.
+    pub message: Box<str>,
+    /// Its id, or nothing.
+    pub test_id: Box<str>,
+    /// What was tested.
+    pub cell: Cell,
+}
+
+/// What happened to one model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelActivity {
+    /// Its tests over time.
+    pub history: History,
+    /// How long they took, in seconds.
+    pub times: Spread,
+    /// The last ones, in no order until [`Activity::settle`].
+    pub recent: Vec<Recent>,
+    /// The last failures, likewise.
+    pub failures: Vec<Failure>,
+    /// The newest, microseconds since the epoch.
+    pub last_row: Option<i64>,
 }
 
 /// What a process wrote last.
@@ -56,15 +97,11 @@ pub struct Process {
     pub times: Vec<i64>,
 }
 
-/// What recently happened.
+/// What happened.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Activity {
-    /// Rows over time.
-    pub timeline: Timeline,
-    /// Last tests by model, in no order until [`Activity::settle`].
-    pub recent: BTreeMap<Arc<str>, Vec<Recent>>,
-    /// Newest row by model.
-    pub last_row: BTreeMap<Arc<str>, i64>,
+    /// By model.
+    pub models: BTreeMap<Arc<str>, ModelActivity>,
     /// Processes by id.
     pub processes: HashMap<Arc<str>, Process>,
     /// The oldest row.
@@ -72,29 +109,26 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Takes in a row. `now` and the row's time are microseconds since the epoch.
-    pub fn add(
-        &mut self,
-        model: &Arc<str>,
-        process: Option<&str>,
-        time: Option<i64>,
-        outcome: &Outcome,
-        now: i64,
-    ) {
-        self.add_process(process, model, time, now);
+    /// Takes in a test. `now` is in microseconds since the epoch.
+    pub fn add(&mut self, event: Event<'_>, now: i64) {
+        let Event { cell, process, time, outcome, .. } = event;
+        self.add_process(process, &cell.model, time, now);
+        let model = match self.models.get_mut(&cell.model) {
+            Some(model) => model,
+            None => self.models.entry(cell.model.clone()).or_default(),
+        };
+        model.times.add(outcome.execution_time);
         let Some(time) = time else { return };
         self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
-        let last = self.last_row.entry(model.clone()).or_insert(time);
-        *last = time.max(*last);
-        if (now - SPAN..=now + FUTURE).contains(&time) {
-            let minute = self.timeline.entry(time.div_euclid(MINUTE)).or_default();
-            let count = minute.entry(model.clone()).or_default();
-            count.rows += 1;
-            count.full += u64::from(outcome.full);
+        model.last_row = model.last_row.max(Some(time));
+        if time <= now + FUTURE {
+            model.history.add(time.div_euclid(1_000_000), 1, u64::from(outcome.full));
         }
-        let recent = self.recent.entry(model.clone()).or_default();
-        recent.push(Recent { timestamp: time, full: outcome.full, error: outcome.error });
-        trim(recent, RECENT);
+        model.recent.push(Recent { timestamp: time, full: outcome.full, error: outcome.error });
+        trim(&mut model.recent, RECENT);
+        if !outcome.full && !outcome.partial {
+            model.add_failure(time, event);
+        }
     }
 
     fn add_process(&mut self, id: Option<&str>, model: &Arc<str>, time: Option<i64>, now: i64) {
@@ -127,22 +161,15 @@ impl Activity {
 
     /// Adds what happened in another file.
     pub fn merge(&mut self, other: &Self) {
-        for (minute, models) in &other.timeline {
-            let mine = self.timeline.entry(*minute).or_default();
-            for (model, count) in models {
-                let sum = mine.entry(model.clone()).or_default();
-                sum.rows += count.rows;
-                sum.full += count.full;
-            }
-        }
-        for (model, rows) in &other.recent {
-            let mine = self.recent.entry(model.clone()).or_default();
-            mine.extend_from_slice(rows);
-            trim(mine, RECENT);
-        }
-        for (model, time) in &other.last_row {
-            let last = self.last_row.entry(model.clone()).or_insert(*time);
-            *last = (*last).max(*time);
+        for (name, theirs) in &other.models {
+            let mine = self.models.entry(name.clone()).or_default();
+            mine.history.merge(&theirs.history);
+            mine.times.merge(&theirs.times);
+            mine.last_row = mine.last_row.max(theirs.last_row);
+            mine.recent.extend_from_slice(&theirs.recent);
+            trim(&mut mine.recent, RECENT);
+            mine.failures.extend_from_slice(&theirs.failures);
+            trim(&mut mine.failures, FAILURES);
         }
         for (id, process) in &other.processes {
             let mine = self.processes.entry(id.clone()).or_default();
@@ -158,22 +185,41 @@ impl Activity {
         self.oldest = [self.oldest, other.oldest].into_iter().flatten().min();
     }
 
-    /// Brings the last tests into their order and forgets what is over.
-    pub fn settle(&mut self, now: i64) {
-        self.timeline = self.timeline.split_off(&(now - SPAN).div_euclid(MINUTE));
-        for recent in self.recent.values_mut() {
-            recent.sort_unstable();
-            recent.drain(..recent.len().saturating_sub(RECENT));
+    /// Brings the last tests and failures into their order.
+    pub fn settle(&mut self) {
+        for model in self.models.values_mut() {
+            keep_largest(&mut model.recent, RECENT);
+            keep_largest(&mut model.failures, FAILURES);
         }
+    }
+}
+
+impl ModelActivity {
+    fn add_failure(&mut self, timestamp: i64, event: Event<'_>) {
+        let text = event.message.unwrap_or_default();
+        let text = (0..=MESSAGE.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default();
+        self.failures.push(Failure {
+            timestamp,
+            error: event.outcome.error,
+            message: text.into(),
+            test_id: event.test_id.unwrap_or_default().into(),
+            cell: event.cell.clone(),
+        });
+        trim(&mut self.failures, FAILURES);
     }
 }
 
 /// Keeps the largest `keep` values, now and then.
 fn trim<T: Ord>(values: &mut Vec<T>, keep: usize) {
     if values.len() >= 2 * keep {
-        values.sort_unstable();
-        values.drain(..values.len() - keep);
+        keep_largest(values, keep);
     }
+}
+
+/// Keeps the largest `keep` values, ascending.
+fn keep_largest<T: Ord>(values: &mut Vec<T>, keep: usize) {
+    values.sort_unstable();
+    values.drain(..values.len().saturating_sub(keep));
 }
 
 #[cfg(test)]
@@ -192,36 +238,68 @@ mod tests {
         }
     }
 
+    fn cell(model: &str) -> Cell {
+        Cell {
+            model: model.into(),
+            prompt_type: "p".into(),
+            tool_success_rate: None,
+            difficulty: "d".into(),
+            task_type: "t".into(),
+        }
+    }
+
+    fn event(cell: &Cell, time: Option<i64>, full: bool) -> Event<'_> {
+        Event { cell, test_id: Some("x"), process: Some("7"), time, outcome: outcome(full), message: None }
+    }
+
     #[test]
     fn keeps_the_last_tests_of_each_model_in_their_order() {
         let now = 10 * SPAN;
-        let model: Arc<str> = "m".into();
+        let cell = cell("m");
         let mut one = Activity::default();
         let mut two = Activity::default();
         for second in 0..900_i64 {
             let half = if second % 2 == 0 { &mut one } else { &mut two };
-            half.add(&model, Some("7"), Some(now - second * 1_000_000), &outcome(second % 3 == 0), now);
+            half.add(event(&cell, Some(now - second * 1_000_000), second % 3 == 0), now);
         }
         one.merge(&two);
-        one.settle(now);
-        let recent = &one.recent[&model];
-        assert_eq!(recent.len(), RECENT);
-        assert!(recent.is_sorted());
-        assert_eq!(recent.last().unwrap().timestamp, now);
+        one.settle();
+        let model = &one.models["m"];
+        assert_eq!((model.recent.len(), model.failures.len()), (RECENT, FAILURES));
+        assert!(model.recent.is_sorted() && model.failures.is_sorted());
+        assert_eq!(model.recent.last().unwrap().timestamp, now);
+        assert_eq!(model.failures.last().unwrap().timestamp, now - 1_000_000);
         assert_eq!(one.processes["7"].rows, 900);
         assert_eq!(one.processes["7"].last_row, Some(now));
-        assert_eq!(one.timeline.values().map(|m| m[&model].rows).sum::<u64>(), 900);
+        let second = now / 1_000_000;
+        let all = model.history.between(0, second + 1, second);
+        assert!((all.rows - 900.0).abs() < 1e-6 && (all.full - 300.0).abs() < 1e-6, "{all:?}");
         assert_eq!(one.oldest, Some(now - 899 * 1_000_000));
     }
 
     #[test]
-    fn the_far_past_and_the_future_are_no_activity() {
-        let now = 10 * SPAN;
+    fn long_messages_are_cut_between_characters() {
+        let cell = cell("m");
+        let message = "é".repeat(MESSAGE);
         let mut activity = Activity::default();
-        for time in [None, Some(now - SPAN - 1), Some(now + FUTURE + 1)] {
-            activity.add(&"m".into(), None, time, &outcome(true), now);
+        activity.add(Event { message: Some(&message), ..event(&cell, Some(1), false) }, SPAN);
+        let partial = Outcome { partial: true, ..outcome(false) };
+        activity.add(Event { outcome: partial, ..event(&cell, Some(2), false) }, SPAN);
+        let failures = &activity.models["m"].failures;
+        assert_eq!(failures.len(), 1, "a partial success is no failure");
+        assert_eq!((failures[0].message.len(), &*failures[0].test_id), (MESSAGE, "x"));
+    }
+
+    #[test]
+    fn the_future_and_rows_without_a_time_are_no_history() {
+        let now = 10 * SPAN;
+        let cell = cell("m");
+        let mut activity = Activity::default();
+        for time in [None, Some(now + FUTURE + 1)] {
+            activity.add(event(&cell, time, true), now);
         }
-        assert!(activity.timeline.is_empty());
-        assert_eq!(activity.last_row["m"], now + FUTURE + 1);
+        let model = &activity.models["m"];
+        assert!(model.history.is_empty());
+        assert_eq!(model.last_row, Some(now + FUTURE + 1));
     }
 }

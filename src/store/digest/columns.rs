@@ -6,10 +6,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::category::category;
 use super::key::{is_id, key_in, parts_key};
 use crate::stats::cell::UNKNOWN;
+use crate::stats::paired::Trials;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 use crate::store::error::{Error, Result};
 
@@ -43,6 +45,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// This one test as a trial of its task.
+    pub fn trials(&self) -> Trials {
+        Trials { n: 1, full: u64::from(self.full) }
+    }
+
     /// A tally of this one test.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally {
@@ -190,6 +197,17 @@ impl Columns {
         let texts = ["model", "prompt_type", "difficulty", "task_type"]
             .map(|name| if name == without { "" } else { self.dimension(name, row) });
         key_in(Some(&id), parts_key(texts, self.rate(row)))
+    }
+
+    /// A hash of a row's `task_id`; `None` without one.
+    pub fn task(&self, row: usize) -> Option<u64> {
+        self.text("task_id", row).filter(|id| is_id(id)).map(|id| xxh3_64(id.as_bytes()))
+    }
+
+    /// What a row's runner said of its error.
+    pub fn message(&self, row: usize) -> Option<&str> {
+        let said = |name| self.text(name, row).filter(|text| is_id(text.trim()));
+        said("error_message").or_else(|| said("error_type"))
     }
 
     /// How the test of a row ended.

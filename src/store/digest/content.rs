@@ -8,9 +8,10 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::activity::Activity;
+use super::activity::{Activity, Event};
 use super::key::{cell_key, key_in};
 use super::{Columns, Outcome, is_id, row_hashes};
+use crate::stats::clusters::Clusters;
 use crate::stats::{Cell, Tally};
 use crate::store::error::Result;
 use crate::store::kind;
@@ -32,6 +33,8 @@ pub struct Row {
     pub at: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Hash of its `task_id`, where it has one.
+    pub task: Option<u64>,
 }
 
 impl Row {
@@ -99,8 +102,10 @@ pub struct Digest {
     pub records: u64,
     /// Times that are no times.
     pub bad_times: u64,
-    /// What recently happened.
+    /// What happened.
     pub activity: Activity,
+    /// Trials by task of the tallied records.
+    pub clusters: Clusters,
 }
 
 impl Digest {
@@ -131,18 +136,25 @@ impl Digest {
             self.records += 1;
             self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
             let process = columns.text("process_id", row).or(reading.process.as_deref());
-            if let Some(model) = self.cells.get(cell as usize).map(|cell| cell.model.clone()) {
-                self.activity.add(&model, process, timestamp, &outcome, reading.now);
+            let test_id = columns.text("test_id", row);
+            if let Some(cell) = self.cells.get(cell as usize) {
+                let message = columns.message(row).filter(|_| !outcome.full);
+                let event = Event { cell, test_id, process, time: timestamp, outcome, message };
+                self.activity.add(event, reading.now);
             }
-            let key = key_in(columns.text("test_id", row), cell_key);
+            let key = key_in(test_id, cell_key);
+            let task = columns.task(row);
             if let (Some(key), Some(&hash)) = (key, hashes.get(row)) {
                 let at = self.position + *at as u64;
-                self.keyed.push(Row { key, timestamp, hash, cell, at, outcome });
+                self.keyed.push(Row { key, timestamp, hash, cell, at, outcome, task });
                 continue;
             }
             self.hashes.extend(key.map(short));
             if let Some(tally) = self.tallied.get_mut(cell as usize) {
                 tally.add(&outcome.tally());
+            }
+            if let (Some(task), Some(cell)) = (task, self.cells.get(cell as usize)) {
+                self.clusters.add(&cell.model, task, outcome.trials());
             }
         }
         Ok(())

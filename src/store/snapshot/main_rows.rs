@@ -113,9 +113,12 @@ impl MainRows {
             if let Some(tally) = self.cells.get_mut(&hit.cell) {
                 tally.subtract(&hit.row.outcome.tally());
             }
+            if let Some(task) = hit.row.task {
+                self.digest.clusters.subtract(&hit.cell.model, task, hit.row.outcome.trials());
+            }
         }
         let digest = Digest::of_rows(found.iter().map(|hit| (&hit.row, &hit.cell)));
-        self.resolved = resolve(&[&digest], |_| None, &mut self.cells);
+        self.resolved = resolve(&[&digest], |_| None, &mut self.cells, &mut self.digest.clusters);
         let losers: HashSet<u64> = self.resolved.losers.iter().flatten().copied().collect();
         for hit in found {
             if !losers.contains(&hit.row.at) {
@@ -214,7 +217,7 @@ fn take_hits(
     for ((row, hash), at) in row_hashes(&batch)?.into_iter().enumerate().zip(positions) {
         let Some(key) = columns.key(row) else { continue };
         let (timestamp, outcome) = (columns.timestamp(row), columns.outcome(row));
-        let row_of = Row { key, timestamp, hash, cell: 0, at, outcome };
+        let row_of = Row { key, timestamp, hash, cell: 0, at, outcome, task: columns.task(row) };
         hits.push(Hit { row: row_of, cell: columns.cell(row) });
     }
     Ok(())

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::main_rows::Hit;
+use crate::stats::clusters::Clusters;
 use crate::stats::{Cell, Tally};
 use crate::store::digest::{Digest, Row, add};
 
@@ -17,18 +18,21 @@ pub(super) struct Resolved {
     pub(super) superseded: u64,
     /// Rows that are canonically identical to another one.
     pub(super) repeated: u64,
+    /// Times of the waiting rows that replaced others, microseconds since the epoch.
+    pub(super) superseding: Vec<i64>,
     /// Positions of the rows that don't count, ascending, by source.
     pub(super) losers: Vec<Vec<u64>>,
     /// Positions of main's rows that don't count, ascending.
     pub(super) main_losers: Vec<u64>,
 }
 
-/// Resolves the keyed records of `sources` and of main, and puts into `cells` what
-/// they add to main's tests (which are in `cells` already).
+/// Resolves the keyed records of `sources` and of main, and puts into `cells` and
+/// `clusters` what they add to main's tests (which are in there already).
 pub(super) fn resolve<'a>(
     sources: &[&Digest],
     main: impl Fn(u128) -> Option<&'a Hit>,
     cells: &mut BTreeMap<Cell, Tally>,
+    clusters: &mut Clusters,
 ) -> Resolved {
     let mut resolved = Resolved { losers: vec![Vec::new(); sources.len()], ..Resolved::default() };
     let mut rows: Vec<(usize, &Row)> = Vec::with_capacity(sources.iter().map(|s| s.keyed.len()).sum());
@@ -48,6 +52,9 @@ pub(super) fn resolve<'a>(
         resolved.superseded += hashes.len() as u64 - 1;
         resolved.repeated += (attempts - hashes.len()) as u64;
         let wins = stored.is_none_or(|hit| best.rank() > hit.row.rank());
+        if wins && hashes.len() > 1 {
+            resolved.superseding.extend(best.timestamp);
+        }
         for (source, row) in group.iter().skip(usize::from(wins)) {
             if let Some(losers) = resolved.losers.get_mut(*source) {
                 losers.push(row.at);
@@ -61,9 +68,15 @@ pub(super) fn resolve<'a>(
             if let Some(tally) = cells.get_mut(&hit.cell) {
                 tally.subtract(&hit.row.outcome.tally());
             }
+            if let Some(task) = hit.row.task {
+                clusters.subtract(&hit.cell.model, task, hit.row.outcome.trials());
+            }
         }
         if let Some(cell) = sources.get(*source).and_then(|digest| digest.cell(best)) {
             add(cells, cell, &best.outcome.tally());
+            if let Some(task) = best.task {
+                clusters.add(&cell.model, task, best.outcome.trials());
+            }
         }
     }
     resolved.main_losers.sort_unstable();
@@ -103,7 +116,7 @@ mod tests {
             tool_calls: f64::NAN,
             tool_coverage_rate: f64::NAN,
         };
-        Row { key: u128::from(key), timestamp, hash, cell: 0, at, outcome }
+        Row { key: u128::from(key), timestamp, hash, cell: 0, at, outcome, task: Some(hash % 2) }
     }
 
     type Made = (u8, Option<i64>, u64);
@@ -129,7 +142,7 @@ mod tests {
             })
             .collect();
         let sources: Vec<&Digest> = digests.iter().collect();
-        let resolved = resolve(&sources, |key| stored.get(&key), &mut cells);
+        let resolved = resolve(&sources, |key| stored.get(&key), &mut cells, &mut Clusters::default());
         let lost: usize = resolved.losers.iter().map(Vec::len).sum::<usize>() + resolved.main_losers.len();
         assert_eq!(lost as u64, resolved.superseded + resolved.repeated);
         (cells, resolved.superseded, resolved.repeated)

@@ -13,6 +13,7 @@ use super::resolve::{Resolved, resolve};
 use super::waiting::{Content, Waiting};
 use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
+use crate::stats::clusters::Clusters;
 use crate::stats::{Cell, Tally};
 use crate::store::digest::{Activity, Digest, Row, add};
 use crate::store::disk::Stat;
@@ -55,6 +56,7 @@ pub(in crate::store) struct View {
     pub(in crate::store) main_losers: Vec<u64>,
     /// All tests after superseding.
     pub(in crate::store) cells: BTreeMap<Cell, Tally>,
+    clusters: Clusters,
     resolved: Resolved,
     waiting: Vec<WaitingFile>,
     notes: Notes,
@@ -88,7 +90,7 @@ impl Scanner {
         for source in &view.sources {
             activity.merge(&source.digest.activity);
         }
-        activity.settle(now.as_microsecond());
+        activity.settle();
         self.snapshot(store, view, activity)
     }
 
@@ -107,6 +109,7 @@ impl Scanner {
             sources: Vec::new(),
             main_losers: Vec::new(),
             cells: BTreeMap::new(),
+            clusters: Clusters::default(),
             resolved: Resolved::default(),
             waiting: Vec::new(),
             notes: Notes::default(),
@@ -139,6 +142,7 @@ impl Scanner {
                     view.union.add(MAIN, main.file.schema())?;
                 }
                 view.cells.clone_from(&rows.cells);
+                view.clusters.clone_from(&rows.digest.clusters);
                 view.notes.digest(MAIN, &rows.digest);
                 Some(rows)
             }
@@ -256,9 +260,11 @@ impl Scanner {
         let digests: Vec<&Digest> = view.sources.iter().map(|source| &*source.digest).collect();
         for digest in &digests {
             digest.add_settled(&mut view.cells);
+            view.clusters.merge(&digest.clusters);
         }
         let rows = self.main.as_ref();
-        let mut resolved = resolve(&digests, |key| rows.and_then(|rows| rows.get(key)), &mut view.cells);
+        let stored = |key| rows.and_then(|rows| rows.get(key));
+        let mut resolved = resolve(&digests, stored, &mut view.cells, &mut view.clusters);
         for (source, losers) in view.sources.iter_mut().zip(std::mem::take(&mut resolved.losers)) {
             source.losers = losers;
         }
@@ -306,12 +312,12 @@ impl Scanner {
             cells: Arc::new(view.cells),
             superseded: commit.map_or(0, |commit| commit.superseded) + view.resolved.superseded,
             superseded_waiting: view.resolved.superseded,
+            superseding: view.resolved.superseding,
             repeated: commit.map_or(0, |commit| commit.repeated) + view.resolved.repeated,
             writers: writers(store, &view.files, &waiting, &activity.processes)?,
             waiting,
-            timeline: activity.timeline,
-            recent: activity.recent,
-            last_row: activity.last_row,
+            models: activity.models,
+            clusters: view.clusters,
             notes: view.notes.into_sentences(),
         })
     }

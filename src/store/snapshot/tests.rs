@@ -226,7 +226,7 @@ fn group_totals_on_every_record_are_not_trusted() {
     fixture.main(&legacy(&["a", "b", "a"], &[true, false, false]), None);
     let snapshot = scan(&fixture);
     assert_eq!((snapshot.main.kind, totals(&snapshot)), (MainKind::Records, (3, 1, 0)));
-    assert_eq!(snapshot.last_row["a"], 1_769_860_800_000_000);
+    assert_eq!(snapshot.models["a"].last_row, Some(1_769_860_800_000_000));
 }
 
 #[test]
@@ -281,4 +281,41 @@ fn while_data_moves_every_acknowledged_record_counts_once() {
     });
     look();
     assert_eq!(totals(&scan(&fixture)).0, WRITERS * SEGMENTS * ROWS);
+}
+
+fn trial(id: &str, task: &str, success: bool, timestamp: i64) -> crate::store::Record {
+    crate::store::Record { task_id: Some(task.into()), ..record(id, success, timestamp) }
+}
+
+#[test]
+fn trials_of_a_task_are_counted_once_each_wherever_they_are() {
+    let fixture = Fixture::new();
+    fixture.main(&batch(&[trial("a", "x", false, 1), trial("b", "x", false, 1)]), Some(vec![]));
+    // One is tried again; one has no id, so nothing can replace it.
+    let mut anonymous = trial("-", "y", true, 1);
+    anonymous.test_id = None;
+    fixture.increment(LEGACY, &batch(&[trial("a", "x", true, 2_000_000), anonymous]));
+    let _journal = fixture.journal(STEM, &[trial("c", "y", true, 3_000_000)]);
+    let snapshot = scan(&fixture);
+    let mut expected = crate::stats::clusters::Clusters::default();
+    for task in ["x", "y"] {
+        let trials = crate::stats::paired::Trials { n: 2, full: if task == "x" { 1 } else { 2 } };
+        expected.add(&"m".into(), xxhash_rust::xxh3::xxh3_64(task.as_bytes()), trials);
+    }
+    assert_eq!(snapshot.clusters, expected);
+    assert_eq!(snapshot.superseding, [2_000_000]);
+    let model = &snapshot.models["m"];
+    assert_eq!((model.recent.len(), model.failures.len()), (5, 2), "every attempt happened");
+    assert_eq!(&*model.failures[0].test_id, "a");
+    // The same in a main that other code wrote, which nobody has resolved yet.
+    let fixture = Fixture::new();
+    fixture
+        .main(&batch(&[trial("a", "x", false, 1), trial("a", "x", true, 2), trial("b", "x", true, 1)]), None);
+    let mut expected = crate::stats::clusters::Clusters::default();
+    expected.add(
+        &"m".into(),
+        xxhash_rust::xxh3::xxh3_64(b"x"),
+        crate::stats::paired::Trials { n: 2, full: 2 },
+    );
+    assert_eq!(scan(&fixture).clusters, expected);
 }
