@@ -7,9 +7,11 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
 mod load;
+mod notify;
 mod units;
 
 pub use load::{ConfigError, STORE_FILE};
+pub use notify::{Desktop, Level, Notify};
 pub use units::{parse_duration, parse_size, show_count, show_counted, show_duration, show_size};
 
 /// The colour schemes of the dashboard.
@@ -30,6 +32,8 @@ pub struct Config {
     pub refresh: Refresh,
     /// How the dashboard looks.
     pub dashboard: Dashboard,
+    /// Who is told when an alert appears or clears.
+    pub notify: Notify,
     /// Keys of the dashboard by action: `consolidate = "c"` or `["c", "f5"]`. Checked by
     /// the dashboard's keymap, which refuses unknown actions, unknown keys and doubles.
     #[serde(deserialize_with = "keys")]
@@ -37,6 +41,9 @@ pub struct Config {
     /// File and line of each key that a file sets.
     #[serde(skip)]
     places: BTreeMap<String, String>,
+    /// Settings that were passed over, a sentence each.
+    #[serde(skip)]
+    pub ignored: Vec<String>,
 }
 
 impl Config {

@@ -51,17 +51,28 @@ impl Config {
             (None, Some(path)) => sources.extend(read_if_there(path)?),
             (None, None) => {}
         }
+        let own = sources.len();
         if let Some(dir) = dir {
             sources.extend(read_if_there(&dir.join(STORE_FILE))?);
         }
         let mut merged = Table::new();
         let mut places = BTreeMap::new();
-        for (path, text) in sources {
+        let mut ignored = Vec::new();
+        for (number, (path, text)) in sources.into_iter().enumerate() {
             // Checked file by file: after the merge nobody knows where a value came from.
             toml::from_str::<Self>(&text).map_err(|error| wrong(&path, &text, &error))?;
-            let table: Table = toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
+            let mut table: Table = toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
             let spans = DeTable::parse(&text).map_err(|error| wrong(&path, &text, &error))?;
+            let hook = places.get(HOOK).cloned();
             remember(&mut places, "", spans.get_ref(), &path, &text);
+            if number >= own && without_hook(&mut table) {
+                let place = places.get(HOOK).map_or("", String::as_str);
+                ignored.push(format!(
+                    "{place}: {HOOK} is ignored: a store can't name a program to run; set it in your own settings"
+                ));
+                places.remove(HOOK);
+                places.extend(hook.map(|place| (HOOK.to_owned(), place)));
+            }
             overlay(&mut merged, table);
         }
         let mut config: Self = merged.try_into().map_err(|error| ConfigError::Wrong {
@@ -69,6 +80,7 @@ impl Config {
             problem: sentence(&error),
         })?;
         config.places = places;
+        config.ignored = ignored;
         Ok(config)
     }
 
@@ -77,6 +89,15 @@ impl Config {
     pub fn place(&self, key: &str) -> &str {
         self.places.get(key).map_or("the built-in settings", String::as_str)
     }
+}
+
+/// The setting that names a program to run.
+const HOOK: &str = "notify.hook";
+
+/// Takes the hook out of a store's settings; whether there was one.
+fn without_hook(table: &mut Table) -> bool {
+    let notify = table.get_mut("notify").and_then(toml::Value::as_table_mut);
+    notify.is_some_and(|notify| notify.remove("hook").is_some())
 }
 
 /// `config.toml` in the folder that the XDG base directory specification names.
@@ -224,6 +245,22 @@ mod tests {
         assert!(torn.starts_with("config.toml line 1: "), "{torn}");
         let durability = refusal("durability = \"paper\"\n");
         assert!(durability.starts_with("config.toml line 1: unknown variant 'paper'"), "{durability}");
+    }
+
+    #[test]
+    fn a_store_names_no_program_to_run() {
+        let store = "[notify]\nbell = false\nhook = [\"rm\", \"-rf\", \"/\"]\n";
+        let config = load("[notify]\nhook = [\"page-me\"]\n", store).unwrap();
+        assert_eq!((config.notify.hook.as_slice(), config.notify.bell), (&["page-me".to_owned()][..], false));
+        assert!(
+            config.ignored[0].contains("evaltop.toml line 3: notify.hook is ignored"),
+            "{:?}",
+            config.ignored
+        );
+        assert!(config.place("notify.hook").ends_with("config.toml line 2"));
+        let config = load("", store).unwrap();
+        assert!(config.notify.hook.is_empty());
+        assert_eq!(config.place("notify.hook"), "the built-in settings");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Action {
     Reverse,
     Inspect,
     Acknowledge,
+    Snooze,
+    AlertLog,
     Writers,
     Files,
     Zoom,
@@ -103,6 +105,12 @@ impl Action {
             Self::Inspect => about(&["i"], View, "why", "explain the selected alert, else the worst one"),
             Self::Acknowledge => {
                 about(&["a"], View, "acknowledge", "take note of an alert: it stays listed and leads no more")
+            }
+            Self::Snooze => {
+                about(&["A"], View, "snooze", "silence an alert for a while, also when it comes again")
+            }
+            Self::AlertLog => {
+                about(&["L"], View, "alert history", "every alert since the start, over or not")
             }
             Self::Writers => about(&["w"], View, "writers", "every writer process"),
             Self::Files => about(&["f"], View, "files", "every file that waits"),

@@ -10,11 +10,12 @@ use super::model::{MOVING_SECONDS, Model, Overlay};
 pub(crate) fn next(model: &Model) -> Option<f64> {
     let until = |then: Timestamp| then.duration_since(model.now).as_secs_f64().max(0.0);
     let reorder = model.table.next_reorder().map(until);
+    let awake = model.book.next_wake().map(until);
     if model.frozen.is_some() {
-        return None;
+        return awake;
     }
     if !model.moving() {
-        return reorder;
+        return least([reorder, awake].into_iter().flatten());
     }
     let grows = |then: Timestamp| span_changes_in(model.age(then));
     let seen = model.seen.as_ref()?;
@@ -28,10 +29,13 @@ pub(crate) fn next(model: &Model) -> Option<f64> {
         Overlay::Drill(name, _) => {
             seen.models.iter().find(|m| m.model == *name).and_then(|m| m.last_row).map(grows)
         }
-        Overlay::Alert(key, _) => model.alert_since.get(key).copied().map(grows),
+        Overlay::Alert(key, _) => model.book.since(key).map(grows),
+        Overlay::AlertLog(_) => {
+            least(model.book.present().filter_map(|(key, _)| model.book.since(key)).map(grows))
+        }
         Overlay::Help(_) | Overlay::Entry(..) => None,
     });
-    least([reorder, still, oldest, shown].into_iter().flatten())
+    least([reorder, awake, still, oldest, shown].into_iter().flatten())
 }
 
 fn least(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -41,6 +41,7 @@ pub(crate) fn settings() -> Settings {
         thresholds: Thresholds::default(),
         readonly: false,
         target: None,
+        snooze: 3_600,
         ascii: false,
         theme: Theme { palette: Palette::Dark, depth: Depth::True },
         zone: TimeZone::UTC,

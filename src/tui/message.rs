@@ -32,6 +32,8 @@ pub(crate) enum Message {
     Planned(JobId, Result<Box<Plan>, String>),
     /// How far a job is.
     Progress(JobId, Progress),
+    /// How the user's own program took the news of alerts.
+    Told(Result<(), String>),
     /// How a job ended.
     Finished(JobId, Result<Box<Outcome>, Failure>),
 }
@@ -50,6 +52,8 @@ pub(crate) enum Failure {
 pub(crate) enum Effect {
     /// Look at the store now.
     Scan,
+    /// The alerts changed: somebody may have to be told.
+    Alerts,
     /// Find out what a job would do.
     Plan(JobId, Request),
     /// Do it.

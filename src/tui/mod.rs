@@ -22,6 +22,7 @@ use gone::Outside;
 use keymap::Keymap;
 use message::{Effect, Message};
 use model::{Model, Settings};
+use notify::Notifier;
 use pace::Pace;
 use terminal::Taken;
 use theme::{Depth, Palette, Theme};
@@ -29,12 +30,15 @@ use work::{Answer, Workers};
 
 mod action;
 mod ascii;
+mod book;
 mod change;
 mod format;
 mod gone;
+mod hook;
 mod keymap;
 mod message;
 mod model;
+mod notify;
 mod pace;
 mod table;
 mod terminal;
@@ -119,6 +123,7 @@ fn settings(options: &Options) -> Result<Settings> {
         thresholds: options.config.thresholds.clone(),
         readonly: options.readonly,
         target: options.target,
+        snooze: options.config.notify.snooze_seconds,
         ascii: options.ascii || options.config.dashboard.ascii || !theme::locale_is_utf8(variable),
         theme: Theme { palette, depth },
         zone: TimeZone::system(),
@@ -141,6 +146,10 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
     if let Some(greeting) = options.greeting {
         model.note(Severity::Healthy, greeting);
     }
+    for sentence in &options.config.ignored {
+        model.note(Severity::Warning, sentence.clone());
+    }
+    let notifier = Notifier::new(options.config.notify.clone(), options.store.layout.root());
     let refresh = &options.config.refresh;
     let pace = Pace::new(refresh.busy_seconds, refresh.idle_seconds);
     let poll = Duration::from_secs(refresh.busy_seconds);
@@ -152,8 +161,19 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
         }
     };
     let workers = Workers::new(options.store, options.config, answered);
-    let mut desk =
-        Desk { model, workers, pace, watch, answers, outside, input, drawn: None, end: None, dirty: true };
+    let mut desk = Desk {
+        model,
+        workers,
+        notifier,
+        pace,
+        watch,
+        answers,
+        outside,
+        input,
+        drawn: None,
+        end: None,
+        dirty: true,
+    };
     desk.work(&mut terminal).await
 }
 
@@ -172,6 +192,7 @@ async fn read_input(to: UnboundedSender<Event>, told: UnboundedSender<Outside>) 
 struct Desk {
     model: Model,
     workers: Workers,
+    notifier: Notifier,
     pace: Pace,
     watch: Option<Watch>,
     answers: UnboundedReceiver<Answer>,
@@ -186,6 +207,7 @@ impl Desk {
     async fn work(&mut self, terminal: &mut Taken) -> Result<End> {
         loop {
             self.look_if_due();
+            self.notify(terminal);
             let now = Instant::now();
             let frame = self.drawn.map_or(now, |at| at + FRAME);
             if self.dirty && frame <= now {
@@ -254,8 +276,8 @@ impl Desk {
         if self.dirty {
             wake = wake.min(frame);
         }
-        if let Some(look) = self.pace.due() {
-            wake = wake.min(look);
+        for due in [self.pace.due(), self.notifier.due()].into_iter().flatten() {
+            wake = wake.min(due);
         }
         if let Some(seconds) = change::next(&self.model) {
             wake = wake.min(now + Duration::from_secs_f64(seconds.clamp(0.05, 3_600.0)));
@@ -272,6 +294,15 @@ impl Desk {
             if self.workers.look(mode) {
                 self.pace.started();
             }
+        }
+    }
+
+    /// Tells those who don't look.
+    fn notify(&mut self, terminal: &mut Taken) {
+        let Some(news) = self.notifier.take(&self.model.book) else { return };
+        terminal.pass(&self.notifier.bytes(&news, std::env::var_os("TMUX").is_some()));
+        if let Some(call) = self.notifier.hook(&news, &self.model.book, self.model.now) {
+            self.workers.call(call);
         }
     }
 
@@ -303,6 +334,7 @@ impl Desk {
         for effect in effects {
             match effect {
                 Effect::Scan => self.pace.hint(),
+                Effect::Alerts => self.notifier.look(&self.model.book),
                 Effect::Quit => self.end = Some(End::Quit),
                 Effect::Suspend => self.suspend(terminal)?,
                 work => self.workers.start(work),

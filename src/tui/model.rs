@@ -1,7 +1,7 @@
 //! Everything that the dashboard knows: plain state, changed by `update` alone and
 //! read by the views.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
 use tui_input::Input;
 
+use super::book::{AlertKey, Book, Change};
 use super::keymap::Keymap;
 use super::message::JobId;
 use super::table::Table;
@@ -22,7 +23,7 @@ use crate::monitor::observation::{StoreState, WriterState};
 use crate::store::Progress;
 
 /// Lines that the activity pane remembers.
-const ACTIVITY_KEPT: usize = 500;
+pub(crate) const ACTIVITY_KEPT: usize = 500;
 /// A store counts as moving for this long after its newest row, in seconds.
 pub(crate) const MOVING_SECONDS: f64 = 120.0;
 
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub readonly: bool,
     /// Planned number of tests.
     pub target: Option<u64>,
+    /// Seconds for which a snoozed alert is silent.
+    pub snooze: u64,
     /// Draw with ASCII only.
     pub ascii: bool,
     /// Colours.
@@ -70,6 +73,8 @@ pub(crate) enum Overlay {
     Drill(String, Scroll),
     /// One alert.
     Alert(AlertKey, Scroll),
+    /// Every alert that is remembered.
+    AlertLog(Scroll),
     /// Every writer.
     Writers(Scroll),
     /// Every waiting file.
@@ -83,14 +88,6 @@ pub(crate) enum Overlay {
 pub(crate) struct Scroll {
     /// The selected row, or the first one shown where rows can't be selected.
     pub at: usize,
-}
-
-/// What an alert is about: stays the same while its figures change.
-pub(crate) type AlertKey = (String, Option<String>);
-
-/// The key of an alert.
-pub(crate) fn alert_key(alert: &Alert) -> AlertKey {
-    (alert.rule.clone(), alert.subject.clone())
 }
 
 /// One line of the activity.
@@ -203,10 +200,12 @@ pub(crate) struct Model {
     pub alert: Scroll,
     /// The selected line of the activity, 0 being the newest.
     pub entry: Scroll,
-    /// When each present alert appeared.
-    pub alert_since: BTreeMap<AlertKey, Timestamp>,
-    /// Alerts that somebody took note of, with what they were then.
-    pub acknowledged: BTreeMap<AlertKey, Severity>,
+    /// The alerts over time.
+    pub book: Book,
+    /// While frozen: what happened to alerts, not told in the activity yet.
+    pub untold: VecDeque<Change>,
+    /// Why the user's own program could not be told of alerts, the last time.
+    pub hook_failed: Option<String>,
     /// What happened, newest first.
     pub activity: VecDeque<Entry>,
     /// How many lines the activity ever had.
@@ -241,8 +240,9 @@ impl Model {
             typing: None,
             alert: Scroll::default(),
             entry: Scroll::default(),
-            alert_since: BTreeMap::new(),
-            acknowledged: BTreeMap::new(),
+            book: Book::default(),
+            untold: VecDeque::new(),
+            hook_failed: None,
             activity: VecDeque::new(),
             noted: 0,
             overlays: Vec::new(),
@@ -275,13 +275,13 @@ impl Model {
     /// each worst first.
     pub(crate) fn alerts(&self) -> Vec<&Alert> {
         let mut alerts: Vec<&Alert> = self.seen.iter().flat_map(|o| &o.alerts).collect();
-        alerts.sort_by_key(|alert| self.is_acknowledged(alert));
+        alerts.sort_by_key(|alert| self.is_quiet(alert));
         alerts
     }
 
-    /// Whether somebody took note of an alert.
-    pub(crate) fn is_acknowledged(&self, alert: &Alert) -> bool {
-        self.acknowledged.contains_key(&alert_key(alert))
+    /// Whether somebody took note of an alert, or snoozed it.
+    pub(crate) fn is_quiet(&self, alert: &Alert) -> bool {
+        self.book.quiet(alert).is_some()
     }
 
     /// What is at the store's path, as far as it is known.
@@ -313,6 +313,12 @@ impl Model {
     /// How long ago, or when: an age while the store moves, else a clock time.
     pub(crate) fn when(&self, then: Timestamp) -> String {
         if self.moving() { super::format::span(self.age(then)) } else { self.clock(then) }
+    }
+
+    /// Local time of a moment to come, with its date where it is far away.
+    pub(crate) fn until(&self, then: Timestamp) -> String {
+        let near = super::format::age(then, self.now) < 43_200.0;
+        super::format::clock(then, if near { then } else { self.now }, &self.settings.zone)
     }
 
     /// Local time of day.

@@ -1,6 +1,7 @@
 //! Pictures of whole screens: what people see, kept as snapshots.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::SignedDuration;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
@@ -126,6 +127,22 @@ picture!(hostile_names, {
 picture!(the_alerts_focused, after(80, 24, fixture::critical(), "tab down"));
 picture!(an_alert_explained, after(80, 24, warning(), "i"));
 picture!(alerts_acknowledged, after(80, 24, warning(), "a"));
+picture!(an_alert_snoozed, after(80, 24, warning(), "tab A"));
+picture!(the_alert_history, {
+    let mut model = after(80, 24, warning(), "a");
+    let mut later = fixture::critical();
+    later.at = fixture::now() + SignedDuration::from_mins(11);
+    later.alerts.remove(1);
+    update(&mut model, Message::Tick(later.at));
+    update(&mut model, Message::Observed(Box::new(later)));
+    press(&mut model, "L");
+    model
+});
+picture!(an_alert_that_is_over, {
+    let mut model = after(80, 24, warning(), "i");
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    model
+});
 picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
 picture!(a_drill_down_further_down, after(80, 24, warning(), "enter pagedown"));

@@ -85,6 +85,14 @@ impl Taken {
         Ok(true)
     }
 
+    /// Passes bytes on that show nothing. Where they can't be written the next frame tells.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let out = self.terminal.backend_mut();
+            let _ = out.write_all(bytes).and_then(|()| out.flush());
+        }
+    }
+
     /// Gives the terminal back, stops the process until it is continued, takes the
     /// terminal again.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {

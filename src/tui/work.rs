@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_blocking;
 
+use super::hook;
 use super::message::{Effect, Failure, JobId, Message};
+use super::notify::Call;
 use crate::config::Config;
 use crate::jobs::{self, Plan, Request};
 use crate::monitor::{Monitor, Observation, WatchMode};
@@ -110,6 +112,16 @@ impl Workers {
         });
     }
 
+    /// Runs the user's own program, without waiting for it.
+    pub(crate) fn call(&self, call: Call) {
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let told = spawn_blocking(move || hook::run(&call)).await;
+            let told = told.unwrap_or_else(|_| Err(format!("notify.hook {MISTAKE}")));
+            let _ = answers.send(Answer::Message(Message::Told(told)));
+        });
+    }
+
     /// Tells a job to stop, whether it is planned or runs.
     pub(crate) fn cancel(&self, id: JobId) {
         for (_, control) in self.planning.iter().chain(&self.running).filter(|(of, _)| *of == id) {
@@ -123,7 +135,7 @@ impl Workers {
             Effect::Plan(id, request) => self.plan(id, request),
             Effect::Run(id, plan) => self.run(id, plan),
             Effect::Cancel(id) => self.cancel(id),
-            Effect::Scan | Effect::Suspend | Effect::Quit => {}
+            Effect::Scan | Effect::Alerts | Effect::Suspend | Effect::Quit => {}
         }
     }
 }

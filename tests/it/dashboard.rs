@@ -28,6 +28,7 @@ struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser>>,
     bytes: Arc<AtomicUsize>,
+    raw: Arc<Mutex<Vec<u8>>>,
     closing: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
@@ -40,12 +41,16 @@ impl Terminal {
         Self::run(command)
     }
 
-    fn run(mut command: CommandBuilder) -> Self {
+    fn run(command: CommandBuilder) -> Self {
+        Self::run_with(command, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config.toml")))
+    }
+
+    fn run_with(mut command: CommandBuilder, settings: &Path) -> Self {
         let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
-        for name in ["EVALTOP_DIR", "STORAGE_FORMAT", "NO_COLOR", "COLORTERM"] {
+        for name in ["EVALTOP_DIR", "STORAGE_FORMAT", "NO_COLOR", "COLORTERM", "TMUX"] {
             command.env_remove(name);
         }
-        command.env("EVALTOP_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config.toml"));
+        command.env("EVALTOP_CONFIG", settings);
         command.env("XDG_CONFIG_HOME", &nowhere);
         command.env("XDG_STATE_HOME", &nowhere);
         command.env("TERM", "xterm-256color");
@@ -57,6 +62,8 @@ impl Terminal {
         drop(pty.slave);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(24), cells(80), 0)));
         let bytes = Arc::new(AtomicUsize::new(0));
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&raw);
         let mut reader = pty.master.try_clone_reader().unwrap();
         let closing = Arc::new(AtomicBool::new(false));
         let (shown, counted, over) = (Arc::clone(&screen), Arc::clone(&bytes), Arc::clone(&closing));
@@ -64,6 +71,7 @@ impl Terminal {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 shown.lock().unwrap().process(&buffer[..n]);
+                kept.lock().unwrap().extend_from_slice(&buffer[..n]);
                 counted.fetch_add(n, Ordering::SeqCst);
                 if over.load(Ordering::SeqCst) {
                     break;
@@ -71,7 +79,7 @@ impl Terminal {
             }
         }));
         let keys = pty.master.take_writer().unwrap();
-        Self { master: Some(pty.master), keys: Some(keys), child, screen, bytes, closing, reader }
+        Self { master: Some(pty.master), keys: Some(keys), child, screen, bytes, raw, closing, reader }
     }
 
     fn text(&self) -> String {
@@ -203,6 +211,60 @@ fn shows_what_arrives_consolidates_with_keys_and_leaves_the_terminal_as_it_was()
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
     terminal.is_given_back();
+}
+
+/// The program with settings of the user's own.
+fn open_with(run: &Run, settings: &str) -> Terminal {
+    let path = run.store.with_extension("toml");
+    std::fs::write(&path, format!("[thresholds]\ndisk_percent = 0\ndisk_bytes = 0\n{settings}")).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
+    command.arg(&run.store);
+    Terminal::run_with(command, &path)
+}
+
+#[test]
+fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
+    let run = run();
+    write(&run.store, "model-a", 4);
+    let (ours, theirs) = (run.store.with_extension("ours"), run.store.with_extension("theirs"));
+    let hook =
+        |path: &Path| format!("hook = [\"sh\", \"-c\", 'cat >> \"$0\"', {:?}]\n", path.to_str().unwrap());
+    std::fs::write(run.store.join("evaltop.toml"), format!("[notify]\n{}", hook(&theirs))).unwrap();
+    let settings =
+        format!("increments_warning = 1\n[notify]\nevery = \"0s\"\ndesktop = \"osc9\"\n{}", hook(&ours));
+    let mut terminal = open_with(&run, &settings);
+    terminal.wait_for("evaltop.toml line 2: notify.hook is ignored");
+    terminal.wait_for("HEALTHY");
+    assert!(!terminal.raw.lock().unwrap().contains(&7), "silent while all is well");
+    write(&run.store, "model-a", 4);
+    terminal.wait_for("WARNING");
+    let told = |terminal: &Terminal, what: &str| {
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(&ours).unwrap_or_default();
+            let found = text.lines().find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).ok()?;
+                line[what].as_array()?.iter().any(|a| a["rule"] == "too_many_increments").then_some(())
+            });
+            if found.is_some() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not told of what {what}: {text}\n{}", terminal.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    told(&terminal, "appeared");
+    let raw = String::from_utf8_lossy(&terminal.raw.lock().unwrap()).into_owned();
+    assert!(raw.contains("\u{7}\u{1b}]9;evaltop: 2 increments wait"), "{raw:?}");
+    terminal.press("c");
+    terminal.wait_for("CONSOLIDATE?");
+    terminal.press("y");
+    told(&terminal, "cleared");
+    terminal.press("L");
+    terminal.wait_for("ALERT HISTORY 1");
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+    assert!(!theirs.exists());
 }
 
 #[test]

@@ -5,8 +5,9 @@ use super::{job, observe, press};
 use crate::health::{Alert, Remedy, Severity};
 use crate::jobs::{CleanupOptions, ConsolidateOptions, Request};
 use crate::tui::action::Action;
+use crate::tui::book::alert_key;
 use crate::tui::message::Effect;
-use crate::tui::model::{Focus, Model, Overlay, Prompt, Scroll, Typing, alert_key};
+use crate::tui::model::{Focus, Model, Overlay, Prompt, Scroll, Typing};
 use crate::tui::table::Table;
 use crate::tui::view::{self, layout};
 
@@ -23,7 +24,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
         Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
-        Action::Acknowledge => acknowledge(model),
+        Action::Acknowledge | Action::Snooze => return silence(model, action),
+        Action::AlertLog => toggle(model, Overlay::AlertLog(Scroll::default())),
         Action::Freeze => observe::freeze(model),
         Action::Zoom => {
             model.overlays.clear();
@@ -90,20 +92,22 @@ fn inspect(model: &mut Model, row: usize) {
     }
 }
 
-/// Takes note of the alert that is open, else of the selected one, else of the worst;
-/// the second time takes that back.
-fn acknowledge(model: &mut Model) {
+/// Acknowledges or snoozes the alert that is open, else the selected one, else the
+/// worst; the second time takes that back.
+fn silence(model: &mut Model, action: Action) -> Vec<Effect> {
     let row = if model.focus == Focus::Alerts { model.alert.at } else { 0 };
     let alerts = model.alerts();
     let found = match model.overlays.last() {
         Some(Overlay::Alert(key, _)) => alerts.into_iter().find(|a| alert_key(a) == *key),
         _ => alerts.get(row).copied(),
     };
-    if let Some((key, severity)) = found.map(|a| (alert_key(a), a.severity))
-        && model.acknowledged.remove(&key).is_none()
-    {
-        model.acknowledged.insert(key, severity);
+    let Some(alert) = found.cloned() else { return Vec::new() };
+    if action == Action::Snooze {
+        model.book.snooze(&alert, model.now, model.settings.snooze);
+    } else {
+        model.book.acknowledge(&alert);
     }
+    vec![Effect::Alerts]
 }
 
 /// One step back: the overlay, the zoom, the filter; in the end the running job,
@@ -160,10 +164,7 @@ fn open(model: &mut Model) {
             Focus::Models => model
                 .overlays
                 .extend(model.table.selected.clone().map(|m| Overlay::Drill(m, Scroll::default()))),
-            Focus::Alerts => match model.alerts().get(model.alert.at).copied().and_then(evidence) {
-                Some(overlay) => model.overlays.push(overlay),
-                None => inspect(model, model.alert.at),
-            },
+            Focus::Alerts => inspect(model, model.alert.at),
             Focus::Activity => {
                 let entry = model.activity.get(model.entry.at).cloned();
                 model.overlays.extend(entry.map(|e| Overlay::Entry(e, Scroll::default())));
@@ -233,6 +234,7 @@ impl Overlay {
             Self::Help(scroll)
             | Self::Drill(_, scroll)
             | Self::Alert(_, scroll)
+            | Self::AlertLog(scroll)
             | Self::Writers(scroll)
             | Self::Files(scroll)
             | Self::Entry(_, scroll) => scroll,

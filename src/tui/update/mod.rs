@@ -35,6 +35,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         }
         Message::Planned(id, plan) => job::planned(model, id, plan),
         Message::Progress(id, progress) => job::progress(model, id, progress),
+        Message::Told(told) => observe::told(model, told),
         Message::Finished(id, result) => job::finished(model, id, result),
     }
 }

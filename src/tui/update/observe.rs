@@ -1,7 +1,6 @@
 //! A new look at the store: figures, order, and what changed since the look before,
 //! whoever changed it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,9 +8,10 @@ use jiff::Timestamp;
 use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
 use crate::monitor::observation::StoreState;
+use crate::tui::book::Change;
 use crate::tui::format::{plural, thousands};
 use crate::tui::message::Effect;
-use crate::tui::model::{Model, alert_key};
+use crate::tui::model::{ACTIVITY_KEPT, Model};
 
 /// Time went on.
 pub(super) fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
@@ -22,17 +22,35 @@ pub(super) fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
     {
         model.table.refresh(&seen.models, now);
     }
-    Vec::new()
+    if model.book.wake(now) { vec![Effect::Alerts] } else { Vec::new() }
 }
 
 /// Shows a new look, or keeps it for later while the picture is held still.
 pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effect> {
     let observation = Arc::new(observation);
+    // Also while the picture is held still: those who don't look are told.
+    let changes = model.book.follow(&observation);
     if model.frozen.is_some() {
+        model.untold.extend(changes);
+        let most = model.untold.len().saturating_sub(ACTIVITY_KEPT);
+        model.untold.drain(..most);
         model.held = Some(observation);
     } else {
-        show(model, &observation);
+        show(model, &observation, changes);
     }
+    vec![Effect::Alerts]
+}
+
+/// The user's own program was told of alerts. That it fails is said once, until it works again.
+pub(super) fn told(model: &mut Model, told: Result<(), String>) -> Vec<Effect> {
+    let failed = told.err();
+    if failed != model.hook_failed {
+        match &failed {
+            Some(why) => model.note(Severity::Warning, why.clone()),
+            None => model.note(Severity::Healthy, "notify.hook works again"),
+        }
+    }
+    model.hook_failed = failed;
     Vec::new()
 }
 
@@ -41,20 +59,20 @@ pub(super) fn freeze(model: &mut Model) {
     if model.frozen.take().is_none() {
         model.frozen = Some(model.now);
     } else if let Some(held) = model.held.take() {
-        show(model, &held);
+        let untold = std::mem::take(&mut model.untold);
+        show(model, &held, untold);
     }
 }
 
-fn show(model: &mut Model, new: &Arc<Observation>) {
+fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<Item = Change>) {
     if let Some(old) = model.seen.replace(Arc::clone(new)) {
         note_state(model, &old.state, &new.state);
         note_generation(model, &old, new);
-        note_alerts(model, &old, new);
+        note_alerts(model, changes);
         for note in new.notes.iter().filter(|n| !old.notes.contains(n)) {
             model.note(Severity::Healthy, note.clone());
         }
     } else {
-        model.alert_since = new.alerts.iter().map(|a| (alert_key(a), new.at)).collect();
         note_history(model, new);
     }
     model.was_there |= new.state == StoreState::Ready;
@@ -114,28 +132,21 @@ fn note_generation(model: &mut Model, old: &Observation, new: &Observation) {
     model.note(severity, format!("another process committed generation {}: {rows}", new.main.generation));
 }
 
-/// Alerts that appeared or are over.
-fn note_alerts(model: &mut Model, old: &Observation, new: &Observation) {
-    let mut since = BTreeMap::new();
-    for alert in &new.alerts {
-        let key = alert_key(alert);
-        let started = model.alert_since.get(&key).copied();
-        if started.is_none() {
-            model.note(alert.severity, alert.message.clone());
-        }
-        since.insert(key, started.unwrap_or(new.at));
-    }
-    for alert in &old.alerts {
+/// Alerts that appeared or are over, at the time when that was seen.
+fn note_alerts(model: &mut Model, changes: impl IntoIterator<Item = Change>) {
+    for Change { at, alert, appeared } in changes {
         // What a job of ours mended is told by the job's outcome.
         let mended = model.jobs.ours
             && matches!(alert.action, Remedy::Consolidate | Remedy::Cleanup | Remedy::Validate);
-        if !mended && !since.contains_key(&alert_key(alert)) {
+        if appeared {
+            model.note(alert.severity, alert.message);
+        } else if !mended {
             model.note(Severity::Healthy, format!("over: {}", alert.message));
+        } else {
+            continue;
+        }
+        if let Some(entry) = model.activity.front_mut() {
+            entry.at = at;
         }
     }
-    // What is over, or has become worse, is new when it is seen again.
-    model.acknowledged.retain(|key, severity| {
-        new.alerts.iter().any(|alert| alert_key(alert) == *key && alert.severity <= *severity)
-    });
-    model.alert_since = since;
 }

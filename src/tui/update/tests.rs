@@ -274,6 +274,43 @@ fn an_acknowledged_alert_leads_no_more_until_it_is_worse_or_comes_again() {
 }
 
 #[test]
+fn a_snoozed_alert_is_silent_until_its_time_is_over() {
+    let leads = |model: &Model| model.alerts()[0].rule.clone();
+    let mut model = showing(80, 24, warning());
+    assert_eq!(press(&mut model, 'A'), [Effect::Alerts]);
+    assert_eq!(leads(&model), "stalled_writer");
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    update(&mut model, Message::Observed(Box::new(warning())));
+    assert_eq!(leads(&model), "stalled_writer", "also when it comes again");
+    let hour = now() + SignedDuration::from_secs(3_600);
+    assert_eq!(update(&mut model, Message::Tick(hour)), [Effect::Alerts]);
+    assert_eq!(leads(&model), "failure_burst");
+}
+
+#[test]
+fn alerts_are_told_while_the_picture_is_held_and_noted_when_it_goes_on() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, 'p');
+    let effects = update(&mut model, Message::Observed(Box::new(warning())));
+    assert_eq!((effects.as_slice(), model.activity.len()), (&[Effect::Alerts][..], 1));
+    update(&mut model, Message::Tick(now() + SignedDuration::from_secs(600)));
+    press(&mut model, 'p');
+    assert_eq!(newest(&model), "writer 48213 (qwen2.5-72b) quiet 6m, process alive");
+    assert_eq!(model.activity[0].at, now(), "as of when it was seen");
+}
+
+#[test]
+fn a_hook_that_fails_is_told_once_until_it_works() {
+    let mut model = showing(80, 24, healthy());
+    let fails = || Message::Told(Err("notify.hook: page failed".to_owned()));
+    let before = model.noted;
+    for message in [fails(), fails(), Message::Told(Ok(())), Message::Told(Ok(())), fails()] {
+        update(&mut model, message);
+    }
+    assert_eq!(model.noted - before, 3);
+}
+
+#[test]
 fn a_store_that_vanishes_and_comes_back_is_told() {
     let mut model = showing(80, 24, healthy());
     let gone = Observation { state: StoreState::Missing, ..fixture::empty() };
@@ -319,13 +356,15 @@ fn enter_opens_what_is_selected_and_esc_goes_back() {
     key(&mut model, KeyCode::Esc);
     key(&mut model, KeyCode::Tab);
     key(&mut model, KeyCode::Enter);
+    assert!(matches!(model.overlays.last(), Some(Overlay::Alert(..))), "its explanation");
+    key(&mut model, KeyCode::Enter);
     assert!(matches!(model.overlays.last(), Some(Overlay::Drill(..))), "the alert's errors");
     press(&mut model, 'q');
 }
 
 fn any_key() -> impl Strategy<Value = Message> {
     let codes = prop_oneof![
-        5 => prop::sample::select("cxebvrsS/iwfzkjhlgGyn?q qwen:>0.".chars().collect::<Vec<_>>())
+        5 => prop::sample::select("cxebvrsS/iwfzkjhlgGyn?qpaAL qwen:>0.".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
         3 => prop::sample::select(vec![
             KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down,
@@ -424,6 +463,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => finished,
         1 => (id, text, any::<(u64, u64)>())
             .prop_map(|(id, what, (done, total))| Message::Progress(id, Progress { what, done, total })),
+        1 => any::<bool>().prop_map(|good| Message::Told(if good { Ok(()) } else { Err("no".to_owned()) })),
         1 => text.prop_map(Message::Trouble),
     ]
 }

@@ -9,6 +9,7 @@ use ratatui::widgets::Widget;
 use super::{heading, status, with_right};
 use crate::health::{Alert, Remedy, Severity};
 use crate::tui::action::Action;
+use crate::tui::book::Quiet;
 use crate::tui::model::{Focus, Model};
 use crate::tui::table::window;
 use crate::tui::text;
@@ -52,26 +53,35 @@ pub(super) fn sign(severity: Severity) -> &'static str {
     }
 }
 
-/// The key that helps, seen from the alert's own row.
-pub(super) fn hint(model: &Model, alert: &Alert) -> String {
-    status::job(model, alert).unwrap_or_else(|| {
-        let what = match alert.action {
-            Remedy::Errors => "errors",
-            Remedy::Writer => "writer",
-            _ => "why",
-        };
-        format!("{}: {what}", model.settings.keymap.key(Action::Open))
+/// The key that helps: in the alert's row, the one for its explanation.
+fn row_hint(model: &Model, alert: &Alert) -> String {
+    let why = || format!("{}: why", model.settings.keymap.key(Action::Open));
+    status::job(model, alert).unwrap_or_else(why)
+}
+
+/// The key that helps once the explanation is open.
+pub(super) fn help(model: &Model, alert: &Alert) -> Option<String> {
+    let key = model.settings.keymap.key(Action::Open);
+    status::job(model, alert).or_else(|| match alert.action {
+        Remedy::Errors => Some(format!("{key}: its errors")),
+        Remedy::Writer => Some(format!("{key}: the writers")),
+        _ => None,
     })
 }
 
 fn line(model: &Model, alert: &Alert, chosen: bool, width: u16) -> Line<'static> {
     let marker = if chosen { "›" } else { " " };
-    let noted = model.is_acknowledged(alert);
+    let noted = model.is_quiet(alert);
     let (of_sign, of_text) = if noted { (Role::Dim, Role::Dim) } else { (alert.severity.into(), Role::Text) };
     let left = Line::from(vec![
         model.span(Role::Text, marker),
         model.span(of_sign, if noted { "·" } else { sign(alert.severity) }),
         model.span(of_text, format!(" {}", text::clean(&alert.message))),
     ]);
-    with_right(left, vec![model.span(Role::Dim, hint(model, alert))], width)
+    let right = match model.book.quiet(alert) {
+        Some(Quiet::Snoozed(_, until)) => format!("snoozed until {}", model.until(until)),
+        Some(Quiet::Acknowledged(_)) => "acknowledged".to_owned(),
+        None => row_hint(model, alert),
+    };
+    with_right(left, vec![model.span(Role::Dim, right)], width)
 }

@@ -27,6 +27,7 @@ use crate::monitor::observation::StoreState;
 
 mod activity;
 mod alert;
+mod alert_log;
 mod alerts;
 mod drill;
 mod facts;

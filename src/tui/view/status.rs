@@ -35,7 +35,7 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         return (Role::Dim, "…", "waiting for a store".into(), none());
     }
     let alerts = model.alerts();
-    if let Some(alert) = alerts.first().filter(|a| !model.is_acknowledged(a)) {
+    if let Some(alert) = alerts.first().filter(|a| !model.is_quiet(a)) {
         let word = match alert.severity {
             Severity::Critical => "✖ CRITICAL",
             Severity::Warning => "▲ WARNING",
@@ -58,7 +58,7 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         StoreState::Ready => {}
     }
     if let Some(worst) = seen.alerts.first() {
-        let what = format!("{}, all acknowledged", plural(alerts.len() as u64, "alert"));
+        let what = format!("{}, all acknowledged or snoozed", plural(alerts.len() as u64, "alert"));
         return (worst.severity.into(), "·", what, none());
     }
     let message = match model.settings.target {
