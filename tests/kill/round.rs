@@ -1,0 +1,225 @@
+//! One round: a new store, everything at once, a killer, and the reckoning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use evaltop::store::layout::{self, IncrementalName};
+
+use crate::drive::{self, Round, evaltop};
+use crate::ledger::Ledger;
+use crate::look;
+use crate::random::Random;
+use crate::settings::Settings;
+use crate::slot::{Kind, Slot};
+use crate::support::python;
+use crate::view::View;
+
+/// What happened.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub rounds: u64,
+    killed: BTreeMap<Kind, u64>,
+    restarts: u64,
+    pub rows: u64,
+    pub views: u64,
+    unsettled: u64,
+    pub commits: u64,
+    deleted: u64,
+    torn: u64,
+    pub violations: Vec<String>,
+}
+
+impl Report {
+    pub fn kills(&self) -> u64 {
+        self.killed.values().sum()
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.rounds += other.rounds;
+        other.killed.into_iter().for_each(|(kind, kills)| *self.killed.entry(kind).or_default() += kills);
+        self.restarts += other.restarts;
+        self.rows += other.rows;
+        self.views += other.views;
+        self.unsettled += other.unsettled;
+        self.commits += other.commits;
+        self.deleted += other.deleted;
+        self.torn += other.torn;
+        self.violations.extend(other.violations);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let killed: Vec<_> = self.killed.iter().map(|(kind, kills)| format!("{kills} {kind:?}")).collect();
+        write!(
+            f,
+            "{} kills ({}), {} restarts, {} rows, {} commits, {} views ({} gave up), \
+             {} increments deleted by others, {} torn by their legacy writers, {} violations",
+            self.kills(),
+            killed.join(", ").to_lowercase(),
+            self.restarts,
+            self.rows,
+            self.commits,
+            self.views,
+            self.unsettled,
+            self.deleted,
+            self.torn,
+            self.violations.len(),
+        )
+    }
+}
+
+/// Runs a round of this length.
+pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("store");
+    std::fs::create_dir_all(dir.join("incremental")).unwrap();
+    let round = Round {
+        dir,
+        ledger: Ledger::default(),
+        python: python(),
+        pause: 20 * settings.writers as u64,
+        seed: settings.seed ^ (number << 32),
+        stop: AtomicBool::new(false),
+        views: AtomicU64::new(0),
+        unsettled: AtomicU64::new(0),
+        deleted: AtomicU64::new(0),
+    };
+    let slots = slots(settings);
+    all_at_once(&round, &slots, length);
+    let mut report = Report { rounds: 1, ..Report::default() };
+    reckon(&round, &mut report);
+    for slot in slots.iter().map(|(slot, _)| slot) {
+        *report.killed.entry(slot.kind).or_default() += slot.kills.load(Ordering::Relaxed);
+        report.restarts += slot.starts.load(Ordering::Relaxed).saturating_sub(1);
+    }
+    report.views += round.views.load(Ordering::Relaxed);
+    report.unsettled = round.unsettled.load(Ordering::Relaxed);
+    report.deleted = round.deleted.load(Ordering::Relaxed);
+    report.violations = round.ledger.violations();
+    if !report.violations.is_empty() {
+        report.violations.push(format!("the store stays in {}", folder.keep().display()));
+    }
+    report
+}
+
+/// All slots, each with its number among those of its kind.
+fn slots(settings: &Settings) -> Vec<(Slot, usize)> {
+    let of = |kind, count| (0..count).map(move |number| (Slot::new(kind), number));
+    of(Kind::Writer, settings.writers)
+        .chain(of(Kind::Legacy, 7 * settings.legacy()))
+        .chain(of(Kind::Consolidate, 2))
+        .chain(of(Kind::Maintain, 1))
+        .chain(of(Kind::Reader, 3))
+        .collect()
+}
+
+fn all_at_once(round: &Round, slots: &[(Slot, usize)], length: Duration) {
+    thread::scope(|scope| {
+        for (slot, number) in slots {
+            scope.spawn(move || match slot.kind {
+                Kind::Writer | Kind::Legacy => drive::add(round, slot, *number),
+                Kind::Consolidate | Kind::Maintain => drive::maintain(round, slot, *number),
+                Kind::Reader if *number == 2 => drive::query(round, slot),
+                Kind::Reader => drive::read(round, slot, *number),
+            });
+        }
+        scope.spawn(move || drive::delete(round));
+        kill_some(round, slots, length);
+        round.stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Kills one after another, and lets some be slow.
+fn kill_some(round: &Round, slots: &[(Slot, usize)], length: Duration) {
+    let mut random = Random::new(round.seed, 0);
+    let begun = Instant::now();
+    while begun.elapsed() < length {
+        thread::sleep(random.millis(120));
+        let kind = match random.below(20) {
+            0..7 => Kind::Writer,
+            7..10 => Kind::Legacy,
+            10..16 => Kind::Consolidate,
+            16..18 => Kind::Maintain,
+            _ => Kind::Reader,
+        };
+        let of_kind: Vec<&Slot> =
+            slots.iter().map(|(slot, _)| slot).filter(|slot| slot.kind == kind).collect();
+        let victim = of_kind[random.below(of_kind.len() as u64) as usize];
+        if random.one_in(8) {
+            victim.hold(random.millis(300));
+        } else {
+            victim.kill();
+        }
+    }
+}
+
+/// Nobody writes any more: what does the store hold?
+fn reckon(round: &Round, report: &mut Report) {
+    let (dir, ledger) = (&round.dir, &round.ledger);
+    report.torn = remove_torn(dir);
+    let floors = ledger.last_floors();
+    let mut look = |who: &str, view: View| {
+        ledger.check(who, &view, &floors);
+        report.views += 1;
+        view
+    };
+    let before = look("the last reader", look::rows(dir).unwrap());
+    look("the last scan", look::Scans::new(dir).next().unwrap());
+    age(dir);
+    for _ in 0..2 {
+        let (code, said) = evaltop(&["consolidate"], dir);
+        if code != Some(0) {
+            ledger.violation(format!("the last consolidate ended with {code:?}: {said}"));
+        }
+    }
+    look("a reader after it", look::rows(dir).unwrap());
+    let main = look("main", look::file(&dir.join(layout::MAIN)).unwrap());
+    if main != before {
+        ledger.violation("main holds other rows than the last reader saw".to_owned());
+    }
+    let left = std::fs::read_dir(dir.join("incremental")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    if !left.is_empty() {
+        ledger.violation(format!("files are left: {left:?}"));
+    }
+    let (code, said) = evaltop(&["validate"], dir);
+    if code != Some(0) {
+        ledger.violation(format!("validate ends with {code:?}: {said}"));
+    }
+    report.rows = main.rows();
+    let store = evaltop::store::Store::new(dir);
+    let record = evaltop::store::commit::log::newest_done(&store).unwrap();
+    report.commits = record.map_or(0, |record| record.generation);
+}
+
+/// Removes what killed legacy writers tore or left half written: nobody else's rows.
+fn remove_torn(dir: &Path) -> u64 {
+    let mut torn = 0;
+    for entry in std::fs::read_dir(dir.join("incremental")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let legacy = layout::classify(&name) == IncrementalName::LegacyIncrement;
+        let is_torn = legacy && look::file(&path).is_err();
+        torn += u64::from(is_torn);
+        if is_torn || name.ends_with(".parquet.new") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    torn
+}
+
+/// Lets every increment look as if it had rested for long, so that consolidate need
+/// not wait for their writers.
+fn age(dir: &Path) {
+    let then = SystemTime::now() - Duration::from_secs(180);
+    for entry in std::fs::read_dir(dir.join("incremental")).unwrap() {
+        let file = File::options().write(true).open(entry.unwrap().path()).unwrap();
+        file.set_modified(then).unwrap();
+    }
+}
