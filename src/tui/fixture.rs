@@ -83,7 +83,10 @@ fn model_view(name: &str, tests: u64, full: u64, partial: u64, per_minute: f64, 
         tool_calls: Sum::weighted(Some(5.1), tests),
         tool_coverage_rate: Sum::weighted(Some(0.91), tests),
     };
-    ModelView { model: name.to_owned(), tally, per_minute, last_row: Some(ago(5)), ..ModelView::default() }
+    let rate = full as f64 / tests as f64;
+    let trend = (0..(tests / 20).min(8)).map(|i| rate + 0.05 * ((i * 5 % 4) as f64 - 1.5)).collect();
+    let last_row = Some(ago(5));
+    ModelView { model: name.to_owned(), tally, per_minute, last_row, trend, ..ModelView::default() }
 }
 
 fn writer(pid: u32, state: WriterState, model: &str, last: i64) -> WriterView {

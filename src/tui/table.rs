@@ -28,6 +28,8 @@ pub(crate) enum Column {
     Infra,
     /// Mean execution time.
     Time,
+    /// How the newest tests went, next to the model's own rate.
+    Trend,
 }
 
 impl Column {
@@ -40,6 +42,10 @@ impl Column {
             Self::PerMinute => model.per_minute,
             Self::Infra => tally.infrastructure() as f64,
             Self::Time => tally.execution_time.mean().unwrap_or(-1.0),
+            Self::Trend => match (model.trend.last(), tally.success_rate()) {
+                (Some(newest), Some(rate)) => newest - rate,
+                _ => f64::NEG_INFINITY,
+            },
         }
     }
 }
@@ -256,6 +262,40 @@ mod tests {
         assert_eq!(shown("rate:<0.5"), ["qwen-7b", "claude"]);
         assert_eq!(shown("tests:").len(), 3, "a half-typed term hides nothing");
         assert_eq!(shown("nothing").len(), 0);
+    }
+
+    #[test]
+    fn every_column_sorts() {
+        let mut slow = model("slow", 5, 10);
+        slow.tally.execution_time = crate::stats::Sum::of(Some(90.0));
+        slow.tally.errors[crate::stats::ErrorCategory::Infrastructure as usize] = 2;
+        let rising = ModelView { trend: vec![0.1, 0.9], per_minute: 4.0, ..model("rising", 5, 10) };
+        let falling = ModelView { trend: vec![0.9, 0.1], ..model("falling", 9, 100) };
+        let models = [falling, rising, slow];
+        let mut found = Vec::new();
+        let mut table = Table::default();
+        for _ in Column::iter() {
+            table.reorder(&models, at(0));
+            let column: &str = table.column.into();
+            found.push(format!("{column}: {}", table.order.join(" ")));
+            table.next_column();
+        }
+        assert_eq!(
+            found,
+            [
+                "rate: rising slow falling",
+                "name: falling rising slow",
+                "tests: falling rising slow",
+                "/min: rising falling slow",
+                "infra: slow falling rising",
+                "time: slow falling rising",
+                "trend: rising falling slow",
+            ]
+        );
+        assert_eq!(table.column, Column::Rate);
+        table.reversed = true;
+        table.reorder(&models, at(0));
+        assert_eq!(table.order, ["falling", "rising", "slow"]);
     }
 
     #[test]

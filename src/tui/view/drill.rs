@@ -46,7 +46,7 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     let tally = &view.tally;
     let figure =
         |value: String, unit: String| vec![model.span(Role::Text, value), model.span(Role::Dim, unit)];
-    let ci = wilson(tally.full, tally.tests).map(|i| format!(" ({})", interval(i.low, i.high)));
+    let ci = view.interval().map(|i| format!(" ({})", interval(i.low, i.high)));
     let share = |n: u64| percent((tally.tests > 0).then(|| n as f64 / tally.tests as f64));
     let full = percent(tally.success_rate());
     let first = vec![
@@ -150,9 +150,10 @@ fn by(model: &Model, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'
     for (value, tally) in &groups {
         let mut line =
             Line::from(model.span(Role::Text, format!("   {} ", text::left(&text::name(value), name))));
-        line.extend(bar(model, tally, BAR));
+        let sure = wilson(tally.full, tally.tests);
+        line.extend(bar(model, tally, sure, BAR));
         line.push_span(model.span(Role::Text, text::right(&percent(tally.success_rate()), 7)));
-        let ci = wilson(tally.full, tally.tests).map(|i| interval(i.low, i.high)).unwrap_or_default();
+        let ci = sure.map(|i| interval(i.low, i.high)).unwrap_or_default();
         line.push_span(model.span(Role::Dim, text::right(&ci, 8)));
         line.push_span(model.span(Role::Text, text::right(&count(tally.tests, 8), 9)));
         lines.push(line);

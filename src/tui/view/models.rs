@@ -1,6 +1,6 @@
 //! The table of models: bar with full and partial segments, rate, interval, counts.
-//! Narrow terminals lose columns from the right, wide ones gain longer bars and the
-//! mean time of a test.
+//! Narrow terminals lose columns from the right, wide ones gain longer bars, the mean
+//! time of a test, and how the last tests went.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,9 +9,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::facts::widest;
+use super::spark;
 use crate::monitor::observation::ModelView;
 use crate::stats::Tally;
-use crate::stats::interval::wilson;
+use crate::stats::interval::Interval;
 use crate::tui::format::{count, count_or_dot, interval, mean_time, per_minute, percent};
 use crate::tui::model::{Focus, Model};
 use crate::tui::table::Column;
@@ -23,13 +24,14 @@ pub(super) struct Models<'a>(pub &'a Model);
 
 /// The numbers beside the bar in the order in which they stand, each with its width,
 /// the gap before it included, and the terminal width from which on it is shown.
-const NUMBERS: [(Number, &str, usize, u16); 6] = [
+const NUMBERS: [(Number, &str, usize, u16); 7] = [
     (Number::Rate, "FULL", 7, 0),
     (Number::Interval, "95% CI", 7, 56),
     (Number::Tests, "TESTS", 8, 0),
     (Number::PerMinute, "/MIN", 6, 64),
     (Number::Infra, "INFRA", 6, 72),
     (Number::Time, "TIME", 7, 100),
+    (Number::Trend, "TREND", 10, 110),
 ];
 
 #[derive(Clone, Copy)]
@@ -40,6 +42,7 @@ enum Number {
     PerMinute,
     Infra,
     Time,
+    Trend,
 }
 
 struct Columns {
@@ -139,7 +142,7 @@ fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Lin
         model.span(role, text::left_middle(&text::name(&view.model), columns.name)),
         Span::raw(" "),
     ];
-    spans.extend(bar(model, &view.tally, columns.bar));
+    spans.extend(bar(model, &view.tally, view.interval(), columns.bar));
     for (number, _, cells) in &columns.numbers {
         let (role, text) = figure(view, *number, cells - 1);
         spans.push(model.span(role, text::right(&text, *cells)));
@@ -152,7 +155,7 @@ fn figure(view: &ModelView, number: Number, cells: usize) -> (Role, String) {
     match number {
         Number::Rate => (Role::Text, percent(tally.success_rate())),
         Number::Interval => {
-            let text = wilson(tally.full, tally.tests).map(|i| interval(i.low, i.high));
+            let text = view.interval().map(|i| interval(i.low, i.high));
             (Role::Dim, text.unwrap_or_else(|| "–".to_owned()))
         }
         Number::Tests => (Role::Text, count(tally.tests, cells)),
@@ -162,12 +165,19 @@ fn figure(view: &ModelView, number: Number, cells: usize) -> (Role, String) {
             let text = tally.execution_time.mean().map(mean_time);
             (Role::Dim, text.unwrap_or_else(|| "·".to_owned()))
         }
+        Number::Trend => (Role::Bar, spark::rates(&view.trend)),
     }
 }
 
-/// Full and partial segments. Where the interval is wider than a cell, the part of
-/// the full segment that lies within it is paler.
-pub(super) fn bar(model: &Model, tally: &Tally, cells: usize) -> Vec<Span<'static>> {
+/// Full and partial segments. Where the interval is wider than two cells, so that its
+/// ends and something between them can be drawn, they are marked, and what lies
+/// between is paler.
+pub(super) fn bar(
+    model: &Model,
+    tally: &Tally,
+    interval: Option<Interval>,
+    cells: usize,
+) -> Vec<Span<'static>> {
     let Some(rate) = tally.success_rate() else {
         return vec![model.span(Role::Rest, "·".repeat(cells))];
     };
@@ -175,14 +185,28 @@ pub(super) fn bar(model: &Model, tally: &Tally, cells: usize) -> Vec<Span<'stati
     let to_cells = |rate: f64| ((rate.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
     let full = to_cells(rate);
     let end = to_cells(rate + share(tally.partial)).max(full);
-    let sure = match wilson(tally.full, tally.tests) {
-        Some(i) if (i.high - i.low) * cells as f64 > 2.0 => to_cells(i.low).min(full),
-        _ => full,
+    // The cells that the ends of the interval fall into.
+    let marks = interval.and_then(|i| {
+        let cell = |rate: f64| ((rate * cells as f64) as usize).min(cells.saturating_sub(1));
+        ((i.high - i.low) * cells as f64 >= 2.0).then(|| (cell(i.low), cell(i.high)))
+    });
+    let segment = |at: usize| match at {
+        at if at < full => (Role::Bar, '█'),
+        at if at < end => (Role::Partial, '▒'),
+        _ => (Role::Rest, '·'),
     };
-    vec![
-        model.span(Role::Bar, "█".repeat(sure)),
-        model.span(Role::Uncertain, "█".repeat(full - sure)),
-        model.span(Role::Partial, "▒".repeat(end - full)),
-        model.span(Role::Rest, "·".repeat(cells - end)),
-    ]
+    let mut spans: Vec<(Role, String)> = Vec::new();
+    for at in 0..cells {
+        let (role, symbol) = match (segment(at), marks) {
+            (_, Some((low, _))) if at == low => (Role::Text, '├'),
+            (_, Some((_, high))) if at == high => (Role::Text, '┤'),
+            ((Role::Bar, symbol), Some((low, _))) if at > low => (Role::Uncertain, symbol),
+            (segment, _) => segment,
+        };
+        match spans.last_mut() {
+            Some((last, text)) if *last == role => text.push(symbol),
+            _ => spans.push((role, symbol.to_string())),
+        }
+    }
+    spans.into_iter().map(|(role, text)| model.span(role, text)).collect()
 }

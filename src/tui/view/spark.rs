@@ -35,6 +35,12 @@ fn block(value: f64, most: f64) -> char {
     BLOCKS.get(level.clamp(1, levels) - 1).copied().unwrap_or(' ')
 }
 
+/// Rates from 0 to 1 on a scale that is the same for all: the lowest block is 0.
+pub(super) fn rates(rates: &[f64]) -> String {
+    let block = |rate: &f64| BLOCKS.get((rate * (BLOCKS.len() - 1) as f64).round() as usize);
+    rates.iter().filter_map(block).collect()
+}
+
 /// The part of a column of `value` that falls into the `row`th row from the bottom of
 /// `rows`, as a block.
 pub(super) fn tower(value: f64, most: f64, row: usize, rows: usize) -> char {
@@ -59,6 +65,11 @@ mod tests {
             history.add(minute * 60 + 5, rows, 0);
         }
         assert_eq!(line(&history, 239, 4), "▇ ▄▁");
+    }
+
+    #[test]
+    fn rates_share_one_scale() {
+        assert_eq!(rates(&[0.0, 0.05, 0.5, 0.95, 1.0]), "▁▁▅██");
     }
 
     #[test]
