@@ -27,7 +27,9 @@ use rejected::Rejected;
 /// Bytes of one read; a pipe holds 64 KiB.
 const READ_BYTES: usize = 1 << 18;
 /// Reads that wait to be taken in.
-const READS: usize = 16;
+const READS: usize = 4;
+/// Bytes that are taken in and answered together: enough to be fast, no more to hold.
+const TOGETHER: usize = 1 << 20;
 
 /// `evaltop record`.
 pub fn run(args: &RecordArgs) -> Result<Exit> {
@@ -85,9 +87,15 @@ impl Intake {
             };
             let Some(read) = read else { break };
             let failed = |error| anyhow!("cannot read stdin: {error}");
-            let mut pieces = self.lines.push(&read.map_err(failed)?);
-            while let Ok(more) = input.try_recv() {
-                pieces.extend(self.lines.push(&more.map_err(failed)?));
+            let read = read.map_err(failed)?;
+            let mut bytes = read.len();
+            let mut pieces = self.lines.push(&read);
+            while bytes < TOGETHER
+                && let Ok(more) = input.try_recv()
+            {
+                let more = more.map_err(failed)?;
+                bytes += more.len();
+                pieces.extend(self.lines.push(&more));
             }
             self.take(pieces)?;
         }

@@ -121,36 +121,42 @@ pub fn already_published(error: &Error) -> bool {
 
 /// Publishes a journal's rows as the increment of its stem; the journal stays. The
 /// caller holds the journal's lock. Lines that are no record, which only a damaged
-/// disk leaves behind, are kept in `rejected_<stem>.jsonl`.
-pub fn publish_journal(store: &Store, stem: &str) -> Result<Published> {
+/// disk leaves behind, are kept in `rejected_<stem>.jsonl`. Its writer knows which
+/// further columns there are; anyone else reads the journal once more to learn it.
+pub fn publish_journal(store: &Store, stem: &str, extras: Option<&Extras>) -> Result<Published> {
     let disk = &*store.disk;
     let path = store.layout.incremental().join(journal_name(stem));
-    let mut extras = Extras::default();
-    let mut malformed = Vec::new();
-    let mut end = 0;
-    loop {
-        let chunk = journal::read(disk, &path, end)?;
-        extras.add(&chunk.records);
-        malformed.extend(chunk.malformed.iter().map(|(at, _)| *at));
-        end = chunk.next_offset;
-        if chunk.at_end {
-            break;
+    let read = |at: &mut Option<u64>| {
+        let from = (*at)?;
+        let chunk = journal::read(disk, &path, from);
+        *at = chunk.as_ref().ok().filter(|chunk| !chunk.at_end).map(|chunk| chunk.next_offset);
+        Some(chunk)
+    };
+    let learnt = if let Some(extras) = extras {
+        extras.clone()
+    } else {
+        let (mut extras, mut at) = (Extras::default(), Some(0));
+        while let Some(chunk) = read(&mut at) {
+            extras.add(&chunk?.records);
         }
-    }
-    if !malformed.is_empty() {
-        keep_malformed(store, stem, &path, &malformed, end)?;
-    }
-    let mut from = 0;
+        extras
+    };
+    let (mut at, mut malformed) = (Some(0), Vec::new());
     let batches = std::iter::from_fn(|| {
-        if from >= end {
-            return None;
-        }
-        Some(journal::read(disk, &path, from).and_then(|chunk| {
-            from = if chunk.next_offset > from { chunk.next_offset } else { end };
-            extras.to_batch(&chunk.records)
-        }))
+        let chunk = match read(&mut at)? {
+            Ok(chunk) => chunk,
+            Err(error) => return Some(Err(error)),
+        };
+        malformed.extend(chunk.malformed.iter().map(|(start, _)| *start));
+        let kept = match at {
+            None if !malformed.is_empty() => {
+                keep_malformed(store, stem, &path, &malformed, chunk.next_offset)
+            }
+            _ => Ok(()),
+        };
+        Some(kept.and_then(|()| learnt.to_batch(&chunk.records)))
     });
-    publish(store, stem, &extras.schema(), batches)
+    publish(store, stem, &learnt.schema(), batches)
 }
 
 fn keep_malformed(store: &Store, stem: &str, journal: &Path, starts: &[u64], end: u64) -> Result<()> {
@@ -229,7 +235,7 @@ mod tests {
         let mut journal =
             journal::Journal::create(&*store.disk, &store.layout, "1_20260131_120000_h_0_0").unwrap();
         journal.append(b"{\"model\":\"m\",\"success\":true}\n\0\0\0\n{\"model\":\"torn", 1, false).unwrap();
-        let published = publish_journal(&store, journal.stem()).unwrap();
+        let published = publish_journal(&store, journal.stem(), None).unwrap();
         assert_eq!(published.rows, 1);
         let path = store.layout.incremental().join(&published.name);
         assert_eq!(ParquetFile::open(&*store.disk, &path).unwrap().rows(), 1);

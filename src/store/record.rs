@@ -1,10 +1,11 @@
 //! One test result, one row: the canonical columns of a record, how a JSON object
 //! becomes one, and how records become columns.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 mod batch;
+mod fields;
 mod parse;
 
 pub use batch::{Extras, to_batch};
@@ -12,8 +13,7 @@ pub(crate) use parse::{object, unix_time};
 
 /// A test result. All columns but `model` and `success` may be absent; columns
 /// that the store does not know are kept in `extra`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Record {
     /// Identifies the test within its cell; generated (UUIDv7) when absent.
     #[serde(skip_serializing_if = "Option::is_none")]

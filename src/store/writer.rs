@@ -18,7 +18,7 @@ use super::Store;
 use super::error::{Error, Result};
 use super::increment::{self, Stems};
 use super::journal::{Journal, to_lines};
-use super::record::Record;
+use super::record::{Extras, Record};
 
 pub use crate::config::Durability;
 
@@ -66,16 +66,25 @@ struct Shared {
 struct State {
     stems: Stems,
     /// Takes the next rows.
-    current: Option<(Journal, Instant)>,
+    current: Option<Segment>,
     /// To be published, oldest first. Each keeps its lock until it is.
-    sealed: VecDeque<Journal>,
+    sealed: VecDeque<Segment>,
     /// Could not be published yet; tried again after the next success and at close.
-    failed: Vec<(Journal, Error)>,
+    failed: Vec<(Segment, Error)>,
     /// Published and the newest: shows that the writer lives.
-    newest: Option<Journal>,
+    newest: Option<Segment>,
     /// The publisher has one in hand.
     publishing: bool,
     closing: bool,
+}
+
+/// A journal on its way to be an increment.
+#[derive(Debug)]
+struct Segment {
+    journal: Journal,
+    born: Instant,
+    /// Columns of its rows that the store does not know.
+    extras: Extras,
 }
 
 impl Writer {
@@ -132,7 +141,7 @@ impl Writer {
         let now = Timestamp::now().as_microsecond();
         let ids = records.iter_mut().map(|record| self.complete(record, now)).collect();
         let lines = to_lines(&records)?;
-        self.shared.append(&lines, records.len() as u64)?;
+        self.shared.append(&lines, &records)?;
         Ok(ids)
     }
 
@@ -152,9 +161,9 @@ impl Writer {
             state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let again = std::mem::take(&mut state.failed);
-        let (journals, errors): (Vec<_>, Vec<_>) = again.into_iter().unzip();
+        let (segments, errors): (Vec<_>, Vec<_>) = again.into_iter().unzip();
         // Tried again in the background; their rows are safe and count meanwhile.
-        state.sealed.extend(journals);
+        state.sealed.extend(segments);
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -170,7 +179,7 @@ impl Writer {
             let mut state = self.shared.lock();
             state.closing = true;
             let again = std::mem::take(&mut state.failed);
-            state.sealed.extend(again.into_iter().map(|(journal, _)| journal));
+            state.sealed.extend(again.into_iter().map(|(segment, _)| segment));
             state.seal();
         }
         self.shared.wake.notify_all();
@@ -196,9 +205,7 @@ impl Drop for Writer {
 impl State {
     /// Hands the current segment to the publisher.
     fn seal(&mut self) {
-        if let Some((journal, _)) = self.current.take() {
-            self.sealed.push_back(journal);
-        }
+        self.sealed.extend(self.current.take());
     }
 }
 
@@ -207,19 +214,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, lines: &[u8], rows: u64) -> Result<()> {
+    fn append(&self, lines: &[u8], records: &[Record]) -> Result<()> {
         let mut state = self.lock();
         if state.current.is_none() {
             let stem = state.stems.next_stem();
             let journal = Journal::create(&*self.store.disk, &self.store.layout, &stem)?;
-            state.current = Some((journal, Instant::now()));
+            state.current = Some(Segment { journal, born: Instant::now(), extras: Extras::default() });
             // There is a newer one now.
             state.newest = None;
             self.wake.notify_all();
         }
-        let Some((journal, _)) = state.current.as_mut() else { return Ok(()) };
+        let Some(Segment { journal, extras, .. }) = state.current.as_mut() else { return Ok(()) };
         let sync = self.options.durability == Durability::Disk;
-        let written = journal.append(lines, rows, sync);
+        extras.add(records);
+        let written = journal.append(lines, records.len() as u64, sync);
         let full = journal.rows() >= self.options.segment_rows
             || journal.bytes() >= self.options.segment_bytes
             || journal.is_broken();
@@ -233,26 +241,26 @@ impl Shared {
     fn publish_until_closed(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(journal) = state.sealed.pop_front() {
+            if let Some(segment) = state.sealed.pop_front() {
                 state.publishing = true;
                 drop(state);
-                let published = self.publish(&journal);
+                let published = self.publish(&segment);
                 state = self.lock();
                 state.publishing = false;
                 self.wake.notify_all();
                 match published {
                     Ok(()) => {
                         if state.current.is_none() && state.sealed.is_empty() {
-                            state.newest = Some(journal);
+                            state.newest = Some(segment);
                         }
                         if !state.closing {
                             let again = std::mem::take(&mut state.failed);
-                            state.sealed.extend(again.into_iter().map(|(journal, _)| journal));
+                            state.sealed.extend(again.into_iter().map(|(segment, _)| segment));
                         }
                     }
                     Err(error) => {
                         tracing::warn!("not published yet: {error}");
-                        state.failed.push((journal, error));
+                        state.failed.push((segment, error));
                     }
                 }
                 continue;
@@ -260,15 +268,16 @@ impl Shared {
             if state.closing {
                 return;
             }
-            let due = state.current.as_ref().map(|(_, born)| {
-                (self.options.segment_age.saturating_sub(born.elapsed())).max(Duration::from_millis(1))
+            let due = state.current.as_ref().map(|segment| {
+                (self.options.segment_age.saturating_sub(segment.born.elapsed()))
+                    .max(Duration::from_millis(1))
             });
             state = match due {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
                     let (mut state, _) =
                         self.wake.wait_timeout(state, due).unwrap_or_else(PoisonError::into_inner);
-                    let old = |(_, born): &(Journal, Instant)| born.elapsed() >= self.options.segment_age;
+                    let old = |segment: &Segment| segment.born.elapsed() >= self.options.segment_age;
                     if state.current.as_ref().is_some_and(old) {
                         state.seal();
                     }
@@ -278,12 +287,13 @@ impl Shared {
         }
     }
 
-    fn publish(&self, journal: &Journal) -> Result<()> {
+    fn publish(&self, segment: &Segment) -> Result<()> {
+        let journal = &segment.journal;
         if journal.rows() == 0 {
             // Only a failed first write leaves such a journal.
             return Ok(());
         }
-        match increment::publish_journal(&self.store, journal.stem()) {
+        match increment::publish_journal(&self.store, journal.stem(), Some(&segment.extras)) {
             Err(error) if increment::already_published(&error) => Ok(()),
             // A commit has consumed an earlier attempt whose last step had failed.
             Err(error) if error.is_not_found() && self.is_consumed(journal) => Ok(()),

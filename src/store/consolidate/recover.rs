@@ -168,7 +168,7 @@ pub(super) fn journals(
             store.disk.remove(&folder, &[&file.name]).map_err(Error::io("clean up", &folder))?;
             continue;
         }
-        match increment::publish_journal(store, &file.stem) {
+        match increment::publish_journal(store, &file.stem, None) {
             Ok(_) => recovered += 1,
             Err(error) if increment::already_published(&error) => {}
             Err(error) => {

@@ -3,28 +3,37 @@
 //! otherwise a reason that names the field.
 
 use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Record;
+use super::fields::Fields;
 use crate::store::schema;
+
+/// A JSON object by its names.
+pub(crate) fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
+    lenient(line)
+}
 
 /// A JSON object; NaN and Infinity, which Python's json.dumps writes and JSON does
 /// not know, are null.
-pub(crate) fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
+fn lenient<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("not UTF-8 (byte {} on)", error.valid_up_to() + 1))?;
-    let value = serde_json::from_str::<Value>(text)
-        .or_else(|error| without_nan(text).and_then(|text| serde_json::from_str(&text).ok()).ok_or(error));
-    match value {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err("not a JSON object".to_owned()),
-        Err(error) => {
-            // Here there is one line only, so its number would mislead.
-            let (said, column) = (error.to_string(), error.column());
-            let what = said.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&said);
-            Err(format!("not JSON: {what} at byte {column}"))
-        }
+    let error = match serde_json::from_str(text) {
+        Ok(object) => return Ok(object),
+        Err(error) => error,
+    };
+    if error.is_data() {
+        return Err("not a JSON object".to_owned());
     }
+    if let Some(object) = without_nan(text).and_then(|text| serde_json::from_str(&text).ok()) {
+        return Ok(object);
+    }
+    // Here there is one line only, so its number would mislead.
+    let (said, column) = (error.to_string(), error.column());
+    let what = said.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&said);
+    Err(format!("not JSON: {what} at byte {column}"))
 }
 
 /// Unix times at or above this magnitude are not in seconds, and so on upwards.
@@ -41,12 +50,8 @@ impl Record {
 
     /// Reads one JSON object; times without a zone are read in `zone`.
     pub fn parse_in(line: &[u8], zone: &TimeZone) -> Result<Self, String> {
-        Self::from_fields(object(line)?, zone)
-    }
-
-    /// The fields of one JSON object as a record.
-    pub fn from_fields(mut fields: Map<String, Value>, zone: &TimeZone) -> Result<Self, String> {
-        fields.retain(|_, value| !value.is_null());
+        let mut fields: Fields = lenient(line)?;
+        fields.extra.retain(|_, value| !value.is_null());
         let f = &mut fields;
         let record = Self {
             test_id: id(f, "test_id")?.filter(|id| !is_absent(id)),
@@ -79,10 +84,10 @@ impl Record {
         if record.test_id.as_ref().is_some_and(|id| id.chars().any(char::is_control)) {
             return Err("field 'test_id' has a control character in it".to_owned());
         }
-        if fields.contains_key("") {
+        if fields.extra.contains_key("") {
             return Err("a field has an empty name".to_owned());
         }
-        Ok(Self { extra: fields, ..record })
+        Ok(Self { extra: fields.extra, ..record })
     }
 }
 
@@ -108,13 +113,8 @@ fn wrong(name: &str, expected: &str, found: &Value) -> String {
     format!("field '{name}' must be {expected}, not {kind} ({shown})")
 }
 
-/// Takes a field out; order of the other fields does not matter.
-fn take(fields: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    fields.swap_remove(name)
-}
-
-fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    match take(fields, name) {
+fn text(fields: &mut Fields, name: &str) -> Result<Option<String>, String> {
+    match fields.take(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(other) => Err(wrong(name, "text", &other)),
@@ -122,8 +122,8 @@ fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, S
 }
 
 /// Text, or a whole number taken as text.
-fn id(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    match take(fields, name) {
+fn id(fields: &mut Fields, name: &str) -> Result<Option<String>, String> {
+    match fields.take(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
@@ -131,23 +131,23 @@ fn id(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Str
     }
 }
 
-fn float(fields: &mut Map<String, Value>, name: &str) -> Result<Option<f64>, String> {
-    match take(fields, name) {
+fn float(fields: &mut Fields, name: &str) -> Result<Option<f64>, String> {
+    match fields.take(name) {
         None => Ok(None),
         Some(Value::Number(number)) => Ok(number.as_f64()),
         Some(other) => Err(wrong(name, "a number", &other)),
     }
 }
 
-fn int(fields: &mut Map<String, Value>, name: &str) -> Result<Option<i64>, String> {
-    let Some(value) = take(fields, name) else { return Ok(None) };
+fn int(fields: &mut Fields, name: &str) -> Result<Option<i64>, String> {
+    let Some(value) = fields.take(name) else { return Ok(None) };
     let whole = |v: f64| (v.fract() == 0.0 && v.abs() < 9e15).then_some(v as i64);
     let number = value.as_i64().or_else(|| value.as_f64().and_then(whole));
     number.map(Some).ok_or_else(|| wrong(name, "a whole number", &value))
 }
 
-fn truth(fields: &mut Map<String, Value>, name: &str) -> Result<Option<bool>, String> {
-    match take(fields, name) {
+fn truth(fields: &mut Fields, name: &str) -> Result<Option<bool>, String> {
+    match fields.take(name) {
         None => Ok(None),
         Some(Value::Bool(truth)) => Ok(Some(truth)),
         Some(Value::Number(n)) if n.as_f64() == Some(1.0) => Ok(Some(true)),
@@ -158,10 +158,10 @@ fn truth(fields: &mut Map<String, Value>, name: &str) -> Result<Option<bool>, St
 
 /// Text in RFC 3339 or ISO 8601, or Unix seconds, milliseconds, microseconds or
 /// nanoseconds by magnitude, to microseconds.
-fn time(fields: &mut Map<String, Value>, zone: &TimeZone) -> Result<Option<i64>, String> {
+fn time(fields: &mut Fields, zone: &TimeZone) -> Result<Option<i64>, String> {
     const NAME: &str = "timestamp";
     const EXPECTED: &str = "a time (2026-01-31T12:00:00Z, or Unix seconds)";
-    let Some(value) = take(fields, NAME) else { return Ok(None) };
+    let Some(value) = fields.take(NAME) else { return Ok(None) };
     let micros = match &value {
         Value::String(text) if text.trim().is_empty() || is_absent(text) => return Ok(None),
         Value::String(text) => schema::parse_time(text, zone),

@@ -159,6 +159,6 @@ fn commits_that_forget_what_they_consumed_at_any_moment() {
 #[test]
 fn a_publication_at_any_moment() {
     at_every_moment(true, 0, |store| {
-        increment::publish_journal(store, DEAD).unwrap();
+        increment::publish_journal(store, DEAD, None).unwrap();
     });
 }

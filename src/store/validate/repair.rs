@@ -41,7 +41,7 @@ fn recover(store: &Store, name: &str) -> Result<Option<String>> {
     let Some(_lock) = store.disk.try_lock(&path).map_err(Error::io("lock", &path))? else {
         return Ok(None);
     };
-    match publish_journal(store, stem) {
+    match publish_journal(store, stem, None) {
         Ok(published) => {
             Ok(Some(format!("published {name} as {} ({} rows)", published.name, published.rows)))
         }
