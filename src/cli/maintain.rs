@@ -19,7 +19,10 @@ pub fn consolidate(args: &ConsolidateArgs) -> Result<Exit> {
     perform(
         "consolidate",
         &args.common,
-        &Request::Consolidate(ConsolidateOptions { accept_main: args.accept_main }),
+        &Request::Consolidate(ConsolidateOptions {
+            accept_main: args.accept_main,
+            convert_main: args.convert_main,
+        }),
     )
 }
 

@@ -282,6 +282,10 @@ pub struct ConsolidateArgs {
     /// Go on although main has fewer rows than the last commit left in it
     #[arg(long)]
     pub accept_main: bool,
+    /// Move the summary rows of a legacy main into a file beside it, so that it takes in records
+    /// (stop what writes summary rows first)
+    #[arg(long)]
+    pub convert_main: bool,
 }
 
 /// `evaltop cleanup`.

@@ -16,11 +16,18 @@ use crate::store::{Control, Result, Store};
 /// Lines of a plan that name files; the rest is counted.
 const SHOWN: usize = 12;
 
+fn store_options(options: &ConsolidateOptions) -> consolidate::Options {
+    consolidate::Options { accept_main: options.accept_main, convert_main: options.convert_main }
+}
+
 pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> {
-    let plan = consolidate::plan(store, Timestamp::now())?;
+    let plan = consolidate::plan(store, &store_options(options), Timestamp::now())?;
     let files = (plan.increments.len() + plan.journals.len()) as u64;
+    let move_out = || [&count(plan.summaries, "summary row"), " out of ", MAIN].concat();
     let mut summary = if plan.is_empty() {
         "nothing to consolidate".to_owned()
+    } else if files == 0 {
+        format!("move {}", move_out())
     } else {
         let what = [count(files, "file"), count(plan.rows, "row"), size(plan.bytes)].join(", ");
         format!("consolidate {what} into {MAIN}")
@@ -37,6 +44,9 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     if files > SHOWN as u64 {
         lines.push(format!("… and {} more", files - SHOWN as u64));
     }
+    if files > 0 && plan.summaries > 0 {
+        lines.push(format!("{} move into the file beside it", move_out()));
+    }
     lines.extend(plan.skipped.iter().map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)));
     let named = |files: &[(String, u64, u64)]| -> Vec<Value> {
         files.iter().map(|(file, rows, bytes)| json!({"file": file, "rows": rows, "bytes": bytes})).collect()
@@ -52,7 +62,8 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
         json: json!({
             "schema_version": 1, "dry_run": true,
             "increments": named(&plan.increments), "journals": named(&plan.journals),
-            "rows": plan.rows, "bytes": plan.bytes, "skipped": listed(&plan.skipped),
+            "rows": plan.rows, "bytes": plan.bytes, "summaries": plan.summaries,
+            "skipped": listed(&plan.skipped),
         }),
         detail: Detail::None,
     })
@@ -60,8 +71,7 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
 
 pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control) -> Result<Outcome> {
     let begun = Instant::now();
-    let options = consolidate::Options { accept_main: options.accept_main };
-    let done = consolidate::run(store, &options, Timestamp::now(), control)?;
+    let done = consolidate::run(store, &store_options(options), Timestamp::now(), control)?;
     let mut parts = Vec::new();
     if done.commits == 0 {
         parts.push("nothing to consolidate".to_owned());

@@ -44,6 +44,8 @@ pub enum Request {
 pub struct ConsolidateOptions {
     /// Go on although main has fewer rows than its last commit left in it.
     pub accept_main: bool,
+    /// Move the summary rows of a legacy main into a file beside it.
+    pub convert_main: bool,
 }
 
 /// What restore brings back.

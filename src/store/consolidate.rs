@@ -9,13 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 
+use super::commit::CommitRecord;
 use super::commit::base::Base;
 use super::error::{Error, Result};
+use super::layout::MAIN;
 use super::lock::StoreLock;
 use super::snapshot::{self, Files, Increment};
-use super::{Control, Store, backup, journal};
+use super::summaries::Moved;
+use super::{Control, Store, backup, commit, journal};
+use crate::stats::{Cell, Tally};
 
 pub(super) mod choice;
 pub(super) mod derived;
@@ -27,6 +32,7 @@ mod round;
 mod sweep;
 
 pub use derived::rebuild as rebuild_derived;
+use inputs::Holds;
 
 /// Rows and bytes of increments that one commit takes in at most, unless a single
 /// file has more.
@@ -38,6 +44,8 @@ const COMMIT_BYTES: u64 = 1 << 30;
 pub struct Options {
     /// Go on although main has fewer rows than its last commit left in it.
     pub accept_main: bool,
+    /// Move summary rows out of a main of legacy code, after which it takes in records.
+    pub convert_main: bool,
 }
 
 /// Why a file was left where it is.
@@ -49,7 +57,7 @@ pub enum SkipKind {
     Unreadable,
     /// Its columns can't be united with the others'.
     Conflict,
-    /// It holds summary rows, or main does.
+    /// Main is a legacy table of summary rows.
     Summaries,
 }
 
@@ -79,12 +87,14 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     /// Consumed files that an earlier commit did not live to remove.
     pub leftovers: u64,
+    /// Summary rows of main that would move into the file beside it.
+    pub summaries: u64,
 }
 
 impl Plan {
     /// Nothing to merge.
     pub fn is_empty(&self) -> bool {
-        self.increments.is_empty() && self.journals.is_empty()
+        self.increments.is_empty() && self.journals.is_empty() && self.summaries == 0
     }
 }
 
@@ -103,6 +113,8 @@ pub struct Outcome {
     pub rows_superseded: u64,
     /// Canonically identical rows that were left out.
     pub rows_repeated: u64,
+    /// Summary rows that moved out of main or an increment into the file beside main.
+    pub summaries_moved: u64,
     /// Rows of main.
     pub rows_total: u64,
     /// Number of the last commit.
@@ -118,15 +130,23 @@ pub struct Outcome {
 }
 
 /// Says what would be merged. Changes nothing and takes no lock.
-pub fn plan(store: &Store, now: Timestamp) -> Result<Plan> {
+pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     let files = snapshot::files(store, now)?;
-    let blocked = inputs::main_blocks(files.main.as_ref())?;
+    let main = files.main.as_ref().map(|main| &main.file);
+    let record = files.main.as_ref().and_then(snapshot::Main::record);
+    let blocked = !options.convert_main && inputs::main_blocks(main, record)?;
+    let summaries = options.convert_main || main.is_some();
     let leftovers = files.leftovers.len() as u64;
     let mut plan = Plan { skipped: set_aside(&files), leftovers, ..Plan::default() };
+    if let Some(main) = main.filter(|_| !blocked) {
+        let mut moved = Moved::default();
+        moved.take(MAIN, main, 0, &Control::default())?;
+        plan.summaries = moved.rows();
+    }
     for increment in &files.increments {
         if blocked {
             plan.skipped.push(inputs::behind_summaries(&increment.name));
-        } else if let Some(skipped) = inputs::refused(store, increment)? {
+        } else if let Some(skipped) = inputs::refused(store, increment, summaries)? {
             plan.skipped.push(skipped);
         } else {
             let rows = increment.rows.saturating_sub(increment.skip);
@@ -213,18 +233,22 @@ impl Run<'_> {
             let new = notes.into_iter().filter(|note| !self.outcome.notes.contains(note));
             self.outcome.notes.extend(new.collect::<Vec<_>>());
             (self.outcome.rows_total, self.outcome.generation) = (base.rows(), base.generation);
-            if inputs::main_blocks(files.main.as_ref())? {
+            let (main, record) = (base.main.as_ref(), base.record.as_ref());
+            if !options.convert_main && inputs::main_blocks(main, record)? {
                 for name in &left {
                     self.skipped.insert(name.clone(), inputs::behind_summaries(name));
                 }
                 return Ok(());
             }
+            let summaries = options.convert_main || main.is_some();
+            self.leave_refused(&files, &mut left, summaries)?;
             let chosen = choose(&files, &left);
-            if chosen.is_empty() {
+            let kind = main.map(|main| inputs::holds(main, 0)).transpose()?;
+            if chosen.is_empty() && kind.is_none_or(|kind| kind == Holds::Records) {
                 break;
             }
             let keep_backup = self.outcome.commits == 0;
-            let round = round::Round { store: self.store, base: &base, now: self.now, control: self.control };
+            let round = round::Round::on(self.store, &base, self.now, self.control);
             match round.run(&chosen, keep_backup, (self.outcome.rows_added, total)) {
                 Ok(done) => {
                     for increment in &chosen {
@@ -239,12 +263,32 @@ impl Run<'_> {
                 Err(round::Trouble::Other(error)) => return Err(error),
             }
         }
+        if self.outcome.summaries_moved > 0 {
+            self.outcome.notes.push(format!(
+                "{} summary rows moved into the file beside main; they count as before",
+                self.outcome.summaries_moved
+            ));
+        }
         if let Some(source) = derived {
             // Any reader can live without them.
             if let Err(error) = derived::write(self.store, &source) {
                 self.outcome.notes.push(format!("the derived files are out of date: {error}"));
             }
         }
+        Ok(())
+    }
+
+    /// Leaves out what holds summary rows alone, where these can't go anywhere yet.
+    fn leave_refused(&mut self, files: &Files, left: &mut BTreeSet<String>, summaries: bool) -> Result<()> {
+        if summaries {
+            return Ok(());
+        }
+        for increment in files.increments.iter().filter(|increment| left.contains(&increment.name)) {
+            if let Some(skipped) = inputs::refused(self.store, increment, summaries)? {
+                self.skipped.insert(increment.name.clone(), skipped);
+            }
+        }
+        left.retain(|name| !self.skipped.contains_key(name));
         Ok(())
     }
 
@@ -256,19 +300,50 @@ impl Run<'_> {
         outcome.rows_added += done.added;
         outcome.rows_superseded += done.superseded;
         outcome.rows_repeated += done.repeated;
+        outcome.summaries_moved += done.moved;
         outcome.notes.extend(done.committed.notes);
         if outcome.backup.is_none() {
             outcome.backup = done.committed.backup;
         }
-        let record = done.record;
-        derived::Source {
-            generation: record.generation,
-            created: record.created,
-            rows: record.rows,
-            cells: done.cells,
-            schema: done.schema,
-        }
+        derived_of(done.record, done.cells, done.schema)
     }
+}
+
+fn derived_of(record: CommitRecord, cells: BTreeMap<Cell, Tally>, schema: SchemaRef) -> derived::Source {
+    let (generation, created, rows) = (record.generation, record.created, record.rows);
+    derived::Source { generation, created, rows, cells, schema, summaries: record.summaries }
+}
+
+/// Commits main as it is, with other summary rows beside it. The caller holds the lock.
+pub(super) fn with_summaries(
+    store: &Store,
+    base: &Base,
+    summaries: &[commit::Summaries],
+    now: Timestamp,
+    control: &Control,
+) -> Result<Outcome> {
+    let round = round::Round { summaries, ..round::Round::on(store, base, now, control) };
+    let done = match round.run(&[], true, (0, 0)) {
+        Ok(done) => done,
+        Err(round::Trouble::Other(error)) => return Err(error),
+        Err(round::Trouble::Input(skipped)) => return Err(Error::Refused(skipped.reason)),
+    };
+    let mut outcome = Outcome {
+        commits: 1,
+        rows_total: done.record.rows,
+        generation: done.record.generation,
+        backup: done.committed.backup,
+        notes: done.committed.notes,
+        ..Outcome::default()
+    };
+    match backup::prune(store, now) {
+        Ok(pruned) => outcome.pruned = pruned,
+        Err(error) => outcome.notes.push(format!("old backups stay: {error}")),
+    }
+    if let Err(error) = derived::write(store, &derived_of(done.record, done.cells, done.schema)) {
+        outcome.notes.push(format!("the derived files are out of date: {error}"));
+    }
+    Ok(outcome)
 }
 
 /// As many of the files that are left as one commit takes.

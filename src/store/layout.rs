@@ -144,6 +144,17 @@ pub fn is_backup(name: &str) -> bool {
     name.starts_with("test_results_") && name.ends_with(".parquet")
 }
 
+/// The name of a file of summary rows whose bytes have this hash.
+pub fn summaries_name(xxh3: &str) -> String {
+    format!("summaries_{xxh3}.parquet")
+}
+
+/// The hash in the name of a file of summary rows; `None` for any other name.
+pub fn summaries_hash(name: &str) -> Option<&str> {
+    let hash = name.strip_prefix("summaries_")?.strip_suffix(".parquet")?;
+    (hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hash)
+}
+
 /// The part that one of our increments and its journal share,
 /// `<pid>_<YYYYmmdd_HHMMSS>_<host>_<random>_<seq>`; `None` for any other name.
 pub fn stem(name: &str) -> Option<&str> {

@@ -31,6 +31,7 @@ pub mod query;
 pub mod record;
 pub mod schema;
 pub mod snapshot;
+pub mod summaries;
 pub mod summary;
 pub mod table;
 pub mod validate;

@@ -17,8 +17,12 @@ use super::error::{Error, Result};
 use crate::stats::cell::UNKNOWN;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 
+/// The column of a `summaries_<xxh3>.parquet` that says where a row came from: rows
+/// of one source are replaced together and share the meaning of `success`.
+pub const SOURCE: &str = "summary_source";
+
 /// The columns that become tallies.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 27] = [
     "model",
     "prompt_type",
     "tool_success_rate",
@@ -45,6 +49,7 @@ pub const NAMES: [&str; 26] = [
     "max_turns_errors",
     "other_errors",
     "test_id",
+    SOURCE,
 ];
 
 const ERRORS: [(&str, ErrorCategory); 8] = [
@@ -72,6 +77,7 @@ pub enum Convention {
 /// One row's counts as stored, aliases resolved.
 #[derive(Debug, Clone, PartialEq)]
 struct Counts {
+    source: Option<Arc<str>>,
     cell: Cell,
     total: u64,
     success: u64,
@@ -102,33 +108,93 @@ impl Summaries {
         self.rows.len() as u64
     }
 
-    /// What `success` counts, by the evidence of all rows.
+    /// What `success` counts, by the evidence of all rows of a source: assumed where it
+    /// is so for any of them.
     pub fn convention(&self) -> Convention {
-        let unknown = || self.rows.iter().filter(|row| row.full.is_none() && row.partial > 0);
-        if unknown().any(|row| row.partial > row.success) {
-            return Convention::FullOnly;
+        let conventions = self.conventions();
+        let assumed = conventions.values().find(|convention| **convention == Convention::Assumed);
+        assumed.or(conventions.values().next()).copied().unwrap_or(Convention::FullAndPartial)
+    }
+
+    fn conventions(&self) -> BTreeMap<Option<&Arc<str>>, Convention> {
+        let mut by_source = BTreeMap::<_, Vec<&Counts>>::new();
+        for row in &self.rows {
+            by_source.entry(row.source.as_ref()).or_default().push(row);
         }
-        let votes: i64 = self.rows.iter().filter_map(vote).sum();
-        match votes {
-            0 if unknown().next().is_none() => Convention::FullAndPartial,
-            0 => Convention::Assumed,
-            votes if votes > 0 => Convention::FullOnly,
-            _ => Convention::FullAndPartial,
-        }
+        by_source.into_iter().map(|(source, rows)| (source, convention(&rows))).collect()
     }
 
     /// The tests of every cell.
     pub fn cells(&self) -> BTreeMap<Cell, Tally> {
-        let convention = self.convention();
+        self.cells_without(&[])
+    }
+
+    /// The tests of every cell, without the rows at these positions (ascending).
+    pub fn cells_without(&self, losers: &[u64]) -> BTreeMap<Cell, Tally> {
+        let conventions = self.conventions();
         let mut cells = BTreeMap::<Cell, Tally>::new();
-        for row in &self.rows {
+        for (row, _) in self.rows.iter().zip(0..).filter(|(_, at)| losers.binary_search(at).is_err()) {
+            let convention = conventions.get(&row.source.as_ref()).copied().unwrap_or(Convention::Assumed);
             cells.entry(row.cell.clone()).or_default().add(&row.tally(convention));
         }
         cells
     }
+
+    /// Positions of the rows of a source, ascending.
+    pub fn of_source(&self, source: &str) -> Vec<u64> {
+        let rows = self.rows.iter().zip(0..);
+        rows.filter(|(row, _)| row.source.as_deref() == Some(source)).map(|(_, at)| at).collect()
+    }
+
+    /// The cell and the source of each row.
+    pub fn sources(&self) -> impl Iterator<Item = (&Cell, Option<&str>)> {
+        self.rows.iter().map(|row| (&row.cell, row.source.as_deref()))
+    }
+
+    /// Positions of the rows of `source` that `newer` rows continue: legacy code counts
+    /// on in its rows, so of one cell a row whose counts are no smaller is the same
+    /// tests and some more. A row with smaller counts began anew, and both count. Each
+    /// newer row continues one row at most.
+    pub fn continued_by(&self, source: &str, newer: &Self) -> Vec<u64> {
+        let mut waiting = BTreeMap::<&Cell, Vec<&Counts>>::new();
+        for row in &newer.rows {
+            waiting.entry(&row.cell).or_default().push(row);
+        }
+        let mut losers = Vec::new();
+        for at in self.of_source(source) {
+            let Some(row) = self.rows.get(at as usize) else { continue };
+            let Some(waiting) = waiting.get_mut(&row.cell) else { continue };
+            if let Some(found) = waiting.iter().position(|newer| newer.continues(row)) {
+                waiting.swap_remove(found);
+                losers.push(at);
+            }
+        }
+        losers
+    }
+}
+
+/// What `success` counts, by the evidence of the rows of one source.
+fn convention(rows: &[&Counts]) -> Convention {
+    let unknown = || rows.iter().filter(|row| row.full.is_none() && row.partial > 0);
+    if unknown().any(|row| row.partial > row.success) {
+        return Convention::FullOnly;
+    }
+    let votes: i64 = rows.iter().filter_map(|row| vote(row)).sum();
+    match votes {
+        0 if unknown().next().is_none() => Convention::FullAndPartial,
+        0 => Convention::Assumed,
+        votes if votes > 0 => Convention::FullOnly,
+        _ => Convention::FullAndPartial,
+    }
 }
 
 impl Counts {
+    /// Whether this row is an older one, counted on.
+    fn continues(&self, older: &Self) -> bool {
+        let counts = |row: &Self| [row.total, row.success, row.partial, row.full.unwrap_or(0)];
+        self.cell == older.cell && counts(self).iter().zip(counts(older)).all(|(new, old)| *new >= old)
+    }
+
     fn tally(&self, convention: Convention) -> Tally {
         let full = self.full.unwrap_or(match convention {
             Convention::FullOnly => self.success,
@@ -175,7 +241,7 @@ impl Reader {
         let mut reader = Self { texts: Vec::new(), numbers: Vec::new() };
         for name in NAMES {
             let Some(column) = batch.column_by_name(name) else { continue };
-            if matches!(name, "model" | "prompt_type" | "difficulty" | "task_type") {
+            if matches!(name, "model" | "prompt_type" | "difficulty" | "task_type" | SOURCE) {
                 reader.texts.push((name, text_column(column)?));
                 continue;
             }
@@ -193,6 +259,11 @@ impl Reader {
         let column = self.texts.iter().find(|(n, _)| *n == name).map(|(_, column)| column);
         let value = column.filter(|c| c.is_valid(row)).map(|c| c.value(row)).filter(|v| !v.is_empty());
         value.unwrap_or(UNKNOWN).into()
+    }
+
+    fn source(&self, row: usize) -> Option<Arc<str>> {
+        let (_, column) = self.texts.iter().find(|(name, _)| *name == SOURCE)?;
+        column.is_valid(row).then(|| column.value(row).into())
     }
 
     fn number(&self, name: &str, row: usize) -> Option<f64> {
@@ -227,6 +298,7 @@ impl Reader {
             }
         }
         Counts {
+            source: self.source(row),
             cell: Cell {
                 model: self.text("model", row),
                 prompt_type: self.text("prompt_type", row),

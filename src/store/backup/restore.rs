@@ -87,6 +87,7 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
         rows: record.rows,
         cells: tallies.finish(),
         schema: restore.schema.clone(),
+        summaries: record.summaries.clone(),
     };
     if let Err(error) = derived::write(store, &source) {
         done.notes.push(format!("the derived files are out of date: {error}"));
@@ -156,7 +157,7 @@ impl<'a> Restore<'a> {
             return Err(Error::Refused(format!("{} is main itself: name a backup", from.display())));
         }
         for file in base.main.iter().chain([&backup]) {
-            if inputs::has_summaries(file)? {
+            if inputs::holds(file, 0)? != inputs::Holds::Records {
                 return Err(Error::Refused(format!(
                     "{} holds summary rows, which restore does not merge: stop all programs that use the store \
                      and copy the backup over {MAIN} by hand",

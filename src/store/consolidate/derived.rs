@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::stats::{Cell, Tally};
+use crate::store::commit::Summaries;
 use crate::store::commit::base::Base;
-use crate::store::digest::{Digest, Keep, Reading};
+use crate::store::digest::{Digest, Keep, Reading, add};
 use crate::store::error::{Error, Result};
 use crate::store::layout::{MAIN, METADATA, MODEL_STATS};
 use crate::store::lock::StoreLock;
 use crate::store::table::TableWriter;
-use crate::store::{Control, Store, schema};
+use crate::store::{Control, Store, schema, summaries};
 
 /// What a commit left in main.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub(in crate::store) struct Source {
     pub(in crate::store) cells: BTreeMap<Cell, Tally>,
     /// Columns of main.
     pub(in crate::store) schema: SchemaRef,
+    /// Files of summary rows, which count too.
+    pub(in crate::store) summaries: Vec<Summaries>,
 }
 
 /// Reads main and writes both files anew.
@@ -54,12 +57,19 @@ pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
         }
     };
     let created = base.record.as_ref().map_or(now, |record| record.created);
-    let source = Source { generation: base.generation, created, rows: base.rows(), cells, schema: columns };
+    let summaries = base.record.as_ref().map_or_else(Vec::new, |record| record.summaries.clone());
+    let (generation, rows) = (base.generation, base.rows());
+    let source = Source { generation, created, rows, cells, schema: columns, summaries };
     write(store, &source)
 }
 
 /// Writes both files, each replaced as a whole. The caller holds the store's lock.
 pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
+    let mut cells = source.cells.clone();
+    for (cell, tally) in &summaries::cells(store, &source.summaries)? {
+        add(&mut cells, cell, tally);
+    }
+    let source = &Source { cells, ..source.clone() };
     let models = by_model(&source.cells);
     let stats = model_stats(&models)?;
     replace(store, MODEL_STATS, |file, path| {

@@ -1,58 +1,123 @@
-//! Which files a commit may take in: records only, in columns that unite.
+//! What the files that a commit may take in hold: records, summary rows or both.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 
 use super::{SkipKind, Skipped};
 use crate::store::Store;
+use crate::store::commit::CommitRecord;
 use crate::store::error::{Error, Result};
 use crate::store::kind::{self, Shape, shape, split};
 use crate::store::parquet_file::ParquetFile;
-use crate::store::snapshot::{Increment, Main};
+use crate::store::snapshot::Increment;
 
-/// Whether a file holds summary rows.
-pub(in crate::store) fn has_summaries(file: &ParquetFile) -> Result<bool> {
+/// What the rows of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Holds {
+    /// One row a test; also a file without rows.
+    Records,
+    /// One row for many tests.
+    Summaries,
+    /// Both.
+    Mixed,
+}
+
+/// What the rows of a file are, from a row on.
+pub(in crate::store) fn holds(file: &ParquetFile, skip: u64) -> Result<Holds> {
     match shape(file.schema()) {
-        Shape::Records | Shape::Neither => Ok(false),
-        Shape::Counts => Ok(file.rows() > 0),
+        Shape::Counts if file.rows() > skip => Ok(Holds::Summaries),
+        Shape::Records | Shape::Neither | Shape::Counts => Ok(Holds::Records),
         Shape::Numeric => {
-            for batch in file.batches(Some(&kind::NAMES), 0)? {
-                if split(&batch?)?.summaries.is_some() {
-                    return Ok(true);
-                }
+            let (mut records, mut summaries) = (false, false);
+            for batch in file.batches(Some(&kind::NAMES), skip)? {
+                let parts = split(&batch?)?;
+                records |= parts.records.is_some();
+                summaries |= parts.summaries.is_some();
             }
-            Ok(false)
+            Ok(match (records, summaries) {
+                (_, false) => Holds::Records,
+                (false, true) => Holds::Summaries,
+                (true, true) => Holds::Mixed,
+            })
         }
     }
 }
 
-/// Whether main holds summary rows: nothing is merged into such a main.
-pub(in crate::store) fn main_blocks(main: Option<&Main>) -> Result<bool> {
-    main.map_or(Ok(false), |main| has_summaries(&main.file))
+/// Whether a main is legacy code's own table of summary rows, to which nothing is merged
+/// unasked: no commit was ever made on it, and it holds nothing else.
+pub(in crate::store) fn main_blocks(
+    main: Option<&ParquetFile>,
+    record: Option<&CommitRecord>,
+) -> Result<bool> {
+    match (main, record) {
+        (Some(main), None) => Ok(holds(main, 0)? == Holds::Summaries),
+        _ => Ok(false),
+    }
 }
 
-/// An increment of records that waits because main holds summary rows.
+/// An increment that waits because main is a table of summary rows.
 pub(in crate::store) fn behind_summaries(name: &str) -> Skipped {
     Skipped {
         file: name.to_owned(),
-        reason: "main holds summary rows, so records stay in their increments (they count all the same)"
+        reason:
+            "main is a legacy table of summary rows, so what is new stays in its increments (it counts all \
+                 the same); when nothing writes summary rows any more, evaltop consolidate --convert-main \
+                 moves them out of main"
+                .to_owned(),
+        kind: SkipKind::Summaries,
+    }
+}
+
+/// An increment of summary rows that stays because there is no commit yet to put them beside.
+pub(in crate::store) fn of_summaries(name: &str) -> Skipped {
+    Skipped {
+        file: name.to_owned(),
+        reason: "it holds summary rows and there is no main yet (they count all the same); when nothing \
+                 writes summary rows any more, evaltop consolidate --convert-main takes them in"
             .to_owned(),
         kind: SkipKind::Summaries,
     }
 }
 
-/// An increment that stays because it holds summary rows.
-pub(in crate::store) fn of_summaries(name: &str) -> Skipped {
-    Skipped {
-        file: name.to_owned(),
-        reason: "it holds summary rows, which main does not take in (they count all the same)".to_owned(),
-        kind: SkipKind::Summaries,
+/// Why an increment can't go in, as far as a look tells; `summaries` says whether summary
+/// rows alone may.
+pub(in crate::store) fn refused(
+    store: &Store,
+    increment: &Increment,
+    summaries: bool,
+) -> Result<Option<Skipped>> {
+    match increment.open(store).and_then(|file| holds(&file, increment.skip)) {
+        Ok(Holds::Summaries) if !summaries => Ok(Some(of_summaries(&increment.name))),
+        Ok(_) => Ok(None),
+        Err(error) => because(&increment.name, error).map(Some),
     }
 }
 
-/// Why an increment can't go in, as far as a look tells.
-pub(in crate::store) fn refused(store: &Store, increment: &Increment) -> Result<Option<Skipped>> {
-    match increment.open(store).and_then(|file| has_summaries(&file)) {
-        Ok(false) => Ok(None),
-        Ok(true) => Ok(Some(of_summaries(&increment.name))),
-        Err(error) => because(&increment.name, error).map(Some),
+/// The columns in which the records of a file have a value: a file that mixes them with
+/// summary rows has those of both.
+pub(in crate::store) fn columns_of_records(file: &ParquetFile, skip: u64) -> Result<SchemaRef> {
+    let all = file.schema();
+    if matches!(shape(all), Shape::Records | Shape::Neither) {
+        return Ok(all.clone());
+    }
+    let mut used = HashSet::new();
+    for batch in file.batches(None, skip)? {
+        let Some(records) = split(&batch?)?.records else { continue };
+        let filled = records.columns().iter().enumerate().filter(|(_, column)| has_value(column));
+        used.extend(filled.map(|(at, _)| at));
+    }
+    let used: Vec<usize> = (0..all.fields().len()).filter(|at| used.contains(at)).collect();
+    all.project(&used).map(SchemaRef::new).map_err(|error| Error::Refused(error.to_string()))
+}
+
+/// Whether a column has a value that is not missing in one way or another.
+pub(in crate::store) fn has_value(column: &dyn Array) -> bool {
+    match column.data_type() {
+        DataType::Null => false,
+        DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(|v| !v.is_nan()),
+        _ => column.null_count() < column.len(),
     }
 }
 

@@ -6,19 +6,20 @@ use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 
 use super::choice::Choice;
-use super::inputs::{because, has_summaries, of_summaries};
+use super::inputs::{because, columns_of_records};
 use super::merge::{Keys, Merged, Tallies, complete, filtered, records};
 use super::{Skipped, foreign};
 use crate::stats::{Cell, Tally};
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::{Committed, Transaction};
-use crate::store::commit::{CommitRecord, Consumed};
+use crate::store::commit::{CommitRecord, Consumed, Summaries};
 use crate::store::disk;
 use crate::store::error::{Error, Result};
 use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::Union;
 use crate::store::snapshot::{Increment, fingerprint};
+use crate::store::summaries::{Moved, source_of};
 use crate::store::table::TableWriter;
 use crate::store::{Control, Store};
 
@@ -48,6 +49,8 @@ pub(super) struct Done {
     pub(super) added: u64,
     pub(super) superseded: u64,
     pub(super) repeated: u64,
+    /// Summary rows that moved into the file beside main.
+    pub(super) moved: u64,
     pub(super) committed: Committed,
 }
 
@@ -55,6 +58,8 @@ pub(super) struct Done {
 pub(super) struct Round<'a> {
     pub(super) store: &'a Store,
     pub(super) base: &'a Base,
+    /// Files of summary rows that count beside main, before those of this commit.
+    pub(super) summaries: &'a [Summaries],
     pub(super) now: Timestamp,
     pub(super) control: &'a Control,
 }
@@ -80,8 +85,30 @@ impl Input<'_> {
     }
 }
 
+/// An error that names one of the inputs is a reason to leave that one out.
+fn blame(inputs: &[Input<'_>], error: Error) -> Trouble {
+    let of = match &error {
+        Error::SchemaConflict { file, .. } => {
+            inputs.iter().find(|input| source_of(&input.increment.name) == *file)
+        }
+        _ => None,
+    };
+    match of {
+        Some(input) => input.blame(error),
+        None => Trouble::Other(error),
+    }
+}
+
 fn refuse(name: &str, error: Error) -> Trouble {
     because(name, error).map_or_else(Trouble::Other, Trouble::Input)
+}
+
+impl<'a> Round<'a> {
+    /// A round that keeps the summary rows that count.
+    pub(super) fn on(store: &'a Store, base: &'a Base, now: Timestamp, control: &'a Control) -> Self {
+        let summaries = base.record.as_ref().map_or(&[][..], |record| &record.summaries);
+        Self { store, base, summaries, now, control }
+    }
 }
 
 impl Round<'_> {
@@ -95,8 +122,15 @@ impl Round<'_> {
         let inputs = self.open(increments)?;
         let schema = self.unite(&inputs)?;
         let mut choice = self.attempts(&inputs, &schema)?;
+        let moved = self.summary_rows(&inputs)?;
+        let moved_rows = moved.rows();
         let mut transaction = Transaction::begin(self.store, self.base, self.now);
-        let written = self.write(&mut transaction, &inputs, &schema, &mut choice, progress);
+        let written =
+            moved.write(self.store, self.summaries, self.control).map_err(|error| blame(&inputs, error));
+        let written = written.and_then(|summaries| {
+            transaction.record.summaries = summaries;
+            self.write(&mut transaction, &inputs, &schema, &mut choice, progress)
+        });
         let (tallies, committed) = match written.and_then(|tallies| {
             let committed = transaction.commit(keep_backup, self.control)?;
             Ok((tallies, committed))
@@ -114,21 +148,18 @@ impl Round<'_> {
             added: choice.kept(),
             superseded: choice.superseded,
             repeated: choice.repeated,
+            moved: moved_rows,
             committed,
         })
     }
 
     fn open<'i>(&self, increments: &'i [Increment]) -> Result<Vec<Input<'i>>, Trouble> {
-        let open = |increment: &'i Increment| {
-            let checked = increment.open(self.store).and_then(|file| Ok((has_summaries(&file)?, file)));
-            match checked {
-                Ok((false, file)) => Ok(Input { increment, file }),
-                Ok((true, _)) => Err(Trouble::Input(of_summaries(&increment.name))),
-                Err(error) => Err(match increment.check(self.store) {
-                    Ok(()) => refuse(&increment.name, error),
-                    Err(changed) => refuse(&increment.name, changed),
-                }),
-            }
+        let open = |increment: &'i Increment| match increment.open(self.store) {
+            Ok(file) => Ok(Input { increment, file }),
+            Err(error) => Err(match increment.check(self.store) {
+                Ok(()) => refuse(&increment.name, error),
+                Err(changed) => refuse(&increment.name, changed),
+            }),
         };
         increments.iter().map(open).collect()
     }
@@ -136,12 +167,27 @@ impl Round<'_> {
     fn unite(&self, inputs: &[Input<'_>]) -> Result<SchemaRef, Trouble> {
         let mut union = Union::new();
         if let Some(main) = &self.base.main {
-            union.add(MAIN, main.schema())?;
+            union.add(MAIN, &*columns_of_records(main, 0)?)?;
         }
         for input in inputs {
-            union.add(&input.increment.name, input.file.schema()).map_err(|error| input.blame(error))?;
+            let columns = columns_of_records(&input.file, input.increment.skip);
+            let added = columns.and_then(|columns| union.add(&input.increment.name, &columns));
+            added.map_err(|error| input.blame(error))?;
         }
         Ok(union.finish())
+    }
+
+    /// The summary rows of main and of the inputs, which don't go into main.
+    fn summary_rows(&self, inputs: &[Input<'_>]) -> Result<Moved, Trouble> {
+        let mut moved = Moved::default();
+        if let Some(main) = &self.base.main {
+            moved.take(MAIN, main, 0, self.control)?;
+        }
+        for input in inputs {
+            let taken = moved.take(&input.increment.name, &input.file, input.increment.skip, self.control);
+            taken.map_err(|error| input.blame(error))?;
+        }
+        Ok(moved)
     }
 
     /// Reads the new rows once to find attempts at one test among them.
@@ -153,7 +199,9 @@ impl Round<'_> {
             let mut rows = input.increment.skip;
             let mut read = || -> Result<()> {
                 for batch in input.file.batches(None, input.increment.skip)? {
-                    let batch = records(&batch?, schema, &zone)?;
+                    let batch = batch?;
+                    rows += batch.num_rows() as u64;
+                    let batch = records(&batch, schema, &zone)?;
                     let mut keys = Keys::of(&batch)?;
                     for row in 0..batch.num_rows() {
                         let keyed = match keys.key(row) {
@@ -162,7 +210,6 @@ impl Round<'_> {
                         };
                         choice.push(keyed);
                     }
-                    rows += batch.num_rows() as u64;
                 }
                 complete(&input.file, rows)
             };
@@ -226,11 +273,13 @@ impl Round<'_> {
         } else {
             HashSet::new()
         };
-        let mut position = 0;
+        let (mut read, mut position) = (0, 0);
         for batch in main.batches(None, 0)? {
             self.control.check()?;
-            self.control.progress("copying main", position, main.rows());
-            let batch = records(&batch?, schema, &zone)?;
+            self.control.progress("copying main", read, main.rows());
+            let batch = batch?;
+            read += batch.num_rows() as u64;
+            let batch = records(&batch, schema, &zone)?;
             if losers.is_empty() && choice.is_keyless() {
                 position += batch.num_rows() as u64;
                 merged.old(&batch)?;
@@ -250,7 +299,7 @@ impl Round<'_> {
             position += batch.num_rows() as u64;
             merged.old(&filtered(&batch, keep)?)?;
         }
-        complete(main, position)
+        complete(main, read)
     }
 
     /// The entries of the new record: what was consumed before and may still be

@@ -27,6 +27,8 @@ pub(super) struct Part {
     skip: u64,
     /// Positions of the rows that don't count, ascending.
     losers: Vec<u64>,
+    /// Whether it is a file of summary rows beside main.
+    pub(super) beside_main: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +61,11 @@ struct Lines {
 
 impl Part {
     pub(super) fn file(file: ParquetFile, losers: Vec<u64>) -> Self {
-        Self { source: Source::Parquet(Groups::of(file)), skip: 0, losers }
+        Self { source: Source::Parquet(Groups::of(file)), skip: 0, losers, beside_main: false }
+    }
+
+    pub(super) fn summaries(file: ParquetFile, losers: Vec<u64>) -> Self {
+        Self { beside_main: true, ..Self::file(file, losers) }
     }
 
     pub(super) fn increment(
@@ -73,7 +79,7 @@ impl Part {
             Some(file) => Source::Parquet(Groups::of(file)),
             None => Source::Closed(store.clone(), increment),
         };
-        Self { source, skip, losers }
+        Self { source, skip, losers, beside_main: false }
     }
 
     pub(super) fn journal(store: &Store, journal: &JournalFile, rows: u64, losers: Vec<u64>) -> Result<Self> {
@@ -81,7 +87,7 @@ impl Part {
         let file = store.disk.open(&path).map_err(Error::io("read", &path))?;
         let bytes = file.stat().map_err(Error::io("read", &path))?.bytes;
         let lines = Lines { file, path, bytes, offset: 0, position: 0, rows };
-        Ok(Self { source: Source::Journal(lines), skip: 0, losers })
+        Ok(Self { source: Source::Journal(lines), skip: 0, losers, beside_main: false })
     }
 
     /// Whether the row at a position counts.

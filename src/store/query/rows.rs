@@ -59,7 +59,7 @@ impl Rows {
                 self.parts.pop_front();
                 continue;
             };
-            let batch = self.plan.apply(&batch, |at| part.counts(position + at as u64))?;
+            let batch = self.plan.apply(&batch, part.beside_main, |at| part.counts(position + at as u64))?;
             if batch.num_rows() > 0 {
                 let rows = usize::try_from(self.left).unwrap_or(usize::MAX).min(batch.num_rows());
                 self.left -= rows as u64;
@@ -123,12 +123,18 @@ fn file_name(file: &ParquetFile) -> String {
 /// Where the rows are, oldest first: main, increments, journals.
 fn parts(store: &Store, view: View, summaries: bool) -> Result<VecDeque<Part>> {
     let mut parts = VecDeque::new();
-    let View { files, mut sources, main_losers, .. } = view;
+    let View { files, mut sources, main_losers, summary_losers, .. } = view;
     if let Some(main) = files.main {
         parts.push_back(Part::file(main.file, main_losers));
     }
     if summaries {
-        parts.extend(files.summaries.into_iter().map(|file| Part::file(file, Vec::new())));
+        let mut first = 0;
+        for file in files.summaries {
+            let own = first..first + file.rows();
+            let losers = summary_losers.iter().filter(|at| own.contains(at)).map(|at| at - first);
+            parts.push_back(Part::summaries(file, losers.collect()));
+            first = own.end;
+        }
     }
     let mut losers: HashMap<String, (Vec<u64>, u64)> =
         sources.drain(..).map(|source| (source.name, (source.losers, source.digest.records))).collect();
@@ -186,17 +192,27 @@ impl Plan {
         names
     }
 
-    /// What of a batch is returned.
-    fn apply(&self, batch: &RecordBatch, counts: impl Fn(usize) -> bool) -> Result<RecordBatch> {
-        let split = kind::split(batch)?;
-        let (rows, at) =
-            if self.summaries { (split.summaries, None) } else { (split.records, Some(split.at)) };
+    /// What of a batch is returned; `beside_main` says that all its rows are summary rows.
+    fn apply(
+        &self,
+        batch: &RecordBatch,
+        beside_main: bool,
+        counts: impl Fn(usize) -> bool,
+    ) -> Result<RecordBatch> {
+        let (rows, at) = match kind::split(batch)? {
+            _ if beside_main => (Some(batch.clone()), (0..batch.num_rows()).collect()),
+            split if self.summaries => {
+                let others = (0..batch.num_rows()).filter(|at| split.at.binary_search(at).is_err());
+                (split.summaries, others.collect())
+            }
+            split => (split.records, split.at),
+        };
         let Some(rows) = rows else {
             return RecordBatch::new_empty(self.target.clone()).project(&self.output).map_err(refused);
         };
         let rows = adapt(&rows, &self.target, &self.zone)?;
         let columns = Columns::new(&rows)?;
-        let counted = |row: usize| at.as_ref().is_none_or(|at| at.get(row).is_some_and(|at| counts(*at)));
+        let counted = |row: usize| at.get(row).is_some_and(|at| counts(*at));
         let everything = self.filter == Filter::default();
         let mask: arrow::array::BooleanArray = (0..rows.num_rows())
             .map(|row| Some(counted(row) && (everything || self.filter.matches(&columns, row))))

@@ -23,6 +23,7 @@ use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
 use crate::store::layout::{IncrementalName, classify, increment_name, stem};
 use crate::store::parquet_file::{OpenError, ParquetFile};
+use crate::store::summaries;
 
 /// A file without a footer that was modified within this time is being written.
 const FRESH_NS: i128 = 60 * 1_000_000_000;
@@ -322,15 +323,15 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
 }
 
 fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
-    let named = main.and_then(Main::record).map(|commit| commit.summaries.as_slice());
-    named
-        .unwrap_or_default()
-        .iter()
-        .map(|summaries| {
-            let path = store.layout.root().join(&summaries.name);
-            ParquetFile::open(&*store.disk, &path).map_err(|error| error.at(path))
-        })
-        .collect()
+    let Some(main) = main else { return Ok(Vec::new()) };
+    let named = main.record().map(|commit| commit.summaries.as_slice());
+    summaries::open(store, named.unwrap_or_default()).map_err(|error| {
+        // Another commit may name other files by now, and these may be gone.
+        match store.disk.stat(&store.layout.main()) {
+            Ok(stat) if same(&stat, &main.file.stat()) => error,
+            _ => Error::Changed { path: store.layout.main() },
+        }
+    })
 }
 
 /// The zone that the first commit fixed, else the store's.

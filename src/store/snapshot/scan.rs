@@ -22,6 +22,7 @@ use crate::store::kind::{Shape, shape};
 use crate::store::layout::{MAIN, stem};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::Union;
+use crate::store::summaries::source_of;
 use crate::store::summary::Summaries;
 use crate::store::{Control, Store};
 
@@ -54,6 +55,9 @@ pub(in crate::store) struct View {
     pub(in crate::store) sources: Vec<Source>,
     /// Positions of main's rows that don't count, ascending.
     pub(in crate::store) main_losers: Vec<u64>,
+    /// Positions of the rows beside main (counted over all its files of summary rows)
+    /// that rows elsewhere continue, ascending.
+    pub(in crate::store) summary_losers: Vec<u64>,
     /// All tests after superseding.
     pub(in crate::store) cells: BTreeMap<Cell, Tally>,
     clusters: Clusters,
@@ -108,6 +112,7 @@ impl Scanner {
             union: Union::new(),
             sources: Vec::new(),
             main_losers: Vec::new(),
+            summary_losers: Vec::new(),
             cells: BTreeMap::new(),
             clusters: Clusters::default(),
             resolved: Resolved::default(),
@@ -119,6 +124,7 @@ impl Scanner {
         self.read_increments(store, &mut view, now, control)?;
         self.read_journals(store, &mut view, now, control)?;
         self.resolve(&mut view, control)?;
+        self.count_summaries(&mut view);
         if let Some(main) = &view.files.main
             && !same(&main.file.stat_now()?, &main.file.stat())
         {
@@ -159,13 +165,31 @@ impl Scanner {
                 self.summaries.insert(name.clone(), (file.stat(), summaries));
             }
             if let Some((_, summaries)) = self.summaries.get(&name) {
-                for (cell, tally) in &summaries.cells() {
-                    add(&mut view.cells, cell, tally);
-                }
                 view.notes.summaries(&name, summaries);
             }
         }
         Ok(())
+    }
+
+    /// Adds the rows beside main, but for those that main or an increment continues.
+    fn count_summaries(&self, view: &mut View) {
+        let main = self.main.iter().map(|rows| (MAIN, &rows.digest));
+        let waiting = view.sources.iter().map(|source| (source.name.as_str(), &*source.digest));
+        let newer: Vec<_> = main.chain(waiting).filter(|(_, digest)| digest.summaries.rows() > 0).collect();
+        let mut first = 0;
+        for file in &view.files.summaries {
+            let Some((_, summaries)) = self.summaries.get(&file_name(file)) else { continue };
+            let mut losers: Vec<u64> = newer
+                .iter()
+                .flat_map(|(name, digest)| summaries.continued_by(&source_of(name), &digest.summaries))
+                .collect();
+            losers.sort_unstable();
+            for (cell, tally) in &summaries.cells_without(&losers) {
+                add(&mut view.cells, cell, tally);
+            }
+            view.summary_losers.extend(losers.into_iter().map(|at| first + at));
+            first += summaries.rows();
+        }
     }
 
     fn read_increments(

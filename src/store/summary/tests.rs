@@ -128,3 +128,48 @@ proptest! {
         prop_assert_eq!(&read(&columns).1, &expected);
     }
 }
+
+fn of_source(source: &str, columns: &[(&str, Vec<f64>)]) -> Summaries {
+    let rows = columns[0].1.len();
+    let mut all: Vec<(&str, ArrayRef)> = vec![
+        ("model", Arc::new(StringArray::from(vec!["m"; rows]))),
+        (SOURCE, Arc::new(StringArray::from(vec![source; rows]))),
+    ];
+    for (name, values) in columns {
+        all.push((name, Arc::new(Float64Array::from(values.clone()))));
+    }
+    let mut summaries = Summaries::default();
+    summaries.push(&RecordBatch::try_from_iter(all).unwrap()).unwrap();
+    summaries
+}
+
+#[test]
+fn each_source_has_its_own_meaning_of_success() {
+    let alone = [("total", vec![100.0]), ("success", vec![10.0]), ("partial", vec![30.0])];
+    let both = [
+        ("total", vec![100.0]),
+        ("success", vec![60.0]),
+        ("partial", vec![20.0]),
+        ("weighted_success_score", vec![0.5]),
+    ];
+    let mut all = of_source("a", &alone);
+    all.rows.extend(of_source("b", &both).rows);
+    let tally = all.cells().into_values().next().unwrap();
+    assert_eq!((tally.tests, tally.full, tally.partial), (200, 50, 50));
+    assert_eq!(all.convention(), Convention::FullOnly);
+}
+
+#[test]
+fn a_row_that_counted_on_stands_for_the_older_one() {
+    let row = |total: f64, success: f64| [("total", vec![total]), ("success", vec![success])];
+    let older = of_source("a", &row(10.0, 5.0));
+    assert_eq!(older.continued_by("a", &of_source("x", &row(12.0, 5.0))), [0]);
+    assert_eq!(older.continued_by("a", &older), [0]);
+    // Counted anew, or something else.
+    assert!(older.continued_by("a", &of_source("x", &row(12.0, 4.0))).is_empty());
+    assert!(older.continued_by("b", &older).is_empty());
+    // One row continues one row.
+    let twice = of_source("a", &[("total", vec![10.0, 10.0]), ("success", vec![5.0, 5.0])]);
+    assert_eq!(twice.continued_by("a", &older), [0]);
+    assert_eq!(twice.cells_without(&[0]).into_values().next().unwrap().tests, 10);
+}

@@ -1,0 +1,168 @@
+//! Summary rows beside main: `summaries_<xxh3>.parquet`, one file, replaced as a whole.
+//!
+//! Promises: the file counts only when main's commit record names it, so that one
+//! rename changes records and summary rows together; it is never changed in place, and
+//! its name carries the hash of its bytes. Each row says in `summary_source` where it
+//! came from; the rows of one source are replaced together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use jiff::Timestamp;
+
+use super::commit;
+use super::commit::base::Base;
+use super::consolidate::{self, inputs, recover};
+use super::error::{Error, Result};
+use super::kind::split;
+use super::layout::MAIN;
+use super::lock::StoreLock;
+use super::parquet_file::{OpenError, ParquetFile};
+use super::summary::Summaries;
+use super::{Control, Store};
+use crate::stats::{Cell, Tally};
+use compose::{Old, Part};
+
+mod compose;
+mod moved;
+
+pub(in crate::store) use moved::Moved;
+
+/// What replacing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether a commit was made; not where the rows were there already.
+    pub changed: bool,
+    /// Rows that the source has now.
+    pub rows: u64,
+    /// Rows that it had.
+    pub rows_before: u64,
+    /// Summary rows of all sources.
+    pub rows_total: u64,
+    /// Number of the last commit.
+    pub generation: u64,
+    /// The backup of the previous main.
+    pub backup: Option<String>,
+    /// What people should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes these the summary rows of a source, in one commit: the rows that it had go,
+/// those of other sources and all records stay. The same rows again change nothing.
+///
+/// `rows` are batches of `schema`: the five dimensions, and counts (`total`, `success`
+/// or `successful`, …). They are read once, and not all of them are held at a time. A
+/// store without a main gets one without rows; a main that holds summary rows itself is
+/// refused.
+pub fn replace(
+    store: &Store,
+    source: &str,
+    schema: &SchemaRef,
+    rows: impl IntoIterator<Item = Result<RecordBatch>>,
+    now: Timestamp,
+    control: &Control,
+) -> Result<Outcome> {
+    store.create()?;
+    let _lock = StoreLock::take(store, "import")?;
+    let first = Base::open(store, false)?;
+    if inputs::main_blocks(first.main.as_ref(), first.record.as_ref())? {
+        return Err(Error::Refused(format!(
+            "{} holds summary rows itself: stop what writes them and move them out first \
+             (evaltop consolidate --convert-main)",
+            store.layout.main().display()
+        )));
+    }
+    recover::finish(store, now)?;
+    let base = Base::open(store, false)?;
+    let named = base.record.as_ref().map_or(&[][..], |record| &record.summaries);
+    let files = open(store, named)?;
+    let old = read(&files, control)?;
+    let losers = old.of_source(source);
+    let others: BTreeSet<&Cell> =
+        old.sources().filter(|(_, of)| *of != Some(source)).map(|(cell, _)| cell).collect();
+    let (mut count, mut shared) = (0, 0);
+    let checked = rows.into_iter().map(|batch| {
+        let batch = batch?;
+        let mut new = Summaries::default();
+        match split(&batch)? {
+            parts if parts.records.is_none() && parts.summaries.is_some() => new.push(&batch)?,
+            _ if batch.num_rows() == 0 => {}
+            _ => {
+                return Err(Error::Refused(format!(
+                    "{source}: some rows are no summary rows (they have no counts)"
+                )));
+            }
+        }
+        count += new.rows();
+        shared += new.sources().filter(|(cell, _)| others.contains(cell)).count();
+        Ok(batch)
+    });
+    let part = Part { source: source.to_owned(), schema: schema.clone(), rows: Box::new(checked) };
+    let place = Old { files: &files, losers: &losers, at: losers.first().copied() };
+    let written = compose::write(store, &place, vec![part], control)?;
+    let mut outcome = Outcome {
+        rows: count,
+        rows_before: losers.len() as u64,
+        rows_total: written.iter().map(|file| file.rows).sum(),
+        generation: base.generation,
+        ..Outcome::default()
+    };
+    if shared > 0 {
+        outcome.notes.push(format!(
+            "{shared} of the rows are of cells that another source has too: where both stand for the same tests, \
+             these count twice"
+        ));
+    }
+    if written == named {
+        return Ok(outcome);
+    }
+    let done = consolidate::with_summaries(store, &base, &written, now, control)?;
+    outcome.changed = true;
+    outcome.generation = done.generation;
+    outcome.backup = done.backup;
+    outcome.notes.extend(done.notes);
+    Ok(outcome)
+}
+
+/// Opens the files that a record names.
+pub(in crate::store) fn open(store: &Store, named: &[commit::Summaries]) -> Result<Vec<ParquetFile>> {
+    let open = |file: &commit::Summaries| {
+        let path = store.layout.root().join(&file.name);
+        ParquetFile::open(&*store.disk, &path).map_err(|error| match error {
+            OpenError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Error::unreadable(path, format!("{MAIN} counts its rows, and it is missing"))
+            }
+            error => error.at(path),
+        })
+    };
+    named.iter().map(open).collect()
+}
+
+/// All rows of some files.
+pub(in crate::store) fn read(files: &[ParquetFile], control: &Control) -> Result<Summaries> {
+    let mut all = Summaries::default();
+    for file in files {
+        for batch in file.batches(None, 0)? {
+            control.check()?;
+            all.push(&batch?)?;
+        }
+    }
+    Ok(all)
+}
+
+/// The tests that the rows of some files stand for, by cell.
+pub(in crate::store) fn cells(store: &Store, named: &[commit::Summaries]) -> Result<BTreeMap<Cell, Tally>> {
+    Ok(read(&open(store, named)?, &Control::default())?.cells())
+}
+
+/// The source of the rows that a file of the store held: its first name.
+pub(in crate::store) fn source_of(name: &str) -> String {
+    match name.strip_prefix("increment_retired_") {
+        Some(rest) => format!("increment_{rest}"),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

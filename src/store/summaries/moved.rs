@@ -1,0 +1,90 @@
+//! Summary rows on their way out of main and out of increments, into the file beside
+//! main. Rows of the same source that they continue go.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::compose::{Old, Part, refused, write};
+use super::{open, read, source_of};
+use crate::store::commit::Summaries;
+use crate::store::consolidate::inputs::has_value;
+use crate::store::error::Result;
+use crate::store::kind::{Shape, shape, split};
+use crate::store::parquet_file::ParquetFile;
+use crate::store::{Control, Store, summary};
+
+/// What moves in one commit.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Moved {
+    sources: Vec<(String, Vec<RecordBatch>)>,
+}
+
+impl Moved {
+    /// The summary rows of a file of the store, from a row on.
+    pub(in crate::store) fn take(
+        &mut self,
+        name: &str,
+        file: &ParquetFile,
+        skip: u64,
+        control: &Control,
+    ) -> Result<()> {
+        if matches!(shape(file.schema()), Shape::Records | Shape::Neither) {
+            return Ok(());
+        }
+        let mut rows = Vec::new();
+        for batch in file.batches(None, skip)? {
+            control.check()?;
+            rows.extend(split(&batch?)?.summaries);
+        }
+        if !rows.is_empty() {
+            self.sources.push((source_of(name), filled(rows)?));
+        }
+        Ok(())
+    }
+
+    /// How many rows move.
+    pub(in crate::store) fn rows(&self) -> u64 {
+        self.sources.iter().flat_map(|(_, rows)| rows).map(|batch| batch.num_rows() as u64).sum()
+    }
+
+    /// Writes them beside those that `named` files hold; what the record is to name.
+    pub(in crate::store) fn write(
+        self,
+        store: &Store,
+        named: &[Summaries],
+        control: &Control,
+    ) -> Result<Vec<Summaries>> {
+        if self.sources.is_empty() {
+            return Ok(named.to_vec());
+        }
+        let files = open(store, named)?;
+        let old = read(&files, control)?;
+        let mut losers = Vec::new();
+        for (source, rows) in &self.sources {
+            let mut newer = summary::Summaries::default();
+            for batch in rows {
+                newer.push(batch)?;
+            }
+            losers.extend(old.continued_by(source, &newer));
+        }
+        losers.sort_unstable();
+        let parts = self.sources.into_iter().map(|(source, rows)| Part {
+            source,
+            schema: rows.first().map_or_else(|| SchemaRef::new(Schema::empty()), RecordBatch::schema),
+            rows: Box::new(rows.into_iter().map(Ok)),
+        });
+        write(store, &Old { files: &files, losers: &losers, at: None }, parts.collect(), control)
+    }
+}
+
+/// Without the columns that have no value in any row: those of the records that the
+/// rows shared a file with.
+fn filled(rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let Some(first) = rows.first() else { return Ok(rows) };
+    let columns: Vec<usize> = (0..first.num_columns())
+        .filter(|&at| {
+            rows.iter().any(|batch| batch.columns().get(at).is_some_and(|column| has_value(column)))
+        })
+        .collect();
+    rows.iter().map(|batch| batch.project(&columns).map_err(refused)).collect()
+}
