@@ -18,8 +18,8 @@ use crate::config::Thresholds;
 use crate::health::{Alert, Remedy, Severity};
 use crate::jobs::{ConsolidateOptions, Detail, Plan, Request};
 use crate::observation::{
-    Burst, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView, WatchMode,
-    WriterState, WriterView,
+    Burst, Detail as ModelDetail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation,
+    WaitingView, WatchMode, WriterState, WriterView,
 };
 use crate::stats::history::History;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
@@ -43,6 +43,7 @@ pub(crate) fn settings() -> Settings {
         target: None,
         snooze: 3_600,
         ascii: false,
+        braille: true,
         theme: Theme { palette: Palette::Dark, depth: Depth::True },
         zone: TimeZone::UTC,
         keymap: Keymap::new(&BTreeMap::new()).unwrap(),
@@ -89,6 +90,38 @@ fn model_view(name: &str, tests: u64, full: u64, partial: u64, per_minute: f64, 
     ModelView { model: name.to_owned(), tally, per_minute, last_row, trend, ..ModelView::default() }
 }
 
+fn detail() -> ModelDetail {
+    let mut detail = ModelDetail::default();
+    for minute in 1..350_i64 {
+        let full = if minute / 35 % 3 == 0 { 0 } else { 2 + minute as u64 % 2 };
+        detail.history.add(now().as_second() - minute * 60, 4, full);
+    }
+    for test in 0..110 {
+        detail.times.add(8.0 * 1.4_f64.powi(test * 7919 % 11 + test * 31 % 7 - 8));
+    }
+    detail.failures = (0..7)
+        .map(|i| Failure {
+            at: Some(ago(i * 61 + 5)),
+            category: (i % 3 > 0).then_some(ErrorCategory::Infrastructure),
+            message: match i {
+                0 => "expected a call of `book_flight`, got text; the whole answer was \u{1b}[31m\u{202e}red"
+                    .to_owned(),
+                1 => String::new(),
+                _ => "HTTP 429: rate limit exceeded, retry after 20 s".to_owned(),
+            },
+            test_id: format!("{i:04x}"),
+            cell: Cell {
+                model: "m".into(),
+                prompt_type: "optimal".into(),
+                tool_success_rate: Rate::new(0.8),
+                difficulty: "hard".into(),
+                task_type: "multi_stage".into(),
+            },
+        })
+        .collect();
+    detail
+}
+
 fn writer(pid: u32, state: WriterState, model: &str, last: i64) -> WriterView {
     WriterView {
         process_id: format!("{pid}_20260131_080000"),
@@ -108,6 +141,10 @@ pub(crate) fn healthy() -> Observation {
             model_view(name, *tests, *full, *partial, *rate, *infra)
         })
         .collect();
+    let detail = Arc::new(detail());
+    for model in &mut models {
+        model.detail = Arc::clone(&detail);
+    }
     models.sort_by(|a, b| a.model.cmp(&b.model));
     let mut writers: Vec<_> =
         (0..11).map(|i| writer(48_200 + i, WriterState::Live, MODELS[i as usize].0, 5)).collect();

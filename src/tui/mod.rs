@@ -125,6 +125,8 @@ fn settings(options: &Options) -> Result<Settings> {
         target: options.target,
         snooze: options.config.notify.snooze_seconds,
         ascii: options.ascii || options.config.dashboard.ascii || !theme::locale_is_utf8(variable),
+        // The kernel's console has blocks, and no braille.
+        braille: variable("TERM").as_deref() != Some("linux"),
         theme: Theme { palette, depth },
         zone: TimeZone::system(),
         keymap,

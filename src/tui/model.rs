@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub snooze: u64,
     /// Draw with ASCII only.
     pub ascii: bool,
+    /// Charts may use braille dots.
+    pub braille: bool,
     /// Colours.
     pub theme: Theme,
     /// Zone of the clock times.

@@ -145,6 +145,18 @@ picture!(an_alert_that_is_over, {
 });
 picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
+picture!(a_drill_down_to_its_end, {
+    let mut seen = warning();
+    for model in &mut seen.models {
+        model.effective = Some(412.4);
+    }
+    after(140, 110, seen, "enter")
+});
+picture!(a_drill_down_without_braille, {
+    let mut model = after(80, 24, warning(), "enter pagedown");
+    model.settings.braille = false;
+    model
+});
 picture!(a_drill_down_further_down, after(80, 24, warning(), "enter pagedown"));
 picture!(the_writers, after(80, 24, warning(), "w"));
 picture!(the_files, after(80, 24, fixture::critical(), "f"));

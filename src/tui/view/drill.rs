@@ -1,10 +1,9 @@
-//! One model: its figures, its errors by category, and its success by each dimension,
-//! with prompt type against task type as a heatmap that shows n in every cell.
+//! One model: its figures, what went wrong and what was said of it, success over time,
+//! heatmaps and bars by every dimension, how long its tests took.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use strum::IntoEnumIterator;
 
 use super::facts::widest;
@@ -12,12 +11,17 @@ use super::models::bar;
 use super::overlay::Content;
 use super::{gauge, groups};
 use crate::monitor::observation::ModelView;
+use crate::stats::cell::UNKNOWN;
 use crate::stats::interval::wilson;
 use crate::stats::{Cell, ErrorCategory, Tally};
 use crate::tui::format::{count, interval, mean_time, per_minute, percent, plural, thousands, whole_percent};
 use crate::tui::model::Model;
 use crate::tui::text;
-use crate::tui::theme::{Depth, Role};
+use crate::tui::theme::Role;
+
+mod failures;
+mod heat;
+mod time;
 
 /// Cells of the bars.
 const BAR: usize = 20;
@@ -35,10 +39,15 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     let cells: Cells<'_> = seen.cells.iter().filter(|(cell, _)| *cell.model == *name).collect();
     let mut lines = figures(model, view, width);
     lines.extend(errors(model, view));
-    lines.extend(heatmap(model, &cells, width));
+    lines.extend(failures::latest(model, view, width));
+    lines.extend(time::success(model, seen, view, width));
+    lines.extend(heat::map(model, &cells, width, &heat::PROMPT_AND_TASK));
+    lines.extend(heat::map(model, &cells, width, &heat::DIFFICULTY_AND_RATE));
     for (dimension, key) in dimensions() {
         lines.extend(by(model, dimension, &cells, key));
     }
+    lines.extend(time::spread(model, &view.detail.times));
+    lines.extend(failures::earlier(model, view, width));
     Content { title, lines }
 }
 
@@ -74,6 +83,10 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
         second.push(figure(mean, " tool coverage".to_owned()));
     }
     let mut rows = vec![first, second];
+    if let Some(effective) = view.effective {
+        let like = plural(effective.round() as u64, "independent one");
+        rows.push(vec![vec![model.span(Role::Dim, format!("tasks repeat: the tests count like {like}"))]]);
+    }
     if tally.infrastructure() > 0 {
         let scored = percent(tally.scored_rate());
         rows.push(vec![figure(scored, " of scored".to_owned()), figure(full, " of all".to_owned())]);
@@ -126,12 +139,14 @@ fn errors(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
 
 type Key = fn(&Cell) -> String;
 
+fn rate(cell: &Cell) -> String {
+    cell.tool_success_rate.map_or_else(|| UNKNOWN.to_owned(), |r| r.to_string())
+}
+
 fn dimensions() -> [(&'static str, Key); 4] {
     [
         ("difficulty", |c| c.difficulty.to_string()),
-        ("tool success rate", |c| {
-            c.tool_success_rate.map_or_else(|| "unknown".to_owned(), |r| r.to_string())
-        }),
+        ("tool success rate", rate),
         ("prompt type", |c| c.prompt_type.to_string()),
         ("task type", |c| c.task_type.to_string()),
     ]
@@ -159,61 +174,4 @@ fn by(model: &Model, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'
         lines.push(line);
     }
     lines
-}
-
-/// Cells of a column of the heatmap: rate, n, gap.
-const COLUMN: usize = 12;
-
-fn heatmap(model: &Model, cells: &Cells<'_>, width: u16) -> Vec<Line<'static>> {
-    let mut map: BTreeMap<(&Arc<str>, &Arc<str>), Tally> = BTreeMap::new();
-    for (cell, tally) in cells {
-        map.entry((&cell.prompt_type, &cell.task_type)).or_default().add(tally);
-    }
-    let prompts: BTreeSet<&Arc<str>> = map.keys().map(|(p, _)| *p).collect();
-    let tasks: BTreeSet<&Arc<str>> = map.keys().map(|(_, t)| *t).collect();
-    if prompts.len() < 2 || tasks.len() < 2 {
-        return Vec::new();
-    }
-    let name = widest(prompts.iter().map(|p| &***p)).clamp(6, 22);
-    let fitting = usize::from(width).saturating_sub(name + 5) / COLUMN;
-    let mut lines = section(model, "prompt type × task type, full success and n").to_vec();
-    let mut head = Line::from(Span::raw(" ".repeat(name + 4)));
-    for task in tasks.iter().take(fitting) {
-        head.push_span(model.span(Role::Dim, format!("{} ", text::left(&text::name(task), COLUMN - 1))));
-    }
-    lines.push(head);
-    for prompt in prompts {
-        let mut line =
-            Line::from(model.span(Role::Text, format!("   {} ", text::left(&text::name(prompt), name))));
-        for task in tasks.iter().take(fitting) {
-            line.extend(heat(model, map.get(&(prompt, *task))));
-        }
-        lines.push(line);
-    }
-    if tasks.len() > fitting {
-        let more = format!("   {} more task types: widen the terminal", tasks.len() - fitting);
-        lines.push(Line::from(model.span(Role::Dim, more)));
-    }
-    lines
-}
-
-/// One cell: a shade where there are colours enough, else a block that grows.
-fn heat(model: &Model, tally: Option<&Tally>) -> Vec<Span<'static>> {
-    const SHADES: [&str; 4] = ["·", "░", "▒", "█"];
-    let Some((tally, rate)) = tally.and_then(|t| Some((t, t.success_rate()?))) else {
-        return vec![Span::raw(" ".repeat(COLUMN))];
-    };
-    let text = text::right(&whole_percent(Some(rate)), 4);
-    let n = text::right(&count(tally.tests, 5), 6);
-    if model.settings.theme.depth == Depth::True {
-        let shade = model.settings.theme.shade(rate);
-        return vec![
-            Span::styled(text, model.style(Role::Text).patch(shade)),
-            Span::styled(n, model.style(Role::Text).patch(shade)),
-            Span::styled(" ", shade),
-            Span::raw(" "),
-        ];
-    }
-    let shade = SHADES.get((rate * 3.99) as usize).copied().unwrap_or(" ");
-    vec![model.span(Role::Bar, shade), model.span(Role::Text, text), model.span(Role::Dim, n), Span::raw(" ")]
 }

@@ -29,6 +29,7 @@ mod activity;
 mod alert;
 mod alert_log;
 mod alerts;
+mod chart;
 mod drill;
 mod facts;
 mod files;

@@ -1,0 +1,206 @@
+//! Lines and towers over time, for every pane that draws one: which stretch of time a
+//! chart shows, and rates from 0 to 100 % as a line of braille dots, or of blocks where
+//! the terminal has no braille.
+
+use ratatui::text::Span;
+
+use super::spark;
+use crate::monitor::Observation;
+use crate::stats::history::History;
+use crate::tui::format::whole_percent;
+use crate::tui::model::Model;
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// Cells of the scale at the left.
+pub(super) const AXIS: usize = 6;
+/// A point of a success line rests on about so many tests.
+const TESTS: f64 = 20.0;
+
+/// The stretch of time that a chart shows, in whole minutes a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// Its last second.
+    pub end: i64,
+    /// Seconds to a column.
+    pub width: i64,
+    /// Columns.
+    pub columns: usize,
+}
+
+/// Success in the points of a line.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Success {
+    /// Rates, 0 to 1; `None` where nothing was recorded.
+    pub rates: Vec<Option<f64>>,
+    /// Seconds that each point reaches back, where that is more than its own.
+    pub smoothed: Option<i64>,
+}
+
+impl Stretch {
+    /// The run so far, or its last `longest` seconds, in so many columns; `None` where
+    /// there is no row or no column. It ends with the last whole column, so that the
+    /// picture changes only when a column is complete.
+    pub(super) fn new(
+        model: &Model,
+        seen: &Observation,
+        history: &History,
+        columns: usize,
+        longest: Option<i64>,
+    ) -> Option<Self> {
+        let end = spark::end(seen, model.moving());
+        let run = end - history.first()?;
+        let shown = longest.map_or(run, |longest| longest - 60).max(0);
+        if columns == 0 {
+            return None;
+        }
+        let width = (shown / columns as i64 / 60 + 1) * 60;
+        Some(Self { end: end - (end + 1).rem_euclid(width), width, columns })
+    }
+
+    /// Its length in seconds.
+    pub(super) fn seconds(&self) -> i64 {
+        self.width * self.columns as i64
+    }
+
+    /// Rows a minute, column by column.
+    pub(super) fn per_minute(&self, history: &History) -> Vec<f64> {
+        let buckets = history.columns(self.end, self.seconds(), self.columns);
+        buckets.iter().map(|bucket| bucket.rows * 60.0 / self.width as f64).collect()
+    }
+
+    /// Success at so many points of time.
+    pub(super) fn success(&self, history: &History, points: usize) -> Success {
+        let seconds = self.seconds();
+        let begin = self.end + 1 - seconds;
+        let rows = history.between(begin, self.end + 1, self.end).rows;
+        let own = seconds / points.max(1) as i64;
+        // Whole minutes, as many as hold enough tests where tests are evenly spread.
+        let each = if rows > 0.0 { (seconds as f64 * TESTS / rows).ceil() as i64 } else { own };
+        let each = (each.max(own) + 59) / 60 * 60;
+        let rate = |point: usize| {
+            let to = begin + seconds * (point as i64 + 1) / points as i64;
+            let bucket = history.between(to - each, to, self.end);
+            (bucket.rows >= 0.5).then(|| (bucket.full / bucket.rows).clamp(0.0, 1.0))
+        };
+        Success { rates: (0..points).map(rate).collect(), smoothed: (each > own.max(60)).then_some(each) }
+    }
+}
+
+/// Points to a cell: two where there is braille.
+pub(super) fn dots(model: &Model) -> usize {
+    if has_braille(model) { 2 } else { 1 }
+}
+
+fn has_braille(model: &Model) -> bool {
+    model.settings.braille && !model.settings.ascii
+}
+
+/// Rates as a line, a row of the screen each, with the scale at the left.
+pub(super) fn line(
+    model: &Model,
+    rates: &[Option<f64>],
+    columns: usize,
+    rows: usize,
+) -> Vec<Vec<Span<'static>>> {
+    let drawn: Vec<String> = if has_braille(model) {
+        braille(rates, columns, rows)
+    } else {
+        let tower = |row| {
+            rates.iter().map(|r| r.map_or(' ', |r| spark::tower(r.max(1e-9), 1.0, row, rows))).collect()
+        };
+        (0..rows).rev().map(tower).collect()
+    };
+    let label = |row: usize| match row {
+        0 => whole_percent(Some(1.0)),
+        row if row + 1 == rows => whole_percent(Some(0.0)),
+        _ => String::new(),
+    };
+    drawn
+        .into_iter()
+        .enumerate()
+        .map(|(row, text)| {
+            let label = format!("{} ", text::right(&label(row), AXIS - 1));
+            vec![model.span(Role::Dim, label), model.span(Role::Bar, text)]
+        })
+        .collect()
+}
+
+/// Two points a cell across and four up, joined so that no step is left open.
+fn braille(rates: &[Option<f64>], columns: usize, rows: usize) -> Vec<String> {
+    /// Bits of a cell's dots, from the bottom up, left and right.
+    const DOTS: [[u32; 2]; 4] = [[0x40, 0x80], [0x04, 0x20], [0x02, 0x10], [0x01, 0x08]];
+    let top = (rows * 4).saturating_sub(1);
+    let height = |rate: f64| ((rate * top as f64).round() as usize).min(top);
+    let mut cells = vec![vec![0_u32; columns]; rows];
+    let mut before: Option<usize> = None;
+    for (x, rate) in rates.iter().enumerate() {
+        let Some(at) = rate.map(height) else {
+            before = None;
+            continue;
+        };
+        let from = before
+            .map_or(at, |before| if before < at { before + 1 } else { before.saturating_sub(1).max(at) });
+        for y in from.min(at)..=from.max(at) {
+            let row = rows - 1 - (y / 4).min(rows - 1);
+            let dot = DOTS.get(y % 4).and_then(|pair| pair.get(x % 2)).copied().unwrap_or(0);
+            if let Some(cell) = cells.get_mut(row).and_then(|row| row.get_mut(x / 2)) {
+                *cell |= dot;
+            }
+        }
+        before = Some(at);
+    }
+    let symbol = |bits: &u32| match bits {
+        0 => ' ',
+        bits => char::from_u32(0x2800 + bits).unwrap_or(' '),
+    };
+    cells.iter().map(|row| row.iter().map(symbol).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+
+    fn history(minutes: i64, rows: u64, full: u64) -> History {
+        let mut history = History::default();
+        for minute in 0..minutes {
+            history.add(fixture::now().as_second() - (minute + 1) * 60, rows, full);
+        }
+        history
+    }
+
+    #[test]
+    fn a_line_rises_without_gaps() {
+        assert_eq!(braille(&[Some(0.0), Some(1.0), None, Some(0.5)], 2, 1), ["\u{2878}\u{2810}"]);
+        assert_eq!(braille(&[Some(1.0), Some(0.0)], 1, 2), ["\u{28b1}", "\u{28b8}"]);
+    }
+
+    #[test]
+    fn the_stretch_is_whole_columns_of_whole_minutes() {
+        let seen = fixture::healthy();
+        let model = fixture::showing(80, 24, seen.clone());
+        let run = history(600, 4, 2);
+        let stretch = Stretch::new(&model, &seen, &run, 60, None).unwrap();
+        assert_eq!((stretch.width % 60, (stretch.end + 1) % stretch.width), (0, 0));
+        assert!((36_000..43_200).contains(&stretch.seconds()), "{stretch:?}");
+        let hour = Stretch::new(&model, &seen, &run, 60, Some(3_600)).unwrap();
+        assert_eq!(hour.seconds(), 3_600);
+        assert_eq!(Stretch::new(&model, &seen, &History::default(), 60, None), None);
+        assert_eq!(Stretch::new(&model, &seen, &run, 0, None), None);
+    }
+
+    #[test]
+    fn points_rest_on_enough_tests() {
+        let seen = fixture::healthy();
+        let model = fixture::showing(80, 24, seen.clone());
+        let rare = history(600, 1, 1);
+        let stretch = Stretch::new(&model, &seen, &rare, 60, None).unwrap();
+        let found = stretch.success(&rare, 120);
+        assert!(found.smoothed.is_some_and(|each| (1_200..2_400).contains(&each)), "{found:?}");
+        assert_eq!(found.rates.last(), Some(&Some(1.0)));
+        let many = history(600, 100, 25);
+        let found = Stretch::new(&model, &seen, &many, 60, None).unwrap().success(&many, 60);
+        assert_eq!((found.smoothed, found.rates.last()), (None, Some(&Some(0.25))));
+    }
+}

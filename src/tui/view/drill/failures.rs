@@ -1,0 +1,71 @@
+//! The last failures, newest first, with what their runner said: a few beside the error
+//! categories, all that are kept at the end.
+
+use ratatui::text::Line;
+
+use super::section;
+use crate::monitor::observation::{Failure, ModelView};
+use crate::tui::model::Model;
+use crate::tui::text;
+use crate::tui::theme::Role;
+use crate::tui::view::overlay::paragraph;
+
+/// Failures beside the error categories.
+const LATEST: usize = 5;
+
+/// The newest few, a line each.
+pub(super) fn latest(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
+    let failures = &view.detail.failures;
+    if failures.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = section(model, "last failures").to_vec();
+    for failure in failures.iter().take(LATEST) {
+        let room = usize::from(width).saturating_sub(35);
+        lines.push(Line::from(vec![
+            model.span(Role::Dim, format!("   {} ", text::left(&clock(model, failure), 12))),
+            model.span(Role::Text, text::left(&category(failure), 17)),
+            model.span(Role::Text, format!(" {}", text::truncate(&failure.message, room))),
+        ]));
+    }
+    lines
+}
+
+/// All that are kept, with what was tested and the whole message.
+pub(super) fn earlier(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
+    let failures = &view.detail.failures;
+    if failures.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = section(model, &format!("the last {} failures in full", failures.len())).to_vec();
+    let cells = usize::from(width).saturating_sub(6);
+    for failure in failures {
+        let cell = &failure.cell;
+        let rate = super::rate(cell);
+        let what = [&*cell.task_type, &*cell.difficulty, &*cell.prompt_type, &rate, &failure.test_id];
+        let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
+        lines.push(Line::from(vec![
+            model.span(Role::Dim, format!("   {} ", text::left(&clock(model, failure), 12))),
+            model.span(Role::Text, text::left(&category(failure), 17)),
+            model.span(
+                Role::Dim,
+                format!(" {}", text::truncate(&what.join(" · "), usize::from(width).saturating_sub(35))),
+            ),
+        ]));
+        let said = if failure.message.is_empty() { "(no message)" } else { &failure.message };
+        for mut line in paragraph(model, Role::Text, said, cells) {
+            line.spans.insert(0, model.span(Role::Dim, "    "));
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn clock(model: &Model, failure: &Failure) -> String {
+    failure.at.map_or_else(|| "–".to_owned(), |at| model.clock(at))
+}
+
+fn category(failure: &Failure) -> String {
+    let name: &'static str = failure.category.map_or("not said", Into::into);
+    name.replace('_', " ")
+}
