@@ -105,6 +105,27 @@ impl ParquetFile {
         self.source.file.stat().map_err(Error::io("read", &self.path))
     }
 
+    /// An error when the file is no longer what it was when it was opened: what was
+    /// read of it since may be neither the old content nor the new.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = self.stat_now()?;
+        if (now.bytes, now.modified_ns) == (self.stat.bytes, self.stat.modified_ns) {
+            return Ok(());
+        }
+        Err(Error::Changed { path: self.path.clone() })
+    }
+
+    /// The same file with its bytes in memory, whole: whoever rewrites it in place
+    /// from now on does not disturb its readers.
+    pub fn into_memory(self) -> Result<Self> {
+        let length = usize::try_from(self.stat.bytes).unwrap_or(usize::MAX);
+        let bytes = self.source.get_bytes(0, length);
+        self.check_unchanged()?;
+        let bytes = bytes.map_err(|error| Error::unreadable(&self.path, plain(&error)))?;
+        let file = Arc::new(Memory { bytes, stat: self.stat });
+        Ok(Self { source: Source { file, bytes: self.stat.bytes }, ..self })
+    }
+
     /// Rows, by the footer.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -342,6 +363,24 @@ impl ChunkReader for Source {
         let mut buffer = vec![0; length];
         Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
         Ok(buffer.into())
+    }
+}
+
+/// The bytes of a file as it was.
+#[derive(Debug)]
+struct Memory {
+    bytes: Bytes,
+    stat: Stat,
+}
+
+impl ReadFile for Memory {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(self.stat)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..));
+        rest.unwrap_or_default().read(buf)
     }
 }
 

@@ -37,6 +37,18 @@ fn a_whole_file_reads_whole_or_in_parts() {
 }
 
 #[test]
+fn in_memory_a_file_stays_what_it_was() {
+    let (_fixture, path) = written(&batch(&records(0, 10)));
+    let file = ParquetFile::open(&RealDisk, &path).unwrap().into_memory().unwrap();
+    fs::write(&path, b"something else").unwrap();
+    assert_eq!(file.batches(None, 4).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 6);
+    let file = written(&batch(&records(0, 10)));
+    let open = ParquetFile::open(&RealDisk, &file.1).unwrap();
+    fs::write(&file.1, b"something else").unwrap();
+    assert!(matches!(open.into_memory(), Err(Error::Changed { .. })));
+}
+
+#[test]
 fn dictionaries_come_out_as_plain_text() {
     let (_fixture, path) = written(&legacy(&["a", "b"], &[true, false]));
     let file = ParquetFile::open(&RealDisk, &path).unwrap();

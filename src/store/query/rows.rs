@@ -22,6 +22,10 @@ use crate::store::snapshot::{Depth, Scanner, View, retrying};
 /// takes none of them away; more are opened when their turn comes.
 const OPEN_AHEAD: usize = 512;
 
+/// Bytes of legacy increments that are held in memory, because their writers may
+/// rewrite them in place meanwhile; of larger ones an error says so.
+const HELD_BYTES: u64 = 256 << 20;
+
 /// Batches of matching rows, all with the columns of [`Rows::schema`]. After an
 /// error there are no more.
 #[derive(Debug)]
@@ -138,9 +142,18 @@ fn parts(store: &Store, view: View, summaries: bool) -> Result<VecDeque<Part>> {
     }
     let mut losers: HashMap<String, (Vec<u64>, u64)> =
         sources.drain(..).map(|source| (source.name, (source.losers, source.digest.records))).collect();
+    let mut held = 0;
     for (at, increment) in files.increments.into_iter().enumerate() {
         let Some((losers, _)) = losers.remove(&increment.name) else { continue };
-        let open = if at < OPEN_AHEAD { Some(increment.open(store)?) } else { None };
+        let hold = increment.legacy && held + increment.stat.bytes <= HELD_BYTES;
+        let open = if hold {
+            held += increment.stat.bytes;
+            Some(increment.open(store)?.into_memory()?)
+        } else if at < OPEN_AHEAD {
+            Some(increment.open(store)?)
+        } else {
+            None
+        };
         parts.push_back(Part::increment(store, increment, open, losers));
     }
     for journal in files.journals.into_iter().filter(|_| !summaries) {

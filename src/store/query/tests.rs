@@ -167,6 +167,23 @@ fn knows_the_tests_that_are_there() {
 }
 
 #[test]
+fn a_file_that_is_rewritten_while_its_rows_are_returned() {
+    let (fixture, _journal) = store();
+    let open = || rows(&fixture.store, &Selection::default(), &Control::default()).unwrap();
+    // A legacy increment was held as it was when the query began.
+    let begun = open();
+    let path = fixture.store.layout.incremental().join(LEGACY);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, b"its writer has just begun").unwrap();
+    assert_eq!(begun.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 12);
+    // Main is too large for that: the query ends, and says what happened.
+    std::fs::write(&path, whole).unwrap();
+    let mut begun = open();
+    std::fs::write(fixture.store.layout.main(), b"other code writes main in place").unwrap();
+    assert!(matches!(begun.next(), Some(Err(Error::Changed { .. }))));
+}
+
+#[test]
 fn a_cancelled_query_ends_with_an_error() {
     let (fixture, _journal) = store();
     let control = Control::default();

@@ -157,5 +157,7 @@ fn read(
     if digest.position != increment.rows {
         return Err(Error::unreadable(increment.path(store), "it holds fewer rows than its footer says"));
     }
+    // Pages of a newer version may have been read by an older footer.
+    file.check_unchanged()?;
     Ok(digest)
 }
