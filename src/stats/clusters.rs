@@ -6,9 +6,10 @@
 //! `SE = √(s̄(1−s̄)/n)`, and the effective number of tests n / max(1, (SE_c/SE)²)
 //! (Miller 2024, arXiv 2411.00640).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::hashed::Hashed;
 use super::paired::Trials;
 
 /// Tasks over all models; beyond it none are kept, and intervals are the plain ones.
@@ -17,7 +18,7 @@ const LIMIT: usize = 100_000;
 /// Trials by model and task, in bounded memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clusters {
-    models: BTreeMap<Arc<str>, HashMap<u64, Trials>>,
+    models: BTreeMap<Arc<str>, Hashed<u64, Trials>>,
     tasks: usize,
     overflown: bool,
 }

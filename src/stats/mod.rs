@@ -5,6 +5,7 @@ pub mod burst;
 pub mod cell;
 pub mod clusters;
 pub mod eta;
+pub mod hashed;
 pub mod history;
 pub mod interval;
 pub mod paired;

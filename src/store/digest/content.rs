@@ -1,6 +1,6 @@
 //! The rows of one source (an increment, a journal, main), digested.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,6 +12,7 @@ use super::activity::{Activity, Event};
 use super::key::{cell_key, key_in};
 use super::{Columns, Outcome, is_id, row_hashes};
 use crate::stats::clusters::Clusters;
+use crate::stats::hashed::Hashed;
 use crate::stats::{Cell, Tally};
 use crate::store::error::Result;
 use crate::store::kind;
@@ -88,7 +89,9 @@ impl Reading {
 #[derive(Debug, Clone, Default)]
 pub struct Digest {
     cells: Vec<Cell>,
-    by_key: HashMap<u128, u32>,
+    /// Their keys, in the same order.
+    keys: Vec<u128>,
+    by_key: Hashed<u128, u32>,
     /// Records with a key, in the file's order.
     pub keyed: Vec<Row>,
     tallied: Vec<Tally>,
@@ -163,6 +166,7 @@ impl Digest {
     fn intern(&mut self, key: u128, cell: impl FnOnce() -> Cell) -> u32 {
         *self.by_key.entry(key).or_insert_with(|| {
             self.cells.push(cell());
+            self.keys.push(key);
             self.tallied.push(Tally::default());
             self.cells.len() as u32 - 1
         })
@@ -187,6 +191,11 @@ impl Digest {
     /// The cell of a kept row.
     pub fn cell(&self, row: &Row) -> Option<&Cell> {
         self.cells.get(row.cell as usize)
+    }
+
+    /// The [`cell_key`] of a kept row's cell.
+    pub fn key_of_cell(&self, row: &Row) -> u128 {
+        self.keys.get(row.cell as usize).copied().unwrap_or_default()
     }
 
     /// Rows, a summary row counting as one.

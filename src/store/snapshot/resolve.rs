@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::main_rows::Hit;
 use crate::stats::clusters::Clusters;
+use crate::stats::hashed::Hashed;
 use crate::stats::{Cell, Tally};
 use crate::store::digest::{Digest, Row, add};
 
@@ -35,25 +36,39 @@ pub(super) fn resolve<'a>(
     clusters: &mut Clusters,
 ) -> Resolved {
     let mut resolved = Resolved { losers: vec![Vec::new(); sources.len()], ..Resolved::default() };
-    let mut rows: Vec<(usize, &Row)> = Vec::with_capacity(sources.iter().map(|s| s.keyed.len()).sum());
+    // Sorted with their keys beside them: looking the rows up costs more than sorting does.
+    let mut rows: Vec<(u128, usize, usize)> = Vec::with_capacity(sources.iter().map(|s| s.keyed.len()).sum());
     for (source, digest) in sources.iter().enumerate() {
-        rows.extend(digest.keyed.iter().map(|row| (source, row)));
+        rows.extend(digest.keyed.iter().enumerate().map(|(index, row)| (row.key, source, index)));
     }
-    // The winner comes first in its group; sources and positions only order repeats.
-    rows.sort_unstable_by(|(source, a), (other, b)| {
-        (a.key, b.rank(), source, a.at).cmp(&(b.key, a.rank(), other, b.at))
-    });
-    for group in rows.chunk_by(|(_, a), (_, b)| a.key == b.key) {
+    rows.sort_unstable();
+    let mut group: Vec<(usize, &Row)> = Vec::new();
+    // By the cell's key, which is cheaper to compare than its five names.
+    let mut gains: Hashed<u128, (&Cell, Tally)> = Hashed::default();
+    for attempts in rows.chunk_by(|(a, ..), (b, ..)| a == b) {
+        group.clear();
+        group.extend(
+            attempts
+                .iter()
+                .filter_map(|(_, source, index)| Some((*source, sources.get(*source)?.keyed.get(*index)?))),
+        );
+        // The winner comes first; sources and positions only order repeats.
+        group.sort_unstable_by(|(source, a), (other, b)| {
+            (b.rank(), source, a.at).cmp(&(a.rank(), other, b.at))
+        });
         let Some((source, best)) = group.first() else { continue };
         let stored = main(best.key);
-        let mut hashes: HashSet<u64> = group.iter().map(|(_, row)| row.hash).collect();
-        hashes.extend(stored.map(|hit| hit.row.hash));
-        let attempts = group.len() + usize::from(stored.is_some());
-        resolved.superseded += hashes.len() as u64 - 1;
-        resolved.repeated += (attempts - hashes.len()) as u64;
         let wins = stored.is_none_or(|hit| best.rank() > hit.row.rank());
-        if wins && hashes.len() > 1 {
-            resolved.superseding.extend(best.timestamp);
+        // Nearly all tests have one attempt.
+        if group.len() > 1 || stored.is_some() {
+            let mut hashes: HashSet<u64> = group.iter().map(|(_, row)| row.hash).collect();
+            hashes.extend(stored.map(|hit| hit.row.hash));
+            let attempts = group.len() + usize::from(stored.is_some());
+            resolved.superseded += hashes.len() as u64 - 1;
+            resolved.repeated += (attempts - hashes.len()) as u64;
+            if wins && hashes.len() > 1 {
+                resolved.superseding.extend(best.timestamp);
+            }
         }
         for (source, row) in group.iter().skip(usize::from(wins)) {
             if let Some(losers) = resolved.losers.get_mut(*source) {
@@ -72,12 +87,18 @@ pub(super) fn resolve<'a>(
                 clusters.subtract(&hit.cell.model, task, hit.row.outcome.trials());
             }
         }
-        if let Some(cell) = sources.get(*source).and_then(|digest| digest.cell(best)) {
-            add(cells, cell, &best.outcome.tally());
+        if let Some((digest, cell)) =
+            sources.get(*source).and_then(|digest| Some((digest, digest.cell(best)?)))
+        {
+            let (_, gain) = gains.entry(digest.key_of_cell(best)).or_insert((cell, Tally::default()));
+            gain.add(&best.outcome.tally());
             if let Some(task) = best.task {
                 clusters.add(&cell.model, task, best.outcome.trials());
             }
         }
+    }
+    for (cell, gain) in gains.values() {
+        add(cells, cell, gain);
     }
     resolved.main_losers.sort_unstable();
     for losers in &mut resolved.losers {

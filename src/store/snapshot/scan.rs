@@ -208,6 +208,7 @@ impl Scanner {
         }
         let increments = std::mem::take(&mut view.files.increments);
         let total = increments.len() as u64;
+        self.waiting.read_ahead(store, &increments, now, control);
         for (at, increment) in increments.into_iter().enumerate() {
             control.progress("reading increments", at as u64, total);
             let mut content = self.waiting.increment(store, &increment, now, control)?;

@@ -319,3 +319,23 @@ fn trials_of_a_task_are_counted_once_each_wherever_they_are() {
     );
     assert_eq!(scan(&fixture).clusters, expected);
 }
+
+#[test]
+fn many_increments_are_read_at_once_and_a_broken_one_is_still_told() {
+    let fixture = Fixture::new();
+    let name = |at: i64| format!("increment_12_20260131_120000_host_0a1b_{at}.parquet");
+    for at in 0..80 {
+        // Each ends with the row that the next begins with.
+        fixture.increment(&name(at), &batch(&records(at * 5, at * 5 + 6)));
+    }
+    let broken = fixture.store.layout.incremental().join(name(40));
+    let mut bytes = fs::read(&broken).unwrap();
+    bytes[4..60].fill(0xff);
+    fs::write(&broken, bytes).unwrap();
+    let snapshot = scan(&fixture);
+    let bad: Vec<_> =
+        snapshot.waiting.iter().filter(|file| matches!(file.state, FileState::Unreadable(_))).collect();
+    assert_eq!(bad.iter().map(|file| &file.name).collect::<Vec<_>>(), [&name(40)]);
+    let tests: u64 = snapshot.cells.values().map(|tally| tally.tests).sum();
+    assert_eq!((tests, snapshot.repeated), (401 - 4, 77));
+}

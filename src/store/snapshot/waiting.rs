@@ -2,7 +2,8 @@
 //! it is, each journal from where the last reading ended.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
@@ -15,6 +16,11 @@ use crate::store::error::{Error, Result};
 use crate::store::journal;
 use crate::store::record::Extras;
 use crate::store::{Control, Store};
+
+/// Fewer files than this are read before threads would have begun.
+const WORTH_THREADS: usize = 64;
+/// Threads that read at once; the run on this machine wants cores too.
+const MOST_READERS: usize = 4;
 
 /// What one reading found.
 #[derive(Debug, Clone)]
@@ -73,6 +79,44 @@ impl Waiting {
         self.journals.retain(|name, _| journals.contains(name.as_str()));
     }
 
+    /// Reads increments that are new on all cores, where there are many. What fails is
+    /// tried again by [`Waiting::increment`], which says why.
+    pub(super) fn read_ahead(
+        &mut self,
+        store: &Store,
+        increments: &[Increment],
+        now: Timestamp,
+        control: &Control,
+    ) {
+        let unread: Vec<&Increment> = increments.iter().filter(|file| self.known(file).is_none()).collect();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        if unread.len() < WORTH_THREADS || cores == 1 {
+            return;
+        }
+        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(unread.len())));
+        std::thread::scope(|scope| {
+            for _ in 0..cores {
+                scope.spawn(|| {
+                    while let Some(increment) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let Ok(digest) = read(store, increment, &zone, now, control) else { continue };
+                        let content = Content::Rows(Arc::new(digest));
+                        let known = Known { stat: increment.stat, skip: increment.skip, content };
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        done.push((increment.name.clone(), known));
+                        control.progress("reading increments", done.len() as u64, unread.len() as u64);
+                    }
+                });
+            }
+        });
+        self.increments.extend(done.into_inner().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn known(&self, increment: &Increment) -> Option<&Known> {
+        let known = self.increments.get(&increment.name)?;
+        (same(&known.stat, &increment.stat) && known.skip == increment.skip).then_some(known)
+    }
+
     /// The rows of an increment that main lacks.
     pub(super) fn increment(
         &mut self,
@@ -81,10 +125,7 @@ impl Waiting {
         now: Timestamp,
         control: &Control,
     ) -> Result<Content> {
-        if let Some(known) = self.increments.get(&increment.name)
-            && same(&known.stat, &increment.stat)
-            && known.skip == increment.skip
-        {
+        if let Some(known) = self.known(increment) {
             return Ok(known.content.clone());
         }
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
