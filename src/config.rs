@@ -12,7 +12,7 @@ mod units;
 
 pub use load::{ConfigError, STORE_FILE};
 pub use notify::{Desktop, Level, Notify};
-pub use units::{parse_duration, parse_size, show_count, show_counted, show_duration, show_size};
+pub use units::{parse_duration, parse_size, show_count, show_counted, show_duration, show_exact, show_size};
 
 /// The colour schemes of the dashboard.
 pub const THEMES: [&str; 4] = ["dark", "light", "high-contrast", "colour-blind"];

@@ -9,6 +9,7 @@
 //! | [`tui`] | the dashboard: model, update, views |
 //! | [`demo`] | a realistic live store to look at |
 //! | [`jobs`] | maintenance as plan, run, outcome |
+//! | [`runner`] | a command run once a test, in parallel, and recorded |
 //! | [`monitor`] | watching and scanning a store into observations |
 //! | [`formats`] | import and export |
 //! | [`health`] | rules that turn an observation into alerts |
@@ -44,6 +45,7 @@ pub mod health;
 pub mod jobs;
 pub mod monitor;
 pub mod observation;
+pub mod runner;
 pub mod stats;
 pub mod store;
 pub mod tui;

@@ -11,11 +11,13 @@ pub mod demo;
 pub mod dir;
 pub mod filter;
 mod log;
+pub mod loudness;
 pub mod maintain;
 pub mod progress;
 pub mod query;
 pub mod record;
 mod report;
+pub mod run;
 pub mod status;
 pub mod transfer;
 pub mod watch;
@@ -76,6 +78,8 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     watch: WatchArgs,
+    #[command(flatten)]
+    loudness: loudness::LoudnessArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +92,8 @@ enum Command {
     Query(QueryArgs),
     /// Read results as JSON lines from stdin and store them durably
     Record(RecordArgs),
+    /// Run a command once per test, in parallel, and record what comes of it
+    Run(run::RunArgs),
     /// Merge increments and dead writers' journals into main
     Consolidate(ConsolidateArgs),
     /// Remove leftovers: consumed files, stale temporary files, old backups and quarantine
@@ -246,6 +252,15 @@ pub enum DurabilityArg {
     Process,
     /// Loss of power: every acknowledgement waits for an fsync
     Disk,
+}
+
+impl From<DurabilityArg> for crate::config::Durability {
+    fn from(named: DurabilityArg) -> Self {
+        match named {
+            DurabilityArg::Process => Self::Process,
+            DurabilityArg::Disk => Self::Disk,
+        }
+    }
 }
 
 /// How maintenance reports.
@@ -450,6 +465,7 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Usage;
         }
     };
+    loudness::choose(cli.loudness);
     log::start(matches!(cli.command, None | Some(Command::Watch(_) | Command::Demo(_))));
     let result = match cli.command {
         None => watch::run(&cli.watch),
@@ -457,6 +473,7 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Query(args)) => query::run(&args),
         Some(Command::Record(args)) => record::run(&args),
+        Some(Command::Run(args)) => run::run(&args),
         Some(Command::Consolidate(args)) => maintain::consolidate(&args),
         Some(Command::Cleanup(args)) => maintain::cleanup(&args),
         Some(Command::Backup(args)) => maintain::backup(&args),

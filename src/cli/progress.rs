@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::loudness;
 use crate::store::Control;
 
 /// Jobs shorter than this show nothing: no flicker.
@@ -25,7 +26,11 @@ pub struct Shown {
 impl Shown {
     /// Begins to listen for signals.
     pub fn new() -> Self {
-        let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let bar = if io::stderr().is_terminal() && !loudness::quiet() {
+            ProgressBar::new(0)
+        } else {
+            ProgressBar::hidden()
+        };
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}") {
             bar.set_style(style.progress_chars("█▌·"));
         }
@@ -37,7 +42,13 @@ impl Shown {
                 drawn.set_message(progress.what);
             }
         });
-        cancel_on_signals(control.clone());
+        let cancelled = control.clone();
+        on_signals(move |nth| {
+            cancelled.cancel();
+            if nth > 1 {
+                process::exit(130);
+            }
+        });
         Self { control, bar }
     }
 }
@@ -54,22 +65,22 @@ impl Drop for Shown {
     }
 }
 
-fn cancel_on_signals(control: Control) {
+/// Calls `act` with 1 for the first Ctrl-C, SIGTERM or end of the terminal, 2 for the
+/// second, and so on.
+pub(super) fn on_signals(act: impl Fn(u32) + Send + 'static) {
     let listen = async move {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        for first in [true, false] {
+        for nth in 1.. {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
             }
-            if first {
-                control.cancel();
-            }
+            act(nth);
         }
-        process::exit(130)
+        Ok(())
     };
     std::thread::spawn(move || -> io::Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(listen)

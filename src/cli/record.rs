@@ -12,8 +12,7 @@ use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{DurabilityArg, Exit, RecordArgs, dir};
-use crate::config::Durability;
+use super::{Exit, RecordArgs, dir};
 use crate::store::commit::base::Base;
 use crate::store::record::Record;
 use crate::store::writer::{Writer, WriterOptions};
@@ -34,11 +33,7 @@ const TOGETHER: usize = 1 << 20;
 /// `evaltop record`.
 pub fn run(args: &RecordArgs) -> Result<Exit> {
     let (store, config) = dir::open(args.dir.as_deref())?;
-    let durability = match args.durability {
-        Some(DurabilityArg::Process) => Durability::Process,
-        Some(DurabilityArg::Disk) => Durability::Disk,
-        None => config.durability,
-    };
+    let durability = args.durability.map_or(config.durability, Into::into);
     let writer = Writer::open(&store, WriterOptions { durability, ..WriterOptions::default() })?;
     let zone = Base::open(&store, true).map_or_else(|_| store.zone.clone(), |base| base.zone(&store));
     let rejected = Rejected::new(&store, &writer.base());

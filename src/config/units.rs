@@ -109,8 +109,8 @@ pub(super) mod duration {
     }
 }
 
-/// The largest unit that loses nothing, so that what was written can be read back.
-fn show_exact(seconds: u64) -> String {
+/// Seconds in the largest unit that loses nothing, so that what was written can be read back.
+pub fn show_exact(seconds: u64) -> String {
     TIMES
         .iter()
         .find(|(_, length)| seconds >= *length && seconds.is_multiple_of(*length))

@@ -19,5 +19,6 @@ mod maintain;
 mod query;
 mod readme;
 mod record;
+mod run;
 mod status;
 mod transfer;

@@ -1,0 +1,193 @@
+//! `run`: a command once a test, recorded, resumed, interrupted.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{evaltop, evaltop_process};
+
+/// Runs a script for each test of the given plan and returns the report.
+fn run(dir: &Path, flags: &[&str], script: &str, code: i32) -> Value {
+    let assert = evaltop()
+        .args(["run", "store", "--format", "json"])
+        .args(flags)
+        .args(["--", "sh", "-c", script])
+        .current_dir(dir)
+        .assert()
+        .code(code);
+    serde_json::from_slice(&assert.get_output().stdout).unwrap()
+}
+
+fn rows(dir: &Path, columns: &str) -> Vec<Value> {
+    let output = evaltop()
+        .args(["query", "store", "--format", "jsonl", "--columns", columns])
+        .current_dir(dir)
+        .assert()
+        .success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_product_is_run_recorded_and_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let flags = [
+        "--models",
+        "a,b",
+        "--prompt-types",
+        "cot,plain",
+        "--tool-success-rates",
+        "0.6,0.8",
+        "--num-instances",
+        "3",
+        "--workers",
+        "8",
+        "--session",
+        "first",
+    ];
+    let script = r#"read test; test -z "$EVALTOP_DIFFICULTY" && echo "{\"success\": $(test $EVALTOP_MODEL = a && echo true || echo false), \"turns\": $EVALTOP_INSTANCE, \"told\": $test}""#;
+    let planned = run(dir, &[&flags[..], &["--dry-run"]].concat(), script, 0);
+    assert_eq!((&planned["planned"], &planned["run"], &planned["left"]), (&24.into(), &0.into(), &24.into()));
+    assert!(!dir.join("store").exists());
+    let done = run(dir, &flags, script, 0);
+    assert_eq!((&done["run"], &done["success"], &done["failed"]), (&24.into(), &12.into(), &12.into()));
+    for row in rows(dir, "test_id,model,prompt_type,tool_success_rate,turns,told,session_id,success") {
+        assert_eq!(row["success"], row["model"] == "a");
+        assert_eq!(row["session_id"], "first");
+        let told: Value = serde_json::from_str(row["told"].as_str().unwrap()).unwrap();
+        assert_eq!(told["instance"], row["turns"]);
+        for name in ["test_id", "model", "prompt_type", "tool_success_rate"] {
+            assert_eq!(told[name], row[name], "{name}");
+        }
+    }
+    let again = run(dir, &[&flags[..], &["--consolidate"]].concat(), "exit 1", 0);
+    assert_eq!((&again["existing"], &again["run"]), (&24.into(), &0.into()));
+    assert_eq!(again["consolidated"]["rows_total"], 24);
+    let renamed = run(dir, &["--models", "a", "--session", "second"], "true", 0);
+    assert_eq!(renamed["run"], 1);
+}
+
+#[test]
+fn a_plan_with_timeouts_and_rate_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let plan = "{\"model\":\"slow\",\"task_id\":\"t9\"}\n{\"model\":\"limited\",\"instances\":2}\n{\"model\":\"broken\"}\n";
+    std::fs::write(dir.join("plan.jsonl"), plan).unwrap();
+    let script =
+        "case $EVALTOP_MODEL in slow) sleep 60;; limited) echo later >&2; exit 42;; *) kill -9 $$;; esac";
+    let flags = [
+        "--plan",
+        "plan.jsonl",
+        "--timeout",
+        "0.3",
+        "--infrastructure-exit",
+        "42",
+        "--retries",
+        "1",
+        "--backoff",
+        "0.01s",
+    ];
+    let done = run(dir, &flags, script, 0);
+    assert_eq!(
+        (&done["run"], &done["timeouts"], &done["infrastructure"], &done["retried"]),
+        (&4.into(), &1.into(), &2.into(), &3.into())
+    );
+    let mut rows: Vec<String> = rows(dir, "model,task_id,error_type,error_message")
+        .iter()
+        .map(|row| {
+            format!("{} {} {} {}", row["model"], row["task_id"], row["error_type"], row["error_message"])
+        })
+        .collect();
+    rows.sort();
+    rows.dedup();
+    assert_eq!(
+        rows,
+        [
+            r#""broken" null null "ended by signal 9""#,
+            r#""limited" null "infrastructure" "exit status 42: later""#,
+            r#""slow" "t9" "timeout" "no result within 0.3s""#,
+        ]
+    );
+}
+
+/// Whether a process is there and not merely waiting for its parent to notice its end.
+fn runs(pid: &str) -> bool {
+    let id = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    let ended = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')));
+    rustix::process::test_kill_process(id).is_ok() && !ended
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_running_and_the_next_start_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    // Each test that hangs writes the number of its process first.
+    let script = "test $EVALTOP_INSTANCE -le 5 && exit 0; echo $$ >> pids; sleep 100 & echo $! >> pids; wait";
+    let mut child = evaltop_process()
+        .args([
+            "run",
+            "store",
+            "--models",
+            "m",
+            "--num-instances",
+            "50",
+            "--workers",
+            "6",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+        .current_dir(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let pids = || std::fs::read_to_string(dir.join("pids")).unwrap_or_default();
+    while pids().lines().count() < 12 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the tests did not start");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(said.contains("ran 5 tests") && said.contains("45 left"), "{said}");
+    let ended = Instant::now();
+    while pids().lines().any(runs) {
+        assert!(ended.elapsed() < Duration::from_secs(30), "something is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let rest = run(dir, &["--models", "m", "--num-instances", "50"], "true", 0);
+    assert_eq!((&rest["existing"], &rest["run"]), (&5.into(), &45.into()));
+}
+
+#[test]
+fn what_cannot_be_meant_is_said_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let refuses = |flags: &[&str], code: i32, said: &str| {
+        let assert =
+            evaltop().arg("run").arg("store").args(flags).current_dir(folder.path()).assert().code(code);
+        let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(error.contains(said), "{flags:?}: {error}");
+        assert!(!folder.path().join("store").exists(), "{flags:?}");
+    };
+    refuses(&["--", "true"], 2, "--models");
+    refuses(&["--models", "m"], 2, "CMD");
+    refuses(&["--models", "m", "--timeout", "soon", "--", "true"], 2, "--timeout: 'soon' is no duration");
+    refuses(&["--models", "m", "--qps", "0", "--", "true"], 2, "give tests a second");
+    refuses(&["--models", "m", "--qps", "other=1", "--", "true"], 2, "the plan has no model of that name");
+    refuses(
+        &["--models", "m", "--tool-success-rates", "80", "--", "true"],
+        1,
+        "a number from 0 to 1, not 80",
+    );
+    refuses(&["--plan", "nowhere.jsonl", "--", "true"], 1, "nowhere.jsonl");
+    refuses(&["--plan", "p", "--models", "m", "--", "true"], 2, "cannot be used with");
+}
