@@ -1,33 +1,68 @@
 //! The log: `evaltop.log` in the XDG state folder, never the terminal. Commands log
 //! only where `RUST_LOG` asks for it; the dashboard, which may run for days, keeps its
-//! warnings. Where the file can't be made there is no log, and nobody is told.
+//! warnings and its activity. Where the file can't be made there is no log, and nobody
+//! is told.
 
 use std::fs::{self, File, OpenOptions};
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use etcetera::BaseStrategy;
 use tracing_subscriber::EnvFilter;
 
-/// A log larger than this becomes `evaltop.old.log` at the next start.
+/// A log larger than this becomes `evaltop.old.log`, and a new one begins.
 const LIMIT: u64 = 4 << 20;
+/// What the dashboard logs.
+const DASHBOARD: &str = "warn,activity=info";
 
-/// Starts the log of this process; `warnings` without `RUST_LOG` too.
-pub(super) fn start(warnings: bool) {
+/// Starts the log of this process; that of the dashboard without `RUST_LOG` too.
+pub(super) fn start(dashboard: bool) {
     let asked = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let Some(filter) = asked.or_else(|| warnings.then(|| "warn".to_owned())) else { return };
+    let Some(filter) = asked.or_else(|| dashboard.then(|| DASHBOARD.to_owned())) else { return };
     let state = etcetera::choose_base_strategy().ok().and_then(|folders| folders.state_dir());
-    if let Some(file) = state.and_then(|state| open(&state.join("evaltop")).ok()) {
+    if let Some(log) = state.and_then(|state| Log::open(state.join("evaltop")).ok()) {
         // An error means that this process has a log already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new(filter))
-            .with_writer(Mutex::new(file))
+            .with_writer(Mutex::new(log))
             .with_ansi(false)
             .try_init();
     }
 }
 
-fn open(folder: &Path) -> std::io::Result<File> {
+/// The file, which is set aside when it is full: a dashboard may log for weeks.
+struct Log {
+    folder: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Log {
+    fn open(folder: PathBuf) -> io::Result<Self> {
+        let file = open(&folder)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { folder, file, bytes })
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.bytes > LIMIT {
+            self.file = open(&self.folder)?;
+            self.bytes = 0;
+        }
+        let written = self.file.write(text)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn open(folder: &Path) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     let path = folder.join("evaltop.log");
     if fs::metadata(&path).is_ok_and(|meta| meta.len() > LIMIT) {
@@ -38,8 +73,6 @@ fn open(folder: &Path) -> std::io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -52,6 +85,18 @@ mod tests {
         open(&logs).unwrap().set_len(LIMIT + 1).unwrap();
         assert_eq!(open(&logs).unwrap().metadata().unwrap().len(), 0);
         assert_eq!(fs::metadata(logs.join("evaltop.old.log")).unwrap().len(), LIMIT + 1);
+    }
+
+    #[test]
+    fn a_log_that_fills_up_while_it_is_written_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path().join("logs")).unwrap();
+        let size = |name: &str| fs::metadata(folder.path().join("logs").join(name)).map_or(0, |m| m.len());
+        let line = vec![b'x'; 1 << 20];
+        for _ in 0..14 {
+            log.write_all(&line).unwrap();
+        }
+        assert_eq!((size("evaltop.old.log"), size("evaltop.log")), (5 << 20, 4 << 20));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) enum Action {
 pub(crate) enum Group {
     /// Jobs that write.
     Maintenance,
+    /// What needs somebody.
+    Alerts,
     /// What is shown, and how.
     View,
     /// Getting around.
@@ -80,7 +82,7 @@ const fn about(keys: &'static [&'static str], group: Group, hint: &'static str, 
 impl Action {
     /// Keys, group and texts.
     pub(crate) fn about(self) -> About {
-        use Group::{Answer, Maintenance, Move, Program, View};
+        use Group::{Alerts, Answer, Maintenance, Move, Program, View};
         match self {
             Self::Consolidate => about(
                 &["c"],
@@ -97,20 +99,26 @@ impl Action {
             Self::Backup => about(&["b"], Maintenance, "backup", "copy main into backups/ at once"),
             Self::Validate => about(&["v"], Maintenance, "validate", "check every file at once"),
             Self::Rescan => about(&["r"], View, "rescan", "look at the store now"),
-            Self::Filter => {
-                about(&["/"], View, "filter", "show models by name, or by column: tests:>100 rate:<0.5")
-            }
+            Self::Filter => about(
+                &["/"],
+                View,
+                "filter",
+                "models by name, or by column: tests:>100 rate:<0.5; search this help",
+            ),
             Self::Sort => about(&["s"], View, "sort", "sort the models by the next column"),
             Self::Reverse => about(&["S"], View, "reverse", "reverse the order"),
-            Self::Inspect => about(&["i"], View, "why", "explain the selected alert, else the worst one"),
-            Self::Acknowledge => {
-                about(&["a"], View, "acknowledge", "take note of an alert: it stays listed and leads no more")
-            }
+            Self::Inspect => about(&["i"], Alerts, "why", "explain the selected alert, else the worst one"),
+            Self::Acknowledge => about(
+                &["a"],
+                Alerts,
+                "acknowledge",
+                "take note of an alert: it stays listed and leads no more",
+            ),
             Self::Snooze => {
-                about(&["A"], View, "snooze", "silence an alert for a while, also when it comes again")
+                about(&["A"], Alerts, "snooze", "silence an alert for a while, also when it comes again")
             }
             Self::AlertLog => {
-                about(&["L"], View, "alert history", "every alert since the start, over or not")
+                about(&["L"], Alerts, "alert history", "every alert since the start, over or not")
             }
             Self::Writers => about(&["w"], View, "writers", "every writer process"),
             Self::Files => about(&["f"], View, "files", "every file that waits"),

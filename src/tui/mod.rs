@@ -331,7 +331,7 @@ impl Desk {
         let effects = update::update(&mut self.model, message);
         let new = self.model.noted.saturating_sub(noted);
         for entry in self.model.activity.iter().take(new as usize).rev() {
-            tracing::info!(severity = ?entry.severity, "{}", entry.text);
+            tracing::info!(target: "activity", severity = ?entry.severity, "{}", text::clean(&entry.text));
         }
         for effect in effects {
             match effect {
@@ -339,7 +339,12 @@ impl Desk {
                 Effect::Alerts => self.notifier.look(&self.model.book),
                 Effect::Quit => self.end = Some(End::Quit),
                 Effect::Suspend => self.suspend(terminal)?,
-                work => self.workers.start(work),
+                work => {
+                    if let Effect::Run(_, plan) = &work {
+                        tracing::info!(target: "activity", "begins: {}", text::clean(&plan.summary));
+                    }
+                    self.workers.start(work);
+                }
             }
         }
         Ok(())

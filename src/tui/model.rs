@@ -196,7 +196,9 @@ pub(crate) struct Model {
     pub zoomed: bool,
     /// Order, selection, filter of the models.
     pub table: Table,
-    /// The filter being typed.
+    /// What the help is searched for.
+    pub help_filter: String,
+    /// The filter being typed, of the models or of the help.
     pub typing: Option<Typing>,
     /// The selected alert.
     pub alert: Scroll,
@@ -239,6 +241,7 @@ impl Model {
             focus: Focus::default(),
             zoomed: false,
             table: Table::default(),
+            help_filter: String::new(),
             typing: None,
             alert: Scroll::default(),
             entry: Scroll::default(),

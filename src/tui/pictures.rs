@@ -144,6 +144,7 @@ picture!(an_alert_that_is_over, {
     model
 });
 picture!(the_help, after(80, 24, healthy(), "?"));
+picture!(the_help_searched, after(80, 24, healthy(), "? / f i l e"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
 picture!(a_drill_down_to_its_end, {
     let mut seen = warning();
@@ -260,6 +261,12 @@ picture!(at_140_by_40, showing(140, 40, warning()));
 picture!(at_200_by_60, showing(200, 60, fixture::critical()));
 picture!(at_200_by_60_with_many_models, showing(200, 60, fixture::many(93)));
 picture!(at_40_by_10, showing(40, 10, warning()));
+picture!(tall_and_narrow, showing(60, 60, warning()));
+picture!(a_job_on_a_wide_terminal, {
+    let mut model = showing(140, 40, warning());
+    fixture::run(&mut model);
+    model
+});
 picture!(at_60_by_16, showing(60, 16, warning()));
 picture!(a_plan_at_40_by_10, {
     let mut model = showing(40, 10, warning());
@@ -269,6 +276,16 @@ picture!(a_plan_at_40_by_10, {
 picture!(too_small, showing(39, 9, warning()));
 picture!(in_ascii, {
     let mut model = showing(80, 24, warning());
+    model.settings.ascii = true;
+    model
+});
+picture!(in_ascii_at_40_by_10, {
+    let mut model = showing(40, 10, fixture::critical());
+    model.settings.ascii = true;
+    model
+});
+picture!(the_help_in_ascii, {
+    let mut model = after(80, 24, healthy(), "? end");
     model.settings.ascii = true;
     model
 });
@@ -310,6 +327,27 @@ fn colours(model: &Model) -> String {
 #[test]
 fn colours_of_the_screen() {
     insta::assert_snapshot!(colours(&showing(80, 24, fixture::critical())));
+}
+
+fn coloured(palette: Palette, depth: Depth) -> String {
+    let mut model = showing(80, 24, fixture::critical());
+    model.settings.theme = Theme { palette, depth };
+    colours(&model)
+}
+
+#[test]
+fn light_in_256_colours() {
+    insta::assert_snapshot!(coloured(Palette::Light, Depth::Ansi256));
+}
+
+#[test]
+fn high_contrast_in_16_colours() {
+    insta::assert_snapshot!(coloured(Palette::HighContrast, Depth::Ansi16));
+}
+
+#[test]
+fn colour_blind_in_all_colours() {
+    insta::assert_snapshot!(coloured(Palette::ColourBlind, Depth::True));
 }
 
 #[test]

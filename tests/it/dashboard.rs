@@ -42,17 +42,18 @@ impl Terminal {
     }
 
     fn run(command: CommandBuilder) -> Self {
-        Self::run_with(command, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config.toml")))
+        let settings = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config.toml"));
+        let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
+        Self::run_with(command, settings, &nowhere)
     }
 
-    fn run_with(mut command: CommandBuilder, settings: &Path) -> Self {
-        let nowhere = std::env::temp_dir().join("evaltop-no-such-config");
+    fn run_with(mut command: CommandBuilder, settings: &Path, nowhere: &Path) -> Self {
         for name in ["EVALTOP_DIR", "STORAGE_FORMAT", "NO_COLOR", "COLORTERM", "TMUX"] {
             command.env_remove(name);
         }
         command.env("EVALTOP_CONFIG", settings);
-        command.env("XDG_CONFIG_HOME", &nowhere);
-        command.env("XDG_STATE_HOME", &nowhere);
+        command.env("XDG_CONFIG_HOME", nowhere);
+        command.env("XDG_STATE_HOME", nowhere);
         command.env("TERM", "xterm-256color");
         command.env("LC_ALL", "C.UTF-8");
         command.env("TZ", "UTC");
@@ -219,7 +220,7 @@ fn open_with(run: &Run, settings: &str) -> Terminal {
     std::fs::write(&path, format!("[thresholds]\ndisk_percent = 0\ndisk_bytes = 0\n{settings}")).unwrap();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
     command.arg(&run.store);
-    Terminal::run_with(command, &path)
+    Terminal::run_with(command, &path, &run.store.with_extension("state"))
 }
 
 #[test]
@@ -265,6 +266,22 @@ fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
     assert!(!theirs.exists());
+}
+
+#[test]
+fn jobs_and_their_outcomes_are_kept_in_a_log() {
+    let run = run();
+    write(&run.store, "model-a", 4);
+    let mut terminal = open_with(&run, "");
+    terminal.wait_for("HEALTHY");
+    terminal.press("c");
+    terminal.wait_for("CONSOLIDATE?");
+    terminal.press("y");
+    terminal.wait_for("consolidated");
+    terminal.press("q");
+    terminal.ended();
+    let log = std::fs::read_to_string(run.store.with_extension("state").join("evaltop/evaltop.log")).unwrap();
+    assert!(log.contains("begins: consolidate 1 file") && log.contains(": consolidated 1 file"), "{log}");
 }
 
 #[test]

@@ -20,7 +20,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Rescan => return vec![Effect::Scan],
         Action::Quit => return job::quit(model),
         Action::Suspend => return vec![Effect::Suspend],
-        Action::Help => toggle(model, Overlay::Help(Scroll::default())),
+        Action::Help => {
+            model.help_filter.clear();
+            toggle(model, Overlay::Help(Scroll::default()));
+        }
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
         Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
@@ -33,9 +36,13 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Back => back(model),
         Action::Filter => {
-            model.overlays.clear();
-            model.focus = Focus::Models;
-            let before = model.table.filter.clone();
+            let before = if matches!(model.overlays.last(), Some(Overlay::Help(_))) {
+                model.help_filter.clone()
+            } else {
+                model.overlays.clear();
+                model.focus = Focus::Models;
+                model.table.filter.clone()
+            };
             model.typing = Some(Typing { input: before.clone().into(), before });
         }
         Action::Sort => sort(model, Table::next_column),
@@ -113,6 +120,10 @@ fn silence(model: &mut Model, action: Action) -> Vec<Effect> {
 /// One step back: the overlay, the zoom, the filter; in the end the running job,
 /// which is asked about.
 fn back(model: &mut Model) {
+    if matches!(model.overlays.last(), Some(Overlay::Help(_))) && !model.help_filter.is_empty() {
+        model.help_filter.clear();
+        return;
+    }
     if model.overlays.pop().is_some() {
         return;
     }

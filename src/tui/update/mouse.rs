@@ -1,9 +1,11 @@
-//! The mouse: a click focuses a pane and selects its row, the wheel scrolls.
+//! The mouse: a click focuses a pane and selects its row, a click on the selected row
+//! opens it, one on the sentence explains it; the wheel scrolls.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::act::{Step, step};
+use super::act::{Step, act, step};
+use crate::tui::action::Action;
 use crate::tui::message::Effect;
 use crate::tui::model::{Focus, Model, Prompt};
 use crate::tui::table::window;
@@ -28,9 +30,15 @@ pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
             step(model, Step::By(if down { NOTCH } else { -NOTCH }));
         }
         MouseEventKind::Down(MouseButton::Left) if matches!(model.prompt, Prompt::None) => {
+            if areas.status.contains(at) {
+                return act(model, Action::Inspect);
+            }
             if let Some((focus, area)) = hit {
+                let before = (model.focus, chosen(model, focus));
                 model.focus = focus;
-                select(model, focus, area, at);
+                if select(model, focus, area, at) && before == (focus, chosen(model, focus)) {
+                    return act(model, Action::Open);
+                }
             }
         }
         _ => {}
@@ -38,31 +46,42 @@ pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     Vec::new()
 }
 
-fn select(model: &mut Model, focus: Focus, area: Rect, at: Position) {
-    // The heading is no row.
-    let Some(line) = at.y.checked_sub(area.y + 1).map(usize::from) else { return };
-    let rows = usize::from(area.height - 1);
+/// The selected row of a pane.
+fn chosen(model: &Model, focus: Focus) -> usize {
     match focus {
+        Focus::Models => model.table.row(),
+        Focus::Alerts => model.alert.at,
+        Focus::Activity => model.entry.at,
+    }
+}
+
+/// Selects what was clicked on; whether that was a row.
+fn select(model: &mut Model, focus: Focus, area: Rect, at: Position) -> bool {
+    // The heading is no row.
+    let Some(line) = at.y.checked_sub(area.y + 1).map(usize::from) else { return false };
+    let rows = usize::from(area.height - 1);
+    let (first, len) = match focus {
         Focus::Models => {
             model.table.offset = model.table.window(rows);
-            let row = model.table.offset + line;
-            if row < model.table.order.len() {
-                model.table.select(row);
-            }
+            (model.table.offset, model.table.order.len())
         }
         Focus::Alerts => {
             let len = model.alerts().len();
-            let row = window(0, model.alert.at, len, rows) + line;
-            if row < len {
-                model.alert.at = row;
-            }
+            (window(0, model.alert.at, len, rows), len)
         }
         Focus::Activity => {
             let len = model.activity.len();
-            let row = window(0, model.entry.at, len, rows) + line;
-            if row < len {
-                model.entry.at = row;
-            }
+            (window(0, model.entry.at, len, rows), len)
         }
+    };
+    let row = first + line;
+    if row >= len {
+        return false;
     }
+    match focus {
+        Focus::Models => model.table.select(row),
+        Focus::Alerts => model.alert.at = row,
+        Focus::Activity => model.entry.at = row,
+    }
+    true
 }

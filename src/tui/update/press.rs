@@ -11,7 +11,7 @@ use crate::jobs::ExportFormat;
 use crate::tui::action::Action;
 use crate::tui::keymap::Key;
 use crate::tui::message::Effect;
-use crate::tui::model::{ExportForm, Model, Prompt, Typing};
+use crate::tui::model::{ExportForm, Model, Overlay, Prompt, Typing};
 use crate::tui::view::{layout, prompt};
 
 /// A key was pressed.
@@ -72,8 +72,13 @@ fn type_filter(model: &mut Model, mut typing: Typing, key: KeyEvent) {
     }
 }
 
-/// Shows the models that a filter leaves.
+/// Shows the models that a filter leaves; while the help is open, the keys.
 pub(super) fn filter(model: &mut Model, text: &str) {
+    if let Some(Overlay::Help(scroll)) = model.overlays.last_mut() {
+        text.clone_into(&mut model.help_filter);
+        scroll.at = 0;
+        return;
+    }
     text.clone_into(&mut model.table.filter);
     if let Some(seen) = model.seen.clone() {
         model.table.reorder(&seen.models, model.now);

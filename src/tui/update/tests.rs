@@ -54,6 +54,13 @@ fn running(model: &mut Model) -> u64 {
     *id
 }
 
+/// The screen as text.
+fn shown(model: &Model) -> String {
+    let mut buffer = Buffer::empty(model.area);
+    Screen(model).render(model.area, &mut buffer);
+    buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect()
+}
+
 fn newest(model: &Model) -> &str {
     &model.activity.front().unwrap().text
 }
@@ -346,6 +353,32 @@ fn clicks_focus_and_select_and_the_wheel_scrolls() {
     assert_eq!(model.table.row(), 5);
     update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 20));
     assert_eq!((model.focus, model.alert.at), (Focus::Alerts, 1));
+    assert!(model.overlays.is_empty());
+    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 20));
+    assert!(matches!(model.overlays.last(), Some(Overlay::Alert((rule, _), _)) if rule == "stalled_writer"));
+    model.overlays.clear();
+    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 1));
+    assert!(matches!(model.overlays.last(), Some(Overlay::Alert(..))), "the sentence");
+    model.overlays.clear();
+    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 6));
+    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 6));
+    assert!(model.overlays.is_empty(), "a heading is no row");
+}
+
+#[test]
+fn the_help_is_searched_by_all_words_that_are_typed() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, '?');
+    press(&mut model, '/');
+    type_text(&mut model, "Alert SNOOZE");
+    key(&mut model, KeyCode::Enter);
+    assert_eq!((model.help_filter.as_str(), model.table.filter.as_str()), ("Alert SNOOZE", ""));
+    let shown = shown(&model);
+    assert!(shown.contains("silence an alert") && !shown.contains("merge what waits"), "{shown}");
+    key(&mut model, KeyCode::Esc);
+    assert_eq!((model.help_filter.as_str(), model.overlays.len()), ("", 1), "Esc shows all keys again");
+    key(&mut model, KeyCode::Esc);
+    assert!(model.overlays.is_empty());
 }
 
 #[test]

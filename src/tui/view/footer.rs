@@ -5,10 +5,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::{groups, layout, prompt};
+use super::{groups, help, layout, prompt};
 use crate::observation::StoreState;
 use crate::tui::action::{Action, FOOTER};
-use crate::tui::model::{Model, Prompt};
+use crate::tui::model::{Model, Overlay, Prompt};
 use crate::tui::text;
 use crate::tui::theme::Role;
 
@@ -80,12 +80,16 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             ("Enter".to_owned(), "file name".to_owned()),
             ("Esc".to_owned(), "leave it".to_owned()),
         ],
-        Prompt::None if !model.overlays.is_empty() => vec![
-            pair(Action::Back, "back"),
-            both(Action::Up, Action::Down, "scroll"),
-            pair(Action::Help, "help"),
-            pair(Action::Quit, "quit"),
-        ],
+        Prompt::None if !model.overlays.is_empty() => {
+            let mut hints = vec![pair(Action::Back, "back"), both(Action::Up, Action::Down, "scroll")];
+            if matches!(model.overlays.last(), Some(Overlay::Help(_))) {
+                hints.push(pair(Action::Filter, "search"));
+            } else {
+                hints.push(pair(Action::Help, "help"));
+            }
+            hints.push(pair(Action::Quit, "quit"));
+            hints
+        }
         Prompt::None if !matches!(model.store_state(), Some(StoreState::Ready)) => {
             vec![pair(Action::Help, "help"), pair(Action::Quit, "quit")]
         }
@@ -116,12 +120,16 @@ fn panes(model: &Model) -> Vec<(String, String)> {
 /// The filter being typed, with what it leaves.
 fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
     let typing = model.typing.as_ref()?;
-    let all = model.seen.as_ref().map_or(0, |o| o.models.len());
+    let count = if matches!(model.overlays.last(), Some(Overlay::Help(_))) {
+        format!("{} keys", help::found(model).len())
+    } else {
+        let all = model.seen.as_ref().map_or(0, |o| o.models.len());
+        format!("{} of {all} models", model.table.order.len())
+    };
     let left = Line::from(vec![
         model.span(Role::Key, " /"),
         model.span(Role::Text, text::clean(typing.input.value()).into_owned()),
     ]);
-    let count = format!("{} of {all} models", model.table.order.len());
     let keys = if width < 60 { String::new() } else { "   Enter keep  Esc undo".to_owned() };
     let right = vec![model.span(Role::Dim, count), model.span(Role::Dim, keys)];
     Some(super::with_right(left, right, width))

@@ -1,4 +1,5 @@
-//! The keys, generated from the table of actions, and what the signs mean.
+//! The keys, generated from the table of actions, and what the signs mean; `/` leaves
+//! what has all the words that are typed.
 
 use ratatui::text::Line;
 use strum::IntoEnumIterator;
@@ -20,17 +21,19 @@ const SIGNS: [&str; 4] = [
 /// The help.
 pub(super) fn content(model: &Model, width: u16) -> Content {
     let mut lines = Vec::new();
+    let found = found(model);
     for group in Group::iter() {
+        let actions: Vec<&Action> = found.iter().filter(|a| a.about().group == group).collect();
+        if actions.is_empty() {
+            continue;
+        }
         let name: &'static str = group.into();
         let off = group == Group::Maintenance && model.settings.readonly;
         let note = if off { "  off: opened with --readonly" } else { "" };
         lines
             .push(Line::from(vec![model.span(Role::Title, format!(" {name}")), model.span(Role::Dim, note)]));
-        for action in Action::iter().filter(|a| a.about().group == group) {
-            let keys = model.settings.keymap.keys(action);
-            if keys.is_empty() {
-                continue;
-            }
+        for action in actions {
+            let keys = model.settings.keymap.keys(*action);
             let role = if off { Role::Dim } else { Role::Key };
             lines.push(Line::from(vec![
                 model.span(role, format!("   {}", text::left(&keys, 14))),
@@ -38,8 +41,11 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             ]));
         }
     }
-    lines.push(Line::from(model.span(Role::Title, " Signs")));
-    for sign in SIGNS {
+    let signs: Vec<&str> = SIGNS.into_iter().filter(|sign| matches(&model.help_filter, sign)).collect();
+    if !signs.is_empty() {
+        lines.push(Line::from(model.span(Role::Title, " Signs")));
+    }
+    for sign in signs {
         let cells = usize::from(width).saturating_sub(5);
         lines.extend(paragraph(model, Role::Text, sign, cells).map(|l| {
             let mut line = Line::from("  ");
@@ -47,5 +53,31 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             line
         }));
     }
-    Content { title: "KEYS".to_owned(), lines }
+    if lines.is_empty() {
+        lines.push(Line::from(model.span(Role::Dim, " nothing has all these words")));
+    }
+    let search = match model.help_filter.as_str() {
+        "" => String::new(),
+        words => format!("  /{}", text::clean(words)),
+    };
+    Content { title: format!("KEYS{search}"), lines }
+}
+
+/// The actions that have a key and what is searched for.
+pub(super) fn found(model: &Model) -> Vec<Action> {
+    Action::iter()
+        .filter(|action| {
+            let keys = model.settings.keymap.keys(*action);
+            let (about, name): (_, &str) = (action.about(), action.into());
+            let group: &str = about.group.into();
+            let said = format!("{keys} {name} {} {} {group}", about.hint, about.help);
+            !keys.is_empty() && matches(&model.help_filter, &said)
+        })
+        .collect()
+}
+
+/// Whether a text has all the words, in any case.
+fn matches(words: &str, text: &str) -> bool {
+    let text = text.to_lowercase();
+    words.to_lowercase().split_whitespace().all(|word| text.contains(word))
 }

@@ -17,6 +17,8 @@ const TOP: u16 = 6;
 const PROMPT: u16 = 5;
 /// The history is drawn where it can be at least this high.
 const HISTORY: u16 = 6;
+/// From this width on, alerts and activity stand side by side.
+const WIDE: u16 = 120;
 
 /// The areas of the screen; those that are not shown are empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,9 +70,12 @@ pub(crate) fn areas(model: &Model) -> Areas {
     let full = is_full(area);
     let facts = if full { TOP - 2 } else { (area.height - 6).div_ceil(3).min(TOP - 2) };
     let (history, alerts, activity) = if full { split(model, bottom - TOP - 1) } else { (0, 0, 0) };
-    let below = history + alerts + activity;
+    let beside = area.width >= WIDE;
+    // A question takes their place, so they are never lower than one.
+    let events = if beside && full { alerts.max(activity).max(PROMPT) } else { alerts + activity };
+    let below = history + events;
     let prompt = match (asking, full) {
-        (true, true) => (alerts + activity).max(PROMPT),
+        (true, true) => events.max(PROMPT),
         (true, false) => PROMPT.min(bottom - 4),
         (false, _) if model.jobs.running.is_some() => 1,
         _ => 0,
@@ -94,10 +99,16 @@ pub(crate) fn areas(model: &Model) -> Areas {
     areas.models = rows(models, end - models);
     areas.history = rows(end, history);
     if !asking {
-        areas.alerts = rows(end + history, alerts);
         // A running job has the last row of the activity.
         let job = if full { prompt } else { 0 };
-        areas.activity = rows(end + history + alerts, activity.saturating_sub(job));
+        if beside {
+            let both = rows(end + history, events.saturating_sub(job));
+            areas.alerts = Rect { width: both.width / 2, ..both };
+            areas.activity = Rect { x: both.x + both.width / 2, width: both.width.div_ceil(2), ..both };
+        } else {
+            areas.alerts = rows(end + history, alerts);
+            areas.activity = rows(end + history + alerts, activity.saturating_sub(job));
+        }
     }
     areas
 }
@@ -112,8 +123,12 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16) {
     let alerts = 2 + wanted(model.alerts().len()).saturating_sub(2).min(spare / 6);
     let mut activity = 1 + spare / 6;
     let models = wanted(model.table.order.len()).max(11);
-    let surplus = room.saturating_sub(alerts + activity + models);
-    let history = if surplus > HISTORY { (surplus / 2).clamp(HISTORY, 12) } else { 0 };
+    // Side by side they need one heading, and the rows of the higher one.
+    let beside = model.area.width >= WIDE;
+    let events = if beside { alerts.max(activity).max(PROMPT - 1) - 1 } else { alerts + activity };
+    let surplus = room.saturating_sub(events + models);
+    let share = if beside { surplus.saturating_sub(3) } else { surplus / 2 };
+    let history = if surplus > HISTORY { share.clamp(HISTORY, 16) } else { 0 };
     activity += (surplus - history.min(surplus)).min(24);
     (history, alerts + 1, activity + 1)
 }
@@ -134,9 +149,9 @@ mod tests {
 
     #[test]
     fn panes_never_overlap_and_leave_no_gap() {
-        for height in 10..80 {
+        for (width, height) in (10..80).flat_map(|height| [(80, height), (150, height)]) {
             for models in [0, 1, 12, 500] {
-                let mut model = fixture::with_models(80, height, models);
+                let mut model = fixture::with_models(width, height, models);
                 for state in ["at rest", "a job runs", "a question"] {
                     match state {
                         "a job runs" => fixture::run(&mut model),
@@ -144,13 +159,20 @@ mod tests {
                         _ => {}
                     }
                     let a = areas(&model);
+                    let beside = a.alerts.y == a.activity.y && a.alerts.height > 0;
+                    if beside {
+                        let ends = (a.alerts.right(), a.activity.right(), a.alerts.height);
+                        assert_eq!(ends, (a.activity.x, width, a.activity.height));
+                    }
+                    assert!(!beside || width == 150);
+                    let alerts = if beside { ratatui::layout::Rect::default() } else { a.alerts };
                     let panes = [
-                        a.header, a.status, a.facts, a.models, a.history, a.alerts, a.activity, a.prompt,
+                        a.header, a.status, a.facts, a.models, a.history, alerts, a.activity, a.prompt,
                         a.footer,
                     ];
                     let mut next = 0;
                     for pane in panes.iter().filter(|p| p.height > 0) {
-                        assert_eq!(pane.y, next, "{height} rows, {models} models, {state}: {a:?}");
+                        assert_eq!(pane.y, next, "{width}×{height}, {models} models, {state}: {a:?}");
                         next = pane.bottom();
                     }
                     assert_eq!(next, height);

@@ -20,6 +20,9 @@ impl Widget for Status<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let model = self.0;
         let (sign, word, message, hint) = sentence(model);
+        // Where every cell counts, the sign says as much as the word.
+        let short = word.split(' ').next().filter(|_| area.width < 60 && !message.is_empty());
+        let word = short.unwrap_or(word);
         let left = Line::from(vec![
             model.span(sign, format!(" {word}")),
             model.span(Role::Text, if message.is_empty() { String::new() } else { format!("  {message}") }),
