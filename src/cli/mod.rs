@@ -348,7 +348,7 @@ pub struct ValidateArgs {
 /// What a file to import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ImportFormat {
-    /// Tell by name and content
+    /// Tell by content
     Auto,
     /// JSON lines
     Jsonl,
@@ -356,6 +356,10 @@ pub enum ImportFormat {
     Csv,
     /// Parquet
     Parquet,
+    /// A log of the Inspect framework (.eval or JSON)
+    Inspect,
+    /// Samples of lm-evaluation-harness (samples_*.jsonl, with the results file beside)
+    LmEval,
 }
 
 /// `evaltop import`.
@@ -379,6 +383,10 @@ pub struct ImportArgs {
     /// When a row is a partial success: a boolean column, or 'score>0'
     #[arg(long, value_name = "TEST")]
     pub partial_from: Option<String>,
+    /// Columns that are models, each holding its result: gpt-4,llama-3. Each row becomes one per model;
+    /// what the column held is 'value' for --success-from, and says itself without
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    pub models_in_columns: Vec<String>,
     /// Say what would be read and change nothing
     #[arg(long)]
     pub dry_run: bool,

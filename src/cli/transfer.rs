@@ -24,8 +24,15 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
         ImportFormat::Jsonl => Some(Kind::Jsonl),
         ImportFormat::Csv => Some(Kind::Csv),
         ImportFormat::Parquet => Some(Kind::Parquet),
+        ImportFormat::Inspect => Some(Kind::Inspect),
+        ImportFormat::LmEval => Some(Kind::LmEval),
     };
-    let options = Options { kind, mapping: mapping.map_err(Usage)?, dry_run: args.dry_run };
+    let options = Options {
+        kind,
+        mapping: mapping.map_err(Usage)?,
+        models_in_columns: args.models_in_columns.clone(),
+        dry_run: args.dry_run,
+    };
     let (store, _) = dir::open(args.into.as_deref())?;
     let shown = Shown::new();
     let text = args.format == ReportFormat::Text;
@@ -85,7 +92,8 @@ fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
     if !report.extra.is_empty() {
         columns = format!("{columns}; kept as they are: {}", report.extra.join(", "));
     }
-    writeln!(out, "{}", sanitise(&columns))
+    writeln!(out, "{}", sanitise(&columns))?;
+    report.notes.iter().try_for_each(|note| writeln!(out, "  note: {}", sanitise(note)))
 }
 
 fn json(path: &Path, report: &Report) -> Value {
@@ -98,6 +106,7 @@ fn json(path: &Path, report: &Report) -> Value {
         "success": report.success,
         "columns": report.columns,
         "extra": report.extra,
+        "notes": report.notes,
         "increment": report.increment,
     })
 }

@@ -14,6 +14,7 @@ mod support;
 mod concurrency;
 mod dashboard;
 mod demo;
+mod import_logs;
 mod legacy;
 mod maintain;
 mod query;

@@ -16,27 +16,27 @@ use tempfile::TempDir;
 use crate::query::tree;
 use crate::support::{evaltop, python, real_data};
 
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path().join(name), text).unwrap();
     }
 
-    fn run(&self, args: &[&str]) -> assert_cmd::assert::Assert {
+    pub(crate) fn run(&self, args: &[&str]) -> assert_cmd::assert::Assert {
         evaltop().args(args).current_dir(self.path()).env("TZ", "UTC").assert()
     }
 
     /// The report of an import into `store`.
-    fn import(&self, args: &[&str]) -> Value {
+    pub(crate) fn import(&self, args: &[&str]) -> Value {
         let fixed = ["import", "--into", "store", "--format", "json"];
         let out = self.run(&[&fixed, args].concat()).success();
         let report: Value = serde_json::from_slice(&out.get_output().stdout).unwrap();
@@ -44,20 +44,20 @@ impl Folder {
         report["files"][0].clone()
     }
 
-    fn rows(&self, store: &str, args: &[&str]) -> Vec<Value> {
+    pub(crate) fn rows(&self, store: &str, args: &[&str]) -> Vec<Value> {
         let out = self.run(&[&["query", store, "--format", "json"], args].concat()).success();
         serde_json::from_slice(&out.get_output().stdout).unwrap()
     }
 
     /// Tests, full and partial successes of a store.
-    fn totals(&self, store: &str) -> (u64, u64, u64) {
+    pub(crate) fn totals(&self, store: &str) -> (u64, u64, u64) {
         let sum = |groups: &[Value], name: &str| groups.iter().map(|g| g[name].as_u64().unwrap()).sum();
         let groups = self.rows(store, &["--group-by", "model"]);
         (sum(&groups, "tests"), sum(&groups, "success"), sum(&groups, "partial"))
     }
 
     /// What a refused command says; what is in the folder stays as it is.
-    fn refusal(&self, code: i32, args: &[&str]) -> String {
+    pub(crate) fn refusal(&self, code: i32, args: &[&str]) -> String {
         let before = tree(self.path());
         let out = self.run(args).code(code);
         assert_eq!(before, tree(self.path()), "{args:?} changed something");

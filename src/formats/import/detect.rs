@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::inspect;
+use super::pull::{Fault, Pull, Shape};
 use crate::store::{Error, Result};
 
 /// What a file to import is.
@@ -15,6 +17,10 @@ pub enum Kind {
     Csv,
     /// Parquet.
     Parquet,
+    /// A log of the Inspect framework.
+    Inspect,
+    /// Samples of lm-evaluation-harness.
+    LmEval,
 }
 
 impl Kind {
@@ -24,6 +30,8 @@ impl Kind {
             Self::Jsonl => "JSON lines",
             Self::Csv => "CSV",
             Self::Parquet => "Parquet",
+            Self::Inspect => "an Inspect log",
+            Self::LmEval => "samples of lm-evaluation-harness",
         }
     }
 }
@@ -36,6 +44,9 @@ pub fn detect(path: &Path) -> Result<Kind> {
     let file = open(path)?;
     let mut head = Vec::new();
     file.take(LOOK).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    if head.starts_with(b"PK\x03\x04") && inspect::is_log(path)? {
+        return Ok(Kind::Inspect);
+    }
     kind_of(&head).map_err(|looks| Error::Refused(format!("{} {looks}", path.display())))
 }
 
@@ -49,9 +60,13 @@ pub(super) fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::io("read", path))
 }
 
+/// Whether a file's name ends so, in any case.
+pub(super) fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
 fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    let first_line = text.split(|b| *b == b'\n').next().unwrap_or_default();
     match head {
         [b'P', b'A', b'R', b'1', ..] => return Ok(Kind::Parquet),
         [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'B', b'Z', b'h', ..] => {
@@ -66,12 +81,49 @@ fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
     match text.first() {
         None => Err("is empty: there is nothing to import"),
         Some(b'[') => Err("is one JSON array, not JSON lines: make one object a line of it (jq -c '.[]')"),
-        Some(b'{') if text.len() < LOOK as usize && spans_lines(first_line) => {
-            Err("is one JSON document, not JSON lines: each line must be one whole object")
-        }
-        Some(b'{') => Ok(Kind::Jsonl),
+        Some(b'{') => object(text),
         Some(_) => Ok(Kind::Csv),
     }
+}
+
+/// What a file that begins with this JSON object is.
+fn object(text: &[u8]) -> Result<Kind, &'static str> {
+    let names = names(text);
+    let is = |name: &str, shape| names.contains(&(name.to_owned(), shape));
+    let has = |name: &str| names.iter().any(|(other, _)| other == name);
+    if is("eval", Shape::Object) && (has("status") || has("plan") || has("samples")) {
+        return Ok(Kind::Inspect);
+    }
+    if has("doc_id") && (has("filtered_resps") || has("resps")) {
+        return Ok(Kind::LmEval);
+    }
+    if is("results", Shape::Object) && is("configs", Shape::Object) {
+        return Err(
+            "holds the results of lm-evaluation-harness, not the tests: import the samples_*.jsonl beside it",
+        );
+    }
+    let first_line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    if text.len() < LOOK as usize && spans_lines(first_line) {
+        return Err("is one JSON document, not JSON lines: each line must be one whole object");
+    }
+    Ok(Kind::Jsonl)
+}
+
+/// The names in the first object, as far as it goes, and what stands under them.
+fn names(text: &[u8]) -> Vec<(String, Shape)> {
+    let mut names = Vec::new();
+    let mut read = || -> Result<(), Fault> {
+        let mut pull = Pull::new(text)?;
+        pull.enter_object()?;
+        while let Some(name) = pull.key()? {
+            names.push((name, pull.shape()?));
+            pull.skip()?;
+        }
+        Ok(())
+    };
+    // Where the look ends the object goes on; what was seen is enough.
+    let _ = read();
+    names
 }
 
 /// Whether a first line opens an object that ends on a later line.

@@ -1,133 +1,51 @@
 //! JSON lines: one object a line. NaN and Infinity, which Python writes, are absent
 //! values; nested values are kept as JSON text.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, new_null_array};
-use arrow::datatypes::DataType;
 use serde_json::{Map, Value};
 
 use super::detect;
-use super::source::{BATCH, Chunk, Column, Places, Source, Stands, bad_row, batch};
+use super::objects::{Object, Place, Reader, Rows};
+use super::source::bad_row;
 use crate::store::{Error, Result, record};
 
-/// A batch also ends at this many bytes of lines.
-const BATCH_BYTES: u64 = 16 << 20;
+/// A line: its number, its object, how far the file is read after it.
+pub(super) type Line = (u64, Map<String, Value>, u64);
 
 /// A file of JSON lines.
 #[derive(Debug)]
 pub(super) struct Jsonl {
     path: PathBuf,
     size: u64,
-    columns: Vec<Column>,
 }
 
 impl Jsonl {
-    /// Reads the file once, to learn its columns and their types.
+    /// Looks at the file.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let size = detect::open(path)?.metadata().map_err(Error::io("read", path))?.len();
-        let mut names: Vec<String> = Vec::new();
-        let mut found: HashMap<String, Stands> = HashMap::new();
-        let mut lines = Lines::open(path)?;
-        while let Some((_, object)) = lines.next()? {
-            for (name, value) in object {
-                let stands = stands(&value);
-                if let Some(seen) = found.get_mut(&name) {
-                    *seen = seen.and(stands);
-                } else {
-                    names.push(name.clone());
-                    found.insert(name, stands);
-                }
-            }
-        }
-        let columns = names
-            .into_iter()
-            .map(|name| {
-                let stands = found.get(&name).copied().unwrap_or(Stands::Nothing);
-                let data_type = stands.data_type();
-                Column { name, data_type: data_type.clone(), stands_for: data_type, whole: stands.whole() }
-            })
-            .collect();
-        Ok(Self { path: path.to_path_buf(), size, columns })
+        Ok(Self { path: path.to_path_buf(), size })
     }
 
-    fn chunk(&self, lines: &mut Lines) -> Result<Option<Chunk>> {
-        let (mut places, mut objects) = (Vec::new(), Vec::new());
-        let begin = lines.read;
-        while objects.len() < BATCH && lines.read - begin < BATCH_BYTES {
-            let Some((line, object)) = lines.next()? else { break };
-            places.push(line);
-            objects.push(object);
-        }
-        if objects.is_empty() {
-            return Ok(None);
-        }
-        let arrays = self.columns.iter().map(|column| array(column, &objects)).collect();
-        let batch = batch(&self.columns, arrays, objects.len())?;
-        Ok(Some(Chunk { batch, places: Places::Lines(places), read: lines.read }))
+    /// The objects with the numbers of their lines, and how far the file is then read.
+    pub(super) fn lines(&self) -> Result<impl Iterator<Item = Result<Line>> + use<>> {
+        let mut lines = Lines::open(&self.path)?;
+        Ok(std::iter::from_fn(move || lines.next().transpose()))
     }
 }
 
-impl Source for Jsonl {
-    fn columns(&self) -> &[Column] {
-        &self.columns
+impl Reader for Jsonl {
+    fn rows(&self) -> Result<Rows<'_>> {
+        Ok(Box::new(self.lines()?.map(|line| {
+            let (line, fields, read) = line?;
+            Ok(Object { place: Place::Line(line), fields: Some(fields), remark: None, read })
+        })))
     }
 
     fn size(&self) -> u64 {
         self.size
-    }
-
-    fn chunks(&self) -> Result<Box<dyn Iterator<Item = Result<Chunk>> + '_>> {
-        let mut lines = Lines::open(&self.path)?;
-        Ok(Box::new(std::iter::from_fn(move || self.chunk(&mut lines).transpose())))
-    }
-}
-
-fn stands(value: &Value) -> Stands {
-    match value {
-        Value::Null => Stands::Nothing,
-        Value::Bool(_) => Stands::Truth,
-        Value::Number(number) if number.is_i64() => Stands::Int,
-        Value::Number(number) if number.is_f64() => Stands::number(number.as_f64().unwrap_or(f64::NAN)),
-        // Beyond 64 bits only text keeps every digit.
-        _ => Stands::Text,
-    }
-}
-
-fn array(column: &Column, objects: &[Map<String, Value>]) -> ArrayRef {
-    let values = objects.iter().map(|object| object.get(&column.name).filter(|value| !value.is_null()));
-    match column.data_type {
-        DataType::Null => new_null_array(&DataType::Null, objects.len()),
-        DataType::Boolean => {
-            let mut builder = BooleanBuilder::new();
-            values.for_each(|value| builder.append_option(value.and_then(Value::as_bool)));
-            Arc::new(builder.finish())
-        }
-        DataType::Int64 => {
-            let mut builder = Int64Builder::new();
-            values.for_each(|value| builder.append_option(value.and_then(Value::as_i64)));
-            Arc::new(builder.finish())
-        }
-        DataType::Float64 => {
-            let mut builder = Float64Builder::new();
-            values.for_each(|value| builder.append_option(value.and_then(Value::as_f64)));
-            Arc::new(builder.finish())
-        }
-        _ => {
-            let mut builder = StringBuilder::new();
-            for value in values {
-                match value {
-                    None => builder.append_null(),
-                    Some(Value::String(text)) => builder.append_value(text),
-                    Some(other) => builder.append_value(other.to_string()),
-                }
-            }
-            Arc::new(builder.finish())
-        }
     }
 }
 
@@ -146,7 +64,7 @@ impl Lines {
         Ok(Self { path: path.to_path_buf(), reader, buffer: Vec::new(), line: 0, read: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<(u64, Map<String, Value>)>> {
+    fn next(&mut self) -> Result<Option<Line>> {
         loop {
             self.buffer.clear();
             let bytes = self.reader.read_until(b'\n', &mut self.buffer);
@@ -164,7 +82,7 @@ impl Lines {
                 continue;
             }
             return match record::object(line) {
-                Ok(object) => Ok(Some((self.line, object))),
+                Ok(object) => Ok(Some((self.line, object, self.read))),
                 Err(why) => Err(bad_row(&self.path, &format!("line {}", self.line), &why)),
             };
         }

@@ -20,11 +20,17 @@ mod condition;
 mod convert;
 mod csv;
 pub mod detect;
+mod inspect;
 mod jsonl;
 mod known;
+mod lm_eval;
 mod mapping;
+mod objects;
 mod parquet;
+mod pull;
+mod score;
 mod source;
+mod unpivot;
 
 pub use condition::Condition;
 pub use detect::Kind;
@@ -32,7 +38,9 @@ pub use mapping::Mapping;
 
 use known::Version;
 use mapping::Plan;
+use objects::Objects;
 use source::{Chunk, Source, bad_row};
+use unpivot::Unpivot;
 
 /// Rows that are looked up in the store at once.
 const WINDOW_ROWS: usize = 262_144;
@@ -46,6 +54,8 @@ pub struct Options {
     pub kind: Option<Kind>,
     /// Which columns come from where.
     pub mapping: Mapping,
+    /// Columns that are models, each with its result; none where rows name their model.
+    pub models_in_columns: Vec<String>,
     /// Change nothing, only say what would be imported.
     pub dry_run: bool,
 }
@@ -67,8 +77,17 @@ pub struct Report {
     pub columns: Vec<String>,
     /// Columns kept beyond those of a record.
     pub extra: Vec<String>,
+    /// What else there is to tell of the file, a sentence each.
+    pub notes: Vec<String>,
     /// The increment; `None` when nothing was new, or on a dry run.
     pub increment: Option<String>,
+}
+
+impl Report {
+    fn new(kind: Kind, notes: Vec<String>) -> Self {
+        let (columns, extra) = (Vec::new(), Vec::new());
+        Self { kind, rows: 0, new: 0, existing: 0, success: 0, columns, extra, notes, increment: None }
+    }
 }
 
 /// Imports one file into a store, which is made when it is not there.
@@ -84,13 +103,29 @@ pub fn import(
         None => detect::detect(path)?,
     };
     let source: Box<dyn Source> = match kind {
-        Kind::Jsonl => Box::new(jsonl::Jsonl::open(path)?),
+        Kind::Jsonl => Box::new(Objects::new(jsonl::Jsonl::open(path)?)?),
         Kind::Csv => Box::new(csv::Csv::open(path)?),
         Kind::Parquet => Box::new(parquet::Parquet::open(path)?),
+        Kind::Inspect => Box::new(Objects::new(inspect::Inspect::open(path)?)?),
+        Kind::LmEval => Box::new(Objects::new(lm_eval::LmEval::open(path)?)?),
     };
     let refused = |why: String| Error::Refused(format!("{} {why}", path.display()));
+    let source = if options.models_in_columns.is_empty() {
+        source
+    } else {
+        let mapping = &options.mapping;
+        let tasks = mapping.columns.iter().any(|(column, _)| column == "task_id");
+        let rows = Unpivot::new(source, &options.models_in_columns, mapping.success.is_some(), tasks);
+        Box::new(rows.map_err(refused)?)
+    };
+    let mut report = Report::new(kind, source.notes());
+    // A log in which nothing has ended yet has no columns either.
+    if source.columns().is_empty() {
+        return Ok(report);
+    }
     let plan = Plan::new(&options.mapping, source.columns()).map_err(refused)?;
     let target = united(store, path, &plan, control)?;
+    (report.columns, report.extra) = (plan.describe(), plan.extra());
     let mut rows = NewRows {
         store,
         path,
@@ -100,16 +135,7 @@ pub fn import(
         size: source.size(),
         control,
         window: Vec::new().into_iter(),
-        report: Report {
-            kind,
-            rows: 0,
-            new: 0,
-            existing: 0,
-            success: 0,
-            columns: plan.describe(),
-            extra: plan.extra(),
-            increment: None,
-        },
+        report,
     };
     // Nothing is made, not even the store, before there is something to publish.
     let first = rows.next().transpose()?;

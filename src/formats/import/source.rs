@@ -7,6 +7,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::convert::{self, Bad};
+use super::objects::Place;
+use super::pull::Fault;
 use crate::store::{Error, Result};
 
 /// Rows a batch.
@@ -42,6 +44,8 @@ pub(super) struct Chunk {
 pub(super) enum Places {
     /// The line on which each row begins, from 1.
     Lines(Vec<u64>),
+    /// Each by itself.
+    Each(Vec<Place>),
     /// The number of rows before these.
     Rows(u64),
 }
@@ -51,6 +55,11 @@ impl Places {
     pub(super) fn of(&self, row: usize) -> String {
         match self {
             Self::Lines(lines) => format!("line {}", lines.get(row).copied().unwrap_or_default()),
+            Self::Each(places) => match places.get(row) {
+                Some(Place::Line(line)) => format!("line {line}"),
+                Some(Place::Named(name)) => name.clone(),
+                None => String::new(),
+            },
             Self::Rows(before) => format!("row {}", before + row as u64 + 1),
         }
     }
@@ -62,6 +71,10 @@ pub(super) trait Source {
     fn columns(&self) -> &[Column];
     /// The file's size, in the unit of [`Chunk::read`].
     fn size(&self) -> u64;
+    /// What there is to tell of the file, a sentence each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The rows.
     fn chunks(&self) -> Result<Box<dyn Iterator<Item = Result<Chunk>> + '_>>;
 }
@@ -159,6 +172,16 @@ pub(super) fn batch(columns: &[Column], arrays: Vec<ArrayRef>, rows: usize) -> R
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
         .map_err(|error| Error::Refused(format!("the rows can't be taken in: {error}")))
+}
+
+/// A document that can't be read on: the file, the byte, what is wrong there. `inside`
+/// is the part of the file, when it has parts.
+pub(super) fn bad_document(path: &Path, inside: Option<&str>, fault: Fault) -> Error {
+    match (fault, inside) {
+        (Fault::Io(source), _) => Error::io("read", path)(source),
+        (Fault::Json { at, why }, None) => bad_row(path, &format!("byte {at}"), &why),
+        (Fault::Json { at, why }, Some(part)) => bad_row(path, &format!("{part}, byte {at}"), &why),
+    }
 }
 
 /// One sentence: the file, the place, what is wrong, and that nothing came of it.
