@@ -17,6 +17,8 @@ pub(crate) enum Action {
     Filter,
     Sort,
     Reverse,
+    Mark,
+    Compare,
     Inspect,
     Acknowledge,
     Snooze,
@@ -107,6 +109,8 @@ impl Action {
             ),
             Self::Sort => about(&["s"], View, "sort", "sort the models by the next column"),
             Self::Reverse => about(&["S"], View, "reverse", "reverse the order"),
+            Self::Mark => about(&["space"], View, "mark", "mark a model for a comparison"),
+            Self::Compare => about(&["="], View, "compare", "compare the two marked models test by test"),
             Self::Inspect => about(&["i"], Alerts, "why", "explain the selected alert, else the worst one"),
             Self::Acknowledge => about(
                 &["a"],

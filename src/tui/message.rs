@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::jobs::{Outcome, Plan, Request};
 use crate::monitor::Observation;
+use crate::stats::paired::Comparison;
 use crate::store::Progress;
 
 /// Tells jobs apart; a result with another number than the one waited for is dropped.
@@ -28,6 +29,8 @@ pub(crate) enum Message {
     Observed(Box<Observation>),
     /// Something went wrong in the background.
     Trouble(String),
+    /// Two models were compared, or why they can't be.
+    Compared([String; 2], Result<Comparison, String>),
     /// What a job would do, or why it can't be.
     Planned(JobId, Result<Box<Plan>, String>),
     /// How far a job is.
@@ -54,6 +57,8 @@ pub(crate) enum Effect {
     Scan,
     /// The alerts changed: somebody may have to be told.
     Alerts,
+    /// Compare two models.
+    Compare([String; 2]),
     /// Find out what a job would do.
     Plan(JobId, Request),
     /// Do it.

@@ -20,6 +20,7 @@ use crate::health::{Alert, Severity};
 use crate::jobs::{ExportFormat, Plan, Request};
 use crate::monitor::Observation;
 use crate::monitor::observation::{StoreState, WriterState};
+use crate::stats::paired::Comparison;
 use crate::store::Progress;
 
 /// Lines that the activity pane remembers.
@@ -77,6 +78,8 @@ pub(crate) enum Overlay {
     Alert(AlertKey, Scroll),
     /// Every alert that is remembered.
     AlertLog(Scroll),
+    /// Two models against each other.
+    Compare([String; 2], Scroll),
     /// Every writer.
     Writers(Scroll),
     /// Every waiting file.
@@ -166,6 +169,21 @@ pub(crate) struct Jobs {
     pub ours: bool,
 }
 
+/// Two models compared, or about to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Compared {
+    /// Which.
+    pub both: [String; 2],
+    /// How many tests they had then.
+    pub tests: u64,
+    /// When it was asked for.
+    pub asked: Timestamp,
+    /// The answer, once it is there.
+    pub result: Option<Result<Comparison, String>>,
+    /// The answer before, until then.
+    pub shown: Option<Result<Comparison, String>>,
+}
+
 /// A search or filter being typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Typing {
@@ -214,6 +232,8 @@ pub(crate) struct Model {
     pub activity: VecDeque<Entry>,
     /// How many lines the activity ever had.
     pub noted: u64,
+    /// The newest comparison of two models.
+    pub compared: Option<Compared>,
     /// What lies over the panes.
     pub overlays: Vec<Overlay>,
     /// The question at the bottom.
@@ -250,6 +270,7 @@ impl Model {
             hook_failed: None,
             activity: VecDeque::new(),
             noted: 0,
+            compared: None,
             overlays: Vec::new(),
             prompt: Prompt::None,
             jobs: Jobs::default(),

@@ -15,6 +15,7 @@ use super::view::Screen;
 use crate::health::Severity;
 use crate::jobs::{CleanupOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
 use crate::observation::{Observation, StoreState, WatchMode};
+use crate::stats::paired::{self, Pair, Trials};
 use crate::store::Progress;
 use crate::store::query::Filter;
 
@@ -146,6 +147,27 @@ picture!(an_alert_that_is_over, {
 picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(the_help_searched, after(80, 24, healthy(), "? / f i l e"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
+/// Two models compared on so many pairs: both, only the first, only the second, neither.
+fn against(columns: u16, rows: u16, [both, first, second, neither]: [usize; 4], repeated: bool) -> Model {
+    let mut model = after(columns, rows, healthy(), "space down =");
+    let trials = |full| Trials { n: 1 + u64::from(repeated), full: u64::from(full) };
+    let pairs = [(both, true, true), (first, true, false), (second, false, true), (neither, false, false)]
+        .into_iter()
+        .flat_map(|(n, a, b)| std::iter::repeat_n(Pair { first: trials(a), second: trials(b) }, n));
+    let alone = Pair { first: Trials { n: 112, full: 60 }, second: Trials::default() };
+    let names = ["claude-opus-4.1", "DeepSeek-V3-0324"].map(str::to_owned);
+    let found = paired::compare(pairs.chain([alone]));
+    update(&mut model, Message::Compared(names, Ok(found)));
+    model
+}
+
+picture!(two_models_marked, after(80, 24, healthy(), "space down space down down space up"));
+picture!(a_comparison_asked_for, after(80, 24, healthy(), "space down ="));
+picture!(a_comparison_separated, against(80, 24, [700, 150, 90, 250], false));
+picture!(a_comparison_undecided, against(100, 24, [70, 9, 5, 25], true));
+picture!(a_comparison_tied_at_60, against(60, 16, [3_000, 100, 97, 800], false));
+picture!(nothing_to_compare, against(80, 24, [0; 4], false));
+
 picture!(a_drill_down_to_its_end, {
     let mut seen = warning();
     for model in &mut seen.models {

@@ -61,6 +61,8 @@ pub(crate) struct Table {
     pub filter: String,
     /// Names of the models that are shown, in their order.
     pub order: Vec<String>,
+    /// Those to compare, at most two, in the order in which they were marked.
+    pub marked: Vec<String>,
     /// The selected one.
     pub selected: Option<String>,
     /// The first row on the screen.

@@ -14,6 +14,8 @@ use super::notify::Call;
 use crate::config::Config;
 use crate::jobs::{self, Plan, Request};
 use crate::monitor::{Monitor, Observation, WatchMode};
+use crate::stats::paired;
+use crate::store::query::{self, Filter, Side};
 use crate::store::{Control, Error, Progress, Store};
 
 /// The least time between two reports of progress.
@@ -95,6 +97,24 @@ impl Workers {
         });
     }
 
+    /// Compares two models.
+    pub(crate) fn compare(&self, both: [String; 2]) {
+        let (store, answers) = (self.store.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            let [first, second] = both.clone();
+            let work = spawn_blocking(move || {
+                let filter = Filter::default();
+                query::pairs(&store, &filter, Side::Model, [&first, &second], &Control::default())
+                    .map(paired::compare)
+            });
+            let result = match work.await {
+                Ok(result) => result.map_err(|e| e.to_string()),
+                Err(_) => Err(format!("comparing {MISTAKE}")),
+            };
+            let _ = answers.send(Answer::Message(Message::Compared(both, result)));
+        });
+    }
+
     /// Does what a plan says.
     pub(crate) fn run(&mut self, id: JobId, plan: Box<Plan>) {
         let (store, answers) = (self.store.clone(), self.answers.clone());
@@ -132,6 +152,7 @@ impl Workers {
     /// Starts what an effect asks for, where it is work.
     pub(crate) fn start(&mut self, effect: Effect) {
         match effect {
+            Effect::Compare(both) => self.compare(both),
             Effect::Plan(id, request) => self.plan(id, request),
             Effect::Run(id, plan) => self.run(id, plan),
             Effect::Cancel(id) => self.cancel(id),

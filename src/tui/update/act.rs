@@ -1,7 +1,7 @@
 //! What each action does while no question is open: to the overlay on top, else to
 //! the focused pane.
 
-use super::{job, observe, press};
+use super::{compare, job, observe, press};
 use crate::health::{Alert, Remedy, Severity};
 use crate::jobs::{CleanupOptions, ConsolidateOptions, Request};
 use crate::tui::action::Action;
@@ -29,6 +29,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
         Action::Acknowledge | Action::Snooze => return silence(model, action),
         Action::AlertLog => toggle(model, Overlay::AlertLog(Scroll::default())),
+        Action::Mark => compare::mark(model),
+        Action::Compare => return compare::open(model),
         Action::Freeze => observe::freeze(model),
         Action::Zoom => {
             model.overlays.clear();
@@ -246,6 +248,7 @@ impl Overlay {
             | Self::Drill(_, scroll)
             | Self::Alert(_, scroll)
             | Self::AlertLog(scroll)
+            | Self::Compare(_, scroll)
             | Self::Writers(scroll)
             | Self::Files(scroll)
             | Self::Entry(_, scroll) => scroll,

@@ -6,6 +6,7 @@ use super::model::Model;
 use crate::health::Severity;
 
 mod act;
+mod compare;
 mod job;
 mod mouse;
 mod observe;
@@ -31,6 +32,10 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Observed(observation) => observe::observed(model, *observation),
         Message::Trouble(text) => {
             model.note(Severity::Critical, text);
+            Vec::new()
+        }
+        Message::Compared(both, result) => {
+            compare::compared(model, &both, result);
             Vec::new()
         }
         Message::Planned(id, plan) => job::planned(model, id, plan),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::compare;
 use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
 use crate::monitor::observation::StoreState;
@@ -38,7 +39,11 @@ pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effec
     } else {
         show(model, &observation, changes);
     }
-    vec![Effect::Alerts]
+    let mut effects = vec![Effect::Alerts];
+    if model.frozen.is_none() {
+        effects.extend(compare::refresh(model));
+    }
+    effects
 }
 
 /// The user's own program was told of alerts. That it fails is said once, until it works again.

@@ -10,6 +10,7 @@ use super::update;
 use crate::health::Severity;
 use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request};
 use crate::observation::{Observation, StoreState};
+use crate::stats::paired::{Comparison, Pair, Trials, compare};
 use crate::store::Progress;
 use crate::store::query::Filter;
 use crate::tui::fixture::{self, healthy, now, plan, showing, warning};
@@ -395,6 +396,61 @@ fn enter_opens_what_is_selected_and_esc_goes_back() {
     press(&mut model, 'q');
 }
 
+fn compared(model: &mut Model, both: [&str; 2], comparison: Comparison) {
+    update(model, Message::Compared(both.map(str::to_owned), Ok(comparison)));
+}
+
+#[test]
+fn two_marked_models_are_compared() {
+    let mut model = showing(80, 24, healthy());
+    assert!(press(&mut model, '=').is_empty());
+    assert_eq!(newest(&model), "mark two models with Space to compare them");
+    press(&mut model, ' ');
+    let first = model.table.selected.clone().unwrap();
+    assert!(press(&mut model, '=').is_empty(), "the same one is no second one");
+    key(&mut model, KeyCode::Down);
+    let second = model.table.selected.clone().unwrap();
+    assert_eq!(press(&mut model, '='), [Effect::Compare([first.clone(), second.clone()])]);
+    press(&mut model, '=');
+    assert!(model.overlays.is_empty());
+    for _ in 0..2 {
+        key(&mut model, KeyCode::Down);
+        press(&mut model, ' ');
+    }
+    assert_eq!(model.table.marked.len(), 2);
+    assert!(!model.table.marked.contains(&first), "the oldest mark goes");
+    press(&mut model, ' ');
+    assert_eq!(model.table.marked.len(), 1);
+}
+
+#[test]
+fn a_comparison_is_made_again_when_there_is_more_to_compare() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, ' ');
+    key(&mut model, KeyCode::Down);
+    let effects = press(&mut model, '=');
+    let [Effect::Compare([first, second])] = effects.as_slice() else { panic!("{effects:?}") };
+    let later = |model: &mut Model, seconds: i64, seen: Observation| {
+        update(model, Message::Tick(now() + SignedDuration::from_secs(seconds)));
+        update(model, Message::Observed(Box::new(seen)))
+    };
+    let mut more = healthy();
+    more.models.iter_mut().for_each(|m| m.tally.tests += 1);
+    assert_eq!(later(&mut model, 60, more.clone()), [Effect::Alerts], "still at the first one");
+    let comparison = compare([Pair::default()]);
+    compared(&mut model, ["somebody", "else"], comparison);
+    assert_eq!(model.compared.as_ref().unwrap().result, None);
+    compared(&mut model, [first, second], comparison);
+    assert_eq!(model.compared.as_ref().unwrap().result, Some(Ok(comparison)));
+    assert_eq!(later(&mut model, 5, more.clone()), [Effect::Alerts], "too soon");
+    assert_eq!(later(&mut model, 61, healthy()), [Effect::Alerts], "nothing new");
+    let effects = later(&mut model, 62, more);
+    assert_eq!(effects, [Effect::Alerts, Effect::Compare([first.clone(), second.clone()])]);
+    assert_eq!(model.compared.as_ref().unwrap().shown, Some(Ok(comparison)), "shown until then");
+    key(&mut model, KeyCode::Esc);
+    assert_eq!(later(&mut model, 99, healthy()), [Effect::Alerts]);
+}
+
 fn any_key() -> impl Strategy<Value = Message> {
     let codes = prop_oneof![
         5 => prop::sample::select("cxebvrsS/iwfzkjhlgGyn?qpaAL qwen:>0.".chars().collect::<Vec<_>>())
@@ -498,6 +554,13 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(id, what, (done, total))| Message::Progress(id, Progress { what, done, total })),
         1 => any::<bool>().prop_map(|good| Message::Told(if good { Ok(()) } else { Err("no".to_owned()) })),
         1 => text.prop_map(Message::Trouble),
+        2 => (any::<[(u64, u64); 4]>(), 0_usize..9).prop_map(|(trials, repeat)| {
+            let trials = trials.map(|(n, full)| Trials { n: n % 1_000, full: full % 1_000 });
+            let pairs = [Pair { first: trials[0], second: trials[1] }, Pair { first: trials[2], second: trials[3] }];
+            let found = compare(pairs.into_iter().cycle().take(repeat));
+            let both = ["claude-opus-4.1", "DeepSeek-V3-0324"].map(str::to_owned);
+            Message::Compared(both, if repeat == 8 { Err("\u{1b}[31m".to_owned()) } else { Ok(found) })
+        }),
     ]
 }
 

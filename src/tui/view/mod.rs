@@ -30,6 +30,7 @@ mod alert;
 mod alert_log;
 mod alerts;
 mod chart;
+mod compare;
 mod drill;
 mod facts;
 mod files;

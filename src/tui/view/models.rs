@@ -137,8 +137,14 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
 
 fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Line<'static> {
     let role = if view.burst.is_some() { Role::Warning } else { Role::Text };
+    let sign = match (chosen, model.table.marked.contains(&view.model)) {
+        (true, true) => "◆",
+        (false, true) => "●",
+        (true, false) => "›",
+        (false, false) => " ",
+    };
     let mut spans = vec![
-        model.span(Role::Text, if chosen { "›" } else { " " }),
+        model.span(Role::Text, sign),
         model.span(role, text::left_middle(&text::name(&view.model), columns.name)),
         Span::raw(" "),
     ];
