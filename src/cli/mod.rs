@@ -327,8 +327,11 @@ pub struct RestoreArgs {
     #[allow(missing_docs)]
     pub common: MaintainArgs,
     /// The backup: a path, or a name inside backups/
-    #[arg(long, value_name = "BACKUP")]
-    pub from: PathBuf,
+    #[arg(long, value_name = "BACKUP", required_unless_present = "undo")]
+    pub from: Option<PathBuf>,
+    /// Bring back what the last operation replaced; what it had put into main waits again
+    #[arg(long, conflicts_with = "from")]
+    pub undo: bool,
     /// Drop the rows that the backup lacks instead of keeping them
     #[arg(long)]
     pub discard_newer: bool,

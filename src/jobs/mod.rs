@@ -51,8 +51,9 @@ pub struct ConsolidateOptions {
 /// What restore brings back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreOptions {
-    /// The backup: a path, or a name inside `backups/`.
-    pub from: PathBuf,
+    /// The backup: a path, or a name inside `backups/`. `None` undoes the last operation:
+    /// what it had brought into main waits again.
+    pub from: Option<PathBuf>,
     /// Drop the rows that main has and the backup lacks instead of keeping them.
     pub discard_newer: bool,
 }

@@ -43,6 +43,11 @@ pub(super) fn run(store: &Store, wanted: &RestoreOptions, control: &Control) -> 
 /// "1,200 rows of X, and 30 newer rows that it lacks".
 fn sentence(restored: &Restored) -> String {
     let mut text = format!("{} of {}", count(restored.rows_restored, "row"), restored.from.display());
+    if restored.rows_waiting > 0 {
+        text.push_str("; ");
+        text.push_str(&count(restored.rows_waiting, "row"));
+        text.push_str(" of main wait again");
+    }
     if restored.rows_kept > 0 {
         text.push_str(", and ");
         text.push_str(&count(restored.rows_kept, "newer row"));
@@ -67,6 +72,7 @@ fn json(restored: &Restored, dry_run: bool) -> Value {
     let mut value = json!({
         "schema_version": 1, "from": restored.from,
         "rows_restored": restored.rows_restored, "rows_kept": restored.rows_kept,
+        "rows_waiting": restored.rows_waiting,
         "rows_dropped": restored.rows_dropped, "rows_total": restored.rows_total,
         "generation": restored.generation, "replaced": restored.replaced, "notes": restored.notes,
     });

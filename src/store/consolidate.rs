@@ -314,6 +314,25 @@ fn derived_of(record: CommitRecord, cells: BTreeMap<Cell, Tally>, schema: Schema
     derived::Source { generation, created, rows, cells, schema, summaries: record.summaries }
 }
 
+/// Commits main as it is, which knows files as consumed that are to come. The caller
+/// holds the lock.
+pub(super) fn with_consumed(
+    store: &Store,
+    base: &Base,
+    contained: &[commit::Consumed],
+    now: Timestamp,
+    control: &Control,
+) -> Result<()> {
+    alone(&round::Round { contained, ..round::Round::on(store, base, now, control) }, false).map(drop)
+}
+
+fn alone(round: &round::Round<'_>, keep_backup: bool) -> Result<round::Done> {
+    round.run(&[], keep_backup, (0, 0)).map_err(|trouble| match trouble {
+        round::Trouble::Other(error) => error,
+        round::Trouble::Input(skipped) => Error::Refused(skipped.reason),
+    })
+}
+
 /// Commits main as it is, with other summary rows beside it. The caller holds the lock.
 pub(super) fn with_summaries(
     store: &Store,
@@ -323,11 +342,7 @@ pub(super) fn with_summaries(
     control: &Control,
 ) -> Result<Outcome> {
     let round = round::Round { summaries, ..round::Round::on(store, base, now, control) };
-    let done = match round.run(&[], true, (0, 0)) {
-        Ok(done) => done,
-        Err(round::Trouble::Other(error)) => return Err(error),
-        Err(round::Trouble::Input(skipped)) => return Err(Error::Refused(skipped.reason)),
-    };
+    let done = alone(&round, true)?;
     let mut outcome = Outcome {
         commits: 1,
         rows_total: done.record.rows,

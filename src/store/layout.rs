@@ -79,7 +79,7 @@ impl Layout {
 /// What a name inside `incremental/` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IncrementalName {
-    /// `increment_<pid>_<ts>_<host>_<random>_<seq>.parquet`: ours, immutable.
+    /// `increment_<pid>_<ts>_<host>_<random>_<seq>.parquet`, `staged_….parquet`: ours, immutable.
     Increment,
     /// Any other `increment_*.parquet`: a legacy writer may rewrite it in place.
     LegacyIncrement,
@@ -102,6 +102,7 @@ pub fn classify(name: &str) -> IncrementalName {
         return if is_temporary(name) { IncrementalName::Temporary } else { IncrementalName::Stray };
     }
     match extension {
+        "parquet" if is_staged(name) => IncrementalName::Increment,
         "parquet" => match name.strip_prefix("increment_") {
             Some(_) if stem(name).is_some() => IncrementalName::Increment,
             Some(_) => IncrementalName::LegacyIncrement,
@@ -115,12 +116,13 @@ pub fn classify(name: &str) -> IncrementalName {
 }
 
 /// Prefixes of what we write under a temporary name `.<name>.tmp` first.
-const TEMPORARY: [&str; 7] = [
+const TEMPORARY: [&str; 8] = [
     ".test_results.",
     ".model_stats.",
     ".metadata.",
     ".summaries_",
     ".increment_",
+    ".staged_",
     ".journal_",
     ".rejected_",
 ];
@@ -162,6 +164,10 @@ pub fn stem(name: &str) -> Option<&str> {
         .strip_prefix("increment_")
         .and_then(|r| r.strip_suffix(".parquet"))
         .or_else(|| name.strip_prefix("journal_").and_then(|r| r.strip_suffix(".jsonl")))?;
+    is_stem(rest).then_some(rest)
+}
+
+fn is_stem(rest: &str) -> bool {
     let mut parts = rest.split('_');
     let digits = |part: Option<&str>, n: Option<usize>| {
         part.is_some_and(|p| {
@@ -172,7 +178,7 @@ pub fn stem(name: &str) -> Option<&str> {
     let host = parts.next().is_some_and(|p| !p.is_empty());
     let random = parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_hexdigit()));
     let seq = digits(parts.next(), None);
-    (fields && host && random && seq && parts.next().is_none()).then_some(rest)
+    fields && host && random && seq && parts.next().is_none()
 }
 
 /// The host in a [`stem`].
@@ -198,6 +204,17 @@ pub fn increment_name(stem: &str) -> String {
     format!("increment_{stem}.parquet")
 }
 
+/// The name of the rows that an undone commit had brought into main: an increment
+/// without a journal, under a name that legacy code does not look for and so not remove.
+pub fn staged_name(stem: &str) -> String {
+    format!("staged_{stem}.parquet")
+}
+
+/// Whether a name is that of a staged increment.
+pub fn is_staged(name: &str) -> bool {
+    name.strip_prefix("staged_").and_then(|rest| rest.strip_suffix(".parquet")).is_some_and(is_stem)
+}
+
 /// The name of the journal of a stem.
 pub fn journal_name(stem: &str) -> String {
     format!("journal_{stem}.jsonl")
@@ -214,6 +231,8 @@ mod tests {
             ("increment_12_20260131_120000_host_0a1b_3.parquet", N::Increment),
             ("increment_12_20260131_120000.parquet", N::LegacyIncrement),
             ("increment_x.parquet", N::LegacyIncrement),
+            ("staged_12_20260131_120000_host_0a1b_3.parquet", N::Increment),
+            ("staged_x.parquet", N::Stray),
             ("journal_12_20260131_120000_host_0a1b_3.jsonl", N::Journal),
             ("journal_12.jsonl", N::Stray),
             (".increment_12_20260131_120000_host_0a1b_3.parquet.tmp", N::Temporary),

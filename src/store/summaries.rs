@@ -164,5 +164,10 @@ pub(in crate::store) fn source_of(name: &str) -> String {
     }
 }
 
+/// Whether a source is a file of the store rather than an import.
+pub(in crate::store) fn is_of_store(source: &str) -> bool {
+    source == MAIN || source.starts_with("increment_")
+}
+
 #[cfg(test)]
 mod tests;

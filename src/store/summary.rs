@@ -156,12 +156,21 @@ impl Summaries {
     /// tests and some more. A row with smaller counts began anew, and both count. Each
     /// newer row continues one row at most.
     pub fn continued_by(&self, source: &str, newer: &Self) -> Vec<u64> {
+        self.continued(self.of_source(source), newer)
+    }
+
+    /// The same for all rows, where all are of one source.
+    pub fn continued_in(&self, newer: &Self) -> Vec<u64> {
+        self.continued((0..self.rows()).collect(), newer)
+    }
+
+    fn continued(&self, positions: Vec<u64>, newer: &Self) -> Vec<u64> {
         let mut waiting = BTreeMap::<&Cell, Vec<&Counts>>::new();
         for row in &newer.rows {
             waiting.entry(&row.cell).or_default().push(row);
         }
         let mut losers = Vec::new();
-        for at in self.of_source(source) {
+        for at in positions {
             let Some(row) = self.rows.get(at as usize) else { continue };
             let Some(waiting) = waiting.get_mut(&row.cell) else { continue };
             if let Some(found) = waiting.iter().position(|newer| newer.continues(row)) {

@@ -246,6 +246,24 @@ fn a_backup_is_made_and_brought_back() {
 }
 
 #[test]
+fn a_consolidate_is_undone_and_done_again() {
+    let dir = store(&["a"]);
+    record(dir.path(), &["b"]);
+    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    let planned = json(dir.path(), &["restore", "--dry-run", "--undo"]);
+    assert_eq!((&planned["rows_restored"], &planned["rows_waiting"]), (&1.into(), &1.into()));
+    let told = refused(dir.path(), &["restore", "--undo"], 2);
+    assert!(told.contains("--yes") && told.contains("1 row of main wait"), "{told}");
+    evaltop().args(["restore", "--yes", "--undo"]).arg(dir.path()).assert().success();
+    assert_eq!(main_rows(dir.path()), ["a"]);
+    let seen = json(dir.path(), &["status"]);
+    assert_eq!((&seen["totals"]["tests"], &seen["increments"]["rows"]), (&2.into(), &1.into()));
+    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    assert_eq!(main_rows(dir.path()), ["a", "b"]);
+    refused(dir.path(), &["restore", "--yes"], 2);
+}
+
+#[test]
 fn cleanup_needs_a_yes_and_never_takes_waiting_rows() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);

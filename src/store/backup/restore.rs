@@ -1,38 +1,47 @@
 //! Restore: a backup becomes main again, as a new commit on top of the current one.
 //!
-//! Promises: rows that main has and the backup lacks are kept, unless the caller says
-//! otherwise; of a test that both have, the backup's attempt counts; the main that is
-//! replaced becomes a backup itself, or goes into quarantine when it can't be read.
+//! Promises: rows that the store has and the backup lacks are kept, unless the caller
+//! says otherwise; of a test that both have, the backup's attempt counts. An undo brings
+//! back what the last operation replaced: what that had put into main waits again, so
+//! that every row counts as before. The main that is replaced becomes a backup itself,
+//! or goes into quarantine when it can't be read, so that a restore can be undone too.
 
-use std::collections::{HashMap, HashSet};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::store::commit::CommitRecord;
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::Transaction;
+use crate::store::commit::{CommitRecord, Consumed, Summaries};
 use crate::store::consolidate::foreign::{self, Losers};
-use crate::store::consolidate::merge::{Keys, Merged, Tallies, complete, filtered, records};
-use crate::store::consolidate::{derived, inputs, recover};
+use crate::store::consolidate::inputs::columns_of_records;
+use crate::store::consolidate::merge::{Merged, Tallies, complete, filtered, records};
+use crate::store::consolidate::{self, derived, recover};
+use crate::store::disk;
 use crate::store::error::{Error, Result};
-use crate::store::layout::MAIN;
+use crate::store::layout::{MAIN, is_staged};
 use crate::store::lock::StoreLock;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::Union;
+use crate::store::snapshot::{self, Increment};
+use crate::store::summaries::{self, Moved};
 use crate::store::table::TableWriter;
 use crate::store::{Control, Store};
 
+mod rows;
+mod source;
+mod staged;
+
+use rows::{Held, Newer};
+
 /// What is restored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The backup: a path, or a name inside `backups/`.
-    pub from: PathBuf,
-    /// Drop the rows that main has and the backup lacks.
+    /// The backup: a path, or a name inside `backups/`. `None` undoes the last operation.
+    pub from: Option<PathBuf>,
+    /// Drop the rows that the store has and the backup lacks.
     pub discard_newer: bool,
 }
 
@@ -43,8 +52,10 @@ pub struct Restored {
     pub from: PathBuf,
     /// Rows that come from it.
     pub rows_restored: u64,
-    /// Rows of main that it lacks and that are kept.
+    /// Rows of main that it lacks and that stay in main.
     pub rows_kept: u64,
+    /// Rows of main that it lacks and that wait again.
+    pub rows_waiting: u64,
     /// Rows of main that go.
     pub rows_dropped: u64,
     /// Rows of the new main.
@@ -62,8 +73,14 @@ pub struct Restored {
 /// Says what restoring would do. Changes nothing.
 pub fn plan(store: &Store, options: &Options, control: &Control) -> Result<Restored> {
     store.check()?;
-    let restore = Restore::open(store, options, control)?;
-    restore.merge(None).map(|(done, _)| done)
+    let restore = Restore::open(store, options, Timestamp::now(), control)?;
+    let (held, _) = restore.held()?;
+    let rows = held.rows;
+    let mut newer = Newer::new(&restore, held);
+    for batch in &mut newer {
+        batch?;
+    }
+    Ok(restore.told(rows, &newer.found))
 }
 
 /// Restores.
@@ -71,9 +88,30 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
     store.check()?;
     let _lock = StoreLock::take(store, "restore")?;
     recover::finish(store, now)?;
-    let restore = Restore::open(store, options, control)?;
+    let mut restore = Restore::open(store, options, now, control)?;
+    let mut waiting = None;
+    if restore.undo && restore.keep {
+        let (held, _) = restore.held()?;
+        let mut newer = Newer::new(&restore, held);
+        waiting = staged::write(&restore, &mut newer, now)?;
+        let keyless = newer.found.keyless;
+        if let Some(staged) = &waiting {
+            if keyless > 0 {
+                consolidate::with_consumed(
+                    store,
+                    &restore.base,
+                    std::slice::from_ref(&staged.entry),
+                    now,
+                    control,
+                )?;
+                restore = restore.again(now)?;
+            }
+            staged::publish(&restore, staged)?;
+        }
+    }
+    let waiting = waiting.map(|staged| staged.entry);
     let mut transaction = Transaction::begin(store, &restore.base, now);
-    let (mut done, tallies) = match restore.commit(&mut transaction) {
+    let (mut done, tallies) = match restore.commit(&mut transaction, waiting.as_ref()) {
         Ok(done) => done,
         Err(error) => {
             transaction.discard();
@@ -102,185 +140,218 @@ struct Restore<'a> {
     unreadable: Option<String>,
     from: PathBuf,
     backup: ParquetFile,
+    /// What the backup's own record says.
+    own: Option<CommitRecord>,
+    /// Staged increments of an earlier undo: rows that had been in main before.
+    staged: Vec<(Increment, ParquetFile)>,
     /// Whether rows that the backup lacks are kept.
     keep: bool,
+    /// Whether they wait again, newer attempts included.
+    undo: bool,
     schema: SchemaRef,
     zone: TimeZone,
 }
 
-/// The rows of the backup, as far as needed to find them again.
-#[derive(Debug, Default)]
-struct Held {
-    keys: HashSet<u128>,
-    /// Hashes of the rows without a key.
-    hashes: HashMap<u64, u64>,
-}
-
-impl Held {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut keys = Keys::of(batch)?;
-        for row in 0..batch.num_rows() {
-            match keys.key(row) {
-                Some(key) => drop(self.keys.insert(key)),
-                None => *self.hashes.entry(keys.rank(batch, row)?.1).or_default() += 1,
-            }
-        }
-        Ok(())
-    }
-
-    /// For each row whether the backup lacks it.
-    fn lacks(&mut self, batch: &RecordBatch) -> Result<Vec<bool>> {
-        let mut keys = Keys::of(batch)?;
-        let mut lacks = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
-            lacks.push(match keys.key(row) {
-                Some(key) => !self.keys.contains(&key),
-                None => match self.hashes.get_mut(&keys.rank(batch, row)?.1) {
-                    Some(left) if *left > 0 => {
-                        *left -= 1;
-                        false
-                    }
-                    _ => true,
-                },
-            });
-        }
-        Ok(lacks)
-    }
-}
-
 impl<'a> Restore<'a> {
-    fn open(store: &'a Store, options: &Options, control: &'a Control) -> Result<Self> {
+    fn open(store: &'a Store, options: &Options, now: Timestamp, control: &'a Control) -> Result<Self> {
         let (base, unreadable) = Base::open_any(store)?;
-        let from = find(store, &options.from);
+        let from = match &options.from {
+            Some(named) => source::named(store, named),
+            None => source::last(store, &base)?,
+        };
+        Self::of(
+            store,
+            base,
+            unreadable,
+            from,
+            (!options.discard_newer, options.from.is_none()),
+            now,
+            control,
+        )
+    }
+
+    /// The same on the main that is there by now.
+    fn again(self, now: Timestamp) -> Result<Self> {
+        let (base, unreadable) = Base::open_any(self.store)?;
+        Self::of(self.store, base, unreadable, self.from, (self.keep, self.undo), now, self.control)
+    }
+
+    fn of(
+        store: &'a Store,
+        base: Base,
+        unreadable: Option<String>,
+        from: PathBuf,
+        (keep, undo): (bool, bool),
+        now: Timestamp,
+        control: &'a Control,
+    ) -> Result<Self> {
         let backup = ParquetFile::open(&*store.disk, &from).map_err(|error| error.at(&from))?;
         if base.main.as_ref().is_some_and(|main| main.stat().inode == backup.stat().inode) {
             return Err(Error::Refused(format!("{} is main itself: name a backup", from.display())));
         }
-        for file in base.main.iter().chain([&backup]) {
-            if inputs::holds(file, 0)? != inputs::Holds::Records {
-                return Err(Error::Refused(format!(
-                    "{} holds summary rows, which restore does not merge: stop all programs that use the store \
-                     and copy the backup over {MAIN} by hand",
-                    file.path().display()
-                )));
+        let own = CommitRecord::of(&backup)?;
+        let staged = match base.main {
+            Some(_) => staged_increments(store, now)?,
+            None => Vec::new(),
+        };
+        let mut union = Union::new();
+        union.add(&from.display().to_string(), &*columns_of_records(&backup, 0)?)?;
+        if keep {
+            if let Some(main) = &base.main {
+                union.add(MAIN, &*columns_of_records(main, 0)?)?;
+            }
+            for (increment, file) in &staged {
+                union.add(&increment.name, file.schema())?;
             }
         }
-        let mut union = Union::new();
-        union.add(&from.display().to_string(), backup.schema())?;
-        if let Some(main) = base.main.as_ref().filter(|_| !options.discard_newer) {
-            union.add(MAIN, main.schema())?;
-        }
         let (schema, zone) = (union.finish(), base.zone(store));
-        let keep = !options.discard_newer;
-        Ok(Self { store, control, base, unreadable, from, backup, keep, schema, zone })
+        Ok(Self { store, control, base, unreadable, from, backup, own, staged, keep, undo, schema, zone })
     }
 
-    fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(Restored, Tallies)> {
+    /// The rows of the backup, and which of them another one of it replaces.
+    fn held(&self) -> Result<(Held, Losers)> {
+        let lost = match self.own {
+            Some(_) => Losers::default(),
+            None => foreign::losers(&self.backup, &self.schema, &self.zone, self.control)?,
+        };
+        let mut held = Held::default();
+        self.each(&lost, |batch| held.add(batch))?;
+        Ok((held, lost))
+    }
+
+    /// Calls `take` with the rows of the backup.
+    fn each(
+        &self,
+        lost: &Losers,
+        mut take: impl FnMut(&arrow::array::RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let (mut read, mut position) = (0, 0);
+        for batch in self.backup.batches(None, 0)? {
+            self.control.check()?;
+            self.control.progress("restoring", read, self.backup.rows());
+            let batch = batch?;
+            read += batch.num_rows() as u64;
+            let batch = records(&batch, &self.schema, &self.zone)?;
+            let rows = position..position + batch.num_rows() as u64;
+            position = rows.end;
+            take(&filtered(&batch, rows.map(|at| !lost.rows.contains(&at)).collect())?)?;
+        }
+        complete(&self.backup, read)
+    }
+
+    fn commit(
+        &self,
+        transaction: &mut Transaction<'_>,
+        waiting: Option<&Consumed>,
+    ) -> Result<(Restored, Tallies)> {
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
         let mut merged = Merged::new(TableWriter::new(file, &temporary, &self.schema)?, self.schema.clone());
-        let (mut done, lost) = self.merge(Some(&mut merged))?;
+        let (held, lost) = self.held()?;
+        self.each(&lost, |batch| merged.old(batch))?;
+        let rows = held.rows;
+        let mut newer = Newer::new(self, held);
+        for batch in &mut newer {
+            let batch = batch?;
+            if self.keep && !self.undo {
+                merged.new_rows(batch)?;
+            }
+        }
+        let mut done = self.told(rows, &newer.found);
         let (table, tallies) = merged.finish()?;
-        transaction.record.rows = tallies.rows;
-        transaction.record.superseded += lost.superseded;
-        transaction.record.repeated += lost.repeated;
-        transaction.record.consumed = match &self.base.main {
-            Some(_) => self.base.consumed().to_vec(),
-            // Only what the backup itself contains is consumed; later files that are
-            // still there go in again.
-            None => CommitRecord::of(&self.backup)?.map_or_else(Vec::new, |record| record.consumed),
-        };
+        let record = &mut transaction.record;
+        record.rows = tallies.rows;
+        if self.undo {
+            // Attempts that had replaced others wait again, and will do so once more.
+            record.superseded = record.superseded.saturating_sub(newer.found.attempts) + newer.found.older;
+        } else {
+            record.superseded += lost.superseded;
+            record.repeated += lost.repeated;
+        }
+        record.consumed = self.consumed(waiting, record.created)?;
+        record.summaries = self.summaries()?;
         transaction.seal(table)?;
         if let Some(reason) = &self.unreadable {
-            done.replaced = Some(quarantine(self.store, &transaction.record.commit_id, reason)?);
+            done.replaced = Some(source::quarantine(self.store, &transaction.record.commit_id, reason)?);
         }
         let committed = transaction.commit(true, self.control)?;
         if let Some(name) = committed.backup {
             done.replaced = Some(self.store.layout.backups().join(name));
         }
+        done.generation = transaction.record.generation;
         done.notes.extend(committed.notes);
         Ok((done, tallies))
     }
 
-    /// Reads both files, and writes where there is something to write to.
-    fn merge(&self, mut into: Option<&mut Merged<'_>>) -> Result<(Restored, Losers)> {
-        let own = CommitRecord::of(&self.backup)?;
-        let lost = match own {
-            Some(_) => Losers::default(),
-            None => foreign::losers(&self.backup, &self.schema, &self.zone, self.control)?,
+    /// What the new main contains, or knows to be gone.
+    fn consumed(&self, waiting: Option<&Consumed>, now: Timestamp) -> Result<Vec<Consumed>> {
+        if self.base.main.is_none() {
+            // Only what the backup itself contains is consumed; later files that are
+            // still there go in again.
+            return Ok(self.own.as_ref().map_or_else(Vec::new, |record| record.consumed.clone()));
+        }
+        let stays = |entry: &&Consumed| waiting.is_none_or(|waiting| waiting.name != entry.name);
+        let mut consumed: Vec<Consumed> = self.base.consumed().iter().filter(stays).cloned().collect();
+        for (increment, _) in &self.staged {
+            let path = increment.path(self.store);
+            consumed.push(Consumed {
+                name: increment.name.clone(),
+                bytes: increment.stat.bytes,
+                rows: increment.rows,
+                xxh3: disk::hash(&*self.store.disk, &path).map_err(Error::io("read", path))?,
+                legacy: false,
+                at: now,
+            });
+        }
+        Ok(consumed)
+    }
+
+    /// The summary rows that count afterwards. Those that came out of the store's own
+    /// files stay; what was imported stays where the backup has nothing of its source,
+    /// and an undo takes it away.
+    fn summaries(&self) -> Result<Vec<Summaries>> {
+        let old = self.own.as_ref().map_or(&[][..], |record| &record.summaries);
+        let mut moved = Moved::default();
+        moved.take(MAIN, &self.backup, 0, self.control)?;
+        if self.keep {
+            let named = self.base.record.as_ref().map_or(&[][..], |record| &record.summaries);
+            if named != old {
+                let held = summaries::read(&summaries::open(self.store, old)?, self.control)?;
+                let stays = |source: &str| {
+                    summaries::is_of_store(source) || (!self.undo && held.of_source(source).is_empty())
+                };
+                moved.take_sources(&summaries::open(self.store, named)?, stays, self.control)?;
+            }
+            if let Some(main) = &self.base.main {
+                moved.take(MAIN, main, 0, self.control)?;
+            }
+        }
+        moved.write(self.store, old, self.control)
+    }
+
+    fn told(&self, rows_restored: u64, found: &rows::Found) -> Restored {
+        let (kept, waiting, dropped) = match (self.keep, self.undo) {
+            (false, _) => (0, 0, found.newer),
+            (true, false) => (found.newer, 0, 0),
+            (true, true) => (0, found.newer, 0),
         };
-        let mut done = Restored {
+        Restored {
             from: self.from.clone(),
-            generation: self.base.generation + 1,
+            rows_restored,
+            rows_kept: kept,
+            rows_waiting: waiting,
+            rows_dropped: dropped,
+            rows_total: rows_restored + kept,
             unreadable: self.unreadable.clone(),
+            generation: self.base.generation + 1,
             ..Restored::default()
-        };
-        let main = self.base.main.as_ref();
-        let total = self.backup.rows() + main.map_or(0, ParquetFile::rows);
-        let mut held = Held::default();
-        let mut position = 0;
-        for batch in self.backup.batches(None, 0)? {
-            self.control.check()?;
-            self.control.progress("restoring", position, total);
-            let batch = records(&batch?, &self.schema, &self.zone)?;
-            let rows = position..position + batch.num_rows() as u64;
-            position = rows.end;
-            let batch = filtered(&batch, rows.map(|at| !lost.rows.contains(&at)).collect())?;
-            held.add(&batch)?;
-            done.rows_restored += batch.num_rows() as u64;
-            if let Some(into) = &mut into {
-                into.old(&batch)?;
-            }
         }
-        complete(&self.backup, position)?;
-        let mut read = 0;
-        for batch in main.map(|main| main.batches(None, 0)).transpose()?.into_iter().flatten() {
-            self.control.check()?;
-            self.control.progress("restoring", position + read, total);
-            let batch = records(&batch?, &self.schema, &self.zone)?;
-            read += batch.num_rows() as u64;
-            let newer = filtered(&batch, held.lacks(&batch)?)?;
-            if !self.keep {
-                done.rows_dropped += newer.num_rows() as u64;
-                continue;
-            }
-            done.rows_kept += newer.num_rows() as u64;
-            if let Some(into) = &mut into {
-                into.new_rows(newer)?;
-            }
-        }
-        if let Some(main) = main {
-            complete(main, read)?;
-        }
-        done.rows_total = done.rows_restored + done.rows_kept;
-        Ok((done, lost))
     }
 }
 
-/// A path, or a name inside `backups/`.
-fn find(store: &Store, named: &Path) -> PathBuf {
-    let inside = store.layout.backups().join(named);
-    if store.disk.stat(named).is_err() && store.disk.stat(&inside).is_ok() {
-        inside
-    } else {
-        named.to_path_buf()
-    }
-}
-
-/// Keeps a main that can't be read: a second name in `quarantine/`, with the reason.
-fn quarantine(store: &Store, id: &str, reason: &str) -> Result<PathBuf> {
-    let folder = store.layout.quarantine();
-    store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
-    let main = store.layout.main();
-    let path = folder.join(format!("test_results_{id}.parquet"));
-    let why = folder.join(format!("test_results_{id}.parquet.reason.txt"));
-    let kept = store.disk.link(&main, &path).or_else(|_| store.disk.copy(&main, &path));
-    kept.map_err(Error::io("keep as", &path))?;
-    let written = store.disk.create(&why).and_then(|mut file| {
-        file.write_all(format!("{reason}\n").as_bytes())?;
-        file.sync()?;
-        store.disk.sync_folder(&folder)
-    });
-    written.map_err(Error::io("write", why))?;
-    Ok(path)
+/// The staged increments that wait.
+fn staged_increments(store: &Store, now: Timestamp) -> Result<Vec<(Increment, ParquetFile)>> {
+    let waiting = snapshot::files(store, now)?.increments.into_iter();
+    let staged = waiting.filter(|increment| is_staged(&increment.name));
+    staged.map(|increment| increment.open(store).map(|file| (increment, file))).collect()
 }

@@ -6,6 +6,7 @@ use crate::store::commit::CommitRecord;
 use crate::store::consolidate;
 use crate::store::increment::{self, Stems};
 use crate::store::record::{Record, to_batch};
+use crate::store::snapshot::{Scanner, Snapshot};
 
 struct Fixture {
     _folder: tempfile::TempDir,
@@ -58,11 +59,18 @@ impl Fixture {
     }
 
     fn restore(&self, from: &str, discard_newer: bool) -> Restored {
-        let options = Options { from: from.into(), discard_newer };
-        let planned = restore::plan(&self.store, &options, &Control::default()).unwrap();
-        let done = restore::run(&self.store, &options, Timestamp::now(), &Control::default()).unwrap();
+        self.restore_with(&Options { from: Some(from.into()), discard_newer })
+    }
+
+    fn undo(&self) -> Restored {
+        self.restore_with(&Options::default())
+    }
+
+    fn restore_with(&self, options: &Options) -> Restored {
+        let planned = restore::plan(&self.store, options, &Control::default()).unwrap();
+        let done = restore::run(&self.store, options, Timestamp::now(), &Control::default()).unwrap();
         let figures =
-            |r: &Restored| (r.rows_restored, r.rows_kept, r.rows_dropped, r.rows_total, r.generation);
+            |r: &Restored| (r.rows_restored, r.rows_kept, r.rows_waiting, r.rows_dropped, r.rows_total);
         assert_eq!(figures(&planned), figures(&done));
         done
     }
@@ -160,9 +168,151 @@ fn a_backup_must_be_one() {
     let mut f = fixture();
     f.commit(&[("a", 1)]);
     let plan = |from: std::path::PathBuf| {
-        let options = Options { from, discard_newer: false };
+        let options = Options { from: Some(from), discard_newer: false };
         restore::plan(&f.store, &options, &Control::default()).unwrap_err().to_string()
     };
     assert!(plan(f.store.layout.main()).contains("is main itself"));
     assert!(plan("nowhere.parquet".into()).contains("cannot read nowhere.parquet"));
+}
+
+impl Fixture {
+    fn scan(&self) -> Snapshot {
+        Scanner::new().scan(&self.store, Timestamp::now(), &Control::default()).unwrap()
+    }
+
+    /// All that counts: tests, superseded, repeated, and rows that wait.
+    fn counts(&self) -> (u64, u64, u64, u64) {
+        let seen = self.scan();
+        let tests = seen.cells.values().map(|tally| tally.tests).sum();
+        (tests, seen.superseded, seen.repeated, seen.waiting.iter().map(|file| file.rows).sum())
+    }
+
+    fn consolidate(&self) {
+        let options = consolidate::Options::default();
+        consolidate::run(&self.store, &options, Timestamp::now(), &Control::default()).unwrap();
+    }
+}
+
+#[test]
+fn what_an_undone_consolidate_merged_waits_again() {
+    let mut f = fixture();
+    f.commit(&[("a", 1), ("b", 1), ("", 1)]);
+    f.commit(&[("a", 2), ("c", 1), ("", 1), ("", 2)]);
+    let after = (f.rows(), f.counts());
+    assert_eq!(f.counts(), (6, 1, 0, 0));
+    let undone = f.undo();
+    assert_eq!((undone.rows_restored, undone.rows_waiting, undone.rows_total), (3, 4, 3));
+    assert_eq!(f.rows(), [row("", 1), row("a", 1), row("b", 1)]);
+    // Every row counts as before.
+    assert_eq!(f.counts(), (6, 1, 0, 4));
+    // Undoing the undoing brings main back as it was, and nothing counts twice.
+    let redone = f.undo();
+    assert_eq!((redone.rows_restored, redone.rows_waiting), (6, 0));
+    assert_eq!((f.rows(), f.counts()), after);
+    // And so does consolidating again after an undoing.
+    f.undo();
+    f.consolidate();
+    assert_eq!((f.rows(), f.counts()), after);
+    f.consolidate();
+    let left = f.store.disk.list(&f.store.layout.incremental()).unwrap();
+    assert!(left.iter().all(|entry| !entry.name.contains("staged_")), "{left:?}");
+}
+
+#[test]
+fn rows_that_came_since_survive_an_undo_and_a_restore() {
+    let mut f = fixture();
+    f.commit(&[("", 1)]);
+    f.commit(&[("", 2), ("x", 2)]);
+    f.undo();
+    // Waiting rows of other writers stay where they are, and restoring the main that was
+    // undone takes in those that wait for it.
+    let batch = to_batch(&[Record { model: "m".into(), timestamp: Some(3), ..Record::default() }]).unwrap();
+    let stem = f.stems.next_stem();
+    increment::publish(&f.store, &stem, &batch.schema(), [Ok(batch)]).unwrap();
+    assert_eq!(f.counts(), (4, 0, 0, 3));
+    let newest = list(&f.store).unwrap()[0].name.clone();
+    let done = f.restore(&newest, false);
+    assert_eq!((done.rows_restored, done.rows_kept, done.rows_total), (3, 0, 3));
+    assert_eq!(f.counts(), (4, 0, 0, 1));
+    f.consolidate();
+    assert_eq!((f.counts(), f.rows().len()), ((4, 0, 0, 0), 4));
+}
+
+#[test]
+fn there_may_be_nothing_to_undo() {
+    let mut f = fixture();
+    let refused = |f: &Fixture| {
+        restore::run(&f.store, &Options::default(), Timestamp::now(), &Control::default())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(&f).contains("nothing to undo"));
+    f.commit(&[("a", 1)]);
+    assert!(refused(&f).contains("no backup of what the last commit replaced"));
+}
+
+#[test]
+fn a_restore_unites_summary_rows() {
+    let mut f = fixture();
+    f.commit(&[("a", 1)]);
+    let summary = |rows: &[(&str, i64)]| {
+        let models: arrow::array::StringArray = rows.iter().map(|row| Some(row.0)).collect();
+        let counts: arrow::array::Int64Array = rows.iter().map(|row| row.1).collect();
+        let counts: arrow::array::ArrayRef = std::sync::Arc::new(counts);
+        let models: arrow::array::ArrayRef = std::sync::Arc::new(models);
+        let columns = [("model", models), ("total", counts.clone()), ("success", counts)];
+        arrow::array::RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let import = |f: &Fixture, source: &str, rows: &[(&str, i64)]| {
+        let batch = summary(rows);
+        let (schema, control) = (batch.schema(), Control::default());
+        crate::store::summaries::replace(&f.store, source, &schema, [Ok(batch)], Timestamp::now(), &control)
+            .unwrap();
+    };
+    import(&f, "a.json", &[("s", 10)]);
+    import(&f, "a.json", &[("s", 7)]);
+    assert_eq!(f.counts().0, 8);
+    // An import is undone; one of another source stays in a restore.
+    f.undo();
+    assert_eq!(f.counts().0, 11);
+    let name = f.backup();
+    import(&f, "b.json", &[("t", 5)]);
+    import(&f, "a.json", &[("s", 20)]);
+    assert_eq!(f.counts().0, 26);
+    f.restore(&name, false);
+    assert_eq!(f.counts().0, 16);
+    f.restore(&name, true);
+    assert_eq!(f.counts().0, 11);
+    // What came out of an increment stays, whichever way.
+    let path = f.store.layout.incremental().join("increment_7_20260131_120000.parquet");
+    let file = std::fs::File::create(path).unwrap();
+    let batch = summary(&[("u", 3)]);
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    f.consolidate();
+    assert_eq!(f.counts().0, 14);
+    f.undo();
+    assert_eq!(f.counts().0, 14);
+    f.restore(&name, false);
+    assert_eq!(f.counts().0, 14);
+}
+
+#[test]
+fn a_main_of_summary_rows_comes_back_beside_main() {
+    let mut f = fixture();
+    let counts: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int64Array::from(vec![9]));
+    let models: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::StringArray::from(vec!["s"]));
+    let columns = [("model", models), ("total", counts.clone()), ("success", counts)];
+    let batch = arrow::array::RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(f.store.layout.main()).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let options = consolidate::Options { convert_main: true, ..consolidate::Options::default() };
+    consolidate::run(&f.store, &options, Timestamp::now(), &Control::default()).unwrap();
+    f.commit(&[("a", 1)]);
+    let oldest = list(&f.store).unwrap().pop().unwrap().name;
+    f.restore(&oldest, false);
+    assert_eq!((f.counts().0, f.rows().len()), (10, 1));
 }

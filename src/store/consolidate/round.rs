@@ -60,6 +60,8 @@ pub(super) struct Round<'a> {
     pub(super) base: &'a Base,
     /// Files of summary rows that count beside main, before those of this commit.
     pub(super) summaries: &'a [Summaries],
+    /// Further files whose rows main contains already.
+    pub(super) contained: &'a [Consumed],
     pub(super) now: Timestamp,
     pub(super) control: &'a Control,
 }
@@ -107,7 +109,7 @@ impl<'a> Round<'a> {
     /// A round that keeps the summary rows that count.
     pub(super) fn on(store: &'a Store, base: &'a Base, now: Timestamp, control: &'a Control) -> Self {
         let summaries = base.record.as_ref().map_or(&[][..], |record| &record.summaries);
-        Self { store, base, summaries, now, control }
+        Self { store, base, summaries, contained: &[], now, control }
     }
 }
 
@@ -305,7 +307,7 @@ impl Round<'_> {
     /// The entries of the new record: what was consumed before and may still be
     /// there, and the files of this commit.
     fn consumed(&self, inputs: &[Input<'_>]) -> Result<Vec<Consumed>, Trouble> {
-        let mut entries = Vec::new();
+        let mut entries = self.contained.to_vec();
         for input in inputs {
             let add = || -> Result<Vec<Consumed>> {
                 let increment = input.increment;

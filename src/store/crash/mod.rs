@@ -6,6 +6,7 @@
 //! everything after the next consolidation, and `validate` finds nothing critical.
 //! `EVALTOP_CRASH_STATES` raises the number of states per step for long runs.
 
+mod beside;
 mod scenarios;
 
 use std::collections::{BTreeSet, HashSet};
@@ -20,6 +21,7 @@ use super::query::{Selection, rows};
 use super::snapshot::Scanner;
 use super::validate::{self, Level};
 use super::{Control, Layout, Record, Result, Store, consolidate};
+use crate::stats::Cell;
 
 /// When all scenarios take place.
 const NOW: &str = "2026-02-01T12:00:00Z";
@@ -64,14 +66,22 @@ pub(super) fn record(id: &str, attempt: i64) -> Record {
 fn visible(store: &Store, context: &str) -> BTreeSet<String> {
     let snapshot = Scanner::new().scan(store, now(), &Control::default());
     let snapshot = snapshot.unwrap_or_else(|error| panic!("{context}: a reader fails: {error}"));
-    let selection = Selection { columns: Some(vec!["test_id".to_owned()]), ..Selection::default() };
+    // Rows without an id are known by their task.
+    let columns = Some(vec!["test_id".to_owned(), "task_id".to_owned()]);
+    let selection = Selection { columns, ..Selection::default() };
     let mut seen = BTreeSet::new();
     for batch in rows(store, &selection, &Control::default()).expect("rows") {
-        for id in batch.expect("a batch").column(0).as_string::<i32>().iter().flatten() {
+        let batch = batch.expect("a batch");
+        let names = batch.column(0).as_string::<i32>().iter().zip(batch.column(1).as_string::<i32>());
+        for id in names.filter_map(|(id, task)| id.or(task)) {
             assert!(seen.insert(id.to_owned()), "{context}: {id} is there twice");
         }
     }
-    let counted: u64 = snapshot.cells.values().map(|tally| tally.tests).sum();
+    let beside = |cell: &Cell| &*cell.model == beside::MODEL;
+    let counted: u64 =
+        snapshot.cells.iter().filter(|(cell, _)| !beside(cell)).map(|(_, tally)| tally.tests).sum();
+    let summaries: Vec<_> = snapshot.cells.iter().filter(|(cell, _)| beside(cell)).collect();
+    assert!(summaries.iter().all(|(_, tally)| beside::TOTALS.contains(&tally.tests)), "{context}");
     assert_eq!(counted, seen.len() as u64, "{context}: the tallies and the rows disagree");
     seen
 }

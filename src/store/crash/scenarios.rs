@@ -89,7 +89,7 @@ fn increments(store: &Store, ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-fn increment(store: &Store, ledger: &mut Ledger, batch: &[Record]) -> Result<()> {
+pub(super) fn increment(store: &Store, ledger: &mut Ledger, batch: &[Record]) -> Result<()> {
     let ids = ledger.attempt(batch);
     store
         .disk
@@ -102,7 +102,7 @@ fn increment(store: &Store, ledger: &mut Ledger, batch: &[Record]) -> Result<()>
     Ok(())
 }
 
-fn main_and_increments(store: &Store, ledger: &mut Ledger) -> Result<()> {
+pub(super) fn main_and_increments(store: &Store, ledger: &mut Ledger) -> Result<()> {
     increments(store, ledger)?;
     merge(store, ledger)?;
     increment(store, ledger, &records(6..9, 0))
@@ -135,7 +135,7 @@ fn everything(store: &Store, ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-fn merge(store: &Store, ledger: &mut Ledger) -> Result<()> {
+pub(super) fn merge(store: &Store, ledger: &mut Ledger) -> Result<()> {
     consolidate::run(store, &consolidate::Options::default(), now(), &Control::default())?;
     ledger.all_durable();
     Ok(())

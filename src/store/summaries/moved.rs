@@ -1,6 +1,8 @@
 //! Summary rows on their way out of main and out of increments, into the file beside
 //! main. Rows of the same source that they continue go.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
@@ -8,6 +10,7 @@ use super::compose::{Old, Part, refused, write};
 use super::{open, read, source_of};
 use crate::store::commit::Summaries;
 use crate::store::consolidate::inputs::has_value;
+use crate::store::consolidate::merge::filtered;
 use crate::store::error::Result;
 use crate::store::kind::{Shape, shape, split};
 use crate::store::parquet_file::ParquetFile;
@@ -36,9 +39,45 @@ impl Moved {
             control.check()?;
             rows.extend(split(&batch?)?.summaries);
         }
-        if !rows.is_empty() {
-            self.sources.push((source_of(name), filled(rows)?));
+        self.add(source_of(name), rows)
+    }
+
+    /// The rows of some sources in files beside main.
+    pub(in crate::store) fn take_sources(
+        &mut self,
+        files: &[ParquetFile],
+        wanted: impl Fn(&str) -> bool,
+        control: &Control,
+    ) -> Result<()> {
+        for file in files {
+            let all = read(std::slice::from_ref(file), control)?;
+            let sources: BTreeSet<&str> = all.sources().filter_map(|(_, source)| source).collect();
+            for source in sources.into_iter().filter(|source| wanted(source)) {
+                let rows = file.rows_at(None, &all.of_source(source))?.collect::<Result<_>>()?;
+                self.add(source.to_owned(), rows)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Rows of a source, of which some may continue those that are there.
+    fn add(&mut self, source: String, rows: Vec<RecordBatch>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let newer = counts(&rows)?;
+        for (_, there) in self.sources.iter_mut().filter(|(of, _)| *of == source) {
+            let older = counts(there)?;
+            let losers = older.continued_in(&newer);
+            let mut position = 0;
+            for batch in there {
+                let end = position + batch.num_rows() as u64;
+                let keep = (position..end).map(|at| losers.binary_search(&at).is_err()).collect();
+                *batch = filtered(batch, keep)?;
+                position = end;
+            }
+        }
+        self.sources.push((source, filled(rows)?));
         Ok(())
     }
 
@@ -61,13 +100,10 @@ impl Moved {
         let old = read(&files, control)?;
         let mut losers = Vec::new();
         for (source, rows) in &self.sources {
-            let mut newer = summary::Summaries::default();
-            for batch in rows {
-                newer.push(batch)?;
-            }
-            losers.extend(old.continued_by(source, &newer));
+            losers.extend(old.continued_by(source, &counts(rows)?));
         }
         losers.sort_unstable();
+        losers.dedup();
         let parts = self.sources.into_iter().map(|(source, rows)| Part {
             source,
             schema: rows.first().map_or_else(|| SchemaRef::new(Schema::empty()), RecordBatch::schema),
@@ -75,6 +111,14 @@ impl Moved {
         });
         write(store, &Old { files: &files, losers: &losers, at: None }, parts.collect(), control)
     }
+}
+
+fn counts(rows: &[RecordBatch]) -> Result<summary::Summaries> {
+    let mut all = summary::Summaries::default();
+    for batch in rows {
+        all.push(batch)?;
+    }
+    Ok(all)
 }
 
 /// Without the columns that have no value in any row: those of the records that the
