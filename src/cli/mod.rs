@@ -2,17 +2,20 @@
 //! One file a group; errors become one sentence on stderr and an exit code here.
 
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub mod compare;
 pub mod demo;
 pub mod dir;
 pub mod filter;
 mod log;
 pub mod loudness;
 pub mod maintain;
+pub mod merge;
 pub mod progress;
 pub mod query;
 pub mod record;
@@ -90,6 +93,8 @@ enum Command {
     Status(StatusArgs),
     /// Print filtered rows, or tallies with --group-by
     Query(QueryArgs),
+    /// Compare two models, or two prompt types, on the tests that both had
+    Compare(compare::CompareArgs),
     /// Read results as JSON lines from stdin and store them durably
     Record(RecordArgs),
     /// Run a command once per test, in parallel, and record what comes of it
@@ -108,6 +113,8 @@ enum Command {
     Import(ImportArgs),
     /// Write a store, or part of it, for other tools
     Export(ExportArgs),
+    /// Write several Parquet files as one, each test once
+    Merge(merge::MergeArgs),
     /// Look at a realistic live store, with writers running
     Demo(DemoArgs),
     /// One of the demo's writer processes
@@ -191,6 +198,8 @@ pub struct FilterArgs {
 pub enum QueryFormat {
     /// For people
     Table,
+    /// A Markdown table
+    Md,
     /// One array of objects
     Json,
     /// One object a line
@@ -215,6 +224,18 @@ pub struct QueryArgs {
     /// Only these columns
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub columns: Vec<String>,
+    /// Sort by these columns: turns, or execution_time:desc
+    #[arg(long, value_delimiter = ',', value_name = "A,B:desc")]
+    pub sort: Vec<String>,
+    /// The N largest by --sort; without it, the most successful groups or the newest rows
+    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    pub top: Option<usize>,
+    /// Percentiles of the execution time of each group, to within 9 %: 50,95
+    #[arg(long, value_delimiter = ',', value_name = "P,Q", requires = "group_by")]
+    pub percentiles: Vec<f64>,
+    /// Bars with their 95 % intervals instead of a table; as SVG with -o FILE.svg
+    #[arg(long, requires = "group_by", conflicts_with_all = ["format", "columns"])]
+    pub plot: bool,
     /// At most this many rows
     #[arg(long)]
     pub limit: Option<usize>,
@@ -483,6 +504,8 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::Watch(args)) => watch::run(&args),
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Query(args)) => query::run(&args),
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Consolidate(args)) => maintain::consolidate(&args),
@@ -496,7 +519,12 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::DemoWriter(args)) => demo::writer(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("evaltop: {error}");
+        // Whoever reads the pipe has seen enough.
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            return Exit::Ok;
+        }
+        // A terminal that is gone can't be told.
+        let _ = writeln!(std::io::stderr(), "evaltop: {error}");
         if error.is::<Usage>() {
             return Exit::Usage;
         }

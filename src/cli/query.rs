@@ -1,22 +1,34 @@
-//! `query`: matching rows, or tallies of groups of them. Never changes the store.
+//! `query`: matching rows, or tallies of groups of them, as they are or as a picture.
+//! Never changes the store.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::progress::Shown;
 use super::{Exit, QueryArgs, QueryFormat, Usage, dir};
-use crate::formats::{self, Form, Output};
-use crate::stats::{Tally, interval};
-use crate::store::query::{self, Filter, Group, GroupValue, Selection};
+use crate::config::show_count;
+use crate::formats::{self, Form, Output, plot};
+use crate::store::query::{self, Filter, Selection};
 use crate::store::schema::DIMENSIONS;
 use crate::store::{Control, Result as StoreResult, Store};
+use crate::tui::locale_is_utf8;
+
+mod sort;
+mod tallies;
+
+use sort::Order;
+
+/// Rows that may be sorted.
+const MOST_SORTED: usize = 1_000_000;
+/// Cells of a plot that is not drawn on a terminal.
+const PLOT_COLUMNS: usize = 100;
 
 /// `evaltop query`.
 pub fn run(args: &QueryArgs) -> Result<Exit> {
@@ -31,8 +43,10 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
         Some(path) if path != Path::new("-") => Output::file(path, &store.layout, args.yes)?,
         _ => Output::stdout(),
     };
-    let written = if args.group_by.is_empty() {
-        rows(args, &store, filter, &control).and_then(|rows| write(form, rows, &output, &control))
+    let written = if args.plot {
+        plot(args, &store, &filter, &output, &control)
+    } else if args.group_by.is_empty() {
+        rows(args, &store, filter, &output, form, &control)
     } else {
         groups(args, &store, &filter, &control).and_then(|groups| {
             let batch = (groups.schema(), std::iter::once(Ok(groups)));
@@ -59,6 +73,16 @@ fn check(args: &QueryArgs) -> Result<(), Usage> {
         let there_are = DIMENSIONS.join(", ");
         return Err(Usage(format!("cannot group by '{unknown}': the columns to group by are {there_are}")));
     }
+    let sorted = !args.sort.is_empty() || args.top.is_some();
+    if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_none_or(|n| n > MOST_SORTED) {
+        let most = show_count(MOST_SORTED as u64);
+        return Err(Usage(format!(
+            "sorted rows are held in memory: add --limit N or --top N, at most {most}"
+        )));
+    }
+    if args.percentiles.iter().any(|p| !(*p > 0.0 && *p < 100.0)) {
+        return Err(Usage("--percentiles are numbers between 0 and 100, such as 50,95".to_owned()));
+    }
     if args.summaries && !args.group_by.is_empty() {
         return Err(Usage("tallies count summary rows anyway: leave out --summaries".to_owned()));
     }
@@ -72,14 +96,13 @@ fn form(args: &QueryArgs) -> Result<Form, Usage> {
         Some("jsonl" | "ndjson") => QueryFormat::Jsonl,
         Some("csv") => QueryFormat::Csv,
         Some("parquet") => QueryFormat::Parquet,
+        Some("md") => QueryFormat::Md,
         _ => QueryFormat::Table,
     };
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     Ok(match args.format.unwrap_or(by_name) {
-        QueryFormat::Table => {
-            let width = || crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-            Form::Table { width: terminal.then(width) }
-        }
+        QueryFormat::Table => Form::Table { width: terminal.then(terminal_columns) },
+        QueryFormat::Md => Form::Markdown,
         QueryFormat::Json => Form::Json,
         QueryFormat::Jsonl => Form::Jsonl,
         QueryFormat::Csv => Form::Csv,
@@ -90,20 +113,49 @@ fn form(args: &QueryArgs) -> Result<Form, Usage> {
     })
 }
 
+/// How the output is sorted, if at all; `usual` where only the largest are asked for.
+fn order(args: &QueryArgs, usual: &str) -> Option<Order> {
+    match (args.sort.is_empty(), args.top) {
+        (true, None) => None,
+        (true, Some(_)) => Some(Order::parse(&[usual.to_owned()], true)),
+        (false, top) => Some(Order::parse(&args.sort, top.is_some())),
+    }
+}
+
 fn rows(
     args: &QueryArgs,
     store: &Store,
     filter: Filter,
+    output: &Output,
+    form: Form,
     control: &Control,
-) -> StoreResult<(SchemaRef, query::Rows)> {
-    let selection = Selection {
+) -> StoreResult<()> {
+    let order = order(args, "timestamp");
+    let limit = args.limit.or(args.top);
+    let mut selection = Selection {
         filter,
         columns: (!args.columns.is_empty()).then(|| args.columns.clone()),
-        limit: args.limit.map(|limit| limit as u64),
+        limit: limit.filter(|_| order.is_none()).map(|limit| limit as u64),
         summaries: args.summaries,
     };
+    let Some(order) = order else {
+        let rows = query::rows(store, &selection, control)?;
+        return write(form, (Arc::clone(rows.schema()), rows), output, control);
+    };
+    // Columns that only the order needs are read and left out again.
+    if let Some(columns) = &mut selection.columns {
+        for name in order.names() {
+            if !columns.iter().any(|column| column == name) {
+                columns.push(name.to_owned());
+            }
+        }
+    }
     let rows = query::rows(store, &selection, control)?;
-    Ok((Arc::clone(rows.schema()), rows))
+    let schema = Arc::clone(rows.schema());
+    let sorted = order.first(&schema, rows, limit.unwrap_or(MOST_SORTED))?;
+    let wanted = if args.columns.is_empty() { schema.fields().len() } else { args.columns.len() };
+    let sorted = sorted.project(&(0..wanted).collect::<Vec<_>>()).map_err(refused)?;
+    write(form, (sorted.schema(), std::iter::once(Ok(sorted))), output, control)
 }
 
 fn write(
@@ -122,9 +174,17 @@ fn write(
 
 /// Tallies as rows, so that every form writes them.
 fn groups(args: &QueryArgs, store: &Store, filter: &Filter, control: &Control) -> StoreResult<RecordBatch> {
-    let mut groups = query::grouped(store, filter, &args.group_by, control)?;
-    groups.truncate(args.limit.unwrap_or(usize::MAX));
-    let batch = table(&args.group_by, &groups)?;
+    let groups = query::grouped(store, filter, &args.group_by, control)?;
+    let mut batch = tallies::table(&args.group_by, &groups)?;
+    if !args.percentiles.is_empty() {
+        let spreads = query::spreads(store, filter, &args.group_by, control)?;
+        batch = tallies::with_percentiles(&batch, &groups, &spreads, &args.percentiles)?;
+    }
+    let limit = args.limit.or(args.top).unwrap_or(usize::MAX);
+    batch = match order(args, "success_rate") {
+        Some(order) => order.sort(&batch, Some(limit.min(batch.num_rows())))?,
+        None => batch.slice(0, limit.min(batch.num_rows())),
+    };
     if args.columns.is_empty() {
         return Ok(batch);
     }
@@ -140,48 +200,32 @@ fn groups(args: &QueryArgs, store: &Store, filter: &Filter, control: &Control) -
     batch.project(&chosen).map_err(refused)
 }
 
-fn table(by: &[String], groups: &[Group]) -> StoreResult<RecordBatch> {
-    let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
-    for (at, name) in by.iter().enumerate() {
-        let values = groups.iter().map(|group| group.values.get(at));
-        let column: ArrayRef = if name == "tool_success_rate" {
-            let rate = |value: Option<&GroupValue>| match value {
-                Some(GroupValue::Rate(rate)) => *rate,
-                _ => None,
-            };
-            Arc::new(values.map(rate).collect::<Float64Array>())
-        } else {
-            let text = |value: Option<&GroupValue>| match value {
-                Some(GroupValue::Text(text)) => Some(text.clone()),
-                _ => None,
-            };
-            Arc::new(values.map(text).collect::<StringArray>())
-        };
-        columns.push((name, column));
-    }
-    let count = |of: fn(&Tally) -> u64| -> ArrayRef {
-        Arc::new(groups.iter().map(|group| Some(of(&group.tally) as i64)).collect::<Int64Array>())
+/// The groups as bars: SVG where the file's name says so, else text.
+fn plot(
+    args: &QueryArgs,
+    store: &Store,
+    filter: &Filter,
+    output: &Output,
+    control: &Control,
+) -> StoreResult<()> {
+    let bars = tallies::bars(&groups(args, store, filter, control)?, &args.group_by);
+    let extension = args.output.as_deref().and_then(Path::extension).and_then(|e| e.to_str());
+    let drawn = if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) {
+        plot::svg::render(&bars)
+    } else {
+        let terminal = args.output.is_none() && io::stdout().is_terminal();
+        let columns = if terminal { terminal_columns() } else { PLOT_COLUMNS };
+        let ascii = terminal && !locale_is_utf8(|name| std::env::var(name).ok());
+        plot::text::render(&bars, columns, ascii)
     };
-    let figure = |of: fn(&Tally) -> Option<f64>| -> ArrayRef {
-        Arc::new(groups.iter().map(|group| of(&group.tally)).collect::<Float64Array>())
-    };
-    columns.extend([
-        ("tests", count(|t| t.tests)),
-        ("success", count(|t| t.full)),
-        ("partial", count(|t| t.partial)),
-        ("failed", count(Tally::failed)),
-        ("success_rate", figure(Tally::success_rate)),
-        ("ci_low", figure(|t| interval::wilson(t.full, t.tests).map(|i| i.low))),
-        ("ci_high", figure(|t| interval::wilson(t.full, t.tests).map(|i| i.high))),
-        ("mean_execution_time", figure(|t| t.execution_time.mean())),
-        ("mean_turns", figure(|t| t.turns.mean())),
-        ("mean_tool_calls", figure(|t| t.tool_calls.mean())),
-        ("mean_tool_coverage_rate", figure(|t| t.tool_coverage_rate.mean())),
-    ]);
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
-        .map_err(refused)
+    let written = output.handle().write_all(drawn.as_bytes());
+    written.map_err(crate::store::Error::io("write", args.output.as_deref().unwrap_or(Path::new("stdout"))))
+}
+
+fn terminal_columns() -> usize {
+    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns))
 }
 
 fn refused(error: impl std::fmt::Display) -> crate::store::Error {
-    crate::store::Error::Refused(format!("cannot arrange the tallies: {error}"))
+    crate::store::Error::Refused(format!("cannot arrange the rows: {error}"))
 }

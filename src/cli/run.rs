@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{DurabilityArg, Exit, ReportFormat, Usage, dir, loudness, progress};
-use crate::config::{parse_duration, show_count, show_duration};
+use crate::config::{parse_duration, show_count, show_counted, show_duration};
 use crate::formats::text::sanitise;
 use crate::jobs::{self, ConsolidateOptions, Request};
 use crate::runner::plan::{self, Dimensions, Row};
@@ -128,9 +128,9 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         let counts = Counts { planned: missing.len() as u64 + there, there, ..Counts::default() };
         let text = format!(
             "would run {} of {} in {}, {} at once; {} there already",
-            count(counts.left(), "test"),
+            show_counted(counts.left(), "test"),
             show_count(counts.planned),
-            count(rows.len() as u64, "cell"),
+            show_counted(rows.len() as u64, "cell"),
             show_count(spec.workers as u64),
             show_count(there),
         );
@@ -219,18 +219,14 @@ fn consolidate(store: &Store) -> Result<jobs::Outcome> {
     Ok(jobs::run(store, &plan, &shown.control)?)
 }
 
-fn count(n: u64, what: &str) -> String {
-    format!("{} {what}{}", show_count(n), if n == 1 { "" } else { "s" })
-}
-
 /// What was done, in words.
 fn sentence(summary: &Summary, took: Duration) -> String {
     let counts = &summary.counts;
     let done = if counts.done == 0 && counts.left() == 0 {
-        format!("nothing to run: {} there already", count(counts.there, "test"))
+        format!("nothing to run: {} there already", show_counted(counts.there, "test"))
     } else {
         let time = show_duration(took.as_secs_f64());
-        format!("ran {} in {time}: {}", count(counts.done, "test"), results(counts))
+        format!("ran {} in {time}: {}", show_counted(counts.done, "test"), results(counts))
     };
     let mut parts = vec![done];
     if counts.there > 0 && counts.done > 0 {

@@ -17,9 +17,11 @@ pub mod csv;
 pub mod export;
 pub mod import;
 pub mod json;
+pub mod markdown;
 pub mod output;
 pub mod parquet;
 mod plain;
+pub mod plot;
 pub mod table;
 pub mod text;
 
@@ -33,6 +35,8 @@ pub enum Form {
         /// Columns of the terminal to fit into; `None` writes every cell in full.
         width: Option<usize>,
     },
+    /// A Markdown table, for a pull request.
+    Markdown,
     /// One array of objects.
     Json,
     /// One object a line.
@@ -59,6 +63,7 @@ pub fn writer(
 ) -> Result<Box<dyn RowWriter>> {
     Ok(match form {
         Form::Table { width } => Box::new(table::Table::new(out, schema, width, TimeZone::system())),
+        Form::Markdown => Box::new(markdown::Markdown::new(out, schema, TimeZone::system())?),
         Form::Json => Box::new(json::Array::new(out)),
         Form::Jsonl => Box::new(json::Lines::new(out)),
         Form::Csv => Box::new(csv::Csv::new(out, schema)?),

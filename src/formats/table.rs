@@ -156,7 +156,8 @@ impl<W: Write> RowWriter for Table<W> {
     }
 }
 
-fn cells(column: &dyn Array, name: &str, zone: &TimeZone) -> Result<Vec<String>> {
+/// The cells of a column as people read them.
+pub(super) fn cells(column: &dyn Array, name: &str, zone: &TimeZone) -> Result<Vec<String>> {
     let rows = 0..column.len();
     let present = |row: &usize| column.is_valid(*row);
     Ok(match column.data_type() {

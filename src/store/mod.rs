@@ -26,6 +26,7 @@ pub mod journal;
 pub mod kind;
 pub mod layout;
 pub mod lock;
+pub mod merge;
 pub mod parquet_file;
 pub mod query;
 pub mod record;

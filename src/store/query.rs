@@ -14,7 +14,7 @@ mod pairs;
 mod part;
 mod rows;
 
-pub use group::grouped;
+pub use group::{grouped, spreads};
 pub use pairs::{Side, pairs};
 pub use rows::{Rows, rows};
 

@@ -3,6 +3,8 @@
 //! workers, signals and one timer. It drains what is queued, and draws when something
 //! visible changed, at most fifteen times a second.
 
+pub(crate) use theme::locale_is_utf8;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

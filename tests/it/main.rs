@@ -11,6 +11,7 @@
 
 mod support;
 
+mod analysis;
 mod concurrency;
 mod dashboard;
 mod demo;

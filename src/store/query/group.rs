@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Control, Filter, Group, GroupValue, Result, Selection, Store, rows};
+use crate::stats::spread::Spread;
 use crate::stats::{Cell, Rate, Tally};
 use crate::store::Error;
 use crate::store::digest::{Columns, add};
@@ -33,6 +34,30 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
     }
     let values = |keys: Vec<Key>| keys.into_iter().map(GroupValue::from).collect();
     Ok(groups.into_iter().map(|(keys, tally)| Group { values: values(keys), tally }).collect())
+}
+
+/// How the execution times of the matching records are spread, by the given dimensions,
+/// in the order of [`grouped`]. Summary rows have no single times.
+pub fn spreads(
+    store: &Store,
+    filter: &Filter,
+    by: &[String],
+    control: &Control,
+) -> Result<Vec<(Vec<GroupValue>, Spread)>> {
+    let columns = ["execution_time"].into_iter().chain(DIMENSIONS).map(str::to_owned).collect();
+    let selection = Selection { filter: filter.clone(), columns: Some(columns), ..Selection::default() };
+    let mut groups: BTreeMap<Vec<Key>, Spread> = BTreeMap::new();
+    for batch in rows(store, &selection, control)? {
+        let batch = batch?;
+        let columns = Columns::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            let cell = columns.cell(row);
+            let key = by.iter().map(|name| value(&cell, name)).collect();
+            groups.entry(key).or_default().add(columns.number("execution_time", row).unwrap_or(f64::NAN));
+        }
+    }
+    let values = |keys: Vec<Key>| keys.into_iter().map(GroupValue::from).collect();
+    Ok(groups.into_iter().map(|(keys, spread)| (values(keys), spread)).collect())
 }
 
 /// Tallies of the records within a range of time.

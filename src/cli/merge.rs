@@ -1,0 +1,81 @@
+//! `merge`: several Parquet files into one, each test once.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::progress::Shown;
+use super::{Exit, ReportFormat, dir, loudness};
+use crate::config::show_counted;
+use crate::formats::{self, Form, Output};
+use crate::store::RealDisk;
+use crate::store::merge::Merge;
+
+/// `evaltop merge`.
+#[derive(Debug, Clone, Args)]
+pub struct MergeArgs {
+    /// The Parquet files to read
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The Parquet file to write
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Say what would be written and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ReportFormat,
+    /// Replace an existing file
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `evaltop merge`.
+pub fn run(args: &MergeArgs) -> Result<Exit> {
+    // Nothing is read from a store, but nothing of one may be replaced either.
+    let (store, _) = dir::open(None)?;
+    let shown = Shown::new();
+    let merge = Merge::plan(&RealDisk, &args.files, &store.zone, &shown.control)?;
+    if !args.dry_run {
+        let output = Output::file(&args.output, &store.layout, args.yes)?;
+        let mut writer = formats::writer(Form::Parquet, merge.schema(), output.handle())?;
+        merge
+            .run(&shown.control, |batch| writer.write(&batch))
+            .and_then(|()| writer.finish())
+            .map_err(|error| output.explain(error))?;
+        output.commit()?;
+    }
+    drop(shown);
+    let mut out = io::stdout().lock();
+    match args.format {
+        ReportFormat::Json => {
+            let report = json!({
+                "schema_version": 1, "dry_run": args.dry_run, "files": args.files.len(),
+                "rows": merge.rows(), "rows_superseded": merge.superseded(),
+                "rows_repeated": merge.repeated(), "output": args.output.display().to_string(),
+            });
+            writeln!(out, "{report}")?;
+        }
+        ReportFormat::Text if loudness::quiet() => {}
+        ReportFormat::Text => {
+            let mut text = format!(
+                "{}merged {} into {}: {}",
+                if args.dry_run { "would have " } else { "" },
+                show_counted(args.files.len() as u64, "file"),
+                args.output.display(),
+                show_counted(merge.rows(), "row"),
+            );
+            for (n, what) in [(merge.superseded(), "superseded"), (merge.repeated(), "repeated")] {
+                if n > 0 {
+                    text = format!("{text}, {n} {what}");
+                }
+            }
+            writeln!(out, "{text}")?;
+        }
+    }
+    Ok(Exit::Ok)
+}

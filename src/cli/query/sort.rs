@@ -1,0 +1,115 @@
+//! Sorted rows in bounded memory: only so many as are wanted are ever held.
+
+use arrow::array::RecordBatch;
+use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::store::{Error, Result};
+
+/// Rows that are sorted at once, however few are wanted.
+const AT_ONCE: usize = 16_384;
+
+/// By which columns, and whether from large to small. Absent values come last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order(pub(super) Vec<(String, bool)>);
+
+impl Order {
+    /// Reads `column`, `column:asc` and `column:desc`; `descending` where none is said.
+    pub(super) fn parse(columns: &[String], descending: bool) -> Self {
+        Self(
+            columns
+                .iter()
+                .map(|column| match column.rsplit_once(':') {
+                    Some((name, "desc")) => (name.to_owned(), true),
+                    Some((name, "asc")) => (name.to_owned(), false),
+                    _ => (column.clone(), descending),
+                })
+                .collect(),
+        )
+    }
+
+    /// The columns.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The first `limit` rows in this order.
+    pub(super) fn sort(&self, batch: &RecordBatch, limit: Option<usize>) -> Result<RecordBatch> {
+        let columns = self.0.iter().map(|(name, descending)| {
+            let options = SortOptions { descending: *descending, nulls_first: false };
+            let values = batch.column_by_name(name).ok_or_else(|| unknown(name, &batch.schema()))?;
+            Ok(SortColumn { values: values.clone(), options: Some(options) })
+        });
+        let columns: Vec<_> = columns.collect::<Result<_>>()?;
+        let indices = lexsort_to_indices(&columns, limit).map_err(refused)?;
+        take_record_batch(batch, &indices).map_err(refused)
+    }
+
+    /// The first `limit` of any number of rows.
+    pub(super) fn first(
+        &self,
+        schema: &SchemaRef,
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+        limit: usize,
+    ) -> Result<RecordBatch> {
+        let mut held = Vec::new();
+        let mut rows = 0;
+        let settle = |held: &[RecordBatch]| {
+            let all = concat_batches(schema, held).map_err(refused)?;
+            self.sort(&all, Some(limit))
+        };
+        for batch in batches {
+            let batch = batch?;
+            rows += batch.num_rows();
+            held.push(batch);
+            if rows >= AT_ONCE.max(limit.saturating_mul(2)) {
+                let first = settle(&held)?;
+                rows = first.num_rows();
+                held = vec![first];
+            }
+        }
+        settle(&held)
+    }
+}
+
+fn unknown(name: &str, schema: &Schema) -> Error {
+    let there_are: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    Error::Refused(format!("cannot sort by '{name}': the columns are {}", there_are.join(", ")))
+}
+
+#[allow(clippy::needless_pass_by_value)] // as map_err wants it
+fn refused(error: arrow::error::ArrowError) -> Error {
+    Error::Refused(format!("the rows can't be sorted: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    #[test]
+    fn the_first_of_many_with_absent_ones_last() {
+        let batch = |values: Vec<Option<i64>>| {
+            RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values)) as ArrayRef)]).unwrap()
+        };
+        let batches =
+            (0..100_i64).map(|at| batch((0..1_000).map(|n| Some((n * 7_919 + at) % 100_003)).collect()));
+        let schema = batch(vec![None]).schema();
+        let numbers = |order: &Order, limit| {
+            let all = batches.clone().chain([batch(vec![None])]).map(Ok);
+            order.first(&schema, all, limit).unwrap()["n"]
+                .as_primitive::<Int64Type>()
+                .iter()
+                .collect::<Vec<_>>()
+        };
+        let sorted = numbers(&Order::parse(&["n:desc".to_owned()], false), 3);
+        assert!(sorted[0] >= sorted[1] && sorted[1] >= sorted[2] && sorted[0] > Some(99_000), "{sorted:?}");
+        let all = numbers(&Order::parse(&["n".to_owned()], false), 200_000);
+        assert_eq!((all.len(), all.last()), (100_001, Some(&None)));
+        assert!(all[..100_000].is_sorted());
+    }
+}
