@@ -25,6 +25,8 @@ mod network;
 
 /// How often the folders are checked for still being the ones that are watched.
 const REARM: Duration = Duration::from_secs(2);
+/// How often native events are tried again while polling: watches may have become free.
+const RETRY: Duration = Duration::from_secs(300);
 /// The least time between two hints.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -46,10 +48,15 @@ struct Shared {
 /// Starts to watch the store in `root`, which need not be there yet. `poll` is the
 /// time between two looks where the system gives no events.
 pub fn start(root: &Path, poll: Duration) -> io::Result<Watch> {
-    start_with(root, poll, network::reason_to_poll)
+    start_with(root, poll, RETRY, network::reason_to_poll)
 }
 
-fn start_with(root: &Path, poll: Duration, judge: fn(&Path) -> Option<String>) -> io::Result<Watch> {
+fn start_with(
+    root: &Path,
+    poll: Duration,
+    retry: Duration,
+    judge: fn(&Path) -> Option<String>,
+) -> io::Result<Watch> {
     // One waiting message says as much as a hundred, on both channels.
     let (sender, hints) = mpsc::channel(1);
     let (wake, woken) = sync_channel(1);
@@ -58,10 +65,12 @@ fn start_with(root: &Path, poll: Duration, judge: fn(&Path) -> Option<String>) -
     let mut watching = Watching {
         folders: [layout.root().to_path_buf(), layout.incremental()],
         poll,
+        retry,
         judge,
         shared: Arc::clone(&shared),
         wake: wake.clone(),
         identities: None,
+        tried: Instant::now(),
         watcher: None,
         print: Vec::new(),
     };
@@ -94,11 +103,14 @@ struct Watching {
     /// The store and its `incremental/`.
     folders: [PathBuf; 2],
     poll: Duration,
+    retry: Duration,
     judge: fn(&Path) -> Option<String>,
     shared: Arc<Shared>,
     wake: SyncSender<()>,
     /// The folders that are watched; `None` before the first time.
     identities: Option<[Identity; 2]>,
+    /// When native events were tried the last time.
+    tried: Instant,
     /// `None` when polling.
     watcher: Option<RecommendedWatcher>,
     /// When polling: name, inode, size and time of everything at the last look.
@@ -128,15 +140,17 @@ impl Watching {
         }
     }
 
-    /// Watches the folders that are there now; `true` when they are other ones.
+    /// Watches the folders that are there now; `true` when they are other ones, or tried again.
     fn follow(&mut self) -> bool {
         let now = self.folders.each_ref().map(|folder| {
             let meta = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
             Some((meta.dev(), meta.ino()))
         });
-        if self.identities == Some(now) {
+        let again = self.watcher.is_none() && self.tried.elapsed() >= self.retry;
+        if self.identities == Some(now) && !again {
             return false;
         }
+        self.tried = Instant::now();
         let first = self.identities.replace(now).is_none();
         self.watcher = None;
         let mode = match self.arm() {
@@ -267,7 +281,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("store");
         let poll = Duration::from_millis(20);
-        let mut watch = start_with(&root, poll, judge).unwrap();
+        let mut watch = start_with(&root, poll, RETRY, judge).unwrap();
         assert!(hinted_by(&mut watch, || fs::create_dir(&root).unwrap()), "the store appears");
         let incremental = root.join("incremental");
         assert!(hinted_by(&mut watch, || fs::create_dir(&incremental).unwrap()), "incremental/ appears");
@@ -297,12 +311,29 @@ mod tests {
     fn the_mode_says_how_and_why() {
         let folder = tempfile::tempdir().unwrap();
         let poll = Duration::from_secs(5);
-        let watch = start_with(folder.path(), poll, polled).unwrap();
+        let watch = start_with(folder.path(), poll, RETRY, polled).unwrap();
         assert_eq!(watch.mode(), WatchMode::Polling("a test".to_owned()));
-        let watch = start_with(folder.path(), poll, native).unwrap();
+        let watch = start_with(folder.path(), poll, RETRY, native).unwrap();
         assert_eq!(watch.mode(), WatchMode::Native(NATIVE));
         let full = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
         assert!(why(&full).contains("max_user_watches"));
+    }
+
+    #[test]
+    fn native_events_come_back_when_they_can() {
+        static REFUSED: AtomicBool = AtomicBool::new(true);
+        fn at_first(_: &Path) -> Option<String> {
+            REFUSED.load(Ordering::SeqCst).then(|| "no watches left".to_owned())
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let poll = Duration::from_millis(5);
+        let mut watch = start_with(folder.path(), poll, Duration::ZERO, at_first).unwrap();
+        assert_eq!(watch.mode(), WatchMode::Polling("no watches left".to_owned()));
+        REFUSED.store(false, Ordering::SeqCst);
+        while watch.mode() != WatchMode::Native(NATIVE) {
+            assert!(hinted(&mut watch), "a look shows the new mode");
+        }
+        assert!(hinted_by(&mut watch, || write(&folder.path().join("a"), "1")));
     }
 
     #[test]
@@ -317,7 +348,7 @@ mod tests {
     #[test]
     fn dropping_ends_the_thread() {
         let folder = tempfile::tempdir().unwrap();
-        let watch = start_with(folder.path(), Duration::from_secs(600), polled).unwrap();
+        let watch = start_with(folder.path(), Duration::from_secs(600), RETRY, polled).unwrap();
         let shared = Arc::downgrade(&watch.shared);
         drop(watch);
         // The thread holds the other reference.

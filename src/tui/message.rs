@@ -2,7 +2,7 @@
 //! `update` turns the one into the other, and only the event loop acts.
 
 use crossterm::event::{KeyEvent, MouseEvent};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::jobs::{Outcome, Plan, Request};
 use crate::monitor::Observation;
@@ -17,6 +17,8 @@ pub(crate) type JobId = u64;
 pub(crate) enum Message {
     /// Time went on.
     Tick(Timestamp),
+    /// The clock jumped: the machine slept, or the clock was set.
+    Jumped(SignedDuration),
     /// A key was pressed.
     Key(KeyEvent),
     /// The mouse did something.

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::health::Severity;
 use crate::monitor::{Watch, WatchMode, watch};
 use crate::store::Store;
+use clock::Clock;
 use gone::Outside;
 use keymap::Keymap;
 use message::{Effect, Message};
@@ -34,6 +35,7 @@ mod action;
 mod ascii;
 mod book;
 mod change;
+mod clock;
 mod format;
 mod gone;
 mod hook;
@@ -54,6 +56,8 @@ mod work;
 mod fixture;
 #[cfg(test)]
 mod pictures;
+#[cfg(test)]
+mod week;
 
 /// The least time between two frames.
 const FRAME: Duration = Duration::from_millis(67);
@@ -174,6 +178,8 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
         answers,
         outside,
         input,
+        begun: Instant::now(),
+        clock: Clock::default(),
         drawn: None,
         end: None,
         dirty: true,
@@ -202,6 +208,8 @@ struct Desk {
     answers: UnboundedReceiver<Answer>,
     outside: UnboundedReceiver<Outside>,
     input: UnboundedReceiver<Event>,
+    begun: Instant,
+    clock: Clock,
     drawn: Option<Instant>,
     end: Option<End>,
     dirty: bool,
@@ -252,7 +260,12 @@ impl Desk {
                 Some(None) => self.watch = None,
                 None => {}
             }
-            self.tell(terminal, Message::Tick(Timestamp::now()))?;
+            let wall = Timestamp::now();
+            let jumped = self.clock.jumped(self.begun.elapsed(), wall);
+            self.tell(terminal, Message::Tick(wall))?;
+            if let Some(by) = jumped {
+                self.tell(terminal, Message::Jumped(by))?;
+            }
             for answer in answers {
                 self.answered(terminal, answer)?;
             }

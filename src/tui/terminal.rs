@@ -177,7 +177,7 @@ fn write_report(info: &PanicHookInfo<'_>) -> Option<PathBuf> {
         Timestamp::now(),
         Backtrace::force_capture()
     );
-    let name = format!("evaltop-panic-{}-{}.txt", Timestamp::now().as_second(), std::process::id());
+    let name = format!("evaltop-panic-{}-{}.txt", Timestamp::now().as_millisecond(), std::process::id());
     folders.into_iter().flatten().find_map(|folder| {
         fs::create_dir_all(&folder).ok()?;
         let path = folder.join(&name);
@@ -189,4 +189,42 @@ fn write_report(info: &PanicHookInfo<'_>) -> Option<PathBuf> {
 fn state_folder() -> Option<PathBuf> {
     let folders = etcetera::choose_base_strategy().ok()?;
     Some(folders.state_dir().unwrap_or_else(|| folders.data_dir()).join("evaltop"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Run as a process of its own by the test below: the hook is the whole process's.
+    #[test]
+    fn panics_where_it_is_told_to() {
+        if std::env::var_os("EVALTOP_TEST_PANIC").is_some() {
+            report_panics();
+            let _ = thread::spawn(|| panic!("a worker's mistake")).join();
+            panic!("the screen's mistake");
+        }
+    }
+
+    #[test]
+    fn a_panic_leaves_a_report_and_one_sentence() {
+        let state = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tui::terminal::tests::panics_where_it_is_told_to", "--nocapture"])
+            .env("EVALTOP_TEST_PANIC", "1")
+            .env("XDG_STATE_HOME", state.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("evaltop stopped because of a mistake in its code (a report is in "), "{said}");
+        assert_eq!(said.matches("evaltop stopped").count(), 1, "a worker's is told by the dashboard: {said}");
+        let reports: Vec<String> = fs::read_dir(state.path().join("evaltop"))
+            .unwrap()
+            .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
+        for mistake in ["a worker's mistake", "the screen's mistake"] {
+            assert!(reports.iter().any(|r| r.contains(mistake) && r.contains("terminal.rs")), "{reports:?}");
+        }
+    }
 }

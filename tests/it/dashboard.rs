@@ -315,6 +315,127 @@ fn waits_for_a_store_that_is_not_there_yet() {
 }
 
 #[test]
+fn every_key_leaves_a_whole_screen() {
+    let run = run();
+    for model in ["model-a", "model-b"] {
+        write(&run.store, model, 6);
+    }
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
+    command.arg(&run.store);
+    command.cwd(run.store.parent().unwrap());
+    let mut terminal = Terminal::run(command);
+    terminal.wait_for("12 tests");
+    let mut keys: Vec<String> = (' '..='~').filter(|c| *c != 'q').map(String::from).collect();
+    // Ctrl with a letter, except those that leave, stop, or are keys of their own; Esc, Tab, Enter,
+    // the arrows, Home, End, the pages, function keys, mouse reports, pasted text.
+    keys.extend(
+        ('a'..='z').filter(|c| !"cz".contains(*c)).map(|c| char::from(c as u8 - b'a' + 1).to_string()),
+    );
+    let named = [
+        "A",
+        "B",
+        "C",
+        "D",
+        "H",
+        "F",
+        "5~",
+        "6~",
+        "3~",
+        "Z",
+        "15~",
+        "<0;5;9M",
+        "<64;5;9M",
+        "<65;5;21M",
+        "<0;9;2M",
+        "200~text\u{1b}[201~",
+    ];
+    keys.extend(named.map(|end| format!("\u{1b}[{end}")));
+    for (number, key) in keys.iter().enumerate() {
+        terminal.press(key);
+        // Whatever the key opened is left. Twice in a row Esc is one key, not the start of another.
+        terminal.press(&"\u{1b}\u{1b}".repeat(3));
+        if number % 8 == 7 {
+            terminal.wait("the first row", |s| s.contents().starts_with(" evaltop"));
+        }
+    }
+    terminal.wait("the first row", |s| s.contents().starts_with(" evaltop"));
+    // Asked again and again it leaves, also while a job runs.
+    let begun = Instant::now();
+    while terminal.child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "does not end\n{}", terminal.text());
+        let _ = terminal.keys.as_mut().unwrap().write_all(b"\x03");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(terminal.ended().exit_code(), 0);
+    terminal.is_given_back();
+}
+
+#[test]
+fn a_storm_of_sizes_ends_in_the_last_one() {
+    let run = run();
+    write(&run.store, "model-a", 3);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    for step in 0..120_u16 {
+        let last = step == 119;
+        let (rows, cols) = if last { (30, 100) } else { (1 + step * 7 % 70, 1 + step * 13 % 220) };
+        terminal.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        terminal.master.as_ref().unwrap().resize(size).unwrap();
+    }
+    terminal.wait("the picture of the last size", |s| {
+        let rows: Vec<String> = s.rows(0, 100).collect();
+        rows.first().is_some_and(|row| row.starts_with(" evaltop"))
+            && rows.last().is_some_and(|row| row.contains("q quit"))
+            && rows.iter().any(|row| row.contains("model-a") && row.contains("66.7%"))
+    });
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+}
+
+#[test]
+fn files_that_arrive_during_a_job_are_counted_once() {
+    let run = run();
+    for _ in 0..12 {
+        write(&run.store, "model-a", 20);
+    }
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("240 tests");
+    terminal.press("c");
+    terminal.wait_for("CONSOLIDATE?");
+    let store = run.store.clone();
+    let writing = thread::spawn(move || {
+        for _ in 0..12 {
+            write(&store, "model-b", 10);
+        }
+    });
+    terminal.press("y");
+    terminal.wait_for("consolidated");
+    writing.join().unwrap();
+    terminal.wait_for("360 tests");
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+}
+
+#[test]
+fn a_store_that_is_replaced_is_followed() {
+    let run = run();
+    write(&run.store, "model-a", 3);
+    let other = run.store.with_extension("other");
+    write(&other, "model-z", 5);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("model-a");
+    std::fs::rename(&run.store, run.store.with_extension("old")).unwrap();
+    std::fs::rename(&other, &run.store).unwrap();
+    terminal
+        .wait("the other store", |s| s.contents().contains("model-z") && !s.contents().contains("model-a"));
+    write(&run.store, "model-y", 2);
+    terminal.wait_for("7 tests");
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+}
+
+#[test]
 fn follows_the_size_of_the_terminal() {
     let run = run();
     write(&run.store, "model-a", 3);

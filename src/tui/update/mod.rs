@@ -21,6 +21,7 @@ pub(super) use job::title;
 pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
     match message {
         Message::Tick(now) => observe::tick(model, now),
+        Message::Jumped(by) => observe::jumped(model, by),
         Message::Resize(columns, rows) => {
             model.area.width = columns;
             model.area.height = rows;

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::compare;
 use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
 use crate::monitor::observation::StoreState;
 use crate::tui::book::Change;
-use crate::tui::format::{plural, thousands};
+use crate::tui::format::{plural, span, thousands};
 use crate::tui::message::Effect;
 use crate::tui::model::{ACTIVITY_KEPT, Model};
 
@@ -24,6 +24,18 @@ pub(super) fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
         model.table.refresh(&seen.models, now);
     }
     if model.book.wake(now) { vec![Effect::Alerts] } else { Vec::new() }
+}
+
+/// What was seen is older than it seems, or younger: look again.
+pub(super) fn jumped(model: &mut Model, by: SignedDuration) -> Vec<Effect> {
+    let length = span(by.unsigned_abs().as_secs_f64());
+    let what = if by.is_negative() {
+        format!("the clock was set back by {length}")
+    } else {
+        format!("{length} went by unseen: the machine slept, or the clock was set")
+    };
+    model.note(Severity::Healthy, what);
+    vec![Effect::Scan]
 }
 
 /// Shows a new look, or keeps it for later while the picture is held still.

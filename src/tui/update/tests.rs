@@ -375,7 +375,7 @@ fn the_help_is_searched_by_all_words_that_are_typed() {
     key(&mut model, KeyCode::Enter);
     assert_eq!((model.help_filter.as_str(), model.table.filter.as_str()), ("Alert SNOOZE", ""));
     let shown = shown(&model);
-    assert!(shown.contains("silence an alert") && !shown.contains("merge what waits"), "{shown}");
+    assert!(shown.contains("silence an alert") && !shown.contains("explain the selected alert"), "{shown}");
     key(&mut model, KeyCode::Esc);
     assert_eq!((model.help_filter.as_str(), model.overlays.len()), ("", 1), "Esc shows all keys again");
     key(&mut model, KeyCode::Esc);
@@ -546,6 +546,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         2 => any_observation(),
         2 => (0_u16..250, 0_u16..80).prop_map(|(columns, rows)| Message::Resize(columns, rows)),
         1 => (-9_000_i64..9_000).prop_map(|s| Message::Tick(now() + SignedDuration::from_secs(s))),
+        1 => any::<i64>().prop_map(|s| Message::Jumped(SignedDuration::from_secs(s))),
         2 => mouse,
         1 => text.prop_map(Message::Paste),
         2 => planned,
