@@ -133,6 +133,9 @@ pub struct WatchArgs {
     /// Planned number of tests, for the time that is left
     #[arg(long, value_name = "N")]
     pub target: Option<u64>,
+    /// Planned tests by cell, as `run --plan` reads them: what is done and left by model
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub plan: Option<PathBuf>,
     /// Leave the mouse to the terminal
     #[arg(long)]
     pub no_mouse: bool,

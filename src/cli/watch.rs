@@ -1,12 +1,26 @@
 //! `watch`: the dashboard; one look where there is no terminal to draw on.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::{Exit, StatusArgs, StatusFormat, Usage, WatchArgs, dir, status};
 use crate::config::THEMES;
+use crate::runner::plan;
+use crate::stats::progress::Expected;
 use crate::tui::{self, End, Options};
+
+/// What is expected of the run: a number, or the tests of each cell.
+fn expected(args: &WatchArgs) -> Result<Option<Expected>> {
+    let Some(path) = &args.plan else { return Ok(args.target.map(Expected::Tests)) };
+    let mut cells = BTreeMap::new();
+    for row in plan::read(path, 1, None)? {
+        *cells.entry(row.cell).or_default() += row.instances;
+    }
+    Ok(Some(Expected::Cells(Arc::new(cells))))
+}
 
 /// `evaltop watch`.
 pub fn run(args: &WatchArgs) -> Result<Exit> {
@@ -22,7 +36,7 @@ pub fn run(args: &WatchArgs) -> Result<Exit> {
         store,
         config,
         readonly: args.readonly,
-        target: args.target,
+        expected: expected(args)?,
         mouse: !args.no_mouse,
         ascii: args.ascii,
         theme,
@@ -32,4 +46,24 @@ pub fn run(args: &WatchArgs) -> Result<Exit> {
         End::Quit => Exit::Ok,
         End::Interrupted => Exit::Interrupted,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_says_how_many_tests_of_each_cell() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.csv");
+        std::fs::write(&path, "model,difficulty,instances\na,easy,3\na,easy,2\nb,hard,\n").unwrap();
+        let args = WatchArgs { plan: Some(path.clone()), ..WatchArgs::default() };
+        let Some(Expected::Cells(cells)) = expected(&args).unwrap() else { panic!("no cells") };
+        let found: Vec<(&str, u64)> = cells.iter().map(|(cell, n)| (&*cell.model, *n)).collect();
+        assert_eq!(found, [("a", 5), ("b", 1)]);
+        std::fs::write(&path, "difficulty\neasy\n").unwrap();
+        assert!(expected(&args).unwrap_err().to_string().contains("plan.csv"));
+        let args = WatchArgs { target: Some(7), ..WatchArgs::default() };
+        assert_eq!(expected(&args).unwrap(), Some(Expected::Tests(7)));
+    }
 }

@@ -9,6 +9,7 @@ pub mod hashed;
 pub mod history;
 pub mod interval;
 pub mod paired;
+pub mod progress;
 pub mod spread;
 pub mod tally;
 

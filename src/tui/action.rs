@@ -19,6 +19,7 @@ pub(crate) enum Action {
     Reverse,
     Mark,
     Compare,
+    Progress,
     Inspect,
     Acknowledge,
     Snooze,
@@ -123,6 +124,9 @@ impl Action {
             }
             Self::AlertLog => {
                 about(&["L"], Alerts, "alert history", "every alert since the start, over or not")
+            }
+            Self::Progress => {
+                about(&["t"], View, "progress", "throughput, and what is left of the plan by model")
             }
             Self::Writers => about(&["w"], View, "writers", "every writer process"),
             Self::Files => about(&["f"], View, "files", "every file that waits"),

@@ -33,7 +33,7 @@ pub(crate) fn next(model: &Model) -> Option<f64> {
         Overlay::AlertLog(_) => {
             least(model.book.present().filter_map(|(key, _)| model.book.since(key)).map(grows))
         }
-        Overlay::Help(_) | Overlay::Entry(..) | Overlay::Compare(..) => None,
+        Overlay::Help(_) | Overlay::Entry(..) | Overlay::Compare(..) | Overlay::Progress(_) => None,
     });
     least([reorder, awake, still, oldest, shown].into_iter().flatten())
 }

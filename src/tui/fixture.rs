@@ -40,7 +40,7 @@ pub(crate) fn settings() -> Settings {
         home: Some(PathBuf::from("/home/me")),
         thresholds: Thresholds::default(),
         readonly: false,
-        target: None,
+        expected: None,
         snooze: 3_600,
         ascii: false,
         braille: true,

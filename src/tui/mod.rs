@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::health::Severity;
 use crate::monitor::{Watch, WatchMode, watch};
+use crate::stats::progress::Expected;
 use crate::store::Store;
 use clock::Clock;
 use gone::Outside;
@@ -73,8 +74,8 @@ pub struct Options {
     pub config: Config,
     /// Maintenance keys are off.
     pub readonly: bool,
-    /// Planned number of tests.
-    pub target: Option<u64>,
+    /// What is expected of the run.
+    pub expected: Option<Expected>,
     /// Take the mouse.
     pub mouse: bool,
     /// Draw with ASCII only, also where the locale could show more.
@@ -128,7 +129,7 @@ fn settings(options: &Options) -> Result<Settings> {
         home: variable("HOME").filter(|h| h.len() > 1).map(PathBuf::from),
         thresholds: options.config.thresholds.clone(),
         readonly: options.readonly,
-        target: options.target,
+        expected: options.expected.clone(),
         snooze: options.config.notify.snooze_seconds,
         ascii: options.ascii || options.config.dashboard.ascii || !theme::locale_is_utf8(variable),
         // The kernel's console has blocks, and no braille.

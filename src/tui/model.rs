@@ -21,6 +21,7 @@ use crate::jobs::{ExportFormat, Plan, Request};
 use crate::monitor::Observation;
 use crate::monitor::observation::{StoreState, WriterState};
 use crate::stats::paired::Comparison;
+use crate::stats::progress::{Expected, RunProgress};
 use crate::store::Progress;
 
 /// Lines that the activity pane remembers.
@@ -39,8 +40,8 @@ pub(crate) struct Settings {
     pub thresholds: Thresholds,
     /// Maintenance keys are off.
     pub readonly: bool,
-    /// Planned number of tests.
-    pub target: Option<u64>,
+    /// What is expected of the run.
+    pub expected: Option<Expected>,
     /// Seconds for which a snoozed alert is silent.
     pub snooze: u64,
     /// Draw with ASCII only.
@@ -80,6 +81,8 @@ pub(crate) enum Overlay {
     AlertLog(Scroll),
     /// Two models against each other.
     Compare([String; 2], Scroll),
+    /// What is done, and what is left.
+    Progress(Scroll),
     /// Every writer.
     Writers(Scroll),
     /// Every waiting file.
@@ -234,6 +237,8 @@ pub(crate) struct Model {
     pub noted: u64,
     /// The newest comparison of two models.
     pub compared: Option<Compared>,
+    /// How far the run is, where something is expected of it.
+    pub progress: Option<RunProgress>,
     /// What lies over the panes.
     pub overlays: Vec<Overlay>,
     /// The question at the bottom.
@@ -271,6 +276,7 @@ impl Model {
             activity: VecDeque::new(),
             noted: 0,
             compared: None,
+            progress: None,
             overlays: Vec::new(),
             prompt: Prompt::None,
             jobs: Jobs::default(),

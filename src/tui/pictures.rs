@@ -1,5 +1,8 @@
 //! Pictures of whole screens: what people see, kept as snapshots.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::SignedDuration;
 use ratatui::Terminal;
@@ -15,7 +18,9 @@ use super::view::Screen;
 use crate::health::Severity;
 use crate::jobs::{CleanupOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
 use crate::observation::{Observation, StoreState, WatchMode};
+use crate::stats::Cell;
 use crate::stats::paired::{self, Pair, Trials};
+use crate::stats::progress::Expected;
 use crate::store::Progress;
 use crate::store::query::Filter;
 
@@ -80,7 +85,7 @@ macro_rules! picture {
 
 picture!(the_design, {
     let mut model = Model::new(fixture::settings(), fixture::now());
-    model.settings.target = Some(20_000);
+    model.settings.expected = Some(Expected::Tests(20_000));
     update(&mut model, Message::Observed(Box::new(warning())));
     model
 });
@@ -90,7 +95,7 @@ picture!(nothing_seen_yet, Model::new(fixture::settings(), fixture::now()));
 picture!(an_empty_store, showing(80, 24, fixture::empty()));
 picture!(a_run_that_ended, {
     let mut model = Model::new(fixture::settings(), fixture::now());
-    model.settings.target = Some(12_000);
+    model.settings.expected = Some(Expected::Tests(12_000));
     update(&mut model, Message::Observed(Box::new(fixture::ended())));
     model
 });
@@ -147,6 +152,33 @@ picture!(an_alert_that_is_over, {
 picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(the_help_searched, after(80, 24, healthy(), "? / f i l e"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
+/// A plan of the models' cells: the first one's are all there, and one has not begun.
+fn more_of_each() -> Expected {
+    let seen = healthy();
+    let first = seen.cells.keys().next().unwrap().model.clone();
+    let mut plan: BTreeMap<Cell, u64> = BTreeMap::new();
+    for (cell, tally) in &*seen.cells {
+        plan.insert(cell.clone(), if cell.model == first { tally.tests } else { tally.tests + 20 });
+        plan.insert(Cell { model: "not-begun-1b".into(), ..cell.clone() }, 20);
+    }
+    Expected::Cells(Arc::new(plan))
+}
+
+/// A look at a run that is expected to go further.
+fn expecting(columns: u16, rows: u16, expected: Option<Expected>, keys: &str) -> Model {
+    let mut model = Model::new(fixture::settings(), fixture::now());
+    model.settings.expected = expected;
+    update(&mut model, Message::Resize(columns, rows));
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    press(&mut model, keys);
+    model
+}
+
+picture!(a_plan_by_model, expecting(100, 24, Some(more_of_each()), "t"));
+picture!(a_plan_beside_the_models, expecting(80, 24, Some(more_of_each()), "down"));
+picture!(a_number_of_tests, expecting(80, 24, Some(Expected::Tests(20_000)), "t"));
+picture!(throughput_without_a_plan, expecting(80, 24, None, "t"));
+
 /// Two models compared on so many pairs: both, only the first, only the second, neither.
 fn against(columns: u16, rows: u16, [both, first, second, neither]: [usize; 4], repeated: bool) -> Model {
     let mut model = after(columns, rows, healthy(), "space down =");

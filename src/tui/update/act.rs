@@ -24,6 +24,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             model.help_filter.clear();
             toggle(model, Overlay::Help(Scroll::default()));
         }
+        Action::Progress => toggle(model, Overlay::Progress(Scroll::default())),
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
         Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
@@ -249,6 +250,7 @@ impl Overlay {
             | Self::Alert(_, scroll)
             | Self::AlertLog(scroll)
             | Self::Compare(_, scroll)
+            | Self::Progress(scroll)
             | Self::Writers(scroll)
             | Self::Files(scroll)
             | Self::Entry(_, scroll) => scroll,

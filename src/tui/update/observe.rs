@@ -9,6 +9,7 @@ use super::compare;
 use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
 use crate::monitor::observation::StoreState;
+use crate::stats::progress::RunProgress;
 use crate::tui::book::Change;
 use crate::tui::format::{plural, span, thousands};
 use crate::tui::message::Effect;
@@ -92,6 +93,7 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
     } else {
         note_history(model, new);
     }
+    note_progress(model, new);
     model.was_there |= new.state == StoreState::Ready;
     model.jobs.ours = model.jobs.running.is_some();
     let first = model.table.selected.is_none();
@@ -101,6 +103,18 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
         model.table.select(row.unwrap_or(0));
     }
     model.alert.at = model.alert.at.min(new.alerts.len().saturating_sub(1));
+}
+
+/// How far the run is now; its end is told once.
+fn note_progress(model: &mut Model, new: &Observation) {
+    let Some(expected) = &model.settings.expected else { return };
+    let progress = RunProgress::of(expected, &new.cells, new.totals.tests);
+    let was_open = model.progress.as_ref().is_some_and(|before| !before.is_done());
+    if was_open && progress.is_done() {
+        let all = thousands(progress.total.planned);
+        model.note(Severity::Healthy, format!("the run is done: all {all} planned tests are there"));
+    }
+    model.progress = Some(progress);
 }
 
 /// At the start: what the store itself tells of its past.

@@ -11,6 +11,7 @@ use crate::health::Severity;
 use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request};
 use crate::observation::{Observation, StoreState};
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
+use crate::stats::progress::Expected;
 use crate::store::Progress;
 use crate::store::query::Filter;
 use crate::tui::fixture::{self, healthy, now, plan, showing, warning};
@@ -396,6 +397,25 @@ fn enter_opens_what_is_selected_and_esc_goes_back() {
     press(&mut model, 'q');
 }
 
+#[test]
+fn the_end_of_a_planned_run_is_told_once() {
+    let mut model = Model::new(fixture::settings(), now());
+    model.settings.expected = Some(Expected::Tests(healthy().totals.tests + 1));
+    update(&mut model, Message::Observed(Box::new(healthy())));
+    assert!(!newest(&model).contains("done"), "{}", newest(&model));
+    let mut all = healthy();
+    all.totals.tests += 5;
+    for _ in 0..2 {
+        update(&mut model, Message::Observed(Box::new(all.clone())));
+    }
+    let told = model.activity.iter().filter(|e| e.text.starts_with("the run is done: all 12,443")).count();
+    assert_eq!(told, 1, "{:?}", model.activity);
+    let mut late = Model::new(fixture::settings(), now());
+    late.settings.expected = Some(Expected::Tests(10));
+    update(&mut late, Message::Observed(Box::new(all)));
+    assert!(!late.activity.iter().any(|e| e.text.contains("done")), "it was done before the start");
+}
+
 fn compared(model: &mut Model, both: [&str; 2], comparison: Comparison) {
     update(model, Message::Compared(both.map(str::to_owned), Ok(comparison)));
 }
@@ -580,7 +600,7 @@ proptest! {
         let mut model = showing(80, 24, healthy());
         model.settings.ascii = ascii;
         model.settings.readonly = readonly;
-        model.settings.target = Some(20_000);
+        model.settings.expected = Some(Expected::Tests(20_000));
         for message in messages {
             update(&mut model, message);
             let mut buffer = Buffer::empty(model.area);

@@ -6,11 +6,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use super::progress::time_left;
 use super::{gauge, groups, spark};
 use crate::monitor::Observation;
 use crate::monitor::observation::{MainKind, WriterState};
-use crate::stats::eta::eta;
-use crate::tui::format::{bytes, bytes_of, per_minute, percent, plural, span, thousands};
+use crate::tui::format::{bytes, bytes_of, per_minute, percent, plural, thousands};
 use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -66,19 +66,15 @@ fn totals(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
 
 /// What is left of the planned tests.
 fn left(model: &Model, seen: &Observation) -> Option<Group> {
-    let target = model.settings.target?;
-    let done = seen.totals.tests;
-    let planned = model.span(Role::Text, thousands(target));
-    if done >= target {
+    let progress = model.progress.as_ref()?;
+    let total = &progress.total;
+    let planned = model.span(Role::Text, thousands(total.planned));
+    if progress.is_done() {
         return Some(vec![planned, model.span(Role::Healthy, " done")]);
     }
-    let share = done as f64 / target.max(1) as f64;
-    let text = match eta(&seen.history, seen.at.as_second(), done, target) {
-        Some(eta) => match eta.high {
-            Some(high) if span(high) == span(eta.low) => format!(" in {}", span(high)),
-            Some(high) => format!(" in {}–{}", span(eta.low), span(high)),
-            None => format!(" in {} or more", span(eta.low)),
-        },
+    let share = total.done as f64 / total.planned.max(1) as f64;
+    let text = match time_left(&seen.history, seen, total) {
+        Some(left) => format!(" in {left}"),
         None => format!(" {:.0}% there", (share * 100.0).floor()),
     };
     Some(vec![planned, model.span(Role::Dim, text)])

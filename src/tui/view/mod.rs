@@ -42,6 +42,7 @@ pub(super) mod layout;
 mod missing;
 mod models;
 pub(super) mod overlay;
+mod progress;
 pub(super) mod prompt;
 mod spark;
 mod status;

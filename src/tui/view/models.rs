@@ -24,10 +24,11 @@ pub(super) struct Models<'a>(pub &'a Model);
 
 /// The numbers beside the bar in the order in which they stand, each with its width,
 /// the gap before it included, and the terminal width from which on it is shown.
-const NUMBERS: [(Number, &str, usize, u16); 7] = [
+const NUMBERS: [(Number, &str, usize, u16); 8] = [
     (Number::Rate, "FULL", 7, 0),
     (Number::Interval, "95% CI", 7, 56),
     (Number::Tests, "TESTS", 8, 0),
+    (Number::Left, "LEFT", 8, 64),
     (Number::PerMinute, "/MIN", 6, 64),
     (Number::Infra, "INFRA", 6, 72),
     (Number::Time, "TIME", 7, 100),
@@ -39,10 +40,16 @@ enum Number {
     Rate,
     Interval,
     Tests,
+    Left,
     PerMinute,
     Infra,
     Time,
     Trend,
+}
+
+/// What is left of a plan is shown where there is a plan that names models.
+fn is_wanted(model: &Model, number: Number) -> bool {
+    !matches!(number, Number::Left) || model.progress.as_ref().is_some_and(|p| !p.models.is_empty())
 }
 
 struct Columns {
@@ -56,7 +63,7 @@ impl Columns {
     fn new(model: &Model, width: u16) -> Self {
         let numbers: Vec<_> = NUMBERS
             .iter()
-            .filter(|(.., from)| width >= *from)
+            .filter(|(number, .., from)| width >= *from && is_wanted(model, *number))
             .map(|(number, title, cells, _)| (*number, *title, *cells))
             .collect();
         let fixed: usize = numbers.iter().map(|(.., cells)| cells).sum();
@@ -150,13 +157,13 @@ fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Lin
     ];
     spans.extend(bar(model, &view.tally, view.interval(), columns.bar));
     for (number, _, cells) in &columns.numbers {
-        let (role, text) = figure(view, *number, cells - 1);
+        let (role, text) = figure(model, view, *number, cells - 1);
         spans.push(model.span(role, text::right(&text, *cells)));
     }
     Line::from(spans)
 }
 
-fn figure(view: &ModelView, number: Number, cells: usize) -> (Role, String) {
+fn figure(model: &Model, view: &ModelView, number: Number, cells: usize) -> (Role, String) {
     let tally = &view.tally;
     match number {
         Number::Rate => (Role::Text, percent(tally.success_rate())),
@@ -165,6 +172,11 @@ fn figure(view: &ModelView, number: Number, cells: usize) -> (Role, String) {
             (Role::Dim, text.unwrap_or_else(|| "–".to_owned()))
         }
         Number::Tests => (Role::Text, count(tally.tests, cells)),
+        Number::Left => match model.progress.as_ref().and_then(|p| p.models.get(view.model.as_str())) {
+            Some(part) if part.left() == 0 => (Role::Healthy, "done".to_owned()),
+            Some(part) => (Role::Text, count(part.left(), cells)),
+            None => (Role::Dim, "·".to_owned()),
+        },
         Number::PerMinute => (Role::Dim, per_minute(view.per_minute)),
         Number::Infra => (Role::Text, count_or_dot(tally.infrastructure(), cells)),
         Number::Time => {

@@ -64,8 +64,10 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         let what = format!("{}, all acknowledged or snoozed", plural(alerts.len() as u64, "alert"));
         return (worst.severity.into(), "·", what, none());
     }
-    let message = match model.settings.target {
-        Some(target) if seen.totals.tests >= target => format!("all {} tests are there", thousands(target)),
+    let message = match &model.progress {
+        Some(progress) if progress.is_done() => {
+            format!("all {} planned tests are there", thousands(progress.total.planned))
+        }
         _ if seen.totals.tests == 0 => "no test yet".to_owned(),
         _ => seen.behind.as_ref().map(|why| text::clean(why).into_owned()).unwrap_or_default(),
     };

@@ -1,0 +1,104 @@
+//! How far the run is: throughput over several windows, and where tests are planned,
+//! what is done and left by model, those that have not begun included.
+
+use ratatui::text::{Line, Span};
+
+use super::facts::widest;
+use super::gauge;
+use super::overlay::{Content, paragraph};
+use crate::monitor::Observation;
+use crate::stats::eta::eta;
+use crate::stats::history::History;
+use crate::stats::progress::Part;
+use crate::tui::format::{per_minute, span, thousands, whole_percent};
+use crate::tui::model::Model;
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// Windows of the throughput, in seconds.
+const WINDOWS: [(i64, &str); 3] = [(300, "5m"), (3_600, "1h"), (86_400, "24h")];
+
+/// Throughput and progress.
+pub(super) fn content(model: &Model, width: u16) -> Content {
+    let title = "PROGRESS".to_owned();
+    let Some(seen) = &model.seen else { return Content { title, lines: Vec::new() } };
+    let mut lines = vec![Line::default(), throughput(model, seen)];
+    lines.push(Line::default());
+    let Some(progress) = &model.progress else {
+        let how = "Start evaltop watch with --target N, or with --plan FILE that says how many tests of each \
+                   cell are expected, to see what is left and how long it takes.";
+        lines.extend(paragraph(model, Role::Dim, how, usize::from(width).saturating_sub(2)));
+        return Content { title, lines };
+    };
+    let name = widest(progress.models.keys().map(|name| &**name)).clamp(5, 30);
+    let bar = usize::from(width).saturating_sub(name + 52).clamp(4, 60);
+    let head = format!(
+        " {} {}{}{}{}  {}",
+        text::left("MODEL", name),
+        " ".repeat(bar + 6),
+        text::right("DONE", 9),
+        text::right("OF", 9),
+        text::right("LEFT", 9),
+        "TIME LEFT",
+    );
+    lines.push(Line::from(model.span(Role::Dim, head)));
+    lines.push(row(model, seen, ("all", &progress.total, &seen.history), name, bar));
+    for (of, part) in &progress.models {
+        let view = seen.models.iter().find(|m| m.model == **of);
+        let none = History::default();
+        let history = view.map_or(&none, |view| &view.detail.history);
+        lines.push(row(model, seen, (of, part, history), name, bar));
+    }
+    Content { title, lines }
+}
+
+fn throughput(model: &Model, seen: &Observation) -> Line<'static> {
+    let now = seen.at.as_second();
+    let mut line = Line::from(model.span(Role::Dim, " rows/min"));
+    let run = seen.history.first().map_or(0, |first| now + 1 - first);
+    let whole = (run, "the whole run");
+    for (seconds, name) in WINDOWS.into_iter().filter(|(seconds, _)| *seconds < run).chain([whole]) {
+        let window = seen.history.window(now, seconds);
+        let rate = per_minute(seen.history.per_minute(now, window));
+        line.push_span(Span::raw("   "));
+        line.push_span(model.span(Role::Text, if rate == "·" { "0".to_owned() } else { rate }));
+        line.push_span(model.span(Role::Dim, format!(" over {name}")));
+    }
+    line
+}
+
+fn row(
+    model: &Model,
+    seen: &Observation,
+    (name, part, history): (&str, &Part, &History),
+    cells: usize,
+    bar: usize,
+) -> Line<'static> {
+    let share = if part.planned > 0 { part.done as f64 / part.planned as f64 } else { 1.0 };
+    let mut line = Line::from(model.span(Role::Text, format!(" {} ", text::left(&text::name(name), cells))));
+    line.extend(gauge(model, share, bar, Role::Bar));
+    // Rounded down, so that 100 % means all.
+    let percent = whole_percent(Some((share * 100.0).floor() / 100.0));
+    line.push_span(model.span(Role::Dim, text::right(&percent, 6)));
+    for n in [part.done, part.planned, part.left()] {
+        line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
+    }
+    let (role, left) = if part.left() == 0 {
+        (Role::Healthy, "done".to_owned())
+    } else {
+        let still = if part.done == 0 { "not begun" } else { "stands still" };
+        (Role::Dim, time_left(history, seen, part).unwrap_or_else(|| still.to_owned()))
+    };
+    line.push_span(model.span(role, format!("  {left}")));
+    line
+}
+
+/// The time that is left, as a range; `None` where nothing moves.
+pub(super) fn time_left(history: &History, seen: &Observation, part: &Part) -> Option<String> {
+    let eta = eta(history, seen.at.as_second(), part.done, part.planned)?;
+    Some(match eta.high {
+        Some(high) if span(high) == span(eta.low) => span(high),
+        Some(high) => format!("{}–{}", span(eta.low), span(high)),
+        None => format!("{} or more", span(eta.low)),
+    })
+}
