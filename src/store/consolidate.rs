@@ -27,6 +27,8 @@ pub(super) mod derived;
 pub(super) mod foreign;
 pub(super) mod inputs;
 pub(super) mod merge;
+mod old;
+mod parts;
 pub(super) mod recover;
 mod round;
 mod sweep;

@@ -21,6 +21,7 @@ pub mod disk;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod graft;
 pub mod increment;
 pub mod journal;
 pub mod kind;

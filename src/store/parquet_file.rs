@@ -19,7 +19,8 @@ use parquet::arrow::arrow_reader::{
     RowSelection,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::page_index::PageIndexProvider;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::disk::{Disk, ReadFile, Stat};
@@ -139,6 +140,25 @@ impl ParquetFile {
     /// The footer.
     pub fn metadata(&self) -> &Arc<ParquetMetaData> {
         self.reader.metadata()
+    }
+
+    /// Where the pages of each column are and what they hold; `None` where the file
+    /// does not say.
+    pub fn page_index(&self) -> Result<Option<Arc<dyn PageIndexProvider>>> {
+        let read = || {
+            let footer = ParquetMetaData::clone(self.metadata());
+            let mut reader = ParquetMetaDataReader::new_with_metadata(footer)
+                .with_page_index_policy(PageIndexPolicy::Optional);
+            reader.read_page_indexes(&self.source)?;
+            reader.finish()
+        };
+        let footer = guarded(read).map_err(|e| Error::unreadable(&self.path, plain(&e)))?;
+        Ok(footer.page_index().cloned())
+    }
+
+    /// The bytes.
+    pub fn raw(&self) -> &dyn ReadFile {
+        &*self.source.file
     }
 
     /// A value of the footer's key-value metadata.

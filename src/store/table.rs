@@ -1,7 +1,8 @@
 //! How the Parquet files of the store are written.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -16,26 +17,79 @@ use parquet::schema::types::ColumnPath;
 
 use super::disk::WriteFile;
 use super::error::{Error, Result};
+use super::graft::{self, Footer, Kept, MAGIC, Shift, Skipping, Stock, advance};
 
 /// Rows in a full row group.
-pub const GROUP_ROWS: usize = 131_072;
+const GROUP_ROWS: usize = 131_072;
+
+/// Rows in a full row group.
+#[cfg(not(test))]
+pub fn group_rows() -> usize {
+    GROUP_ROWS
+}
+
+/// Rows in a full row group: fewer where a test wants many groups of few rows.
+#[cfg(test)]
+pub fn group_rows() -> usize {
+    FEWER.get()
+}
+
+#[cfg(test)]
+thread_local! {
+    static FEWER: std::cell::Cell<usize> = const { std::cell::Cell::new(GROUP_ROWS) };
+}
+
+/// Does something with row groups of so many rows.
+#[cfg(test)]
+pub(crate) fn with_group_rows<T>(rows: usize, then: impl FnOnce() -> T) -> T {
+    let before = FEWER.replace(rows);
+    let result = then();
+    FEWER.set(before);
+    result
+}
 
 /// How the Parquet files of the store are written: zstd, dictionaries where values
 /// repeat, statistics and page indexes.
-fn properties() -> WriterProperties {
+pub(super) fn properties() -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_created_by(concat!("evaltop version ", env!("CARGO_PKG_VERSION")).to_owned());
+        .set_max_row_group_row_count(Some(group_rows()))
+        .set_created_by(format!("{}{}", graft::CREATED_BY, env!("CARGO_PKG_VERSION")));
     for unique in ["test_id", "timestamp"] {
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(unique), false);
     }
     builder.build()
 }
 
-/// Writes batches of one schema as a Parquet file.
+/// Where the bytes go: those that are in the file already are dropped.
+type Sink = Skipping<Output>;
+
+/// The file, until it is handed back.
+#[derive(Debug)]
+struct Output(Option<io::BufWriter<Box<dyn WriteFile>>>);
+
+impl Output {
+    fn get(&mut self) -> io::Result<&mut io::BufWriter<Box<dyn WriteFile>>> {
+        self.0.as_mut().ok_or_else(|| io::Error::other("the file is finished"))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.get()?.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.get()?.flush()
+    }
+}
+
+/// Writes batches of one schema as a Parquet file; takes over whole row groups of
+/// another one byte for byte.
 pub struct TableWriter<'a> {
-    inner: ArrowWriter<io::BufWriter<Box<dyn WriteFile>>>,
+    inner: ArrowWriter<Sink>,
+    /// Row groups that were taken over, each with the number of own ones before it.
+    kept: Vec<(usize, Kept)>,
     path: &'a Path,
 }
 
@@ -49,12 +103,10 @@ impl<'a> TableWriter<'a> {
     /// Into a new file; `path` is for messages.
     pub fn new(file: Box<dyn WriteFile>, path: &'a Path, schema: &SchemaRef) -> Result<Self> {
         let options = ArrowWriterOptions::new().with_properties(properties());
-        let inner = ArrowWriter::try_new_with_options(
-            io::BufWriter::with_capacity(1 << 20, file),
-            schema.clone(),
-            options,
-        );
-        Ok(Self { inner: inner.map_err(|error| parquet_error(path, error))?, path })
+        let output = Output(Some(io::BufWriter::with_capacity(1 << 20, file)));
+        let sink = Skipping { skip: 0, inner: output };
+        let inner = ArrowWriter::try_new_with_options(sink, schema.clone(), options);
+        Ok(Self { inner: inner.map_err(|error| parquet_error(path, error))?, kept: Vec::new(), path })
     }
 
     /// Adds rows; row groups are closed as they fill.
@@ -73,16 +125,91 @@ impl<'a> TableWriter<'a> {
         self.inner.append_key_value_metadata(pair);
     }
 
+    /// Takes over row groups of another file, after what was written so far.
+    pub(super) fn graft(&mut self, stock: &Stock<'_>, groups: Range<usize>) -> Result<()> {
+        self.flush()?;
+        let before = self.inner.flushed_row_groups().len();
+        let copied = Error::io("write", self.path);
+        let shift = self.copy(stock, &stock.extents(groups.clone())).map_err(copied)?;
+        let mut nulls = stock.nulls();
+        for group in groups {
+            let position = self.inner.bytes_written() as u64;
+            let bytes = nulls.place(stock.rows(group), position);
+            let bytes = bytes.map_err(|error| parquet_error(self.path, error))?;
+            self.inner.write_all(bytes).map_err(Error::io("write", self.path))?;
+            self.kept.push((before, stock.moved(group, &shift, &mut nulls)?));
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, stock: &Stock<'_>, extents: &[Range<u64>]) -> io::Result<Shift> {
+        let mut shift = Shift::default();
+        for extent in extents {
+            let position = self.inner.bytes_written() as u64;
+            shift.push(extent.clone(), position);
+            let length = extent.end - extent.start;
+            // The beginning of a file can be shared by both files, magic included.
+            let whole = position == MAGIC && extent.start == MAGIC;
+            if whole {
+                self.inner.inner_mut().skip = MAGIC;
+            }
+            self.inner.sync()?;
+            let from = if whole { 0 } else { extent.start };
+            self.inner.inner_mut().inner.get()?.get_mut().copy_from(stock.file.raw(), from..extent.end)?;
+            self.inner.inner_mut().skip = length;
+            advance(&mut Counting(&mut self.inner), length)?;
+        }
+        Ok(shift)
+    }
+
     /// Writes the footer and syncs the file.
-    pub fn finish(self) -> Result<Box<dyn WriteFile>> {
-        let buffered = self.inner.into_inner().map_err(|error| parquet_error(self.path, error))?;
-        let mut file = buffered.into_inner().map_err(|error| Error::Io {
-            action: "write",
-            path: self.path.to_path_buf(),
-            source: error.into_error(),
-        })?;
+    pub fn finish(mut self) -> Result<Box<dyn WriteFile>> {
+        self.end().map_err(|error| parquet_error(self.path, error))?;
+        let output = self.inner.inner_mut().inner.0.take();
+        let buffered = output.ok_or_else(|| io::Error::other("the file is finished"));
+        let file =
+            buffered.and_then(|buffered| buffered.into_inner().map_err(io::IntoInnerError::into_error));
+        let mut file = file.map_err(Error::io("write", self.path))?;
         file.sync().map_err(Error::io("sync", self.path))?;
         Ok(file)
+    }
+
+    fn end(&mut self) -> Result<(), ParquetError> {
+        if self.kept.is_empty() {
+            return self.inner.finish().map(drop);
+        }
+        self.inner.flush()?;
+        self.inner.sync()?;
+        let position = self.inner.bytes_written() as u64;
+        // The writer's own footer knows nothing of what was taken over.
+        self.inner.inner_mut().skip = u64::MAX;
+        let own = self.inner.finish()?;
+        self.inner.inner_mut().skip = 0;
+        let mut kept = std::mem::take(&mut self.kept).into_iter().peekable();
+        let mut footer = Footer::default();
+        for (at, group) in graft::encoded(&own).enumerate() {
+            while let Some((_, kept)) = kept.next_if(|(before, _)| *before <= at) {
+                footer.push(kept)?;
+            }
+            footer.push(group)?;
+        }
+        kept.try_for_each(|(_, kept)| footer.push(kept))?;
+        let bytes = footer.bytes(own.file_metadata(), position)?;
+        self.inner.inner_mut().write_all(&bytes)?;
+        Ok(())
+    }
+}
+
+/// The writer's counting way to its file.
+struct Counting<'w>(&'w mut ArrowWriter<Sink>);
+
+impl Write for Counting<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write_all(buf).map(|()| buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.sync()
     }
 }
 

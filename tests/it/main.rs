@@ -15,6 +15,7 @@ mod analysis;
 mod concurrency;
 mod dashboard;
 mod demo;
+mod graft;
 mod import_logs;
 mod legacy;
 mod maintain;

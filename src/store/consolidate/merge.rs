@@ -2,6 +2,7 @@
 //! columns, and written sorted by what queries ask for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{
@@ -15,10 +16,11 @@ use super::choice::Rank;
 use crate::stats::{Cell, Tally};
 use crate::store::digest::{Columns, key_in, row_hashes};
 use crate::store::error::{Error, Result};
+use crate::store::graft::Stock;
 use crate::store::kind::split;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, adapt};
-use crate::store::table::{GROUP_ROWS, TableWriter};
+use crate::store::table::{TableWriter, group_rows};
 
 /// Bytes of new rows that are sorted at once.
 const SORT_BYTES: usize = 256 << 20;
@@ -95,19 +97,28 @@ pub(in crate::store) struct Tallies {
 impl Tallies {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = Columns::new(batch)?;
-        for row in 0..batch.num_rows() {
-            let entry = self
-                .by_key
-                .entry(columns.cell_key(row))
-                .or_insert_with(|| (columns.cell(row), Tally::default()));
-            entry.1.add(&columns.outcome(row).tally());
-        }
-        self.rows += batch.num_rows() as u64;
+        (0..batch.num_rows()).for_each(|row| self.add(&columns, row));
         Ok(())
     }
 
+    /// Counts a row.
+    pub(in crate::store) fn add(&mut self, columns: &Columns, row: usize) {
+        let cell = || (columns.cell(row), Tally::default());
+        let entry = self.by_key.entry(columns.cell_key(row)).or_insert_with(cell);
+        entry.1.add(&columns.outcome(row).tally());
+        self.rows += 1;
+    }
+
+    /// Takes out a row that was counted.
+    pub(in crate::store) fn subtract(&mut self, columns: &Columns, row: usize) {
+        if let Some((_, tally)) = self.by_key.get_mut(&columns.cell_key(row)) {
+            tally.subtract(&columns.outcome(row).tally());
+            self.rows -= 1;
+        }
+    }
+
     pub(in crate::store) fn finish(self) -> BTreeMap<Cell, Tally> {
-        self.by_key.into_values().collect()
+        self.by_key.into_values().filter(|(_, tally)| tally.tests > 0).collect()
     }
 }
 
@@ -128,6 +139,21 @@ impl<'a> Merged<'a> {
         Self { table, schema, tallies, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0 }
     }
 
+    /// Goes on from the tallies of what stays of the old main.
+    pub(in crate::store) fn continuing(table: TableWriter<'a>, schema: SchemaRef, tallies: Tallies) -> Self {
+        Self { tallies, ..Self::new(table, schema) }
+    }
+
+    /// Rows of the old main that are in the tallies already.
+    pub(in crate::store) fn stays(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 { Ok(()) } else { self.table.write(batch) }
+    }
+
+    /// Row groups of the old main that are in the tallies already.
+    pub(in crate::store) fn graft(&mut self, stock: &Stock<'_>, groups: Range<usize>) -> Result<()> {
+        self.table.graft(stock, groups)
+    }
+
     /// Rows of the old main.
     pub(in crate::store) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
         self.write(batch)
@@ -141,7 +167,7 @@ impl<'a> Merged<'a> {
         self.waiting_rows += batch.num_rows();
         self.waiting_bytes += batch.get_array_memory_size();
         self.waiting.push(batch);
-        if self.waiting_rows >= 4 * GROUP_ROWS || self.waiting_bytes >= SORT_BYTES {
+        if self.waiting_rows >= 4 * group_rows() || self.waiting_bytes >= SORT_BYTES {
             self.sort_and_write()?;
         }
         Ok(())

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 
+use super::Skipped;
 use super::choice::Choice;
 use super::inputs::{because, columns_of_records};
 use super::merge::{Keys, Merged, Tallies, complete, filtered, records};
-use super::{Skipped, foreign};
+use super::old::Old;
 use crate::stats::{Cell, Tally};
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::{Committed, Transaction};
@@ -231,11 +232,17 @@ impl Round<'_> {
     ) -> Result<Tallies, Trouble> {
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let mut merged = Merged::new(TableWriter::new(file, &temporary, schema)?, schema.clone());
-        if let Some(main) = &self.base.main {
-            self.copy_main(main, schema, choice, &mut merged)?;
-        }
+        let table = TableWriter::new(file, &temporary, schema)?;
         let zone = self.base.zone(self.store);
+        let mut merged = match &self.base.main {
+            None => Merged::new(table, schema.clone()),
+            Some(main) => {
+                let foreign = self.base.foreign;
+                let old = Old { main, foreign, schema, zone: &zone, control: self.control };
+                let survey = old.survey(choice)?;
+                old.write(table, survey, choice.kept() > 0)?
+            }
+        };
         let mut at = 0;
         for input in inputs {
             let batches = input.file.batches(None, input.increment.skip).map_err(|e| input.blame(e))?;
@@ -256,52 +263,6 @@ impl Round<'_> {
         transaction.record.consumed = self.consumed(inputs)?;
         transaction.seal(table)?;
         Ok(tallies)
-    }
-
-    /// Writes what stays of the old main.
-    fn copy_main(
-        &self,
-        main: &ParquetFile,
-        schema: &SchemaRef,
-        choice: &mut Choice,
-        merged: &mut Merged<'_>,
-    ) -> Result<()> {
-        let zone = self.base.zone(self.store);
-        let losers = if self.base.foreign {
-            let found = foreign::losers(main, schema, &zone, self.control)?;
-            choice.superseded += found.superseded;
-            choice.repeated += found.repeated;
-            found.rows
-        } else {
-            HashSet::new()
-        };
-        let (mut read, mut position) = (0, 0);
-        for batch in main.batches(None, 0)? {
-            self.control.check()?;
-            self.control.progress("copying main", read, main.rows());
-            let batch = batch?;
-            read += batch.num_rows() as u64;
-            let batch = records(&batch, schema, &zone)?;
-            if losers.is_empty() && choice.is_keyless() {
-                position += batch.num_rows() as u64;
-                merged.old(&batch)?;
-                continue;
-            }
-            let mut keys = Keys::of(&batch)?;
-            let mut keep = Vec::with_capacity(batch.num_rows());
-            for row in 0..batch.num_rows() {
-                let key = keys.key(row).filter(|key| choice.concerns(*key));
-                let lost = losers.contains(&(position + row as u64));
-                keep.push(match key {
-                    _ if lost => false,
-                    Some(key) => choice.stays(key, keys.rank(&batch, row)?),
-                    None => true,
-                });
-            }
-            position += batch.num_rows() as u64;
-            merged.old(&filtered(&batch, keep)?)?;
-        }
-        complete(main, read)
     }
 
     /// The entries of the new record: what was consumed before and may still be

@@ -473,3 +473,85 @@ fn legacy_writers_that_rewrite_their_files_meanwhile_lose_no_row() {
     assert_eq!(f.main().rows(), 2 * ROWS as u64);
     assert!(f.commit().generation > 1, "nothing was merged meanwhile");
 }
+
+/// Main's rows in their order: id and hash of all values.
+fn in_order(f: &Fixture) -> Vec<(Option<String>, u64)> {
+    let mut rows = Vec::new();
+    for batch in f.main().batches(None, 0).unwrap() {
+        let batch = batch.unwrap();
+        let hashes = crate::store::digest::row_hashes(&batch).unwrap();
+        rows.extend(batch["test_id"].as_string::<i32>().iter().map(|id| id.map(str::to_owned)).zip(hashes));
+    }
+    rows
+}
+
+mod grafts {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::table::with_group_rows;
+
+    /// An id, a model, a time, and whether it has a column of its own.
+    type Made = (u8, u8, i64, bool);
+
+    fn commits() -> impl Strategy<Value = Vec<Vec<Made>>> {
+        let row = (0..60_u8, 0..3_u8, 0..4_i64, prop::bool::weighted(0.02));
+        prop::collection::vec(prop::collection::vec(row, 1..24), 1..7)
+    }
+
+    fn made((id, model, time, extra): &Made) -> Record {
+        let id = if *id < 5 { String::new() } else { format!("t{id}") };
+        let mut record = Record { model: format!("m{model}"), ..record(&id, *time) };
+        if *extra {
+            record.extra.insert("tokens".to_owned(), serde_json::json!(time));
+        }
+        record
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// With small row groups most of main is copied; with large ones all of it is
+        /// in the last row group, which is always encoded anew.
+        #[test]
+        fn copying_and_encoding_anew_make_the_same_main(commits in commits()) {
+            let mut mains = [8, 1 << 20].map(|rows| with_group_rows(rows, || {
+                let mut f = fixture();
+                let mut totals = Vec::new();
+                for commit in &commits {
+                    f.increment(&commit.iter().map(made).collect::<Vec<_>>());
+                    let done = f.run();
+                    totals.push((done.rows_added, done.rows_superseded, done.rows_repeated, done.rows_total));
+                    let metadata = std::fs::read(f.store.layout.metadata()).unwrap();
+                    let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
+                    assert_eq!(metadata["totals"]["tests"], done.rows_total);
+                }
+                (in_order(&f), f.main().schema().fields().clone(), totals)
+            }));
+            let (anew, copied) = (mains[1].clone(), &mut mains[0]);
+            prop_assert_eq!(&copied.2, &anew.2);
+            prop_assert_eq!(&copied.1, &anew.1);
+            prop_assert_eq!(&copied.0, &anew.0);
+        }
+    }
+
+    #[test]
+    fn row_groups_without_lost_rows_are_copied() {
+        with_group_rows(10, || {
+            let mut f = fixture();
+            f.increment(&(0..45).map(|at| record(&format!("t{at:02}"), at)).collect::<Vec<_>>());
+            f.run();
+            let starts = |f: &Fixture| -> Vec<(i64, u64)> {
+                let groups = f.main().metadata().row_groups().to_vec();
+                groups.iter().map(|group| (group.num_rows(), group.column(0).byte_range().1)).collect()
+            };
+            let before = starts(&f);
+            f.increment(&[record("t15", 100), record("t50", 50)]);
+            f.run();
+            let after = starts(&f);
+            assert_eq!(after.iter().map(|group| group.0).collect::<Vec<_>>(), [10, 9, 10, 10, 7]);
+            assert_eq!((after[0], &after[2..4]), (before[0], &before[2..4]));
+            assert_eq!(f.ids().len(), 46);
+        });
+    }
+}

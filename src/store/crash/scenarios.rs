@@ -8,6 +8,7 @@ use super::{Ledger, Scenario, explore, explore_recovery, fail, now, record};
 use crate::store::increment::{Stems, publish};
 use crate::store::journal::{Journal, to_lines};
 use crate::store::record::to_batch;
+use crate::store::table::with_group_rows;
 use crate::store::writer::{Durability, Writer, WriterOptions};
 use crate::store::{Control, Record, Result, Store, consolidate};
 
@@ -192,6 +193,13 @@ crash!(
     consolidating_everything_twice: 7,
     being_asked_by_legacy_code: 8
 );
+
+#[test]
+fn consolidating_with_row_groups_that_are_copied() {
+    for (_, setup, scenario) in [ALL[5], ALL[6]] {
+        with_group_rows(2, || explore(setup, scenario));
+    }
+}
 
 #[test]
 fn recoveries_crash_too() {

@@ -3,7 +3,9 @@
 //! one to crash at every operation.
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +54,10 @@ pub trait ReadFile: Debug + Send + Sync {
     fn stat(&self) -> io::Result<Stat>;
     /// Reads up to `buf.len()` bytes at `offset`; 0 at the end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// The operating system's file behind it, where there is one.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 /// A file that this process created and appends to.
@@ -63,6 +69,8 @@ pub trait WriteFile: Debug + Write + Send {
     /// Takes the exclusive flock for as long as the handle lives; `false` when
     /// another process holds it.
     fn try_lock(&self) -> io::Result<bool>;
+    /// Appends a range of another file; fails when the range is not all there.
+    fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()>;
 }
 
 /// An flock held until it is dropped.
@@ -103,6 +111,22 @@ pub trait Disk: Debug + Send + Sync {
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
     /// Room on the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// Appends a range of another file by reading and writing.
+fn copy_range(source: &dyn ReadFile, range: Range<u64>, target: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = buffer.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+        let read = source.read_at(at, buffer.get_mut(..wanted).unwrap_or_default())?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        target.write_all(buffer.get(..read).unwrap_or_default())?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// A whole small file.

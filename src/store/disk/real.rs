@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,10 @@ impl ReadFile for File {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         FileExt::read_at(self, buf, offset)
     }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(self)
+    }
 }
 
 impl WriteFile for File {
@@ -52,6 +57,40 @@ impl WriteFile for File {
     fn try_lock(&self) -> io::Result<bool> {
         try_flock(self)
     }
+
+    fn copy_from(&mut self, source: &dyn ReadFile, mut range: Range<u64>) -> io::Result<()> {
+        if let Some(file) = source.as_file() {
+            range.start = copy_in_kernel(file, range.clone(), self)?;
+        }
+        super::copy_range(source, range, self)
+    }
+}
+
+/// Copies as much of a range as the kernel does by itself, sharing the blocks of both
+/// files where the file system can; returns where the rest begins.
+fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Result<u64> {
+    let mut at = range.start;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::io::Errno;
+        /// Only whole blocks can be shared.
+        const BLOCK: u64 = 4096;
+        for end in [range.end / BLOCK * BLOCK, range.end] {
+            while at < end {
+                let length = usize::try_from(end - at).unwrap_or(usize::MAX);
+                match rustix::fs::copy_file_range(source, Some(&mut at), &mut *target, None, length) {
+                    Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
+                        return Ok(at);
+                    }
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (source, target);
+    Ok(at)
 }
 
 impl LockFile for File {

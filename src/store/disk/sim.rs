@@ -430,6 +430,10 @@ impl WriteFile for SimWrite {
     fn try_lock(&self) -> io::Result<bool> {
         self.take_lock()
     }
+
+    fn copy_from(&mut self, source: &dyn ReadFile, range: std::ops::Range<u64>) -> io::Result<()> {
+        super::copy_range(source, range, self)
+    }
 }
 
 impl LockFile for SimWrite {
