@@ -12,6 +12,7 @@ use super::{
     CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, ReportFormat, RestoreArgs, Usage, ValidateArgs, dir,
 };
 use crate::config::parse_duration;
+use crate::formats::text::sanitise;
 use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Plan, Request, RestoreOptions};
 
 /// `evaltop consolidate`.
@@ -97,10 +98,7 @@ fn consent(name: &str, request: &Request, plan: &Plan) -> Result<bool> {
         return Ok(true);
     }
     let mut out = io::stderr().lock();
-    writeln!(out, "{}", plan.summary)?;
-    for line in &plan.lines {
-        writeln!(out, "  {line}")?;
-    }
+    text(&mut out, &plan.summary, &plan.lines)?;
     // What loses files needs a yes; the rest is done on Enter.
     write!(out, "Go on? {} ", if plan.needs_yes { "[y/N]" } else { "[Y/n]" })?;
     out.flush()?;
@@ -118,9 +116,11 @@ fn report(json: bool, value: &Value, summary: &str, lines: &[String]) -> io::Res
     if json {
         return writeln!(out, "{value}");
     }
-    writeln!(out, "{summary}")?;
-    for line in lines {
-        writeln!(out, "  {line}")?;
-    }
-    Ok(())
+    text(&mut out, summary, lines)
+}
+
+/// For people: names of files come from whoever made them.
+fn text(out: &mut impl Write, summary: &str, lines: &[String]) -> io::Result<()> {
+    writeln!(out, "{}", sanitise(summary))?;
+    lines.iter().try_for_each(|line| writeln!(out, "  {}", sanitise(line)))
 }

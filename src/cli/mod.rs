@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::formats::text::sanitise;
+
 pub mod compare;
 pub mod demo;
 pub mod dir;
@@ -527,7 +529,7 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Ok;
         }
         // A terminal that is gone can't be told.
-        let _ = writeln!(std::io::stderr(), "evaltop: {error}");
+        let _ = writeln!(std::io::stderr(), "evaltop: {}", sanitise(&error.to_string()));
         if error.is::<Usage>() {
             return Exit::Usage;
         }

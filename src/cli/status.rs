@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Exit, StatusArgs, StatusFormat, dir, report};
+use crate::formats::text::sanitise;
 use crate::health::worst;
 use crate::monitor::{Monitor, StoreState};
 use crate::store::Error;
@@ -30,7 +31,7 @@ pub fn run(args: &StatusArgs) -> Result<Exit> {
         result => result?,
     }
     if let StoreState::Unreadable(sentence) = &seen.state {
-        eprintln!("evaltop: {sentence}");
+        eprintln!("evaltop: {}", sanitise(sentence));
     }
     Ok(worst(&seen.alerts).into())
 }

@@ -53,7 +53,7 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
                 } else {
                     error.to_string()
                 };
-                eprintln!("evaltop: {error}");
+                eprintln!("evaltop: {}", sanitise(&error));
                 files.push(json!({ "file": path.display().to_string(), "error": error }));
                 exit = if stop { Exit::Interrupted } else { Exit::Failed };
                 if stop {
@@ -80,7 +80,7 @@ fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
     writeln!(
         out,
         "{}: {would}{} row{}, {} new, {} already there, {} successful (taken for {})",
-        path.display(),
+        sanitise(&path.display().to_string()),
         show_count(report.rows),
         if report.rows == 1 { "" } else { "s" },
         show_count(report.new),

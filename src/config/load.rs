@@ -3,6 +3,7 @@
 //! so that an error names its file and line.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -53,7 +54,7 @@ impl Config {
         }
         let own = sources.len();
         if let Some(dir) = dir {
-            sources.extend(read_if_there(&dir.join(STORE_FILE))?);
+            sources.extend(read_of_store(&dir.join(STORE_FILE))?);
         }
         let mut merged = Table::new();
         let mut places = BTreeMap::new();
@@ -107,9 +108,31 @@ fn user_file() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<(PathBuf, String), ConfigError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+    let text = fs::File::open(path).and_then(text_of);
+    let text = text.map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
     Ok((path.to_path_buf(), text))
+}
+
+/// The settings of a store, which may be somebody else's: a regular file or none.
+fn read_of_store(path: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            Err(ConfigError::Read { path: path.to_path_buf(), source })
+        }
+        _ => read_if_there(path),
+    }
+}
+
+/// No settings are longer.
+const MOST_BYTES: u64 = 1 << 20;
+
+fn text_of(file: fs::File) -> io::Result<String> {
+    let mut text = String::new();
+    if file.take(MOST_BYTES + 1).read_to_string(&mut text)? as u64 > MOST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than 1 MiB"));
+    }
+    Ok(text)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> {

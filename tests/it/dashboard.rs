@@ -598,3 +598,31 @@ fn wrong_keys_in_the_settings_are_refused_with_their_line() {
     terminal.wait_for("evaltop.toml line 3");
     terminal.wait_for("bound to consolidate");
 }
+
+#[test]
+fn nothing_in_the_data_steers_the_terminal() {
+    let run = run();
+    let nasty = "\x1b]0;title\x07\x1b[?1000h \u{9b}31m \u{202e}dlrow\u{202c}\r\nsecond\tnul\0";
+    let own = |at: usize| Record {
+        model: format!("{nasty}{at}"),
+        task_type: Some(nasty.to_owned()),
+        error_type: Some(nasty.to_owned()),
+        error_message: Some(nasty.to_owned()),
+        process_id: Some(nasty.to_owned()),
+        ..record("", false)
+    };
+    let mut writer = Writer::open(&Store::new(&run.store), WriterOptions::default()).unwrap();
+    writer.append_all((0..3).map(own).collect::<Vec<_>>()).unwrap();
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("nul2");
+    // Its failures, with their messages.
+    terminal.press("\r");
+    terminal.wait_for("last failures");
+    terminal.signal(Signal::TERM);
+    terminal.ended();
+    let raw = terminal.raw.lock().unwrap().clone();
+    let text = String::from_utf8_lossy(&raw);
+    for steering in ["\x1b]0;title", "\u{9b}", "\u{202e}", "\0"] {
+        assert!(!text.contains(steering), "{steering:?}");
+    }
+}

@@ -16,6 +16,7 @@ mod concurrency;
 mod dashboard;
 mod demo;
 mod graft;
+mod hostile;
 mod import_logs;
 mod legacy;
 mod maintain;

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::formats::text::sanitise;
 use crate::store::disk::WriteFile;
 use crate::store::{Error, Result, Store};
 
@@ -34,7 +35,7 @@ impl Rejected {
     /// The line is complete.
     pub(super) fn end(&mut self, number: u64, reason: &str) -> Result<()> {
         self.count += 1;
-        eprintln!("evaltop: line {number} rejected: {reason}");
+        eprintln!("evaltop: line {number} rejected: {}", sanitise(reason));
         self.keep(b"\n")
     }
 
@@ -46,7 +47,8 @@ impl Rejected {
                 .and_then(|()| self.store.disk.sync_folder(&folder))
                 .map_err(Error::io("write", &self.path))?;
             let lines = if self.count == 1 { "1 line is" } else { &format!("{} lines are", self.count) };
-            eprintln!("evaltop: {lines} kept in {}: mend and record them again", self.path.display());
+            let path = self.path.display().to_string();
+            eprintln!("evaltop: {lines} kept in {}: mend and record them again", sanitise(&path));
         }
         Ok(self.count)
     }

@@ -48,7 +48,8 @@ pub fn list(store: &Store) -> Result<Vec<Copy>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(Error::io("read", &folder))?,
     };
-    let mut copies: Vec<_> = entries.iter().filter_map(|entry| Copy::of(&entry.name)).collect();
+    let mut copies: Vec<_> =
+        entries.iter().filter(|entry| entry.stat.is_file).filter_map(|entry| Copy::of(&entry.name)).collect();
     copies.sort_by(|a, b| (b.generation, &b.name).cmp(&(a.generation, &a.name)));
     Ok(copies)
 }

@@ -132,7 +132,8 @@ fn temporaries(store: &Store, now: Timestamp) -> Result<()> {
         let stale = |entry: &&crate::store::disk::Entry| {
             let age = now.as_nanosecond() - entry.stat.modified_ns;
             let free = || !store.disk.is_locked(&folder.join(&entry.name)).unwrap_or(true);
-            layout::is_temporary(&entry.name) && (!shared || (age > FRESH.as_nanos() && free()))
+            let is_file = entry.stat.is_file;
+            is_file && layout::is_temporary(&entry.name) && (!shared || (age > FRESH.as_nanos() && free()))
         };
         let names: Vec<&str> = entries.iter().filter(stale).map(|entry| entry.name.as_str()).collect();
         if !names.is_empty() {

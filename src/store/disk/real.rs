@@ -23,6 +23,19 @@ fn stat_of(meta: &fs::Metadata) -> Stat {
     }
 }
 
+/// What is there under a name and is no file.
+const NOTHING: Stat = Stat { inode: 0, bytes: 0, modified_ns: 0, links: 1, is_file: false };
+
+/// Opens what is a regular file, and does not wait for the other end of what is a FIFO.
+fn open_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = options.custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
@@ -133,13 +146,21 @@ impl Disk for RealDisk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
+            let file_name = entry.file_name();
+            let name = file_name.to_string_lossy().into_owned();
             match fs::metadata(entry.path()) {
-                Ok(meta) => entries.push(Entry {
-                    name: entry.file_name().to_string_lossy().into_owned(),
-                    stat: stat_of(&meta),
-                }),
+                Ok(meta) => {
+                    let mut stat = stat_of(&meta);
+                    // Such a file can't be opened by the name that is told.
+                    stat.is_file &= file_name.to_str().is_some();
+                    entries.push(Entry { name, stat });
+                }
                 // Gone since, or a dangling link.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // A link in a circle, or to where we may not look.
+                Err(_) if entry.file_type().is_ok_and(|of| of.is_symlink()) => {
+                    entries.push(Entry { name, stat: NOTHING });
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -151,12 +172,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(Arc::new(file))
+        Ok(Arc::new(open_file(OpenOptions::new().read(true), path)?))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
@@ -198,7 +214,7 @@ impl Disk for RealDisk {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut source = File::open(from)?;
+        let mut source = open_file(OpenOptions::new().read(true), from)?;
         let mut target = OpenOptions::new().write(true).create_new(true).open(to)?;
         // `io::copy` uses copy_file_range (and so reflinks) where the system has it.
         io::copy(&mut source, &mut target)?;
@@ -221,12 +237,12 @@ impl Disk for RealDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = open_file(OpenOptions::new().read(true).write(true).create(true).truncate(false), path)?;
         Ok(if try_flock(&file)? { Some(Box::new(file)) } else { None })
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
-        let file = match File::open(path) {
+        let file = match open_file(OpenOptions::new().read(true), path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
