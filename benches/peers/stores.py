@@ -81,7 +81,7 @@ def increments(store, start, files, each, numbers=None, later=0):
     for seq in range(files):
         con.execute(
             f"COPY (SELECT * FROM rows LIMIT {each} OFFSET {seq * each}) "
-            f"TO '{increment(store, seq)}' (FORMAT parquet, COMPRESSION zstd)"
+            f"TO '{increment(store, seq)}' (FORMAT parquet)"
         )
 
 
