@@ -12,6 +12,7 @@ pub(crate) enum Action {
     Cleanup,
     Export,
     Backup,
+    Undo,
     Validate,
     Rescan,
     Filter,
@@ -100,6 +101,12 @@ impl Action {
                 about(&["e"], Maintenance, "export", "write the store, or the filtered models, to a file")
             }
             Self::Backup => about(&["b"], Maintenance, "backup", "copy main into backups/ at once"),
+            Self::Undo => about(
+                &["u"],
+                Maintenance,
+                "undo",
+                "take the last consolidate back: its rows wait again; needs y",
+            ),
             Self::Validate => about(&["v"], Maintenance, "validate", "check every file at once"),
             Self::Rescan => about(&["r"], View, "rescan", "look at the store now"),
             Self::Filter => about(

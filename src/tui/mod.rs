@@ -54,6 +54,8 @@ mod view;
 mod work;
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod pictures;

@@ -315,6 +315,33 @@ fn waits_for_a_store_that_is_not_there_yet() {
 }
 
 #[test]
+fn a_consolidation_is_undone_with_a_key() {
+    let run = run();
+    write(&run.store, "model-a", 20);
+    let mut terminal = Terminal::open(&run.store, &[]);
+    terminal.wait_for("20 tests");
+    for (generation, rows) in [("gen 1", "main      20 rows"), ("gen 2", "main      25 rows")] {
+        terminal.press("c");
+        terminal.wait_for("CONSOLIDATE?");
+        terminal.press("y");
+        terminal.wait_for(generation);
+        terminal.wait_for(rows);
+        if generation == "gen 1" {
+            write(&run.store, "model-a", 5);
+            terminal.wait_for("25 tests");
+        }
+    }
+    terminal.press("u");
+    terminal.wait_for("UNDO?");
+    terminal.press("y");
+    terminal.wait_for("gen 3");
+    terminal.wait_for("main      20 rows");
+    terminal.wait_for("25 tests");
+    terminal.press("q");
+    assert_eq!(terminal.ended().exit_code(), 0);
+}
+
+#[test]
 fn every_key_leaves_a_whole_screen() {
     let run = run();
     for model in ["model-a", "model-b"] {

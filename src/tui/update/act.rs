@@ -3,7 +3,7 @@
 
 use super::{compare, job, observe, press};
 use crate::health::{Alert, Remedy, Severity};
-use crate::jobs::{CleanupOptions, ConsolidateOptions, Request};
+use crate::jobs::{CleanupOptions, ConsolidateOptions, Request, RestoreOptions};
 use crate::tui::action::Action;
 use crate::tui::book::alert_key;
 use crate::tui::message::Effect;
@@ -74,6 +74,9 @@ fn maintain(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Consolidate => job::ask(model, Request::Consolidate(ConsolidateOptions::default())),
         Action::Cleanup => job::ask(model, Request::Cleanup(CleanupOptions::default())),
         Action::Backup => job::ask_nothing(model, Request::Backup),
+        Action::Undo => {
+            job::ask(model, Request::Restore(RestoreOptions { from: None, discard_newer: false }))
+        }
         Action::Validate => job::ask_nothing(model, Request::Validate { repair: false }),
         _ => {
             job::ask_export(model);

@@ -15,6 +15,7 @@ pub(crate) fn title(request: &Request) -> &'static str {
         Request::Consolidate(_) => "consolidate",
         Request::Cleanup(_) => "cleanup",
         Request::Backup => "backup",
+        Request::Restore(options) if options.from.is_none() => "undo",
         Request::Restore(_) => "restore",
         Request::Validate { .. } => "validate",
         Request::Export(_) => "export",

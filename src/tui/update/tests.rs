@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::update;
 use crate::health::Severity;
-use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request};
+use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request, RestoreOptions};
 use crate::observation::{Observation, StoreState};
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
 use crate::stats::progress::Expected;
@@ -93,6 +93,18 @@ fn what_removes_needs_y() {
     assert!(key(&mut model, KeyCode::Enter).is_empty());
     assert!(matches!(model.prompt, Prompt::Confirm(..)), "still asking");
     assert!(matches!(press(&mut model, 'y').as_slice(), [Effect::Run(..)]));
+}
+
+#[test]
+fn undo_asks_for_the_last_operation_and_needs_y() {
+    let mut model = showing(80, 24, healthy());
+    let request = Request::Restore(RestoreOptions { from: None, discard_newer: false });
+    planned(&mut model, 'u', Plan { request: request.clone(), needs_yes: true, ..plan() });
+    assert!(shown(&model).contains("UNDO?"));
+    assert!(key(&mut model, KeyCode::Enter).is_empty());
+    let effects = press(&mut model, 'y');
+    let [Effect::Run(_, plan)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(plan.request, request);
 }
 
 #[test]
@@ -183,7 +195,7 @@ fn jobs_run_one_at_a_time() {
 fn readonly_turns_maintenance_off_visibly() {
     let mut model = showing(80, 24, healthy());
     model.settings.readonly = true;
-    for c in ['c', 'x', 'e', 'b', 'v'] {
+    for c in ['c', 'x', 'e', 'b', 'u', 'v'] {
         assert!(press(&mut model, c).is_empty());
         assert!(matches!(model.prompt, Prompt::None));
         assert!(newest(&model).contains("--readonly"));
@@ -473,7 +485,7 @@ fn a_comparison_is_made_again_when_there_is_more_to_compare() {
 
 fn any_key() -> impl Strategy<Value = Message> {
     let codes = prop_oneof![
-        5 => prop::sample::select("cxebvrsS/iwfzkjhlgGyn?qpaAL qwen:>0.".chars().collect::<Vec<_>>())
+        5 => prop::sample::select("cxebuvrsS/iwfzkjhlgGyn?qpaAL qwen:>0.".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
         3 => prop::sample::select(vec![
             KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down,
