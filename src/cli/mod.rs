@@ -389,6 +389,26 @@ pub enum ImportFormat {
     Inspect,
     /// Samples of lm-evaluation-harness (samples_*.jsonl, with the results file beside)
     LmEval,
+    /// The JSON database of older tools, versions 1 to 3
+    JsonDatabase,
+}
+
+/// What `import` does with a JSON database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// Of a JSON database: what its rows are kept under and replaced by [default: its path]; with --expand, what
+    /// the ids begin with
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Of a JSON database: make a record of each test that its counts stand for
+    #[arg(long)]
+    pub expand: bool,
+    /// Of a JSON database: halve totals that are twice full and errors
+    #[arg(long)]
+    pub halve_doubled: bool,
+    /// Of a JSON database: take in cells that have records or come from elsewhere already
+    #[arg(long)]
+    pub allow_overlap: bool,
 }
 
 /// `evaltop import`.
@@ -416,6 +436,12 @@ pub struct ImportArgs {
     /// what the column held is 'value' for --success-from, and says itself without
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     pub models_in_columns: Vec<String>,
+    /// Count variants of a model's name as one model, by the rules that come along or those of a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub aliases: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub database: DatabaseArgs,
     /// Say what would be read and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::progress::Shown;
 use super::{Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, maintain};
-use crate::config::show_count;
-use crate::formats::import::{self, Kind, Mapping, Options, Report};
+use crate::config::{show_count, show_counted};
+use crate::formats::import::{self, Aliases, DatabaseOptions, Kind, Leafage, Mapping, Options, Report};
 use crate::formats::text::sanitise;
 use crate::jobs::{ExportFormat, ExportOptions, Request};
 use crate::store::Error;
@@ -26,11 +26,22 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
         ImportFormat::Parquet => Some(Kind::Parquet),
         ImportFormat::Inspect => Some(Kind::Inspect),
         ImportFormat::LmEval => Some(Kind::LmEval),
+        ImportFormat::JsonDatabase => Some(Kind::JsonDatabase),
     };
     let options = Options {
         kind,
         mapping: mapping.map_err(Usage)?,
         models_in_columns: args.models_in_columns.clone(),
+        aliases: match &args.aliases {
+            None => Aliases::default(),
+            Some(path) => Aliases::load(path.as_deref())?,
+        },
+        database: DatabaseOptions {
+            source: args.database.source.clone(),
+            expand: args.database.expand,
+            halve_doubled: args.database.halve_doubled,
+            allow_overlap: args.database.allow_overlap,
+        },
         dry_run: args.dry_run,
     };
     let (store, _) = dir::open(args.into.as_deref())?;
@@ -77,6 +88,9 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
 fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let would = if args.dry_run { "would import " } else { "" };
+    if let Some(leaves) = &report.leaves {
+        return say_leaves(path, report, leaves, would, &mut out);
+    }
     writeln!(
         out,
         "{}: {would}{} row{}, {} new, {} already there, {} successful (taken for {})",
@@ -93,10 +107,54 @@ fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
         columns = format!("{columns}; kept as they are: {}", report.extra.join(", "));
     }
     writeln!(out, "{}", sanitise(&columns))?;
+    say_notes(report, &mut out)
+}
+
+/// What became of a JSON database.
+fn say_leaves(
+    path: &Path,
+    report: &Report,
+    leaves: &Leafage,
+    would: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let version = leaves.version.as_ref().map(|version| format!(", version {}", sanitise(version)));
+    let version = version.unwrap_or_default();
+    let unchanged = report.rows > 0 && report.existing == report.rows;
+    let place = match leaves.replaced {
+        _ if unchanged => ", already there".to_owned(),
+        0 => String::new(),
+        replaced => format!(", in place of {}", show_counted(replaced, "row")),
+    };
+    writeln!(
+        out,
+        "{}: {would}{} for {}, {} full and {} partial successes{place} (taken for {}{version})",
+        path.display(),
+        show_counted(report.rows, "summary row"),
+        show_counted(leaves.tests.tests, "test"),
+        show_count(leaves.tests.full),
+        show_count(leaves.tests.partial),
+        report.kind.name(),
+    )?;
+    say_notes(report, out)
+}
+
+fn say_notes(report: &Report, out: &mut impl Write) -> io::Result<()> {
     report.notes.iter().try_for_each(|note| writeln!(out, "  note: {}", sanitise(note)))
 }
 
 fn json(path: &Path, report: &Report) -> Value {
+    let summaries = report.leaves.as_ref().map(|leaves| {
+        json!({
+            "version": leaves.version,
+            "source": leaves.source,
+            "tests": leaves.tests.tests,
+            "success": leaves.tests.full,
+            "partial": leaves.tests.partial,
+            "replaced": leaves.replaced,
+            "generation": leaves.generation,
+        })
+    });
     json!({
         "file": path.display().to_string(),
         "taken_for": report.kind.name(),
@@ -108,6 +166,7 @@ fn json(path: &Path, report: &Report) -> Value {
         "extra": report.extra,
         "notes": report.notes,
         "increment": report.increment,
+        "summaries": summaries,
     })
 }
 

@@ -22,7 +22,7 @@ use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 pub const SOURCE: &str = "summary_source";
 
 /// The columns that become tallies.
-pub const NAMES: [&str; 27] = [
+pub const NAMES: [&str; 28] = [
     "model",
     "prompt_type",
     "tool_success_rate",
@@ -48,11 +48,12 @@ pub const NAMES: [&str; 27] = [
     "sequence_order_errors",
     "max_turns_errors",
     "other_errors",
+    "infrastructure_errors",
     "test_id",
     SOURCE,
 ];
 
-const ERRORS: [(&str, ErrorCategory); 8] = [
+const ERRORS: [(&str, ErrorCategory); 9] = [
     ("tool_call_format_errors", ErrorCategory::ToolCallFormat),
     ("timeout_errors", ErrorCategory::Timeout),
     ("dependency_errors", ErrorCategory::Dependency),
@@ -61,6 +62,7 @@ const ERRORS: [(&str, ErrorCategory); 8] = [
     ("sequence_order_errors", ErrorCategory::SequenceOrder),
     ("max_turns_errors", ErrorCategory::MaxTurns),
     ("other_errors", ErrorCategory::Other),
+    ("infrastructure_errors", ErrorCategory::Infrastructure),
 ];
 
 /// What `success` counts in the rows of one file.

@@ -17,6 +17,7 @@ mod dashboard;
 mod demo;
 mod graft;
 mod hostile;
+mod import_database;
 mod import_logs;
 mod legacy;
 mod maintain;

@@ -12,6 +12,7 @@ use crate::store::{Control, Result, Store};
 
 mod tree;
 
+pub(in crate::formats) use tree::{Leaf, SCORES, iso, rate_name};
 pub use tree::{Tree, tree};
 
 /// What an export of rows would write.

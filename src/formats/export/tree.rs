@@ -14,18 +14,24 @@ use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use strum::IntoEnumIterator;
 
 use crate::formats::Output;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
-use crate::store::digest::Columns;
+use crate::store::digest::{Columns, text_column};
 use crate::store::query::{self, Filter, Selection};
 use crate::store::summary::Summaries;
-use crate::store::{Control, Error, Result, Store};
+use crate::store::{Control, Error, Result, Store, schema};
 
 /// Scores of a record; their means are `avg_<score>`.
-const SCORES: [&str; 4] = ["workflow_score", "phase2_score", "quality_score", "final_score"];
+pub(in crate::formats) const SCORES: [&str; 4] =
+    ["workflow_score", "phase2_score", "quality_score", "final_score"];
+
+/// Counts that only summary rows have; they are passed on.
+const ASSISTED: [&str; 4] =
+    ["tests_with_assistance", "assisted_success", "assisted_failure", "total_assisted_turns"];
 
 /// The leaves of the tree.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,12 +39,15 @@ pub struct Tree {
     leaves: BTreeMap<Cell, Leaf>,
 }
 
+/// What is known of a cell's tests.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Leaf {
-    tally: Tally,
-    scores: [Sum; SCORES.len()],
+pub(in crate::formats) struct Leaf {
+    pub(in crate::formats) tally: Tally,
+    pub(in crate::formats) scores: [Sum; SCORES.len()],
+    /// Counts of [`ASSISTED`], from summary rows; no record has them.
+    assisted: [u64; ASSISTED.len()],
     first: Option<i64>,
-    last: Option<i64>,
+    pub(in crate::formats) last: Option<i64>,
 }
 
 /// Reads the matching records and summary rows. Memory grows with the number of
@@ -56,16 +65,7 @@ pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
         control.progress("reading", done, done);
     }
     let summaries = Selection { filter: filter.clone(), summaries: true, ..Selection::default() };
-    let mut rows = Summaries::default();
-    for batch in query::rows(store, &summaries, control)? {
-        control.check()?;
-        let batch = batch?;
-        rows.push(&batch)?;
-        tree.add_mean_scores(&batch)?;
-    }
-    for (cell, tally) in rows.cells() {
-        tree.leaves.entry(cell).or_default().tally.add(&tally);
-    }
+    tree.add_summaries(query::rows(store, &summaries, control)?, &store.zone, control)?;
     Ok(tree)
 }
 
@@ -110,16 +110,51 @@ impl Tree {
         Ok(())
     }
 
-    fn add_mean_scores(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Adds summary rows; those of a source must come together.
+    pub(in crate::formats) fn add_summaries(
+        &mut self,
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+        zone: &TimeZone,
+        control: &Control,
+    ) -> Result<()> {
+        let mut rows = Summaries::default();
+        for batch in batches {
+            control.check()?;
+            let batch = batch?;
+            rows.push(&batch)?;
+            self.add_beside_counts(&batch, zone)?;
+        }
+        for (cell, tally) in rows.cells() {
+            self.leaves.entry(cell).or_default().tally.add(&tally);
+        }
+        Ok(())
+    }
+
+    /// Cells and what is known of them.
+    pub(in crate::formats) fn cells(&self) -> impl Iterator<Item = (&Cell, &Leaf)> {
+        self.leaves.iter()
+    }
+
+    /// What a summary row has beside its tally.
+    fn add_beside_counts(&mut self, batch: &RecordBatch, zone: &TimeZone) -> Result<()> {
         let columns = Columns::new(batch)?;
         let total = doubles(batch, "total");
         let means = SCORES.map(|name| doubles(batch, &format!("avg_{name}")));
+        let assisted = ASSISTED.map(|name| doubles(batch, name));
+        let updated = batch.column_by_name("last_updated").map(text_column).transpose()?;
         for row in 0..batch.num_rows() {
             let leaf = self.leaves.entry(columns.cell(row)).or_default();
             let tests = value(total.as_ref(), row).unwrap_or_default() as u64;
             for (sum, mean) in leaf.scores.iter_mut().zip(&means) {
                 sum.add(&Sum::weighted(value(mean.as_ref(), row), tests));
             }
+            for (count, column) in leaf.assisted.iter_mut().zip(&assisted) {
+                *count =
+                    count.saturating_add(value(column.as_ref(), row).unwrap_or_default().max(0.0) as u64);
+            }
+            let updated =
+                updated.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+            leaf.last = leaf.last.max(updated.and_then(|time| schema::parse_time(time, zone)));
         }
         Ok(())
     }
@@ -184,7 +219,7 @@ type Level = (fn(&Cell) -> String, &'static str);
 
 const LEVELS: [Level; 4] = [
     (|cell| cell.prompt_type.to_string(), "by_tool_success_rate"),
-    (|cell| rate(cell.tool_success_rate), "by_difficulty"),
+    (|cell| rate_name(cell.tool_success_rate), "by_difficulty"),
     (|cell| cell.difficulty.to_string(), "by_task_type"),
     (|cell| cell.task_type.to_string(), ""),
 ];
@@ -210,7 +245,7 @@ fn level(leaves: &Leaves<'_>, levels: &[Level]) -> Value {
 }
 
 /// "0.8", "1.0": as Python writes a float.
-fn rate(rate: Option<Rate>) -> String {
+pub(in crate::formats) fn rate_name(rate: Option<Rate>) -> String {
     rate.map_or_else(|| crate::stats::cell::UNKNOWN.to_owned(), |rate| format!("{:?}", rate.get()))
 }
 
@@ -258,7 +293,11 @@ fn statistics(leaf: &Leaf) -> Value {
         ("tool_coverage_rate".to_owned(), tally.tool_coverage_rate.mean()),
     ];
     figures.extend(SCORES.iter().zip(&leaf.scores).map(|(name, sum)| (format!("avg_{name}"), sum.mean())));
-    node.extend(figures.into_iter().filter_map(|(name, figure)| Some((name, figure?.into()))));
+    // Sums are in millionths, and what an import reads back must be the same sums.
+    let rounded = |figure: f64| (figure * 1e6).round() / 1e6;
+    node.extend(figures.into_iter().filter_map(|(name, figure)| Some((name, rounded(figure?).into()))));
+    let assisted = ASSISTED.iter().zip(leaf.assisted).filter(|(_, count)| *count > 0);
+    node.extend(assisted.map(|(name, count)| ((*name).to_owned(), count.into())));
     if let Some(last) = leaf.last {
         node.insert("last_updated".into(), iso(last));
     }
@@ -266,7 +305,7 @@ fn statistics(leaf: &Leaf) -> Value {
 }
 
 /// ISO 8601 with an offset in figures, which old Pythons read too.
-fn iso(micros: i64) -> Value {
+pub(in crate::formats) fn iso(micros: i64) -> Value {
     let time = Timestamp::from_microsecond(micros).unwrap_or_default();
     time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string().into()
 }

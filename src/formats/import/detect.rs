@@ -21,6 +21,8 @@ pub enum Kind {
     Inspect,
     /// Samples of lm-evaluation-harness.
     LmEval,
+    /// The JSON database of older tools.
+    JsonDatabase,
 }
 
 impl Kind {
@@ -32,6 +34,19 @@ impl Kind {
             Self::Parquet => "Parquet",
             Self::Inspect => "an Inspect log",
             Self::LmEval => "samples of lm-evaluation-harness",
+            Self::JsonDatabase => "a JSON database",
+        }
+    }
+
+    /// Its name for `--from`.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Inspect => "inspect",
+            Self::LmEval => "lm-eval",
+            Self::JsonDatabase => "json-database",
         }
     }
 }
@@ -93,6 +108,10 @@ fn object(text: &[u8]) -> Result<Kind, &'static str> {
     let has = |name: &str| names.iter().any(|(other, _)| other == name);
     if is("eval", Shape::Object) && (has("status") || has("plan") || has("samples")) {
         return Ok(Kind::Inspect);
+    }
+    let groups = is("test_groups", Shape::Object) || is("test_groups", Shape::Array);
+    if (is("models", Shape::Object) || groups) && !has("model") {
+        return Ok(Kind::JsonDatabase);
     }
     if has("doc_id") && (has("filtered_resps") || has("resps")) {
         return Ok(Kind::LmEval);

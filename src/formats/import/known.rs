@@ -12,7 +12,7 @@ use crate::store::{Control, Error, Result, Store};
 pub(super) type Version = (Option<i64>, u64);
 
 /// Whether there is a store already; an import makes one otherwise.
-fn there(store: &Store) -> Result<bool> {
+pub(super) fn there(store: &Store) -> Result<bool> {
     match store.check() {
         Ok(()) => Ok(true),
         Err(Error::NoStore { .. }) => Ok(false),

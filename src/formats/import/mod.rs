@@ -16,9 +16,11 @@ use crate::store::digest::{self, Columns};
 use crate::store::increment::{self, Stems};
 use crate::store::{Control, Error, Result, Store, schema};
 
+mod aliases;
 mod condition;
 mod convert;
 mod csv;
+mod database;
 pub mod detect;
 mod inspect;
 mod jsonl;
@@ -32,10 +34,13 @@ mod score;
 mod source;
 mod unpivot;
 
+pub use aliases::Aliases;
 pub use condition::Condition;
+pub use database::{DatabaseOptions, Leafage};
 pub use detect::Kind;
 pub use mapping::Mapping;
 
+use database::Database;
 use known::Version;
 use mapping::Plan;
 use objects::Objects;
@@ -56,6 +61,10 @@ pub struct Options {
     pub mapping: Mapping,
     /// Columns that are models, each with its result; none where rows name their model.
     pub models_in_columns: Vec<String>,
+    /// Names of models that mean the same model.
+    pub aliases: Aliases,
+    /// What is done with a JSON database.
+    pub database: DatabaseOptions,
     /// Change nothing, only say what would be imported.
     pub dry_run: bool,
 }
@@ -81,12 +90,25 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The increment; `None` when nothing was new, or on a dry run.
     pub increment: Option<String>,
+    /// What became of the leaves of a JSON database; then the rows are summary rows.
+    pub leaves: Option<Leafage>,
 }
 
 impl Report {
     fn new(kind: Kind, notes: Vec<String>) -> Self {
         let (columns, extra) = (Vec::new(), Vec::new());
-        Self { kind, rows: 0, new: 0, existing: 0, success: 0, columns, extra, notes, increment: None }
+        Self {
+            kind,
+            rows: 0,
+            new: 0,
+            existing: 0,
+            success: 0,
+            columns,
+            extra,
+            notes,
+            increment: None,
+            leaves: None,
+        }
     }
 }
 
@@ -108,6 +130,12 @@ pub fn import(
         Kind::Parquet => Box::new(parquet::Parquet::open(path)?),
         Kind::Inspect => Box::new(Objects::new(inspect::Inspect::open(path)?)?),
         Kind::LmEval => Box::new(Objects::new(lm_eval::LmEval::open(path)?)?),
+        Kind::JsonDatabase => match database::open(path, options, &store.zone, control)? {
+            Database::Records(records) => records,
+            Database::Leaves(leaves) => {
+                return database::import(store, path, &leaves, options, now, control);
+            }
+        },
     };
     let refused = |why: String| Error::Refused(format!("{} {why}", path.display()));
     let source = if options.models_in_columns.is_empty() {
@@ -130,6 +158,7 @@ pub fn import(
         store,
         path,
         plan: &plan,
+        aliases: &options.aliases,
         target: target.clone(),
         chunks: source.chunks()?,
         size: source.size(),
@@ -167,6 +196,7 @@ struct NewRows<'a> {
     store: &'a Store,
     path: &'a Path,
     plan: &'a Plan,
+    aliases: &'a Aliases,
     target: SchemaRef,
     chunks: Box<dyn Iterator<Item = Result<Chunk>> + 'a>,
     size: u64,
@@ -204,6 +234,7 @@ impl NewRows<'_> {
             let chunk = chunk?;
             let records = self.plan.apply(&chunk.batch, &self.store.zone);
             let records = records.map_err(|bad| bad_row(self.path, &chunk.places.of(bad.row), &bad.why))?;
+            let records = self.aliases.apply(records)?;
             let records = schema::adapt(&records, &self.target, &self.store.zone)?;
             rows += records.num_rows();
             bytes += records.get_array_memory_size();

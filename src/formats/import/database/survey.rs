@@ -1,0 +1,158 @@
+//! A first look at a database: its version, which models have the whole tree, what
+//! its groups share, and what is odd about it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::walk::{Piece, Walk};
+use crate::config::show_counted;
+use crate::formats::import::detect;
+use crate::formats::import::source::bad_document;
+use crate::store::{Error, Result};
+
+/// What a first look found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// As the root says.
+    pub(super) version: Option<String>,
+    /// Models whose leaves stand under all levels.
+    pub(super) nested: BTreeSet<String>,
+    /// Models that have only kinds of task.
+    flat: BTreeSet<String>,
+    /// Counts of models that have neither.
+    pub(super) bare: Vec<(String, Map<String, Value>)>,
+    /// Models without any test.
+    empty: u64,
+    /// Name and fields of each group.
+    pub(super) groups: Vec<(String, Map<String, Value>)>,
+    /// Tests in the groups.
+    pub(super) instances: u64,
+    /// Groups without tests of their own.
+    hollow: u64,
+    odd: u64,
+    /// The tests that the root says there are.
+    pub(super) said: Option<u64>,
+    /// Time of the last change, as the root says.
+    pub(super) updated: Option<String>,
+}
+
+impl Survey {
+    /// Reads the whole file once.
+    pub(super) fn new(path: &Path) -> Result<Self> {
+        detect::open(path)?;
+        let mut walk = Walk::open(path).map_err(|_| not_a_database(path))?;
+        let mut survey = Self::default();
+        let mut other = Vec::new();
+        let mut known = false;
+        let mut in_group = 0;
+        while let Some(piece) = walk.next().map_err(|fault| bad_document(path, None, fault))? {
+            match piece {
+                Piece::Root(name, value) => match (name.as_str(), value) {
+                    ("version", Value::String(version)) => survey.version = Some(version),
+                    ("version", Value::Number(version)) => survey.version = Some(version.to_string()),
+                    ("last_updated", Value::String(time)) => survey.updated = Some(time),
+                    ("summary", value) => survey.said = value.get("total_tests").and_then(Value::as_u64),
+                    (_, Value::Null) => other.push(name),
+                    _ => {}
+                },
+                Piece::Leaf(leaf) => {
+                    let models = if leaf.nested() { &mut survey.nested } else { &mut survey.flat };
+                    if !models.contains(&leaf.model) {
+                        models.insert(leaf.model);
+                    }
+                }
+                Piece::Model(name, fields) => {
+                    known = true;
+                    if !survey.nested.contains(&name) && !survey.flat.contains(&name) {
+                        match counts(fields) {
+                            Some(counts) => survey.bare.push((name, counts)),
+                            None => survey.empty += 1,
+                        }
+                    }
+                }
+                Piece::Instance(..) => {
+                    survey.instances += 1;
+                    in_group += 1;
+                }
+                Piece::Group(name, fields) => {
+                    known = true;
+                    survey.hollow += u64::from(std::mem::take(&mut in_group) == 0);
+                    survey.groups.push((name, fields));
+                }
+                Piece::Odd => survey.odd += 1,
+            }
+        }
+        let named = survey.version.is_some() || survey.said.is_some();
+        if known || named {
+            return Ok(survey);
+        }
+        let has = if other.is_empty() { "is empty".to_owned() } else { format!("has {}", other.join(", ")) };
+        Err(Error::Refused(format!(
+            "{} is no JSON database of results: it has neither 'models' nor 'test_groups', it {has}",
+            path.display()
+        )))
+    }
+
+    /// Whether its tests stand in groups only, as version 1 has them.
+    pub(super) fn of_instances(&self) -> bool {
+        self.nested.is_empty() && self.flat.is_empty() && self.bare.is_empty() && self.instances > 0
+    }
+
+    /// What is odd about the file, a sentence each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut say = |count: u64, one: &str, what: &str| {
+            if count > 0 {
+                notes.push(format!("{} {what}", show_counted(count, one)));
+            }
+        };
+        say(self.empty, "model", "without tests passed over");
+        say(self.odd, "value", "where an object should be passed over");
+        if self.of_instances() {
+            say(self.hollow, "group", "with statistics alone, without instances, left out");
+        } else {
+            say(
+                self.instances,
+                "instance",
+                "in test groups left out: the counts of the models stand for them",
+            );
+        }
+        if !self.bare.is_empty() {
+            say(self.bare.len() as u64, "model", "with counts alone, of no cell, kept as such");
+        }
+        notes
+    }
+}
+
+/// The counts of a model without leaves: its own, and those of `overall_stats`.
+fn counts(mut fields: Map<String, Value>) -> Option<Map<String, Value>> {
+    if let Some(Value::Object(overall)) = fields.remove("overall_stats") {
+        for (name, value) in overall {
+            fields.entry(name).or_insert(value);
+        }
+    }
+    for (count, alias) in
+        [("total", "total_tests"), ("success", "total_success"), ("partial", "total_partial")]
+    {
+        if let Some(value) = fields.remove(alias) {
+            fields.entry(count).or_insert(value);
+        }
+    }
+    let tests = fields.get("total").and_then(Value::as_f64).unwrap_or_default();
+    (tests > 0.0).then_some(fields)
+}
+
+/// Says what the file looks like instead.
+fn not_a_database(path: &Path) -> Error {
+    match detect::detect(path) {
+        Ok(kind) => Error::Refused(format!(
+            "{} is no JSON database, it looks like {}: import it with --from {}",
+            path.display(),
+            kind.name(),
+            kind.flag()
+        )),
+        Err(error) => error,
+    }
+}
