@@ -11,6 +11,7 @@ use strum::{EnumIter, IntoStaticStr};
 
 use crate::stats::history::History;
 use crate::stats::interval::{self, Interval};
+use crate::stats::levels::Levels;
 use crate::stats::{Cell, ErrorCategory, Tally};
 
 pub mod alert;
@@ -242,6 +243,8 @@ pub struct Observation {
     pub writers: Vec<WriterView>,
     /// Rows over time, for the sparkline and the rates.
     pub history: History,
+    /// Waiting files over time, as far as anybody looked.
+    pub levels: Levels,
     /// Rows a minute now.
     pub per_minute: f64,
     /// Errors by category over all models.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::health;
+use crate::stats::levels::{Level, Levels};
 use crate::store::snapshot::Scanner;
 use crate::store::{Control, Error, Store};
 
@@ -36,6 +37,7 @@ pub struct Monitor {
     watch: WatchMode,
     scanner: Scanner,
     writers: writers::Writers,
+    levels: Levels,
     last: Option<Observation>,
 }
 
@@ -48,6 +50,7 @@ impl Monitor {
             watch: WatchMode::Off,
             scanner: Scanner::new(),
             writers: writers::Writers::default(),
+            levels: Levels::default(),
             last: None,
         }
     }
@@ -89,8 +92,28 @@ impl Monitor {
         };
         let mut seen = Observation { at: now, ..Observation::default() };
         figures::fill(&mut seen, &snapshot);
+        seen.levels = self.stand(&seen);
         seen.writers = self.writers.update(&snapshot.writers, now, &self.config.thresholds);
         Ok(seen)
+    }
+
+    /// How many files wait, now and before. At the start the files themselves tell when
+    /// each of those that still wait began to.
+    fn stand(&mut self, seen: &Observation) -> Levels {
+        let now = seen.at.as_second();
+        if self.levels.first().is_none() {
+            let mut files: Vec<_> = seen.waiting.files.iter().filter(|file| !file.journal).collect();
+            files.sort_by_key(|file| file.modified);
+            let mut level = Level::default();
+            for file in files.into_iter().filter(|file| file.modified.as_second() < now) {
+                level.files += 1;
+                level.bytes += file.bytes;
+                self.levels.add(file.modified.as_second(), level);
+            }
+        }
+        let (files, bytes) = (seen.waiting.increments, seen.waiting.increment_bytes);
+        self.levels.add(now, Level { files, bytes });
+        self.levels.clone()
     }
 
     fn has_figures(&self) -> bool {

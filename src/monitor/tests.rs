@@ -72,6 +72,33 @@ fn a_main_that_is_being_written_leaves_the_figures_standing() {
 }
 
 #[test]
+fn files_that_wait_at_the_start_tell_when_they_began_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let incremental = folder.path().join("incremental");
+    fs::create_dir(&incremental).unwrap();
+    let now = Timestamp::now();
+    for (index, minutes) in [45_u64, 25, 5].into_iter().enumerate() {
+        write_main(folder.path(), 3);
+        let name = format!("increment_{index}_20260131_120000.parquet");
+        fs::rename(folder.path().join("test_results.parquet"), incremental.join(&name)).unwrap();
+        let file = File::options().write(true).open(incremental.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60)).unwrap();
+    }
+    let mut monitor = monitor(folder.path());
+    let seen = monitor.observe(now);
+    let files = |seen: &super::Observation| -> Vec<u64> {
+        let levels = seen.levels.columns(now.as_second(), 3_600, 6);
+        levels.into_iter().map(|level| level.map_or(0, |l| l.files)).collect()
+    };
+    assert_eq!(files(&seen), [0, 1, 1, 2, 2, 3]);
+    fs::remove_file(incremental.join("increment_0_20260131_120000.parquet")).unwrap();
+    let later = now + SignedDuration::from_mins(2);
+    let seen = monitor.observe(later);
+    let last = seen.levels.columns(later.as_second(), 60, 1);
+    assert_eq!(last[0].map(|l| l.files), Some(2), "and from then on every look does");
+}
+
+#[test]
 fn a_torn_main_is_critical_and_leaves_the_figures_standing() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

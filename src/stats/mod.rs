@@ -8,6 +8,7 @@ pub mod eta;
 pub mod hashed;
 pub mod history;
 pub mod interval;
+pub mod levels;
 pub mod paired;
 pub mod progress;
 pub mod spread;

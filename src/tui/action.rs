@@ -20,6 +20,7 @@ pub(crate) enum Action {
     Reverse,
     Mark,
     Compare,
+    History,
     Progress,
     Inspect,
     Acknowledge,
@@ -131,6 +132,9 @@ impl Action {
             }
             Self::AlertLog => {
                 about(&["L"], Alerts, "alert history", "every alert since the start, over or not")
+            }
+            Self::History => {
+                about(&["H"], View, "history", "the run over 1h, 6h, 24h or all: left and right choose")
             }
             Self::Progress => {
                 about(&["t"], View, "progress", "throughput, and what is left of the plan by model")

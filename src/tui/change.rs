@@ -33,7 +33,11 @@ pub(crate) fn next(model: &Model) -> Option<f64> {
         Overlay::AlertLog(_) => {
             least(model.book.present().filter_map(|(key, _)| model.book.since(key)).map(grows))
         }
-        Overlay::Help(_) | Overlay::Entry(..) | Overlay::Compare(..) | Overlay::Progress(_) => None,
+        Overlay::Help(_)
+        | Overlay::Entry(..)
+        | Overlay::Compare(..)
+        | Overlay::Progress(_)
+        | Overlay::History(_) => None,
     });
     least([reorder, awake, still, oldest, shown].into_iter().flatten())
 }

@@ -22,6 +22,7 @@ use crate::observation::{
     WaitingView, WatchMode, WriterState, WriterView,
 };
 use crate::stats::history::History;
+use crate::stats::levels::{Level, Levels};
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 use crate::store::Progress;
 
@@ -154,6 +155,11 @@ pub(crate) fn healthy() -> Observation {
         let rows = 30 + (minute * 7919 % 13) as u64 + if minute % 60 < 20 { 8 } else { 0 };
         history.add(now().as_second() - (minute + 1) * 60, rows, rows / 2);
     }
+    let mut levels = Levels::default();
+    for minute in 0..300_u64 {
+        let files = (299 - minute) % 110;
+        levels.add(now().as_second() - minute as i64 * 60, Level { files, bytes: files * 342_166 });
+    }
     let mut totals = Tally::default();
     for model in &models {
         totals.add(&model.tally);
@@ -186,6 +192,7 @@ pub(crate) fn healthy() -> Observation {
         models,
         writers,
         history,
+        levels,
         per_minute: 41.3,
         disk: Some((400 << 30, 900 << 30)),
         ..Observation::default()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
+use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 use tui_input::Input;
 
 use super::book::{AlertKey, Book, Change};
@@ -81,6 +82,8 @@ pub(crate) enum Overlay {
     AlertLog(Scroll),
     /// Two models against each other.
     Compare([String; 2], Scroll),
+    /// The run over time.
+    History(Scroll),
     /// What is done, and what is left.
     Progress(Scroll),
     /// Every writer.
@@ -89,6 +92,47 @@ pub(crate) enum Overlay {
     Files(Scroll),
     /// One line of the activity in full.
     Entry(Entry, Scroll),
+}
+
+/// A stretch of time up to now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumIter, IntoStaticStr)]
+pub(crate) enum Period {
+    /// An hour.
+    #[strum(serialize = "1h")]
+    Hour,
+    /// Six hours.
+    #[strum(serialize = "6h")]
+    SixHours,
+    /// A day.
+    #[strum(serialize = "24h")]
+    Day,
+    /// The whole run.
+    #[default]
+    #[strum(serialize = "all")]
+    All,
+}
+
+impl Period {
+    /// Every one, shortest first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
+
+    /// Its length; `None` for the whole run.
+    pub(crate) fn seconds(self) -> Option<i64> {
+        match self {
+            Self::Hour => Some(3_600),
+            Self::SixHours => Some(21_600),
+            Self::Day => Some(86_400),
+            Self::All => None,
+        }
+    }
+
+    /// The one so many steps longer; beyond the ends there is none.
+    pub(crate) fn step(self, by: isize) -> Self {
+        let at = Self::iter().position(|period| period == self).unwrap_or(0);
+        Self::iter().nth(at.saturating_add_signed(by)).unwrap_or(self)
+    }
 }
 
 /// Position in something longer than its area. Views clamp it to what there is.
@@ -237,6 +281,8 @@ pub(crate) struct Model {
     pub noted: u64,
     /// The newest comparison of two models.
     pub compared: Option<Compared>,
+    /// The stretch of time that charts show.
+    pub period: Period,
     /// How far the run is, where something is expected of it.
     pub progress: Option<RunProgress>,
     /// What lies over the panes.
@@ -277,6 +323,7 @@ impl Model {
             noted: 0,
             compared: None,
             progress: None,
+            period: Period::default(),
             overlays: Vec::new(),
             prompt: Prompt::None,
             jobs: Jobs::default(),

@@ -59,6 +59,7 @@ fn press(model: &mut Model, keys: &str) {
             "tab" => KeyCode::Tab,
             "end" => KeyCode::End,
             "down" => KeyCode::Down,
+            "left" => KeyCode::Left,
             "right" => KeyCode::Right,
             "pagedown" => KeyCode::PageDown,
             "space" => KeyCode::Char(' '),
@@ -152,6 +153,15 @@ picture!(an_alert_that_is_over, {
 picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(the_help_searched, after(80, 24, healthy(), "? / f i l e"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
+picture!(the_history, after(80, 24, healthy(), "H"));
+picture!(an_hour_of_it, after(80, 24, healthy(), "H left left left right left"));
+picture!(the_history_without_braille, {
+    let mut model = after(60, 16, healthy(), "H");
+    model.settings.ascii = true;
+    model
+});
+picture!(the_history_of_nothing, after(80, 24, fixture::empty(), "H"));
+
 /// A plan of the models' cells: the first one's are all there, and one has not begun.
 fn more_of_each() -> Expected {
     let seen = healthy();

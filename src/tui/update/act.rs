@@ -24,6 +24,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             model.help_filter.clear();
             toggle(model, Overlay::Help(Scroll::default()));
         }
+        Action::History => toggle(model, Overlay::History(Scroll::default())),
+        Action::Left | Action::Right if matches!(model.overlays.last(), Some(Overlay::History(_))) => {
+            model.period = model.period.step(if action == Action::Right { 1 } else { -1 });
+        }
         Action::Progress => toggle(model, Overlay::Progress(Scroll::default())),
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
@@ -253,6 +257,7 @@ impl Overlay {
             | Self::Alert(_, scroll)
             | Self::AlertLog(scroll)
             | Self::Compare(_, scroll)
+            | Self::History(scroll)
             | Self::Progress(scroll)
             | Self::Writers(scroll)
             | Self::Files(scroll)

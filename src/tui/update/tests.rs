@@ -16,7 +16,7 @@ use crate::store::Progress;
 use crate::store::query::Filter;
 use crate::tui::fixture::{self, healthy, now, plan, showing, warning};
 use crate::tui::message::{Effect, Failure, Message};
-use crate::tui::model::{Focus, Model, Overlay, Prompt};
+use crate::tui::model::{Focus, Model, Overlay, Period, Prompt};
 use crate::tui::view::Screen;
 
 fn key(model: &mut Model, code: KeyCode) -> Vec<Effect> {
@@ -426,6 +426,21 @@ fn the_end_of_a_planned_run_is_told_once() {
     late.settings.expected = Some(Expected::Tests(10));
     update(&mut late, Message::Observed(Box::new(all)));
     assert!(!late.activity.iter().any(|e| e.text.contains("done")), "it was done before the start");
+}
+
+#[test]
+fn left_and_right_choose_the_period_of_the_history() {
+    let mut model = showing(80, 24, healthy());
+    key(&mut model, KeyCode::Left);
+    assert_eq!(model.period, Period::All, "elsewhere they do what they always do");
+    press(&mut model, 'H');
+    let mut periods = Vec::new();
+    for code in [KeyCode::Right, KeyCode::Left, KeyCode::Left, KeyCode::Left, KeyCode::Left, KeyCode::Right] {
+        key(&mut model, code);
+        periods.push(model.period.seconds());
+    }
+    let hours = |hours: i64| Some(hours * 3_600);
+    assert_eq!(periods, [None, hours(24), hours(6), hours(1), hours(1), hours(6)]);
 }
 
 fn compared(model: &mut Model, both: [&str; 2], comparison: Comparison) {

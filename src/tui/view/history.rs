@@ -1,14 +1,19 @@
-//! Rows a minute over the run so far, where the models leave room for it.
+//! The run over time: rows a minute beside the models where there is room for it, and
+//! an overlay with success, waiting files and their sizes as well. The stretch that is
+//! shown is chosen with the left and right keys.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::chart::Stretch;
-use super::{heading, spark};
-use crate::tui::format::{per_minute, span};
-use crate::tui::model::Model;
+use super::chart::{self, Stretch};
+use super::overlay::Content;
+use super::{heading, layout, spark};
+use crate::monitor::Observation;
+use crate::tui::format::{bytes, count, per_minute, percent, span, thousands};
+use crate::tui::model::{Model, Period};
+use crate::tui::text;
 use crate::tui::theme::Role;
 
 /// The chart with its heading.
@@ -19,7 +24,8 @@ impl Widget for Chart<'_> {
         let model = self.0;
         let Some(seen) = model.seen.as_ref().filter(|_| area.height > 1) else { return };
         let columns = usize::from(area.width.saturating_sub(2));
-        let Some(stretch) = Stretch::new(model, seen, &seen.history, columns, None) else { return };
+        let longest = model.period.seconds();
+        let Some(stretch) = Stretch::new(model, seen, &seen.history, columns, longest) else { return };
         let rates = stretch.per_minute(&seen.history);
         let most = rates.iter().copied().fold(0.0, f64::max);
         let title = format!("ROWS/MIN  most {}", per_minute(most));
@@ -32,4 +38,121 @@ impl Widget for Chart<'_> {
             Line::from(vec![model.span(Role::Text, " "), model.span(Role::Bar, blocks)]).render(line, buffer);
         }
     }
+}
+
+/// Rows of a chart's heading.
+const HEAD: usize = 1;
+/// Charts above each other.
+const CHARTS: usize = 4;
+
+/// Everything over time.
+pub(super) fn content(model: &Model, width: u16) -> Content {
+    let room = usize::from(layout::areas(model).body.height.saturating_sub(1));
+    let rows = (room.saturating_sub(1) / CHARTS).saturating_sub(HEAD).clamp(2, 12);
+    let columns = usize::from(width).saturating_sub(chart::AXIS + 1);
+    let stretch = model.seen.as_ref().and_then(|seen| {
+        Some((seen, Stretch::new(model, seen, &seen.history, columns, model.period.seconds())?))
+    });
+    let mut lines = vec![periods(model, stretch.map(|(_, stretch)| stretch))];
+    match stretch {
+        None => lines.push(Line::from(model.span(Role::Dim, " no row has a time yet"))),
+        Some((seen, stretch)) => {
+            lines.extend(throughput(model, seen, &stretch, rows));
+            lines.extend(success(model, seen, &stretch, rows));
+            lines.extend(waiting(model, seen, &stretch, rows));
+        }
+    }
+    Content { title: "HISTORY".to_owned(), lines }
+}
+
+/// The periods, the chosen one marked, and the times at both ends.
+fn periods(model: &Model, stretch: Option<Stretch>) -> Line<'static> {
+    let mut line = Line::from(model.span(Role::Dim, " ←/→ "));
+    for period in Period::all() {
+        let name: &str = period.into();
+        let (role, text) = if period == model.period {
+            (Role::Title, format!(" [{name}]"))
+        } else {
+            (Role::Dim, format!("  {name} "))
+        };
+        line.push_span(model.span(role, text));
+    }
+    let clock = |second: i64| jiff::Timestamp::from_second(second).ok().map(|at| model.clock(at));
+    if let Some((from, to)) = stretch.and_then(|s| Some((clock(s.end + 1 - s.seconds())?, clock(s.end + 1)?)))
+    {
+        line.push_span(model.span(Role::Dim, format!("    {from} to {to}")));
+    }
+    line
+}
+
+fn title(model: &Model, name: &str, figures: &str) -> Line<'static> {
+    Line::from(vec![
+        model.span(Role::Title, format!(" {name}")),
+        model.span(Role::Dim, format!("  {figures}")),
+    ])
+}
+
+/// Towers with the highest value at the left of the top row.
+fn towers(
+    model: &Model,
+    values: &[f64],
+    rows: usize,
+    label: impl Fn(f64) -> String,
+) -> impl Iterator<Item = Line<'static>> {
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let top = label(most);
+    (0..rows)
+        .rev()
+        .map(move |row| {
+            let label = if row + 1 == rows {
+                top.as_str()
+            } else if row == 0 {
+                "0"
+            } else {
+                ""
+            };
+            let blocks: String = values.iter().map(|value| spark::tower(*value, most, row, rows)).collect();
+            Line::from(vec![
+                model.span(Role::Dim, format!("{} ", text::right(label, chart::AXIS - 1))),
+                model.span(Role::Bar, blocks),
+            ])
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn throughput(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
+    let rates = stretch.per_minute(&seen.history);
+    let all = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end).rows;
+    let figures =
+        format!("now {}, {} rows in all", per_minute(seen.per_minute), thousands(all.round() as u64));
+    let mut lines = vec![title(model, "rows/min", &figures)];
+    lines.extend(towers(model, &rates, rows, |most| count(most.round() as u64, chart::AXIS - 1)));
+    lines
+}
+
+fn success(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
+    let found = stretch.success(&seen.history, stretch.columns * chart::dots(model));
+    let bucket = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end);
+    let mean = percent((bucket.rows > 0.0).then(|| bucket.full / bucket.rows));
+    let each =
+        found.smoothed.map(|each| format!(", each point over {}", span(each as f64))).unwrap_or_default();
+    let mut lines = vec![title(model, "full success", &format!("{mean} of every attempt{each}"))];
+    let line = |spans: Vec<Span<'static>>| Line::from(spans);
+    lines.extend(chart::line(model, &found.rates, stretch.columns, rows).into_iter().map(line));
+    lines
+}
+
+fn waiting(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
+    let levels = seen.levels.columns(stretch.end, stretch.seconds(), stretch.columns);
+    let files: Vec<f64> = levels.iter().map(|level| level.map_or(0.0, |l| l.files as f64)).collect();
+    let sizes: Vec<f64> = levels.iter().map(|level| level.map_or(0.0, |l| l.bytes as f64)).collect();
+    let now = &seen.waiting;
+    let mut lines = vec![title(model, "waiting files", &format!("now {}", thousands(now.increments)))];
+    lines.extend(towers(model, &files, rows, |most| count(most as u64, chart::AXIS - 1)));
+    let most = sizes.iter().copied().fold(0.0, f64::max);
+    let figures = format!("now {}, most {}", bytes(now.increment_bytes), bytes(most as u64));
+    lines.push(title(model, "waiting bytes", &figures));
+    lines.extend(towers(model, &sizes, rows, |_| String::new()));
+    lines
 }

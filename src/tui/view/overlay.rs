@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-use super::{alert, alert_log, compare, drill, files, fit, heading, help, progress, writers};
+use super::{alert, alert_log, compare, drill, files, fit, heading, help, history, progress, writers};
 use crate::tui::model::{Entry, Model, Overlay};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -56,6 +56,7 @@ fn content(model: &Model, overlay: &Overlay, width: u16) -> Content {
         Overlay::Alert(key, _) => alert::content(model, key, width),
         Overlay::AlertLog(_) => alert_log::content(model, width),
         Overlay::Compare(both, _) => compare::content(model, both, width),
+        Overlay::History(_) => history::content(model, width),
         Overlay::Progress(_) => progress::content(model, width),
         Overlay::Writers(_) => writers::content(model, width),
         Overlay::Files(_) => files::content(model, width),
