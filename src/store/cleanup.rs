@@ -174,13 +174,14 @@ impl Planner<'_> {
         for entry in self.list(&folder)? {
             let path = folder.join(&entry.name);
             let in_main = match layout::classify(&entry.name) {
-                IncrementalName::Increment => match consumed.get(entry.name.as_str()) {
-                    Some(known) if known.bytes == entry.stat.bytes => {
+                IncrementalName::Increment => {
+                    let known = consumed.get(entry.name.as_str()).into_iter().flatten();
+                    let mut known = known.filter(|known| known.bytes == entry.stat.bytes).peekable();
+                    known.peek().is_some() && {
                         let hash = disk::hash(&*self.store.disk, &path).map_err(Error::io("read", &path))?;
-                        hash == known.xxh3
+                        known.any(|known| known.xxh3 == hash)
                     }
-                    _ => false,
-                },
+                }
                 IncrementalName::Journal => {
                     layout::stem(&entry.name).is_some_and(|stem| consumed.contains_key(stem))
                 }

@@ -105,12 +105,13 @@ impl CommitRecord {
     }
 
     /// The consumed files by name, and by stem: an increment's entry stands for its journal too.
-    pub fn consumed_by_name(&self) -> HashMap<&str, &Consumed> {
-        let mut found = HashMap::with_capacity(self.consumed.len());
+    /// A legacy file has an entry for each of its versions that was consumed lately.
+    pub fn consumed_by_name(&self) -> HashMap<&str, Vec<&Consumed>> {
+        let mut found: HashMap<&str, Vec<&Consumed>> = HashMap::with_capacity(self.consumed.len());
         for entry in &self.consumed {
-            found.insert(entry.name.as_str(), entry);
+            found.entry(entry.name.as_str()).or_default().push(entry);
             if let Some(stem) = layout::stem(&entry.name) {
-                found.entry(stem).or_insert(entry);
+                found.entry(stem).or_default().push(entry);
             }
         }
         found

@@ -141,6 +141,12 @@ pub fn retired_name(name: &str) -> String {
     }
 }
 
+/// The name that a legacy increment had before it was retired.
+pub fn unretired_name(name: &str) -> String {
+    name.strip_prefix("increment_retired_")
+        .map_or_else(|| name.to_owned(), |rest| format!("increment_{rest}"))
+}
+
 /// Whether a name inside `backups/` is a backup of main.
 pub fn is_backup(name: &str) -> bool {
     name.starts_with("test_results_") && name.ends_with(".parquet")

@@ -1,6 +1,6 @@
 //! One commit: the rows of some increments into main.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +16,7 @@ use crate::store::commit::transaction::{Committed, Transaction};
 use crate::store::commit::{CommitRecord, Consumed, Summaries};
 use crate::store::disk;
 use crate::store::error::{Error, Result};
-use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name};
+use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name, unretired_name};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::Union;
 use crate::store::snapshot::{Increment, fingerprint};
@@ -27,6 +27,9 @@ use crate::store::{Control, Store};
 /// How long the entry of a consumed legacy file stays when the file is gone: its
 /// writer may bring it back with the old rows in it.
 const LEGACY_ENTRIES: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Versions of one legacy file that have an entry, the newest first.
+const LEGACY_VERSIONS: usize = 8;
 
 /// Why a round ended without a commit.
 pub(super) enum Trouble {
@@ -293,21 +296,33 @@ impl Round<'_> {
                     legacy,
                     at: self.now,
                 };
-                let retired = retired_name(&increment.name);
                 let mut added = vec![entry(increment.name.clone())];
-                if legacy && retired != increment.name {
-                    added.push(entry(retired));
+                if legacy {
+                    // Its writer may write on into it under either name.
+                    let names = [unretired_name(&increment.name), retired_name(&increment.name)];
+                    added.extend(names.into_iter().filter(|name| *name != increment.name).map(entry));
                 }
                 Ok(added)
             };
             entries.extend(add().map_err(|error| input.blame(error))?);
         }
         let new: HashSet<String> = entries.iter().map(|entry: &Consumed| entry.name.clone()).collect();
+        let mut versions: HashMap<String, Vec<String>> = HashMap::new();
+        for entry in &entries {
+            versions.entry(entry.name.clone()).or_default().push(entry.xxh3.clone());
+        }
         let folder = self.store.layout.incremental();
         let listed = self.store.disk.list(&folder).map_err(Error::io("read", folder))?;
         let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
-        let keep = |entry: &&Consumed| {
-            if new.contains(&entry.name) {
+        let mut keep = |entry: &&Consumed| {
+            if entry.legacy {
+                // A file that was retired in between, or that comes back as it once was.
+                let known = versions.entry(entry.name.clone()).or_default();
+                if known.contains(&entry.xxh3) || known.len() >= LEGACY_VERSIONS {
+                    return false;
+                }
+                known.push(entry.xxh3.clone());
+            } else if new.contains(&entry.name) {
                 return false;
             }
             let present = there.contains(entry.name.as_str())
@@ -317,7 +332,7 @@ impl Round<'_> {
                 });
             present || (entry.legacy && self.now.duration_since(entry.at) < LEGACY_ENTRIES)
         };
-        entries.extend(self.base.consumed().iter().filter(keep).cloned());
+        entries.extend(self.base.consumed().iter().filter(|entry| keep(entry)).cloned());
         Ok(entries)
     }
 }

@@ -303,6 +303,48 @@ fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
     assert_eq!(f.ids(), ["a", "b"]);
 }
 
+const RETIRED: &str = "increment_retired_7_20260131_120000.parquet";
+
+/// The writer had its file open when that was retired, wrote on into it, and then
+/// made it anew with all of its rows.
+#[test]
+fn a_legacy_file_that_is_there_twice_counts_once() {
+    let f = fixture();
+    f.legacy(NAME, batch(&["", "a"]));
+    assert_eq!(f.run().rows_added, 2);
+    f.legacy(RETIRED, batch(&["", "a", "", "b"]));
+    f.legacy(NAME, batch(&["", "a", "", "b", "", "c"]));
+    assert_eq!(f.run().rows_added, 4);
+    assert_eq!(f.ids(), ["", "", "", "a", "b", "c"]);
+    // Whichever of the two comes back as it was, nothing is new.
+    for (name, rows) in [(RETIRED, &["", "a", "", "b"][..]), (NAME, &["", "a", "", "b"]), (NAME, &["", "a"])]
+    {
+        f.legacy(name, batch(rows));
+        assert_eq!(f.run_at(later(90)).rows_added, 0, "{name} {rows:?}");
+    }
+    assert_eq!(f.main().rows(), 6);
+}
+
+#[test]
+fn while_one_of_them_is_written_the_other_waits_or_is_remembered() {
+    for torn in [NAME, RETIRED] {
+        let f = fixture();
+        f.legacy(NAME, batch(&["", "a"]));
+        f.run();
+        f.legacy(RETIRED, batch(&["", "a", ""]));
+        f.legacy(NAME, batch(&["", "a", "", "b"]));
+        let path = f.store.layout.incremental().join(torn);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"half of it").unwrap();
+        let now = Timestamp::now();
+        assert_eq!(f.run_at(now).rows_added, u64::from(torn == NAME));
+        std::fs::write(&path, whole).unwrap();
+        f.run_at(now);
+        assert_eq!(f.ids(), ["", "", "a", "b"], "{torn}");
+        assert_eq!(f.main().rows(), 4);
+    }
+}
+
 #[test]
 fn repeated_tests_in_a_main_of_other_code_are_resolved() {
     let mut f = fixture();

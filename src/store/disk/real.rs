@@ -122,22 +122,38 @@ fn try_flock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Where the system can't do it in one step, a look before the rename must do:
-/// names that we publish carry a random part, so nobody else takes them.
-fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames in one step, so that the name can't be replaced by its owner between two;
+/// `None` where the system or the file system can't.
+fn rename_without_replacing(from: &Path, to: &Path) -> Option<io::Result<()>> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            other => return other.map_err(io::Error::from),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => None,
+            other => Some(other.map_err(io::Error::from)),
         }
     }
-    match fs::symlink_metadata(to) {
-        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
-        Err(error) => Err(error),
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (from, to);
+        None
+    }
+}
+
+/// The same in two steps: a second name, then the first one goes.
+fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        // Without hard links either (FAT, some network and FUSE mounts) a look before the
+        // rename must do: names that we publish carry a random part, so nobody else takes them.
+        Err(_) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+            Err(error) => Err(error),
+        },
     }
 }
 
@@ -193,12 +209,9 @@ impl Disk for RealDisk {
     }
 
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
-        match fs::hard_link(temporary, name) {
-            Ok(()) => fs::remove_file(temporary)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
-            // File systems without hard links (FAT, some network and FUSE mounts).
-            Err(_) => rename_without_replacing(temporary, name)?,
+        match rename_without_replacing(temporary, name) {
+            Some(done) => done?,
+            None => link_and_remove(temporary, name)?,
         }
         self.sync_folder(parent(name))
     }

@@ -15,13 +15,13 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::footers::{Footer, Footers};
+use super::footers::{Footer, Footers, fingerprint};
 use crate::store::Store;
 use crate::store::commit::{CommitRecord, Consumed, log};
 use crate::store::disk::{Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
-use crate::store::layout::{IncrementalName, classify, increment_name, stem};
+use crate::store::layout::{IncrementalName, classify, increment_name, retired_name, stem};
 use crate::store::parquet_file::{OpenError, ParquetFile};
 use crate::store::summaries;
 
@@ -172,12 +172,13 @@ pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Resu
             continue;
         }
         names.insert(entry.name.clone());
-        let known = consumed.get(entry.name.as_str()).copied();
+        let known = consumed.get(entry.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         if take_increment(store, now, footers, &mut files, entry.clone(), legacy, known)? {
             published.extend(stem(&entry.name).map(str::to_owned));
         }
     }
     footers.keep_only(&names);
+    follow_retired(store, &mut files)?;
     for entry in journals {
         take_journal(store, &mut files, entry, &published, &consumed)?;
     }
@@ -193,11 +194,11 @@ fn take_increment(
     files: &mut Files,
     entry: Entry,
     legacy: bool,
-    consumed: Option<&Consumed>,
+    consumed: &[&Consumed],
 ) -> Result<bool> {
     let footer = match footers.look(store, &entry, legacy, consumed) {
         // Main has it, and it is gone by now.
-        Err(error) if error.is_not_found() && consumed.is_some_and(|c| !c.legacy) => return Ok(true),
+        Err(error) if error.is_not_found() && consumed.iter().any(|c| !c.legacy) => return Ok(true),
         footer => footer?,
     };
     match footer {
@@ -225,6 +226,50 @@ fn take_increment(
         }
     }
     Ok(true)
+}
+
+/// A legacy file may be there twice: its writer had it open when it was renamed to be
+/// retired, wrote on into that, and then made it anew with its old rows in it. Those
+/// that the retired one has count there.
+fn follow_retired(store: &Store, files: &mut Files) -> Result<()> {
+    let Files { increments, set_aside, .. } = files;
+    let mut waits = HashSet::new();
+    for at in 0..increments.len() {
+        let Some(name) = increments.get(at).filter(|file| file.legacy).map(|file| retired_name(&file.name))
+        else {
+            continue;
+        };
+        if set_aside.iter().any(|file| file.name == name && file.reason.is_none()) {
+            waits.insert(at);
+        }
+        let retired = increments.iter().find(|file| file.name == name && file.legacy).cloned();
+        let Some((retired, file)) = retired.zip(increments.get_mut(at)) else { continue };
+        if retired.name == file.name || retired.rows > file.rows || retired.rows <= file.skip {
+            continue;
+        }
+        let (before, after) = (retired.open(store)?, file.open(store)?);
+        match (fingerprint(&before, retired.rows), fingerprint(&after, retired.rows)) {
+            (Ok(before), Ok(after)) if before == after => file.skip = retired.rows,
+            (Ok(_), Ok(_)) => {}
+            // Rewritten meanwhile, or damaged: whoever reads its rows says so.
+            _ => {
+                retired.check(store)?;
+                file.check(store)?;
+            }
+        }
+    }
+    // Nobody knows yet which of its rows the retired one will have.
+    let mut at = 0;
+    increments.retain(|file| {
+        at += 1;
+        let wait = waits.contains(&(at - 1));
+        if wait {
+            set_aside.push(SetAside { name: file.name.clone(), stat: file.stat, reason: None });
+        }
+        !wait
+    });
+    set_aside.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(())
 }
 
 impl Increment {
@@ -260,7 +305,7 @@ fn take_journal(
     files: &mut Files,
     entry: Entry,
     published: &HashSet<String>,
-    consumed: &HashMap<&str, &Consumed>,
+    consumed: &HashMap<&str, Vec<&Consumed>>,
 ) -> Result<()> {
     let Some(stem) = stem(&entry.name).filter(|_| entry.stat.is_file).map(str::to_owned) else {
         return Ok(());

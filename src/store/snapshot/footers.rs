@@ -39,10 +39,13 @@ pub(super) struct Footers {
     known: HashMap<String, Known>,
 }
 
+/// What an entry of a commit record says: bytes, rows, hash.
+type Version = (u64, u64, String);
+
 #[derive(Debug)]
 struct Known {
     stat: Stat,
-    consumed: Option<(u64, u64, String)>,
+    consumed: Vec<Version>,
     footer: Footer,
 }
 
@@ -53,9 +56,10 @@ impl Footers {
         store: &Store,
         entry: &Entry,
         legacy: bool,
-        consumed: Option<&Consumed>,
+        consumed: &[&Consumed],
     ) -> Result<&Footer> {
-        let entry_consumed = consumed.map(|c| (c.bytes, c.rows, c.xxh3.clone()));
+        let entry_consumed: Vec<Version> =
+            consumed.iter().map(|c| (c.bytes, c.rows, c.xxh3.clone())).collect();
         let current = self
             .known
             .get(&entry.name)
@@ -75,11 +79,12 @@ impl Footers {
     }
 }
 
-fn read(store: &Store, entry: &Entry, legacy: bool, consumed: Option<&Consumed>) -> Result<Footer> {
+fn read(store: &Store, entry: &Entry, legacy: bool, consumed: &[&Consumed]) -> Result<Footer> {
     let path = store.layout.incremental().join(&entry.name);
-    if let Some(consumed) = consumed.filter(|c| !c.legacy && c.bytes == entry.stat.bytes) {
+    let (versions, whole): (Vec<&Consumed>, Vec<&Consumed>) = consumed.iter().partition(|c| c.legacy);
+    if whole.iter().any(|c| c.bytes == entry.stat.bytes) {
         let hash = disk::hash(&*store.disk, &path).map_err(Error::io("read", &path))?;
-        if hash == consumed.xxh3 {
+        if whole.iter().any(|c| (c.bytes, &c.xxh3) == (entry.stat.bytes, &hash)) {
             return Ok(Footer::Consumed);
         }
     }
@@ -92,16 +97,17 @@ fn read(store: &Store, entry: &Entry, legacy: bool, consumed: Option<&Consumed>)
         }
         Err(error) => return Ok(Footer::Bad(error.to_string())),
     };
-    let skip = match consumed.filter(|c| legacy && c.legacy) {
-        Some(consumed) => match consumed_prefix(&file, consumed) {
+    let skip = if legacy {
+        match consumed_prefix(&file, &versions) {
             Ok(skip) => skip,
             Err(_) if !file.stat_now().is_ok_and(|stat| same(&stat, &entry.stat)) => {
                 return Err(Error::Changed { path });
             }
             Err(Error::Unreadable { reason, .. }) => return Ok(Footer::Bad(reason)),
             Err(error) => return Err(error),
-        },
-        None => 0,
+        }
+    } else {
+        0
     };
     if skip > 0 && skip == file.rows() {
         return Ok(Footer::Consumed);
@@ -109,14 +115,17 @@ fn read(store: &Store, entry: &Entry, legacy: bool, consumed: Option<&Consumed>)
     Ok(Footer::Good { rows: file.rows(), skip, schema: Arc::clone(file.schema()) })
 }
 
-/// How many rows at the beginning of a legacy file main contains: those that were
-/// consumed when the file still begins with them, else none.
-pub fn consumed_prefix(file: &ParquetFile, consumed: &Consumed) -> Result<u64> {
-    if consumed.rows > file.rows() {
-        return Ok(0);
+/// How many rows at the beginning of a legacy file main contains: those of the
+/// longest consumed version that the file still begins with, else none.
+pub fn consumed_prefix(file: &ParquetFile, versions: &[&Consumed]) -> Result<u64> {
+    let mut versions: Vec<&&Consumed> = versions.iter().filter(|v| v.rows <= file.rows()).collect();
+    versions.sort_by_key(|version| std::cmp::Reverse(version.rows));
+    for version in versions {
+        if fingerprint(file, version.rows)? == version.xxh3 {
+            return Ok(version.rows);
+        }
     }
-    let agrees = fingerprint(file, consumed.rows)? == consumed.xxh3;
-    Ok(if agrees { consumed.rows } else { 0 })
+    Ok(0)
 }
 
 /// The fingerprint of the first rows of a legacy file, in hex: what a commit record
