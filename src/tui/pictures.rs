@@ -60,6 +60,7 @@ fn press(model: &mut Model, keys: &str) {
             "end" => KeyCode::End,
             "down" => KeyCode::Down,
             "left" => KeyCode::Left,
+            "up" => KeyCode::Up,
             "right" => KeyCode::Right,
             "pagedown" => KeyCode::PageDown,
             "space" => KeyCode::Char(' '),
