@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::hashed::Hashed;
 use super::paired::Trials;
 
@@ -16,7 +18,7 @@ use super::paired::Trials;
 const LIMIT: usize = 100_000;
 
 /// Trials by model and task, in bounded memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clusters {
     models: BTreeMap<Arc<str>, Hashed<u64, Trials>>,
     tasks: usize,

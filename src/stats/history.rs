@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Bucket widths in seconds, finest first, and how many of each are kept. The
 /// oldest of one level fold into the next; the last level holds ten years.
 const LEVELS: [(i64, usize); 3] = [(60, 1_440), (3_600, 1_440), (86_400, 3_650)];
 
 /// Rows of one stretch of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(f64, f64)", from = "(f64, f64)")]
 pub struct Bucket {
     /// Rows; a fraction where a stretch cuts a stored bucket.
     pub rows: f64,
@@ -17,8 +20,20 @@ pub struct Bucket {
     pub full: f64,
 }
 
+impl From<Bucket> for (f64, f64) {
+    fn from(bucket: Bucket) -> Self {
+        (bucket.rows, bucket.full)
+    }
+}
+
+impl From<(f64, f64)> for Bucket {
+    fn from((rows, full): (f64, f64)) -> Self {
+        Self { rows, full }
+    }
+}
+
 /// Rows over time.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     levels: [BTreeMap<i64, Bucket>; LEVELS.len()],
 }

@@ -12,6 +12,8 @@
 //!   standard error is clustered by test, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n
 //!   (Miller 2024, arXiv 2411.00640).
 
+use serde::{Deserialize, Serialize};
+
 use super::interval::{Interval, Z95};
 
 /// Below this number of discordant tests the exact test decides.
@@ -22,12 +24,25 @@ pub const TIE: f64 = 0.02;
 const ALPHA: f64 = 0.05;
 
 /// Trials of one test on one side.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(u64, u64)", from = "(u64, u64)")]
 pub struct Trials {
     /// Trials.
     pub n: u64,
     /// Those with full success.
     pub full: u64,
+}
+
+impl From<Trials> for (u64, u64) {
+    fn from(trials: Trials) -> Self {
+        (trials.n, trials.full)
+    }
+}
+
+impl From<(u64, u64)> for Trials {
+    fn from((n, full): (u64, u64)) -> Self {
+        Self { n, full }
+    }
 }
 
 impl Trials {

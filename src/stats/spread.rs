@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Buckets to each doubling; a value is told from its bucket to within 9 %.
 const PER_DOUBLING: f64 = 4.0;
 /// Exponents of the smallest and the largest bucket: a microsecond and thirty years.
 const RANGE: (f64, f64) = (-20.0, 30.0);
 
 /// Counts by bucket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spread {
     counts: BTreeMap<i16, u64>,
     n: u64,

@@ -36,6 +36,7 @@ pub mod snapshot;
 pub mod summaries;
 pub mod summary;
 pub mod table;
+mod tallies;
 pub mod validate;
 pub mod writer;
 

@@ -17,8 +17,9 @@ use crate::store::commit::transaction::Transaction;
 use crate::store::commit::{CommitRecord, Consumed, Summaries};
 use crate::store::consolidate::foreign::{self, Losers};
 use crate::store::consolidate::inputs::columns_of_records;
-use crate::store::consolidate::merge::{Merged, Tallies, complete, filtered, records};
+use crate::store::consolidate::merge::{Merged, complete, filtered, records};
 use crate::store::consolidate::{self, derived, recover};
+use crate::store::digest::Digest;
 use crate::store::disk;
 use crate::store::error::{Error, Result};
 use crate::store::layout::{MAIN, is_staged};
@@ -123,7 +124,7 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
         generation: record.generation,
         created: record.created,
         rows: record.rows,
-        cells: tallies.finish(),
+        cells: tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
         schema: restore.schema.clone(),
         summaries: record.summaries.clone(),
     };
@@ -243,10 +244,11 @@ impl<'a> Restore<'a> {
         &self,
         transaction: &mut Transaction<'_>,
         waiting: Option<&Consumed>,
-    ) -> Result<(Restored, Tallies)> {
+    ) -> Result<(Restored, Digest)> {
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let mut merged = Merged::new(TableWriter::new(file, &temporary, &self.schema)?, self.schema.clone());
+        let table = TableWriter::new(file, &temporary, &self.schema)?;
+        let mut merged = Merged::new(table, self.schema.clone(), transaction.record.created);
         let (held, lost) = self.held()?;
         self.each(&lost, |batch| merged.old(batch))?;
         let rows = held.rows;
@@ -260,7 +262,7 @@ impl<'a> Restore<'a> {
         let mut done = self.told(rows, &newer.found);
         let (table, tallies) = merged.finish()?;
         let record = &mut transaction.record;
-        record.rows = tallies.rows;
+        record.rows = tallies.records;
         if self.undo {
             // Attempts that had replaced others wait again, and will do so once more.
             record.superseded = record.superseded.saturating_sub(newer.found.attempts) + newer.found.older;
@@ -270,7 +272,7 @@ impl<'a> Restore<'a> {
         }
         record.consumed = self.consumed(waiting, record.created)?;
         record.summaries = self.summaries()?;
-        transaction.seal(table)?;
+        transaction.seal(table, &tallies)?;
         if let Some(reason) = &self.unreadable {
             done.replaced = Some(source::quarantine(self.store, &transaction.record.commit_id, reason)?);
         }

@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use super::base::Base;
 use super::{CommitRecord, KEY, log};
 use crate::store::backup;
+use crate::store::digest::Digest;
 use crate::store::error::{Error, Result};
 use crate::store::table::TableWriter;
+use crate::store::tallies;
 use crate::store::{Control, Store};
 
 /// A commit under way. The caller holds the store's lock.
@@ -48,9 +50,13 @@ impl<'a> Transaction<'a> {
         &self.temporary
     }
 
-    /// Puts the record into the footer of the new main, and finishes the file.
-    pub fn seal(&self, mut table: TableWriter<'_>) -> Result<()> {
+    /// Puts the record and what it tells of the rows into the footer of the new main,
+    /// and finishes the file.
+    pub fn seal(&self, mut table: TableWriter<'_>, rows: &Digest) -> Result<()> {
         table.key_value(KEY, self.record.to_json()?);
+        if let Some(tallies) = tallies::to_json(&self.record, rows) {
+            table.key_value(tallies::KEY, tallies);
+        }
         table.finish().map(drop)
     }
 

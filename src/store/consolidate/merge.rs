@@ -1,7 +1,6 @@
 //! The rows of a commit on their way: read from main and the increments in united
 //! columns, and written sorted by what queries ask for.
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -10,11 +9,11 @@ use arrow::compute::{
 };
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::choice::Rank;
-use crate::stats::{Cell, Tally};
-use crate::store::digest::{Columns, key_in, row_hashes};
+use crate::store::digest::{Columns, Digest, key_in, row_hashes};
 use crate::store::error::{Error, Result};
 use crate::store::graft::Stock;
 use crate::store::kind::split;
@@ -86,62 +85,28 @@ pub(in crate::store) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result
     filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| kernel(&error))
 }
 
-/// Tallies by cell of what is written.
-#[derive(Debug, Default)]
-pub(in crate::store) struct Tallies {
-    by_key: HashMap<u128, (Cell, Tally)>,
-    /// Rows counted.
-    pub(in crate::store) rows: u64,
-}
-
-impl Tallies {
-    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = Columns::new(batch)?;
-        (0..batch.num_rows()).for_each(|row| self.add(&columns, row));
-        Ok(())
-    }
-
-    /// Counts a row.
-    pub(in crate::store) fn add(&mut self, columns: &Columns, row: usize) {
-        let cell = || (columns.cell(row), Tally::default());
-        let entry = self.by_key.entry(columns.cell_key(row)).or_insert_with(cell);
-        entry.1.add(&columns.outcome(row).tally());
-        self.rows += 1;
-    }
-
-    /// Takes out a row that was counted.
-    pub(in crate::store) fn subtract(&mut self, columns: &Columns, row: usize) {
-        if let Some((_, tally)) = self.by_key.get_mut(&columns.cell_key(row)) {
-            tally.subtract(&columns.outcome(row).tally());
-            self.rows -= 1;
-        }
-    }
-
-    pub(in crate::store) fn finish(self) -> BTreeMap<Cell, Tally> {
-        self.by_key.into_values().filter(|(_, tally)| tally.tests > 0).collect()
-    }
-}
-
 /// Writes a new main: first what stays of the old one, in its order, then the new
 /// rows, sorted by the dimensions in runs of bounded size.
 pub(in crate::store) struct Merged<'a> {
     table: TableWriter<'a>,
     schema: SchemaRef,
-    tallies: Tallies,
+    /// Of what is written.
+    tallies: Digest,
+    now: i64,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
     waiting_bytes: usize,
 }
 
 impl<'a> Merged<'a> {
-    pub(in crate::store) fn new(table: TableWriter<'a>, schema: SchemaRef) -> Self {
-        let tallies = Tallies::default();
-        Self { table, schema, tallies, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0 }
+    pub(in crate::store) fn new(table: TableWriter<'a>, schema: SchemaRef, now: Timestamp) -> Self {
+        let (tallies, now) = (Digest::default(), now.as_microsecond());
+        Self { table, schema, tallies, now, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0 }
     }
 
     /// Goes on from the tallies of what stays of the old main.
-    pub(in crate::store) fn continuing(table: TableWriter<'a>, schema: SchemaRef, tallies: Tallies) -> Self {
-        Self { tallies, ..Self::new(table, schema) }
+    pub(in crate::store) fn continuing(self, tallies: Digest) -> Self {
+        Self { tallies, ..self }
     }
 
     /// Rows of the old main that are in the tallies already.
@@ -174,7 +139,7 @@ impl<'a> Merged<'a> {
     }
 
     /// What is to be sealed, and the tallies of everything written.
-    pub(in crate::store) fn finish(mut self) -> Result<(TableWriter<'a>, Tallies)> {
+    pub(in crate::store) fn finish(mut self) -> Result<(TableWriter<'a>, Digest)> {
         self.sort_and_write()?;
         Ok((self.table, self.tallies))
     }
@@ -200,7 +165,8 @@ impl<'a> Merged<'a> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.tallies.push(batch)?;
+        let columns = Columns::new(batch)?;
+        (0..batch.num_rows()).for_each(|row| self.tallies.tally(&columns, row, self.now));
         self.table.write(batch)
     }
 }

@@ -5,26 +5,30 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::choice::Choice;
 use super::foreign;
-use super::merge::{Keys, Merged, Tallies, complete, filtered, records};
+use super::merge::{Keys, Merged, complete, filtered, records};
 use super::parts::{Part, parts};
 use crate::store::Control;
-use crate::store::digest::Columns;
+use crate::store::commit::CommitRecord;
+use crate::store::digest::{Columns, Digest};
 use crate::store::error::{Error, Result};
 use crate::store::graft::Stock;
 use crate::store::kind::{self, Shape, shape};
 use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::project;
+use crate::store::schema::{DIMENSIONS, project};
 use crate::store::table::{TableWriter, group_rows};
+use crate::store::tallies;
 
 /// The main that a commit builds on.
 pub(super) struct Old<'a> {
     pub(super) main: &'a ParquetFile,
-    /// Other code wrote it.
-    pub(super) foreign: bool,
+    /// Its own commit record; `None` where other code wrote it.
+    pub(super) record: Option<&'a CommitRecord>,
+    pub(super) now: Timestamp,
     /// The united columns.
     pub(super) schema: &'a SchemaRef,
     pub(super) zone: &'a TimeZone,
@@ -37,25 +41,35 @@ pub(super) struct Survey {
     /// Positions of the rows that go, ascending, among the records of main.
     lost: Vec<u64>,
     /// Tallies of the others.
-    tallies: Tallies,
+    tallies: Digest,
 }
 
 impl Old<'_> {
-    /// Reads the columns that statistics and keys need, and decides with `choice`
-    /// between main's rows and new attempts at their tests.
+    /// Decides with `choice` between main's rows and new attempts at their tests. Where
+    /// the footer does not tell the tallies, the columns that they need are read too.
     pub(super) fn survey(&self, choice: &mut Choice) -> Result<Survey> {
-        let losers = if self.foreign {
+        let losers = if self.record.is_some() {
+            HashSet::new()
+        } else {
             let found = foreign::losers(self.main, self.schema, self.zone, self.control)?;
             choice.superseded += found.superseded;
             choice.repeated += found.repeated;
             found.rows
-        } else {
-            HashSet::new()
         };
-        let mut names: Vec<&str> = Columns::NAMES.into();
-        names.extend(kind::NAMES);
+        let told = self.record.and_then(|record| tallies::of(self.main, record));
+        let count = told.is_none();
+        let mut survey = Survey { lost: Vec::new(), tallies: told.unwrap_or_default() };
+        if !count && choice.is_keyless() {
+            return Ok(survey);
+        }
+        let mut names: Vec<&str> = kind::NAMES.into();
+        if count {
+            names.extend(Columns::NAMES);
+        } else {
+            names.extend(DIMENSIONS);
+        }
         let target = project(self.schema, &names);
-        let mut survey = Survey::default();
+        let now = self.now.as_microsecond();
         let mut attempts = Vec::new();
         let (mut read, mut position) = (0, 0);
         for batch in self.main.batches(Some(&names), 0)? {
@@ -71,7 +85,9 @@ impl Old<'_> {
                     survey.lost.push(at);
                     continue;
                 }
-                survey.tallies.add(&columns, row);
+                if count {
+                    survey.tallies.tally(&columns, row, now);
+                }
                 if !choice.is_keyless() && columns.key(row).is_some_and(|key| choice.concerns(key)) {
                     attempts.push(at);
                 }
@@ -122,7 +138,8 @@ impl Old<'_> {
 
     /// Begins the new main with what stays; `more` rows are to follow.
     pub(super) fn write<'t>(&self, table: TableWriter<'t>, survey: Survey, more: bool) -> Result<Merged<'t>> {
-        let mut merged = Merged::continuing(table, self.schema.clone(), survey.tallies);
+        let merged = Merged::new(table, self.schema.clone(), self.now);
+        let mut merged = merged.continuing(survey.tallies);
         let lost = &survey.lost;
         let mut starts = vec![0];
         let mut groups = Vec::new();
@@ -134,7 +151,7 @@ impl Old<'_> {
         }
         // Nobody resolved repeated tests in a main that other code wrote, and its
         // columns are seldom ours.
-        let ours = !self.foreign && self.is_plain();
+        let ours = self.record.is_some() && self.is_plain();
         let stock = if ours { Stock::of(self.main, self.schema)? } else { None };
         let cut = match &stock {
             Some(_) => parts(&groups, more, group_rows() as u64),

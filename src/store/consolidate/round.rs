@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::Skipped;
 use super::choice::Choice;
 use super::inputs::{because, columns_of_records};
-use super::merge::{Keys, Merged, Tallies, complete, filtered, records};
+use super::merge::{Keys, Merged, complete, filtered, records};
 use super::old::Old;
 use crate::stats::{Cell, Tally};
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::{Committed, Transaction};
 use crate::store::commit::{CommitRecord, Consumed, Summaries};
+use crate::store::digest::Digest;
 use crate::store::disk;
 use crate::store::error::{Error, Result};
 use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name, unretired_name};
@@ -149,7 +150,7 @@ impl Round<'_> {
         };
         Ok(Done {
             record: transaction.record,
-            cells: tallies.finish(),
+            cells: tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
             schema,
             added: choice.kept(),
             superseded: choice.superseded,
@@ -232,16 +233,17 @@ impl Round<'_> {
         schema: &SchemaRef,
         choice: &mut Choice,
         (before, total): (u64, u64),
-    ) -> Result<Tallies, Trouble> {
+    ) -> Result<Digest, Trouble> {
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
         let table = TableWriter::new(file, &temporary, schema)?;
         let zone = self.base.zone(self.store);
         let mut merged = match &self.base.main {
-            None => Merged::new(table, schema.clone()),
+            None => Merged::new(table, schema.clone(), self.now),
             Some(main) => {
-                let foreign = self.base.foreign;
-                let old = Old { main, foreign, schema, zone: &zone, control: self.control };
+                let record = self.base.record.as_ref().filter(|_| !self.base.foreign);
+                let (now, control) = (self.now, self.control);
+                let old = Old { main, record, now, schema, zone: &zone, control };
                 let survey = old.survey(choice)?;
                 old.write(table, survey, choice.kept() > 0)?
             }
@@ -260,11 +262,11 @@ impl Round<'_> {
             }
         }
         let (table, tallies) = merged.finish()?;
-        transaction.record.rows = tallies.rows;
+        transaction.record.rows = tallies.records;
         transaction.record.superseded += choice.superseded;
         transaction.record.repeated += choice.repeated;
         transaction.record.consumed = self.consumed(inputs)?;
-        transaction.seal(table)?;
+        transaction.seal(table, &tallies)?;
         Ok(tallies)
     }
 

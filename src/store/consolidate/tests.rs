@@ -568,6 +568,9 @@ mod grafts {
                     let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
                     assert_eq!(metadata["totals"]["tests"], done.rows_total);
                 }
+                let report = crate::store::validate::check(&f.store, Timestamp::now(), &Control::default()).unwrap();
+                let bad = report.findings.iter().filter(|found| found.level > crate::store::validate::Level::Note);
+                assert_eq!(bad.count(), 0, "{:?}", report.findings);
                 (in_order(&f), f.main().schema().fields().clone(), totals)
             }));
             let (anew, copied) = (mains[1].clone(), &mut mains[0]);
@@ -575,6 +578,52 @@ mod grafts {
             prop_assert_eq!(&copied.1, &anew.1);
             prop_assert_eq!(&copied.0, &anew.0);
         }
+    }
+
+    #[test]
+    fn after_a_commit_readers_need_no_row_of_main() {
+        use std::io::{Seek, SeekFrom, Write};
+        let mut f = fixture();
+        f.increment(&(0..45).map(|at| record(&format!("t{at:02}"), at)).collect::<Vec<_>>());
+        f.run();
+        let scan = || {
+            let scan = crate::store::snapshot::Scanner::new();
+            let snapshot = { scan }.scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+            (snapshot.cells, snapshot.models, snapshot.clusters, snapshot.main.kind)
+        };
+        let before = scan();
+        assert_eq!(before.0.values().map(|tally| tally.tests).sum::<u64>(), 45);
+        let end = f.main().metadata().row_group(0).column(0).byte_range().1;
+        let mut file = std::fs::OpenOptions::new().write(true).open(f.store.layout.main()).unwrap();
+        file.seek(SeekFrom::Start(4)).unwrap();
+        file.write_all(&vec![0; end as usize]).unwrap();
+        assert_eq!(scan(), before);
+    }
+
+    #[test]
+    fn a_footer_that_tells_something_else_than_its_rows_is_found() {
+        use crate::store::table::TableWriter;
+        use crate::store::{commit, tallies};
+        let mut f = fixture();
+        f.increment(&[record("a", 1), record("b", 2)]);
+        f.run();
+        let main = f.main();
+        let told = main.key_value(tallies::KEY).unwrap();
+        let wrong = told.replacen("\"full\":2", "\"full\":1", 1);
+        assert_ne!(told, wrong);
+        let path = f.store.layout.root().join("wrong");
+        let schema = Arc::new(arrow::datatypes::Schema::new(main.schema().fields().clone()));
+        let mut table = TableWriter::new(f.store.disk.create(&path).unwrap(), &path, &schema).unwrap();
+        for batch in main.batches(None, 0).unwrap() {
+            table.write(&batch.unwrap().with_schema(schema.clone()).unwrap()).unwrap();
+        }
+        table.key_value(commit::KEY, f.commit().to_json().unwrap());
+        table.key_value(tallies::KEY, wrong);
+        table.finish().unwrap();
+        std::fs::rename(path, f.store.layout.main()).unwrap();
+        let report = crate::store::validate::check(&f.store, Timestamp::now(), &Control::default()).unwrap();
+        let worst = &report.findings[0];
+        assert!(worst.message.starts_with("the tallies in its footer"), "{:?}", report.findings);
     }
 
     #[test]

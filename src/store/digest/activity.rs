@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Outcome;
+use serde::{Deserialize, Serialize};
+
 use crate::stats::history::History;
 use crate::stats::spread::Spread;
 use crate::stats::{Cell, ErrorCategory};
@@ -44,7 +46,7 @@ pub struct Event<'a> {
 }
 
 /// One of a model's last tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Recent {
     /// Microseconds since the epoch.
     pub timestamp: i64,
@@ -55,7 +57,7 @@ pub struct Recent {
 }
 
 /// One of a model's last tests that did not succeed, not even in part.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failure {
     /// Microseconds since the epoch.
     pub timestamp: i64,
@@ -70,7 +72,7 @@ pub struct Failure {
 }
 
 /// What happened to one model.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelActivity {
     /// Its tests over time.
     pub history: History,
@@ -85,7 +87,7 @@ pub struct ModelActivity {
 }
 
 /// What a process wrote last.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Rows.
     pub rows: u64,
@@ -98,7 +100,7 @@ pub struct Process {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Activity {
     /// By model.
     pub models: BTreeMap<Arc<str>, ModelActivity>,

@@ -133,34 +133,87 @@ impl Digest {
         let hashes = if reading.keep == Keep::Rows && has_keys() { row_hashes(batch)? } else { Vec::new() };
         for (row, at) in rows.zip(at) {
             let cell_key = columns.cell_key(row);
-            let cell = self.intern(cell_key, || columns.cell(row));
-            let outcome = columns.outcome(row);
-            let timestamp = columns.timestamp(row);
-            self.records += 1;
-            self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
-            let process = columns.text("process_id", row).or(reading.process.as_deref());
-            let test_id = columns.text("test_id", row);
-            if let Some(cell) = self.cells.get(cell as usize) {
-                let message = columns.message(row).filter(|_| !outcome.full);
-                let event = Event { cell, test_id, process, time: timestamp, outcome, message };
-                self.activity.add(event, reading.now);
-            }
-            let key = key_in(test_id, cell_key);
-            let task = columns.task(row);
+            let (cell, outcome) = self.see(&columns, row, cell_key, reading.process.as_deref(), reading.now);
+            let key = key_in(columns.text("test_id", row), cell_key);
             if let (Some(key), Some(&hash)) = (key, hashes.get(row)) {
                 let at = self.position + *at as u64;
+                let (timestamp, task) = (columns.timestamp(row), columns.task(row));
                 self.keyed.push(Row { key, timestamp, hash, cell, at, outcome, task });
                 continue;
             }
             self.hashes.extend(key.map(short));
-            if let Some(tally) = self.tallied.get_mut(cell as usize) {
-                tally.add(&outcome.tally());
-            }
-            if let (Some(task), Some(cell)) = (task, self.cells.get(cell as usize)) {
-                self.clusters.add(&cell.model, task, outcome.trials());
-            }
+            self.settle(cell, &outcome, columns.task(row));
         }
         Ok(())
+    }
+
+    /// Notes that a record is there, and what happened.
+    fn see(
+        &mut self,
+        columns: &Columns,
+        row: usize,
+        cell_key: u128,
+        process: Option<&str>,
+        now: i64,
+    ) -> (u32, Outcome) {
+        let cell = self.intern(cell_key, || columns.cell(row));
+        let outcome = columns.outcome(row);
+        self.records += 1;
+        self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
+        if let Some(cell) = self.cells.get(cell as usize) {
+            let process = columns.text("process_id", row).or(process);
+            let message = columns.message(row).filter(|_| !outcome.full);
+            let (test_id, time) = (columns.text("test_id", row), columns.timestamp(row));
+            self.activity.add(Event { cell, test_id, process, time, outcome, message }, now);
+        }
+        (cell, outcome)
+    }
+
+    /// Puts a record into the tallies.
+    fn settle(&mut self, cell: u32, outcome: &Outcome, task: Option<u64>) {
+        if let Some(tally) = self.tallied.get_mut(cell as usize) {
+            tally.add(&outcome.tally());
+        }
+        if let (Some(task), Some(cell)) = (task, self.cells.get(cell as usize)) {
+            self.clusters.add(&cell.model, task, outcome.trials());
+        }
+    }
+
+    /// Takes in a record that no other attempt supersedes, as main's.
+    pub fn tally(&mut self, columns: &Columns, row: usize, now: i64) {
+        let (cell, outcome) = self.see(columns, row, columns.cell_key(row), None, now);
+        self.settle(cell, &outcome, columns.task(row));
+    }
+
+    /// Takes a record that was taken in out of the tallies. What happened stays.
+    pub fn subtract(&mut self, columns: &Columns, row: usize) {
+        let Some(&cell) = self.by_key.get(&columns.cell_key(row)) else { return };
+        let outcome = columns.outcome(row);
+        self.records -= 1;
+        if let Some(tally) = self.tallied.get_mut(cell as usize) {
+            tally.subtract(&outcome.tally());
+        }
+        if let (Some(task), Some(cell)) = (columns.task(row), self.cells.get(cell as usize)) {
+            self.clusters.subtract(&cell.model, task, outcome.trials());
+        }
+    }
+
+    /// The tallied cells.
+    pub fn cells(&self) -> impl Iterator<Item = (&Cell, &Tally)> {
+        self.cells.iter().zip(&self.tallied).filter(|(_, tally)| tally.tests > 0)
+    }
+
+    /// A digest of records that were tallied before.
+    pub fn of_cells(cells: Vec<(Cell, Tally)>) -> Self {
+        let mut digest = Self::default();
+        for (cell, tally) in cells {
+            digest.records += tally.tests;
+            let at = digest.intern(cell_key(&cell), || cell);
+            if let Some(sum) = digest.tallied.get_mut(at as usize) {
+                sum.add(&tally);
+            }
+        }
+        digest
     }
 
     fn intern(&mut self, key: u128, cell: impl FnOnce() -> Cell) -> u32 {
@@ -206,8 +259,7 @@ impl Digest {
     /// Adds everything that no other attempt can supersede: records without a key
     /// and summary rows.
     pub fn add_settled(&self, cells: &mut BTreeMap<Cell, Tally>) {
-        let own = self.cells.iter().zip(&self.tallied).filter(|(_, tally)| tally.tests > 0);
-        for (cell, tally) in own {
+        for (cell, tally) in self.cells() {
             add(cells, cell, tally);
         }
         for (cell, tally) in &self.summaries.cells() {

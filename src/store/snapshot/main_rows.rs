@@ -21,6 +21,7 @@ use crate::store::layout::MAIN;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, adapt, project};
 use crate::store::summary;
+use crate::store::tallies;
 
 /// Above this number of rows main's key hashes are not kept (8 bytes each); each
 /// look-up then streams its key columns.
@@ -68,10 +69,16 @@ impl MainRows {
         })
     }
 
-    /// Reads the columns that statistics need.
+    /// Takes what the footer tells, or reads the columns that statistics need.
     pub(super) fn read(main: &Main, zone: &TimeZone, now: Timestamp, control: &Control) -> Result<Self> {
         let file = &main.file;
         let mut rows = Self::unread(main, zone, now)?;
+        if let Some(told) = main.commit.as_ref().and_then(|commit| tallies::of(file, commit)) {
+            rows.digest = told;
+            rows.digest.add_settled(&mut rows.cells);
+            rows.tallied = true;
+            return Ok(rows);
+        }
         let mut reading = rows.reading.clone();
         let mut columns: Vec<&str> = Columns::NAMES.into();
         columns.extend(kind::NAMES);
@@ -143,6 +150,10 @@ impl MainRows {
         keys: impl Iterator<Item = u128>,
         control: &Control,
     ) -> Result<()> {
+        let mut keys = keys.peekable();
+        if self.tallied && self.index.is_none() && main.file.rows() <= INDEXED_ROWS && keys.peek().is_some() {
+            self.index = Some(hashes(&main.file, &self.reading, control)?);
+        }
         let mut wanted = HashSet::new();
         for key in keys {
             let possible = self.index.as_ref().is_none_or(|index| index.binary_search(&short(key)).is_ok());
@@ -168,6 +179,43 @@ impl MainRows {
     }
 }
 
+/// The hashes of all keys of a file, sorted.
+fn hashes(file: &ParquetFile, reading: &Reading, control: &Control) -> Result<Vec<u64>> {
+    let mut hashes = Vec::new();
+    each_key(file, reading, control, |_, key| hashes.push(short(key)))?;
+    hashes.sort_unstable();
+    Ok(hashes)
+}
+
+/// Calls `take` with the position and the key of each record of a file that has one.
+fn each_key(
+    file: &ParquetFile,
+    reading: &Reading,
+    control: &Control,
+    mut take: impl FnMut(u64, u128),
+) -> Result<()> {
+    let mut names: Vec<&str> = DIMENSIONS.into();
+    names.push("test_id");
+    if shape(file.schema()) == Shape::Counts || !file.has_column("test_id") {
+        return Ok(());
+    }
+    let target = project(&reading.target, &names);
+    let mut at = 0;
+    for batch in file.batches(Some(&names), 0)? {
+        control.check()?;
+        let batch = batch?;
+        let columns = Columns::new(&adapt(&batch, &target, &reading.zone)?)?;
+        for row in 0..batch.num_rows() {
+            if let Some(key) = columns.key(row) {
+                take(at + row as u64, key);
+            }
+        }
+        at += batch.num_rows() as u64;
+        control.progress("looking for earlier attempts", at, file.rows());
+    }
+    Ok(())
+}
+
 /// The records of a file whose key's hash is wanted: first their positions, by the
 /// key columns alone, then the rows themselves.
 fn fetch(
@@ -176,24 +224,12 @@ fn fetch(
     wanted: &HashSet<u64>,
     control: &Control,
 ) -> Result<Vec<Hit>> {
-    let mut names: Vec<&str> = DIMENSIONS.into();
-    names.push("test_id");
-    if shape(file.schema()) == Shape::Counts || !file.has_column("test_id") {
-        return Ok(Vec::new());
-    }
-    let target = project(&reading.target, &names);
     let mut positions = Vec::new();
-    let mut at = 0;
-    for batch in file.batches(Some(&names), 0)? {
-        control.check()?;
-        let batch = batch?;
-        let columns = Columns::new(&adapt(&batch, &target, &reading.zone)?)?;
-        let found = (0..batch.num_rows())
-            .filter(|&row| columns.key(row).is_some_and(|key| wanted.contains(&short(key))));
-        positions.extend(found.map(|row| at + row as u64));
-        at += batch.num_rows() as u64;
-        control.progress("looking for earlier attempts", at, file.rows());
-    }
+    each_key(file, reading, control, |at, key| {
+        if wanted.contains(&short(key)) {
+            positions.push(at);
+        }
+    })?;
     if positions.is_empty() {
         return Ok(Vec::new());
     }

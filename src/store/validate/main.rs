@@ -1,16 +1,17 @@
 //! Main: every page, its commit record, duplicates.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Level, Report};
 use crate::store::commit::CommitRecord;
-use crate::store::digest::{Columns, short};
+use crate::store::digest::{Columns, Digest, Keep, Reading, short};
 use crate::store::disk;
+use crate::store::kind;
 use crate::store::layout::MAIN;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, Union, adapt, project};
 use crate::store::snapshot::{Files, Main, MainKind, Snapshot};
-use crate::store::{Control, Error, Result, Store};
+use crate::store::{Control, Error, Result, Store, tallies};
 
 pub(super) fn check(
     store: &Store,
@@ -41,6 +42,7 @@ pub(super) fn check(
                 );
             }
             consumed(store, commit, report);
+            counted(files, main, commit, report, control)?;
             let twice = duplicates(files, &main.file, control)?;
             if twice > 0 {
                 report.add(
@@ -122,6 +124,44 @@ fn consumed(store: &Store, commit: &CommitRecord, report: &mut Report) {
             );
         }
     }
+}
+
+/// Compares what the footer tells of the rows with the rows.
+fn counted(
+    files: &Files,
+    main: &Main,
+    commit: &CommitRecord,
+    report: &mut Report,
+    control: &Control,
+) -> Result<()> {
+    let Some(told) = tallies::of(&main.file, commit) else { return Ok(()) };
+    let reading = Reading::of(MAIN, main.file.schema(), &files.zone, commit.created)?;
+    let names = [&Columns::NAMES[..], &kind::NAMES].concat();
+    let reading = Reading { keep: Keep::Hashes, target: project(&reading.target, &names), ..reading };
+    let mut found = Digest::default();
+    for batch in main.file.batches(Some(&names), 0)? {
+        control.check()?;
+        match batch {
+            Ok(batch) => found.push(&batch, &reading)?,
+            // Said before.
+            Err(_) => return Ok(()),
+        }
+        found.hashes.clear();
+    }
+    let cells = |digest: &Digest| {
+        let mut cells = BTreeMap::new();
+        digest.add_settled(&mut cells);
+        cells
+    };
+    if cells(&told) != cells(&found) {
+        report.add(
+            Level::Critical,
+            MAIN,
+            "the tallies in its footer are not those of its rows, so totals are wrong: bring back a backup, which \
+             counts anew (evaltop restore)",
+        );
+    }
+    Ok(())
 }
 
 /// Tests that a file has more than once.
