@@ -104,6 +104,8 @@ pub struct FileView {
     pub state: FileState,
     /// Whether it is a journal rather than an increment.
     pub journal: bool,
+    /// A journal whose writer is dead.
+    pub dead: bool,
 }
 
 /// Everything that waits to be consolidated.
@@ -210,6 +212,8 @@ pub struct WriterView {
     pub last_row: Option<Timestamp>,
     /// The model that it last wrote for.
     pub model: Option<String>,
+    /// Bytes of its journals, those included that wait for nothing but their removal.
+    pub journal_bytes: u64,
     /// The silence after which it counts as quiet, in seconds.
     pub limit_seconds: f64,
 }

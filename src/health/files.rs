@@ -116,6 +116,7 @@ mod tests {
                 modified: at + SignedDuration::from_secs(ahead),
                 state,
                 journal: false,
+                dead: false,
             })
             .collect();
         seen

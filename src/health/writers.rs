@@ -104,6 +104,7 @@ mod tests {
                 process_id: format!("4821{index}_20260131_110000"),
                 state: *state,
                 rows: 41,
+                journal_bytes: 26_300,
                 last_row: Some(at - SignedDuration::from_secs(*silent)),
                 model: Some("qwen2.5-72b".to_owned()),
                 limit_seconds: 60.0,

@@ -120,6 +120,7 @@ fn file_view(file: &WaitingFile) -> FileView {
             snapshot::FileState::Conflict(reason) => FileState::Conflict(reason.clone()),
         },
         journal: file.journal,
+        dead: file.dead,
     }
 }
 

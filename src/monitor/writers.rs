@@ -32,6 +32,7 @@ impl Writers {
     ) -> Vec<WriterView> {
         for gone in self.seen.values_mut() {
             gone.rows = 0;
+            gone.journal_bytes = 0;
             // Without files: a live writer keeps its journal, so it must have closed it.
             if gone.state != WriterState::Unknown {
                 gone.state = WriterState::Done;
@@ -73,6 +74,7 @@ fn view(fact: &WriterFacts, state: WriterState, limits: &Thresholds) -> WriterVi
         rows: fact.rows,
         last_row: fact.last_row.and_then(time),
         model: fact.last_model.as_deref().map(str::to_owned),
+        journal_bytes: fact.journal_bytes,
         limit_seconds: limit(fact, limits),
     }
 }
@@ -105,6 +107,7 @@ mod tests {
             lock_held: true,
             unclosed: false,
             rows: 3,
+            journal_bytes: 700,
             last_row: Some((NOW - silent) * 1_000_000),
             last_model: Some("m".into()),
             p95_gap: None,

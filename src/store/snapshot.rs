@@ -113,6 +113,8 @@ pub struct WriterFacts {
     pub unclosed: bool,
     /// Its rows that wait.
     pub rows: u64,
+    /// Bytes of its journals, those included whose rows are elsewhere by now.
+    pub journal_bytes: u64,
     /// Its newest row, microseconds since the epoch.
     pub last_row: Option<i64>,
     /// The model of that row.

@@ -128,6 +128,7 @@ fn writer(pid: u32, state: WriterState, model: &str, last: i64) -> WriterView {
         process_id: format!("{pid}_20260131_080000"),
         state,
         rows: 161,
+        journal_bytes: 26_300,
         last_row: Some(ago(last)),
         model: Some(model.to_owned()),
         limit_seconds: 75.0,
@@ -207,6 +208,7 @@ fn file(i: u64) -> FileView {
         modified: ago(20 * i as i64 + 9),
         state: FileState::Ready,
         journal: false,
+        dead: false,
     }
 }
 
@@ -285,6 +287,16 @@ pub(crate) fn critical() -> Observation {
     seen.waiting.oldest = Some(ago(5_000));
     seen.waiting.files[1].state = FileState::Unreadable("no footer, and not written to for 3m".to_owned());
     seen.waiting.files[2].state = FileState::InProgress;
+    seen.waiting.files[3].state = FileState::Conflict(
+        "increment_48203_20260131_134903.parquet: column 'turns' holds text, and a number elsewhere: convert it, \
+         or move the file out of the store"
+            .to_owned(),
+    );
+    for (at, dead) in [(4, false), (5, true)] {
+        seen.waiting.files[at].journal = true;
+        seen.waiting.files[at].dead = dead;
+        seen.waiting.files[at].name = format!("journal_{at}_20260131_1349{at:02}_lab7_0a1b0c_1.jsonl");
+    }
     seen.alerts.insert(
         0,
         alert(

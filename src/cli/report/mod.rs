@@ -75,6 +75,7 @@ mod sample {
                 process_id: "48213_20260131_110000".to_owned(),
                 state: WriterState::Quiet,
                 rows: 41,
+                journal_bytes: 26_300,
                 last_row: Some(before(360)),
                 model: Some(nasty.to_owned()),
                 limit_seconds: 60.0,

@@ -339,3 +339,17 @@ fn many_increments_are_read_at_once_and_a_broken_one_is_still_told() {
     let tests: u64 = snapshot.cells.values().map(|tally| tally.tests).sum();
     assert_eq!((tests, snapshot.repeated), (401 - 4, 77));
 }
+
+#[test]
+fn a_writers_journals_are_weighed_also_when_their_rows_are_elsewhere() {
+    let fixture = Fixture::new();
+    fixture.increment(&format!("increment_{STEM}.parquet"), &batch(&records(10, 14)));
+    let _published = fixture.journal(STEM, &records(10, 14));
+    let _live = fixture.journal("12_20260131_120000_host_0a1b_1", &records(14, 16));
+    let size = |stem: &str| {
+        fs::metadata(fixture.store.layout.incremental().join(format!("journal_{stem}.jsonl"))).unwrap().len()
+    };
+    let writers = scan(&fixture).writers;
+    assert_eq!((writers.len(), writers[0].rows), (1, 6));
+    assert_eq!(writers[0].journal_bytes, size(STEM) + size("12_20260131_120000_host_0a1b_1"));
+}

@@ -28,7 +28,7 @@ pub(super) fn writers(
         files.journals.iter().map(|journal| (journal.name.as_str(), journal.locked)).collect();
     let mut found: BTreeMap<(&str, Option<&str>), WriterFacts> = BTreeMap::new();
     let mut seen = HashSet::new();
-    for name in names(files) {
+    for (name, bytes) in names(files) {
         let Some(id) = process_id(name).filter(|_| seen.insert(name)) else { continue };
         let ours = stem(name).and_then(host);
         let facts = found.entry((id, ours)).or_insert_with(|| facts(id, ours, processes));
@@ -36,6 +36,7 @@ pub(super) fn writers(
         if classify(name) != IncrementalName::Journal {
             continue;
         }
+        facts.journal_bytes += bytes;
         let locked = if let Some(locked) = counted.get(name) {
             *locked
         } else {
@@ -49,11 +50,12 @@ pub(super) fn writers(
     Ok(found.into_values().collect())
 }
 
-fn names(files: &Files) -> impl Iterator<Item = &str> {
-    let increments = files.increments.iter().map(|file| file.name.as_str());
-    let journals = files.journals.iter().map(|file| file.name.as_str());
-    let aside = files.set_aside.iter().map(|file| file.name.as_str());
-    let leftovers = files.leftovers.iter().map(|file| file.name.as_str());
+/// Every file of a writer, and its size.
+fn names(files: &Files) -> impl Iterator<Item = (&str, u64)> {
+    let increments = files.increments.iter().map(|file| (file.name.as_str(), file.stat.bytes));
+    let journals = files.journals.iter().map(|file| (file.name.as_str(), file.stat.bytes));
+    let aside = files.set_aside.iter().map(|file| (file.name.as_str(), file.stat.bytes));
+    let leftovers = files.leftovers.iter().map(|file| (file.name.as_str(), file.stat.bytes));
     increments.chain(journals).chain(aside).chain(leftovers)
 }
 
@@ -73,6 +75,7 @@ fn facts(id: &str, host: Option<&str>, processes: &HashMap<Arc<str>, Process>) -
         lock_held: false,
         unclosed: false,
         rows: 0,
+        journal_bytes: 0,
         last_row: process.and_then(|process| process.last_row),
         last_model: process.and_then(|process| process.last_model.clone()),
         p95_gap: p95(&mut gaps),

@@ -1,10 +1,11 @@
-//! Every file that waits to be consolidated: size, rows, age, and why it can't be read.
+//! Every file that waits to be consolidated: size, rows, age, how it
+//! stands, and why it can't be read.
 
 use ratatui::text::Line;
 
-use super::overlay::Content;
-use crate::monitor::observation::FileState;
-use crate::tui::format::{bytes, thousands};
+use super::overlay::{Content, paragraph};
+use crate::monitor::observation::{FileState, FileView};
+use crate::tui::format::{bytes, plural, thousands};
 use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -12,36 +13,62 @@ use crate::tui::theme::Role;
 /// The table of files.
 pub(super) fn content(model: &Model, width: u16) -> Content {
     let files = model.seen.as_ref().map(|o| o.waiting.files.as_slice()).unwrap_or_default();
-    let name = usize::from(width).saturating_sub(36).clamp(12, 80);
+    let name = usize::from(width).saturating_sub(51).clamp(12, 80);
     let head = format!(
-        " {}{}{}{}",
+        " {}{}{}{}  {}",
         text::left("FILE", name),
         text::right("SIZE", 11),
         text::right("ROWS", 9),
         text::right(if model.moving() { "AGE" } else { "CHANGED" }, 13),
+        text::left("STATE", 14),
     );
     let mut lines = vec![Line::from(model.span(Role::Dim, head))];
-    for file in files {
-        let (role, note) = match &file.state {
-            FileState::Ready => (Role::Text, None),
-            FileState::InProgress => (Role::Dim, Some("is being written")),
-            FileState::Unreadable(why) | FileState::Conflict(why) => (Role::Warning, Some(why.as_str())),
-        };
-        let rows =
-            if matches!(file.state, FileState::Ready) { thousands(file.rows) } else { "–".to_owned() };
+    let mut order: Vec<&FileView> = files.iter().collect();
+    // What needs somebody first; the newest of the others first, as they come.
+    order.sort_by_key(|file| state(file).2);
+    for file in order {
+        let (role, word, _) = state(file);
+        let counted = matches!(file.state, FileState::Ready);
+        let rows = if counted { thousands(file.rows) } else { "–".to_owned() };
         lines.push(Line::from(vec![
-            model.span(role, format!(" {}", text::left(&file.name, name))),
+            model.span(Role::Text, format!(" {}", text::left_middle(&file.name, name))),
             model.span(Role::Dim, text::right(&bytes(file.bytes), 11)),
             model.span(Role::Text, text::right(&rows, 9)),
             model.span(Role::Dim, text::right(&model.when(file.modified), 13)),
+            model.span(role, format!("  {word}")),
         ]));
-        if let Some(note) = note {
-            let note = text::truncate(&format!("   {note}"), usize::from(width).saturating_sub(1));
-            lines.push(Line::from(model.span(role, note)));
+        if let FileState::Unreadable(why) | FileState::Conflict(why) = &file.state {
+            for mut line in paragraph(model, role, why, usize::from(width).saturating_sub(5)) {
+                line.spans.insert(0, model.span(role, "  "));
+                lines.push(line);
+            }
         }
     }
     if files.is_empty() {
         lines.push(Line::from(model.span(Role::Dim, " no file waits")));
     }
-    Content { title: format!("WAITING FILES {}", files.len()), lines }
+    Content { title: title(files), lines }
+}
+
+/// How many of which kind.
+fn title(files: &[FileView]) -> String {
+    let journals = files.iter().filter(|file| file.journal).count() as u64;
+    let increments = files.len() as u64 - journals;
+    let mut title = format!("WAITING {}", plural(increments, "INCREMENT").to_uppercase());
+    if journals > 0 {
+        title = format!("{title}, {}", plural(journals, "JOURNAL").to_uppercase());
+    }
+    title
+}
+
+/// How a file stands, and its place in the order.
+fn state(file: &FileView) -> (Role, &'static str, u8) {
+    match &file.state {
+        FileState::Unreadable(_) => (Role::Warning, "unreadable", 0),
+        FileState::Conflict(_) => (Role::Warning, "conflict", 0),
+        FileState::InProgress => (Role::Dim, "being written", 1),
+        FileState::Ready if file.dead => (Role::Warning, "writer died", 1),
+        FileState::Ready if file.journal => (Role::Dim, "journal", 2),
+        FileState::Ready => (Role::Dim, "ready", 2),
+    }
 }

@@ -11,6 +11,7 @@ use super::chart::{self, Stretch};
 use super::overlay::Content;
 use super::{heading, layout, spark};
 use crate::monitor::Observation;
+use crate::stats::levels::Level;
 use crate::tui::format::{bytes, count, per_minute, percent, span, thousands};
 use crate::tui::model::{Model, Period};
 use crate::tui::text;
@@ -144,7 +145,11 @@ fn success(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) ->
 }
 
 fn waiting(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
-    let levels = seen.levels.columns(stretch.end, stretch.seconds(), stretch.columns);
+    let mut levels = seen.levels.columns(stretch.end, stretch.seconds(), stretch.columns);
+    // The last column ends with what stands now.
+    if let Some(last) = levels.last_mut() {
+        *last = Some(Level { files: seen.waiting.increments, bytes: seen.waiting.increment_bytes });
+    }
     let files: Vec<f64> = levels.iter().map(|level| level.map_or(0.0, |l| l.files as f64)).collect();
     let sizes: Vec<f64> = levels.iter().map(|level| level.map_or(0.0, |l| l.bytes as f64)).collect();
     let now = &seen.waiting;

@@ -4,7 +4,7 @@ use ratatui::text::Line;
 
 use super::overlay::Content;
 use crate::monitor::observation::WriterState;
-use crate::tui::format::{span, thousands};
+use crate::tui::format::{bytes, span, thousands};
 use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -18,15 +18,18 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         WriterState::Unknown => 2,
         WriterState::Done => 3,
     });
-    let name = usize::from(width).saturating_sub(61).clamp(8, 40);
+    // Narrow terminals keep the models rather than the limits.
+    let limit = if width >= 96 { 7 } else { 0 };
+    let name = usize::from(width).saturating_sub(65 + limit).clamp(8, 40);
     let moving = model.moving();
     let last = if moving { "LAST ROW" } else { "LAST ROW AT" };
     let head = format!(
-        "   {}{}{}{}  {}",
+        "   {}{}{}{}{}  {}",
         text::left("PROCESS", 26),
         text::right("WAITING", 9),
+        text::right("JOURNAL", 11),
         text::right(last, 13),
-        text::right("LIMIT", 7),
+        text::right("LIMIT", limit),
         text::left("MODEL", name)
     );
     let mut lines = vec![Line::from(model.span(Role::Dim, head))];
@@ -43,11 +46,12 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             model.span(role, format!(" {}", text::left(word, 6))),
             model.span(Role::Text, text::left(&writer.process_id, 22)),
             model.span(Role::Text, text::right(&thousands(writer.rows), 9)),
+            model.span(Role::Dim, text::right(&bytes(writer.journal_bytes), 11)),
             model.span(Role::Text, text::right(&last, 13)),
-            model.span(Role::Dim, text::right(&span(writer.limit_seconds), 7)),
+            model.span(Role::Dim, text::right(&span(writer.limit_seconds), limit)),
             model.span(
                 Role::Dim,
-                format!("  {}", text::left(&text::name(writer.model.as_deref().unwrap_or("–")), name)),
+                format!("  {}", text::left_middle(&text::name(writer.model.as_deref().unwrap_or("–")), name)),
             ),
         ]));
     }
