@@ -260,7 +260,6 @@ fn a_consolidate_is_undone_and_done_again() {
     assert_eq!((&seen["totals"]["tests"], &seen["increments"]["rows"]), (&2.into(), &1.into()));
     evaltop().arg("consolidate").arg(dir.path()).assert().success();
     assert_eq!(main_rows(dir.path()), ["a", "b"]);
-    refused(dir.path(), &["restore", "--yes"], 2);
 }
 
 #[test]
