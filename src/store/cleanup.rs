@@ -17,6 +17,7 @@ use super::error::{Error, Result};
 use super::layout::{self, IncrementalName};
 use super::lock::StoreLock;
 use super::parquet_file::ParquetFile;
+use super::summaries::unneeded;
 
 /// A temporary file younger than this may belong to a process that has not locked it yet.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -47,6 +48,8 @@ pub enum Reason {
     StaleTemporary,
     /// There are enough newer backups.
     OldBackup,
+    /// Summary rows that no main and no backup counts.
+    OldSummaries,
     /// It has been in quarantine for long.
     OldQuarantine,
     /// The caller wants its rows gone although main does not contain them.
@@ -60,6 +63,7 @@ impl Reason {
             Self::Consumed => "its rows are in main",
             Self::StaleTemporary => "left by a process that ended",
             Self::OldBackup => "older than the backups to keep",
+            Self::OldSummaries => "neither main nor a backup counts its summary rows",
             Self::OldQuarantine => "long in quarantine",
             Self::Unconsolidated => "NOT in main: its results would be lost",
         }
@@ -118,6 +122,7 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     planner.leftovers(record.as_ref(), &mut plan)?;
     planner.temporary(&mut plan)?;
     planner.backups(&mut plan)?;
+    planner.summaries(&mut plan)?;
     planner.quarantine(&mut plan)?;
     Ok(plan)
 }
@@ -125,6 +130,8 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
 /// Removes what a plan lists, except what has changed since.
 pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
     let _lock = StoreLock::take(store, "cleanup")?;
+    // A restore or an import may have come to need them since.
+    let unneeded: Vec<String> = unneeded(store)?.into_iter().map(|entry| entry.name).collect();
     let mut outcome = Outcome::default();
     let total = plan.items.len() as u64;
     for (done, item) in (0..).zip(&plan.items) {
@@ -132,6 +139,9 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
         control.check()?;
         let path = item.folder.join(&item.name);
         match store.disk.stat(&path) {
+            Ok(_) if item.reason == Reason::OldSummaries && !unneeded.contains(&item.name) => {
+                outcome.kept.push(path);
+            }
             Ok(stat) if stat == item.stat => {
                 store.disk.remove(&item.folder, &[&item.name]).map_err(Error::io("remove", &path))?;
                 outcome.bytes += stat.bytes;
@@ -231,6 +241,17 @@ impl Planner<'_> {
         for entry in entries.into_iter().skip(self.options.keep) {
             let (folder, stat) = (folder.clone(), entry.stat);
             plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldBackup });
+        }
+        Ok(())
+    }
+
+    fn summaries(&self, plan: &mut Plan) -> Result<()> {
+        for entry in unneeded(self.store)? {
+            // Younger ones may belong to a commit under way.
+            if self.older(&entry.stat, FRESH) {
+                let (folder, stat) = (self.store.layout.root().to_path_buf(), entry.stat);
+                plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldSummaries });
+            }
         }
         Ok(())
     }

@@ -26,8 +26,10 @@ use compose::{Old, Part};
 
 mod compose;
 mod moved;
+mod unneeded;
 
 pub(in crate::store) use moved::Moved;
+pub(in crate::store) use unneeded::unneeded;
 
 /// What replacing did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use super::{Control, Error, Result, Store};
 mod beside;
 mod main;
 mod repair;
+mod summaries;
 mod waiting;
 
 pub use repair::repair;
@@ -97,6 +98,7 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
         Ok((files, snapshot)) => {
             main::check(store, &files, &snapshot, &mut report, control)?;
             waiting::check(&files, &snapshot, &mut report);
+            summaries::check(store, &files, &mut report)?;
             beside::derived(store, &files, &snapshot, &mut report);
         }
         Err(error @ (Error::Cancelled | Error::NoStore { .. } | Error::Unstable { .. })) => {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 
 use super::*;
+use crate::store::commit::CommitRecord;
 use crate::store::consolidate::{Options, SkipKind};
 use crate::store::disk::hash;
 use crate::store::fixture::{Fixture, LEGACY, batch, record};
@@ -268,4 +269,65 @@ fn times_and_truth_values_of_summary_rows_do_not_conflict() {
         replace(&f.store, source, &batch.schema(), [Ok(batch.clone())], f.now, &Control::default()).unwrap();
     }
     assert_eq!(f.tests(), models(&[("m", 20, 8)]));
+}
+
+#[test]
+fn cleanup_removes_what_neither_main_nor_a_backup_counts() {
+    use crate::store::cleanup;
+    let mut f = Fixture::new();
+    f.import("a.json", &[("m", 1, 1)]);
+    f.import("a.json", &[("m", 2, 1)]);
+    let second = f.named()[0].name.clone();
+    f.import("a.json", &[("m", 3, 1)]);
+    let third = f.named()[0].name.clone();
+    let there = |f: &Fixture| {
+        let entries = f.store.disk.list(f.store.layout.root()).unwrap().into_iter();
+        let mut names: Vec<_> = entries.map(|entry| entry.name).collect();
+        names.retain(|name| summaries_hash(name).is_some());
+        names.sort();
+        names
+    };
+    f.now = f.now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
+    let plan = |f: &Fixture| {
+        let plan = cleanup::plan(&f.store, &cleanup::Options::default(), f.now).unwrap();
+        let plan_of = plan.items.iter().filter(|item| item.reason == cleanup::Reason::OldSummaries);
+        (plan_of.map(|item| item.name.clone()).collect::<Vec<_>>(), plan)
+    };
+    // Copies of commit records and backups still name all of them.
+    assert_eq!((there(&f).len(), plan(&f).0.len()), (3, 0));
+    std::fs::remove_dir_all(f.store.layout.commits()).unwrap();
+    assert!(plan(&f).0.is_empty());
+    let main = f.store.layout.root().join("test_results.parquet.backup_by_hand");
+    for backup in crate::store::backup::list(&f.store).unwrap() {
+        let path = f.store.layout.backups().join(&backup.name);
+        let record = CommitRecord::of(&ParquetFile::open(&*f.store.disk, &path).unwrap()).unwrap().unwrap();
+        if record.summaries[0].name == second {
+            std::fs::copy(&path, &main).unwrap();
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+    let (gone, planned) = plan(&f);
+    assert_eq!(gone.len(), 1);
+    assert!(!gone.contains(&second) && !gone.contains(&third));
+    // An import that makes the same file again needs it: it stays.
+    f.import("a.json", &[("m", 1, 1)]);
+    let done = cleanup::run(&f.store, &planned, &Control::default()).unwrap();
+    assert_eq!((done.removed.len(), done.kept.len(), there(&f).len()), (0, 1, 3));
+}
+
+#[test]
+fn validate_tells_a_file_that_was_changed() {
+    use crate::store::validate::{Level, check};
+    let f = Fixture::new();
+    f.import("a.json", &[("m", 1, 1)]);
+    let found = |f: &Fixture| check(&f.store, f.now, &Control::default()).unwrap().findings;
+    let bad = |f: &Fixture| found(f).iter().filter(|finding| finding.level > Level::Note).count();
+    assert_eq!(bad(&f), 0);
+    let name = f.named()[0].name.clone();
+    f.increment(LEGACY, &summary(&[("m", 9, 1), ("n", 9, 1)]));
+    std::fs::rename(f.store.layout.incremental().join(LEGACY), f.store.layout.root().join(&name)).unwrap();
+    let messages: Vec<_> = found(&f).into_iter().filter(|f| f.file == name).map(|f| f.message).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages.iter().any(|m| m.contains("says 1 rows and it has 2")));
+    assert!(messages.iter().any(|m| m.contains("bytes are not those")));
 }
