@@ -2,8 +2,11 @@
 //! caller holds the store's lock, and main's record is durable.
 //!
 //! Promises: our own files go when main names them; a file that legacy code may
-//! rewrite goes only after a minute of quiet, by way of a name that readers still
-//! count; the journal of a writer that lives stays, because its lock shows that.
+//! rewrite goes after five seconds of quiet when nobody has it open for writing (where
+//! the system can't tell: after a minute), by way of a name that readers still count; the journal of a writer that lives stays, because its lock shows that.
+
+use std::io::ErrorKind;
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -17,6 +20,9 @@ use crate::store::snapshot::Files;
 
 /// A legacy file that was modified within this time may still be open for writing.
 const QUIET_NS: i128 = 60 * 1_000_000_000;
+/// The same where a lease shows that it is not: a writer that rewrites it again and again
+/// might open it between the look and the renaming.
+const BREATH_NS: i128 = 5 * 1_000_000_000;
 
 /// Removes what may go. What can't be removed is told, and does no harm: main's
 /// record names it.
@@ -41,8 +47,9 @@ fn remove(store: &Store, record: &CommitRecord, files: &Files, now: Timestamp) -
     let increments: Vec<&str> = of(IncrementalName::Increment).map(|entry| entry.name.as_str()).collect();
     gone(&increments)?;
     for entry in of(IncrementalName::LegacyIncrement) {
-        let quiet = now.as_nanosecond() - entry.stat.modified_ns >= QUIET_NS;
-        if quiet && known.contains_key(retired_name(&entry.name).as_str()) {
+        if known.contains_key(retired_name(&entry.name).as_str())
+            && is_free(store, &folder.join(&entry.name), entry, now)?
+        {
             retire(store, entry)?;
         }
     }
@@ -57,6 +64,17 @@ fn remove(store: &Store, record: &CommitRecord, files: &Files, now: Timestamp) -
     gone(&journals)
 }
 
+/// Whether nobody writes a file at this moment.
+fn is_free(store: &Store, path: &Path, entry: &Entry, now: Timestamp) -> Result<bool> {
+    let quiet = now.as_nanosecond() - entry.stat.modified_ns;
+    match store.disk.is_open_for_writing(path) {
+        Ok(Some(open)) => Ok(!open && quiet >= BREATH_NS),
+        Ok(None) => Ok(quiet >= QUIET_NS),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
 /// Takes a consumed legacy file out of its writer's way, looks whether the writer
 /// came in between, and only then removes it. What it added stays and counts.
 fn retire(store: &Store, entry: &Entry) -> Result<()> {
@@ -66,16 +84,15 @@ fn retire(store: &Store, entry: &Entry) -> Result<()> {
     if retired != entry.name {
         match store.disk.publish(&folder.join(&entry.name), &path) {
             // An earlier one is not gone yet, or the writer removed its file.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotFound
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
                 return Ok(());
             }
             other => other.map_err(Error::io("rename", folder.join(&entry.name)))?,
         }
+    }
+    // Who had opened it by its old name goes on writing to it.
+    if store.disk.is_open_for_writing(&path).map_err(Error::io("read", &path))? == Some(true) {
+        return Ok(());
     }
     let now = store.disk.stat(&path).map_err(Error::io("read", &path))?;
     let same = |a: &Stat, b: &Stat| (a.inode, a.bytes, a.modified_ns) == (b.inode, b.bytes, b.modified_ns);

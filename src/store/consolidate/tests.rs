@@ -58,6 +58,11 @@ impl Fixture {
         path
     }
 
+    /// The same, and still open for writing.
+    fn held(&self, name: &str, columns: Vec<(&str, ArrayRef)>) -> std::fs::File {
+        std::fs::OpenOptions::new().append(true).open(self.legacy(name, columns)).unwrap()
+    }
+
     fn run(&self) -> Outcome {
         self.run_at(Timestamp::now())
     }
@@ -267,7 +272,7 @@ fn a_main_of_summary_rows_is_left_alone() {
 #[test]
 fn a_legacy_file_is_an_append_only_list() {
     let f = fixture();
-    f.legacy(NAME, batch(&["a", "", ""]));
+    let writer = f.held(NAME, batch(&["a", "", ""]));
     assert_eq!(f.run().rows_added, 3);
     // It stays while its writer may still hold it, and counts no second time.
     assert_eq!((f.names(), f.run().commits), (vec![NAME.to_owned()], 0));
@@ -279,7 +284,8 @@ fn a_legacy_file_is_an_append_only_list() {
     f.legacy(NAME, more);
     assert_eq!(f.run().rows_added, 2);
     assert_eq!(f.ids(), ["", "", "", "a", "d"]);
-    // Quiet for a minute: it goes.
+    // Nobody has it open, and it was quiet for a minute: it goes.
+    drop(writer);
     assert_eq!(f.run_at(later(100)).commits, 0);
     assert!(f.names().is_empty());
     // It comes back with the old rows in it: only the new one counts.
@@ -294,7 +300,7 @@ fn a_legacy_file_is_an_append_only_list() {
 #[test]
 fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
     let f = fixture();
-    f.legacy(NAME, batch(&["a"]));
+    let _writer = f.held(NAME, batch(&["a"]));
     f.run();
     // As if the writer had come between the renaming and the look.
     f.legacy("increment_retired_7_20260131_120000.parquet", batch(&["a", "b"]));
@@ -425,7 +431,7 @@ fn what_a_crashed_commit_left_is_finished() {
 fn an_unconfirmed_commit_of_a_rewritten_main_is_decided_by_its_rows() {
     for happened in [true, false] {
         let f = fixture();
-        f.legacy(NAME, batch(&["", "", "k"]));
+        let _writer = f.held(NAME, batch(&["", "", "k"]));
         f.run();
         let rows = if happened { batch(&["k", "", ""]) } else { batch(&["k", "", "other"]) };
         std::fs::remove_file(f.store.layout.main()).unwrap();
@@ -514,6 +520,29 @@ fn legacy_writers_that_rewrite_their_files_meanwhile_lose_no_row() {
     f.run();
     assert_eq!(f.main().rows(), 2 * ROWS as u64);
     assert!(f.commit().generation > 1, "nothing was merged meanwhile");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_legacy_file_goes_soon_where_a_lease_shows_that_nobody_writes_it() {
+    let f = fixture();
+    let path = f.legacy(NAME, batch(&["a"]));
+    if f.store.disk.is_open_for_writing(&path).unwrap().is_none() {
+        eprintln!("skipped: this file system has no leases");
+        return;
+    }
+    f.run();
+    assert_eq!(f.names(), [NAME]);
+    f.run_at(later(10));
+    assert!(f.names().is_empty());
+    // Open for writing: it stays, however long nothing is written.
+    let writer = f.held(NAME, batch(&["a", "b"]));
+    f.run();
+    f.run_at(later(1_000));
+    assert_eq!((f.names(), f.ids()), (vec![NAME.to_owned()], vec!["a".to_owned(), "b".to_owned()]));
+    drop(writer);
+    f.run_at(later(10));
+    assert!(f.names().is_empty());
 }
 
 /// Main's rows in their order: id and hash of all values.

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+mod lease;
 mod real;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -109,6 +110,11 @@ pub trait Disk: Debug + Send + Sync {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>>;
     /// Whether some process holds the flock of a file; `false` when the file is gone.
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
+    /// Whether some process has a file open for writing; `None` where that can't be told.
+    fn is_open_for_writing(&self, path: &Path) -> io::Result<Option<bool>> {
+        let _ = path;
+        Ok(None)
+    }
     /// Room on the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
 }

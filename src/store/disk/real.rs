@@ -268,6 +268,10 @@ impl Disk for RealDisk {
         }
     }
 
+    fn is_open_for_writing(&self, path: &Path) -> io::Result<Option<bool>> {
+        Ok(super::lease::open_for_writing(&File::open(path)?))
+    }
+
     fn space(&self, path: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(Space {

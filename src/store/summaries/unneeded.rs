@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::store::commit::{CommitRecord, log};
 use crate::store::disk::Entry;
 use crate::store::error::{Error, Result};
-use crate::store::layout::{MAIN, summaries_hash};
+use crate::store::layout::{LOCK, MAIN, summaries_hash};
 use crate::store::parquet_file::ParquetFile;
 
 /// The files that nothing needs, by name. None while main, or a commit under way,
@@ -49,7 +49,7 @@ fn mains(store: &Store) -> Result<Vec<(PathBuf, Entry)>> {
     let mut found = Vec::new();
     for folder in [store.layout.root().to_path_buf(), store.layout.backups()] {
         let entries = entries(store, &folder)?.into_iter().filter(|entry| {
-            entry.stat.is_file && entry.name.starts_with("test_results") && !entry.name.ends_with(".lock")
+            entry.stat.is_file && entry.name.starts_with("test_results") && entry.name != LOCK
         });
         found.extend(entries.map(|entry| (folder.clone(), entry)));
     }

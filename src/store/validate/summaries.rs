@@ -3,6 +3,7 @@
 use super::{Level, Report};
 use crate::store::disk;
 use crate::store::layout::summaries_hash;
+use crate::store::parquet_file::ParquetFile;
 use crate::store::snapshot::{Files, Main};
 use crate::store::summaries::unneeded;
 use crate::store::{Result, Store};
@@ -12,7 +13,7 @@ pub(super) fn check(store: &Store, files: &Files, report: &mut Report) -> Result
     let record = files.main.as_ref().and_then(Main::record);
     for named in record.map_or(&[][..], |record| &record.summaries) {
         let path = store.layout.root().join(&named.name);
-        let rows = files.summaries.iter().find(|file| file.path() == path).map_or(0, |file| file.rows());
+        let rows = files.summaries.iter().find(|file| file.path() == path).map_or(0, ParquetFile::rows);
         if rows != named.rows {
             let message = format!("main's commit record says {} rows and it has {rows}", named.rows);
             report.add(Level::Critical, named.name.clone(), message);

@@ -1,0 +1,83 @@
+//! Whether anybody has a file open for writing, by the one call that can tell: a read
+//! lease (`fcntl(F_SETLEASE)`, Linux) is granted only while nobody has. It is given
+//! back at once. Other systems, other users' files and most network file systems give no
+//! leases; then the answer is that nobody knows.
+
+use std::fs::File;
+
+/// `Some(true)` when somebody has the file open for writing, `None` when that can't be told.
+#[cfg(target_os = "linux")]
+// The three calls take an open descriptor and plain numbers; the crate that wraps the
+// others has none for leases.
+#[allow(unsafe_code)]
+pub(super) fn open_for_writing(file: &File) -> Option<bool> {
+    use std::os::fd::AsRawFd;
+
+    /// As in the kernel's `asm-generic/fcntl.h`; the crate has no name for it.
+    const F_SETSIG: libc::c_int = 10;
+    let descriptor = file.as_raw_fd();
+    // Who opens the file meanwhile makes the kernel send a signal to this process. The
+    // usual one, SIGIO, would end it; SIGURG is ignored unless somebody asks for it.
+    // SAFETY: the descriptor is open for as long as `file` is borrowed.
+    if unsafe { libc::fcntl(descriptor, F_SETSIG, libc::SIGURG) } != 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    if unsafe { libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_RDLCK) } != 0 {
+        let error = std::io::Error::last_os_error();
+        return (error.kind() == std::io::ErrorKind::WouldBlock).then_some(true);
+    }
+    // SAFETY: as above. Closing the file gives it back too.
+    let _ = unsafe { libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_UNLCK) };
+    Some(false)
+}
+
+/// Nobody knows.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn open_for_writing(_: &File) -> Option<bool> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use super::*;
+
+    #[test]
+    fn who_writes_is_noticed_and_who_reads_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, b"x").unwrap();
+        let file = File::open(&path).unwrap();
+        let reader = File::open(&path).unwrap();
+        let free = open_for_writing(&file);
+        // A file system without leases has no answer to either question.
+        assert_ne!(free, Some(true));
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(open_for_writing(&file), free.map(|_| true));
+        drop((reader, writer));
+        assert_eq!(open_for_writing(&file), free);
+    }
+
+    /// The lease is given back before anybody could wait for it, and taking one while
+    /// others open the file ends nobody.
+    #[test]
+    fn writers_that_come_meanwhile_neither_wait_nor_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, b"x").unwrap();
+        let file = File::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                for _ in 0..500 {
+                    drop(OpenOptions::new().append(true).open(&path).unwrap());
+                }
+            });
+            while !writing.is_finished() {
+                open_for_writing(&file);
+            }
+        });
+        assert_ne!(open_for_writing(&file), Some(true));
+    }
+}
