@@ -10,9 +10,11 @@ use serde_json::Value;
 use super::progress::Shown;
 use super::{
     CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, ReportFormat, RestoreArgs, Usage, ValidateArgs, dir,
+    loudness,
 };
 use crate::config::parse_duration;
 use crate::formats::text::sanitise;
+use crate::health::Severity;
 use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Plan, Request, RestoreOptions};
 
 /// `evaltop consolidate`.
@@ -67,6 +69,9 @@ pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
         return Ok(Exit::Ok);
     }
     if plan.is_empty && !json {
+        if loudness::quiet() {
+            return Ok(Exit::Ok);
+        }
         report(false, &plan.json, &plan.summary, &plan.lines)?;
         return Ok(Exit::Ok);
     }
@@ -76,6 +81,10 @@ pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
     }
     let outcome = jobs::run(&store, &plan, &shown.control)?;
     drop(shown);
+    // What went wrong is said all the same.
+    if loudness::quiet() && !json && outcome.severity == Severity::Healthy {
+        return Ok(Exit::Ok);
+    }
     report(json, &outcome.json, &outcome.summary, &outcome.lines)?;
     Ok(outcome.severity.into())
 }

@@ -6,14 +6,16 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::formats::text::sanitise;
 
 pub mod compare;
+pub mod config;
 pub mod demo;
 pub mod dir;
 pub mod filter;
+pub mod help;
 mod log;
 pub mod loudness;
 pub mod maintain;
@@ -25,6 +27,7 @@ mod report;
 pub mod run;
 pub mod status;
 pub mod transfer;
+pub mod upkeep;
 pub mod watch;
 
 /// How a command ended, as its exit code tells scripts.
@@ -117,6 +120,14 @@ enum Command {
     Export(ExportArgs),
     /// Write several Parquet files as one, each test once
     Merge(merge::MergeArgs),
+    /// Consolidate, back up and clean up: once, or every so often
+    Maintain(upkeep::UpkeepArgs),
+    /// Show, check or begin the settings
+    Config(config::ConfigArgs),
+    /// Print the completions of a shell
+    Completions(help::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(help::ManArgs),
     /// Look at a realistic live store, with writers running
     Demo(DemoArgs),
     /// One of the demo's writer processes
@@ -512,7 +523,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Exit {
-    let matches = match Cli::command().try_get_matches_from(args) {
+    let matches = match help::command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
@@ -535,6 +546,10 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::Watch(args)) => watch::run(&args),
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Query(args)) => query::run(&args),
+        Some(Command::Maintain(args)) => upkeep::run(&args),
+        Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Completions(args)) => help::completions(&args),
+        Some(Command::Man(args)) => help::man(&args),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Record(args)) => record::run(&args),

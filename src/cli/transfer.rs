@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::progress::Shown;
-use super::{Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, maintain};
+use super::{
+    Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, loudness, maintain,
+};
 use crate::config::{show_count, show_counted};
 use crate::formats::import::{self, Aliases, DatabaseOptions, Kind, Leafage, Mapping, Options, Report};
 use crate::formats::text::sanitise;
@@ -47,11 +49,12 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
     let (store, _) = dir::open(args.into.as_deref())?;
     let shown = Shown::new();
     let text = args.format == ReportFormat::Text;
+    let aloud = text && !loudness::quiet();
     let (mut files, mut exit) = (Vec::new(), Exit::Ok);
     for path in &args.files {
         match import::import(&store, path, &options, Timestamp::now(), &shown.control) {
             Ok(report) => {
-                if text {
+                if aloud {
                     say(path, &report, args)?;
                 }
                 files.push(json(path, &report));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Exit, StatusArgs, StatusFormat, Usage, WatchArgs, dir, status};
+use super::{Exit, StatusArgs, StatusFormat, Usage, WatchArgs, dir, help, status};
 use crate::config::THEMES;
 use crate::runner::plan;
 use crate::stats::progress::Expected;
@@ -22,8 +22,23 @@ fn expected(args: &WatchArgs) -> Result<Option<Expected>> {
     Ok(Some(Expected::Cells(Arc::new(cells))))
 }
 
+/// A mistyped command reads like the name of a store: says so, rather than to wait for
+/// one of that name.
+fn slip(args: &WatchArgs) -> Result<(), Usage> {
+    let Some(typed) = args.dir.as_ref().filter(|dir| !dir.exists()).and_then(|dir| dir.to_str()) else {
+        return Ok(());
+    };
+    match help::meant(typed) {
+        Some(meant) => Err(Usage(format!(
+            "there is no command and no store '{typed}': did you mean '{meant}'? (./{typed} for a store)"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// `evaltop watch`.
 pub fn run(args: &WatchArgs) -> Result<Exit> {
+    slip(args)?;
     if !io::stdout().is_terminal() {
         return status::run(&StatusArgs { dir: args.dir.clone(), format: StatusFormat::Text });
     }

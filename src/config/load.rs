@@ -85,6 +85,21 @@ impl Config {
         Ok(config)
     }
 
+    /// The settings of one file alone.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::merge(Some(path), None, None)
+    }
+
+    /// Every key that a file sets, with that file and line.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.places.iter().map(|(key, place)| (key.as_str(), place.as_str()))
+    }
+
+    /// The user's settings: `config.toml` in the XDG folder, there or not.
+    pub fn user_file() -> Option<PathBuf> {
+        user_file()
+    }
+
     /// File and line of a key such as `keys.consolidate`, for errors that only the
     /// user of a setting can notice.
     pub fn place(&self, key: &str) -> &str {

@@ -4,11 +4,11 @@
 //! The id of a test follows from what the test is (its row, its number, the session), so
 //! that a second start of the same plan knows which tests are there already.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::stats::cell::UNKNOWN;
 use crate::stats::{Cell, Rate};
@@ -74,11 +74,14 @@ impl Row {
             difficulty: or_unknown("difficulty")?,
             task_type: or_unknown("task_type")?,
         };
-        // Sorted, so that neither the order of columns nor that of flags changes an id.
-        let mut parts: Vec<_> = fields.iter().collect();
+        // The cell is part of a test's key as it is; without it in the id, the same test of
+        // two models has the same id, and they can be compared on it. Sorted, so that the
+        // order of columns changes no id.
+        let of_cell = |name: &str| TEXTS.contains(&name) || name == "tool_success_rate";
+        let mut parts: Vec<_> = fields.iter().filter(|(name, _)| !of_cell(name)).collect();
         parts.sort_by_key(|(name, _)| name.as_str());
         let parts = serde_json::to_string(&(session, parts)).map_err(|error| error.to_string())?;
-        let id = format!("run-{:032x}", xxh3_128(parts.as_bytes()));
+        let id = format!("run-{:016x}", xxh3_64(parts.as_bytes()));
         Ok(Self { fields, cell, instances, id })
     }
 
@@ -141,13 +144,13 @@ pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Ro
         )));
     }
     // The same row twice is the same test twice: the numbers go on.
-    let mut seen = std::collections::HashMap::<String, usize>::new();
+    let mut seen = HashMap::<(String, Cell), usize>::new();
     let mut merged: Vec<Row> = Vec::new();
     for row in rows {
-        if let Some(first) = seen.get(&row.id).and_then(|at| merged.get_mut(*at)) {
+        if let Some(first) = seen.get(&(row.id.clone(), row.cell.clone())).and_then(|at| merged.get_mut(*at)) {
             first.instances += row.instances;
         } else {
-            seen.insert(row.id.clone(), merged.len());
+            seen.insert((row.id.clone(), row.cell.clone()), merged.len());
             merged.push(row);
         }
     }
@@ -230,7 +233,7 @@ pub fn missing(store: &Store, rows: &[Row], control: &Control) -> Result<(Vec<Te
             let keys: HashSet<u128> = tests(rows).filter_map(|test| key(&test)).collect();
             query::existing(store, &keys, control)?
         }
-        Err(Error::NoStore { .. }) => std::collections::HashMap::default(),
+        Err(Error::NoStore { .. }) => HashMap::default(),
         Err(error) => return Err(error),
     };
     let found = |test: &Test| key(test).is_some_and(|key| there.contains_key(&key));
@@ -283,6 +286,8 @@ mod tests_of_plans {
         let id = |session| product(&dimensions(&["a"], &["cot"]), 1, session).unwrap()[0].test_id(1);
         assert_eq!(id(None), id(None));
         assert_ne!(id(None), id(Some("again")));
+        let both = product(&dimensions(&["a", "b"], &[]), 1, None).unwrap();
+        assert_eq!(both[0].test_id(1), both[1].test_id(1), "comparable");
         let line = r#"{"tool_success_rate": 0.8, "prompt_type": "cot", "model": "a"}"#;
         assert_eq!(
             plan("plan.jsonl", line).unwrap()[0].test_id(1),

@@ -3,6 +3,7 @@
 //! workers, signals and one timer. It drains what is queued, and draws when something
 //! visible changed, at most fifteen times a second.
 
+pub use settings::{check_keys, usual_keys};
 pub(crate) use theme::locale_is_utf8;
 
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ mod message;
 mod model;
 mod notify;
 mod pace;
+mod settings;
 mod table;
 mod terminal;
 mod text;

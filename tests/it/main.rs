@@ -26,4 +26,5 @@ mod readme;
 mod record;
 mod run;
 mod status;
+mod tools;
 mod transfer;

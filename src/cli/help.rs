@@ -1,0 +1,234 @@
+//! What the program says of itself: examples under every command's help, completions,
+//! man pages, and what was probably meant by a command that there is not.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Command, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Exit, loudness};
+
+/// Examples of each command, as they are typed.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("watch", &["evaltop watch my_store", "evaltop watch --readonly --target 20000 my_store"]),
+    ("status", &["evaltop status my_store", "evaltop status --format prometheus my_store"]),
+    (
+        "query",
+        &[
+            "evaltop query my_store --model gpt-4o-mini --since 2h",
+            "evaltop query my_store --group-by model,difficulty --sort success_rate:desc",
+            "evaltop query my_store --group-by model --percentiles 50,95 --format md",
+            "evaltop query my_store --group-by model --plot -o plot.svg",
+            "evaltop query my_store --top 20 --columns timestamp,model,error_message",
+        ],
+    ),
+    (
+        "compare",
+        &[
+            "evaltop compare my_store gpt-4o-mini qwen2.5-72b-instruct",
+            "evaltop compare my_store baseline cot --by prompt_type --model gpt-4o-mini",
+        ],
+    ),
+    ("record", &["my_runner | evaltop record my_store", "evaltop record --ack my_store < results.jsonl"]),
+    (
+        "run",
+        &[
+            "evaltop run my_store --models a,b --difficulties easy,hard --num-instances 20 -- ./one_test.sh",
+            "evaltop run my_store --plan plan.jsonl --workers 50 --timeout 5m --qps 10 -- python one_test.py",
+            "evaltop run my_store --models a --retries 3 --infrastructure-exit 75 --stop-on-burst -- ./one_test.sh",
+        ],
+    ),
+    ("consolidate", &["evaltop consolidate my_store", "evaltop consolidate --dry-run my_store"]),
+    (
+        "cleanup",
+        &["evaltop cleanup --dry-run my_store", "evaltop cleanup --older-than 7d --keep 5 --yes my_store"],
+    ),
+    ("backup", &["evaltop backup my_store"]),
+    ("restore", &["evaltop restore --from test_results_20260131_120000.parquet my_store"]),
+    ("validate", &["evaltop validate my_store", "evaltop validate --repair --yes my_store"]),
+    (
+        "maintain",
+        &["evaltop maintain my_store", "evaltop maintain --every 30m --older-than 7d --keep 10 my_store"],
+    ),
+    (
+        "import",
+        &[
+            "evaltop import results.jsonl --into my_store --success-from 'score>=1'",
+            "evaltop import scores.csv --into my_store --map model=model_name --dry-run",
+        ],
+    ),
+    (
+        "export",
+        &[
+            "evaltop export my_store -o results.csv",
+            "evaltop export my_store --model gpt-4o-mini -o part.parquet",
+        ],
+    ),
+    ("merge", &["evaltop merge one.parquet two.parquet -o all.parquet"]),
+    ("demo", &["evaltop demo", "evaltop demo --speed 100"]),
+    ("config", &["evaltop config init", "evaltop config show my_store", "evaltop config check my_store"]),
+    ("completions", &["evaltop completions bash > ~/.local/share/bash-completion/completions/evaltop"]),
+    ("man", &["evaltop man run", "evaltop man -o ~/.local/share/man/man1"]),
+];
+
+/// Examples of the program as a whole.
+const OF_ALL: &[&str] = &["evaltop my_store", "evaltop demo", "evaltop help run"];
+
+/// The command line with its examples.
+pub(super) fn command() -> Command {
+    let mut command = Cli::command().after_help(listed(OF_ALL));
+    for (name, examples) in EXAMPLES {
+        command = command.mut_subcommand(name, |sub| sub.after_help(listed(examples)));
+    }
+    command
+}
+
+fn listed(examples: &[&str]) -> String {
+    let lines: Vec<_> = examples.iter().map(|example| format!("  {example}")).collect();
+    format!("Examples:\n{}", lines.join("\n"))
+}
+
+/// The command that was probably meant by `typed`, if any.
+pub(super) fn meant(typed: &str) -> Option<String> {
+    let command = Cli::command();
+    let names = command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name);
+    let near = names.map(|name| (distance(typed, name), name)).min()?;
+    (near.0 <= 2 && near.0 < typed.chars().count()).then(|| near.1.to_owned())
+}
+
+/// Letters to add, take away, change or swap with their neighbour (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
+            let mut best = (at(&row, j) + usize::from(x != y)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let swapped = j > 0 && i > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            next.push(best);
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// `evaltop completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// `evaltop completions`.
+pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command(), "evaltop", &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(Exit::Ok)
+}
+
+/// `evaltop man`.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// The page of this command instead of the program's
+    #[arg(conflicts_with = "output")]
+    pub command: Option<String>,
+    /// Write all pages into this folder
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+}
+
+/// `evaltop man`.
+pub fn man(args: &ManArgs) -> Result<Exit> {
+    let mut all = command().disable_help_subcommand(true);
+    all.build();
+    if let Some(folder) = &args.output {
+        let pages = write_all(&all, folder)?;
+        if !loudness::quiet() {
+            writeln!(io::stdout(), "wrote {pages} pages to {}: man -l {0}/evaltop.1", folder.display())?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let page = match &args.command {
+        None => all,
+        Some(name) => match all.find_subcommand(name) {
+            Some(sub) => sub.clone(),
+            None => bail!(super::Usage(format!("there is no command '{name}': see evaltop help"))),
+        },
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text)?;
+    io::stdout().lock().write_all(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// Pages of the program and of every command; returns how many.
+fn write_all(all: &Command, folder: &Path) -> Result<usize> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut left = vec![all.clone()];
+    let mut pages = 0;
+    while let Some(page) = left.pop() {
+        left.extend(page.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+        let man = clap_mangen::Man::new(page);
+        let path = folder.join(man.get_filename());
+        let mut text = Vec::new();
+        man.render(&mut text)?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        pages += 1;
+    }
+    Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell would split them; what stands before a pipe and
+    /// after a redirection is not ours.
+    fn words(line: &str) -> Vec<String> {
+        let line =
+            line.rsplit("| ").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap();
+        let plain = |word: &str| word.trim_matches('\'').to_owned();
+        line.split_whitespace().map(plain).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_can_be_typed() {
+        let command = command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let name = sub.get_name();
+            let (_, examples) = EXAMPLES.iter().find(|(named, _)| *named == name).expect(name);
+            for example in *examples {
+                assert!(example.contains(&format!("evaltop {name}")), "{example}");
+            }
+        }
+        let all = EXAMPLES.iter().flat_map(|(_, examples)| examples.iter()).chain(OF_ALL);
+        for example in all {
+            let parsed = super::command().try_get_matches_from(words(example));
+            let shown = parsed.as_ref().err().map(ToString::to_string);
+            let help = parsed.as_ref().is_err_and(|error| !error.use_stderr());
+            assert!(parsed.is_ok() || help, "{example}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_slip_is_recognised() {
+        for (typed, expected) in [
+            ("statsu", Some("status")),
+            ("consolidte", Some("consolidate")),
+            ("wacth", Some("watch")),
+            ("my_store", None),
+            ("x", None),
+        ] {
+            assert_eq!(meant(typed).as_deref(), expected, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `maintain`, `config`, `completions`, `man`, help, and how loud commands are.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{evaltop, evaltop_process, main_rows};
+
+fn record(store: &Path, ids: std::ops::Range<u32>) {
+    let lines: Vec<String> =
+        ids.map(|id| format!("{{\"test_id\":\"t{id}\",\"model\":\"m\",\"success\":true}}")).collect();
+    evaltop().arg("record").arg(store).write_stdin(lines.join("\n")).assert().success();
+}
+
+fn output(args: &[&str], dir: &Path) -> String {
+    let assert = evaltop().args(args).current_dir(dir).assert().success();
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+fn backups(store: &Path) -> usize {
+    fs::read_dir(store.join("backups")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn one_round_consolidates_backs_up_and_cleans_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    record(&store, 0..3);
+    let round: Value =
+        serde_json::from_str(&output(&["maintain", "store", "--format", "json"], folder.path())).unwrap();
+    assert_eq!(round["jobs"]["consolidate"]["rows_total"], 3);
+    assert!(round["jobs"]["backup"].is_object());
+    assert_eq!((main_rows(&store).len(), backups(&store)), (3, 1));
+    let again = output(&["maintain", "store"], folder.path());
+    assert!(again.trim_end().ends_with("nothing to do"), "{again}");
+    assert_eq!(backups(&store), 1, "no backup of what has one");
+    for round in 1..6 {
+        record(&store, round * 10..round * 10 + 2);
+        assert_eq!(output(&["maintain", "store", "--keep", "2", "-q"], folder.path()), "");
+    }
+    assert_eq!(main_rows(&store).len(), 13);
+    assert!(backups(&store) <= 2, "{}", backups(&store));
+    evaltop().args(["maintain", "nowhere"]).current_dir(folder.path()).assert().code(1);
+    evaltop().args(["maintain", "store", "--every", "never"]).current_dir(folder.path()).assert().code(2);
+}
+
+#[test]
+fn several_keep_a_store_in_order_until_they_are_told_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let mut keepers: Vec<_> = (0..3)
+        .map(|_| {
+            evaltop_process()
+                .args(["maintain", "--every", "1s", "store"])
+                .current_dir(folder.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let begun = Instant::now();
+    for round in 0..4 {
+        record(&store, round * 10..round * 10 + 10);
+        while !store.join("test_results.parquet").exists()
+            || main_rows(&store).len() < (round as usize + 1) * 10
+        {
+            assert!(begun.elapsed() < Duration::from_secs(100), "round {round} was not consolidated");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    for keeper in &keepers {
+        kill_process(Pid::from_child(keeper), Signal::TERM).unwrap();
+    }
+    for keeper in keepers.drain(..) {
+        let ended = keeper.wait_with_output().unwrap();
+        assert!(matches!(ended.status.code(), Some(0 | 130)), "{ended:?}");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    }
+    assert_eq!(main_rows(&store).len(), 40);
+}
+
+#[test]
+fn settings_are_begun_shown_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    output(&["config", "init", "-o", "sample.toml"], dir);
+    let sample = fs::read_to_string(dir.join("sample.toml")).unwrap();
+    assert!(
+        sample.contains("#increments_warning = 100\n") && sample.contains("#consolidate = [\"c\"]"),
+        "{sample}"
+    );
+    assert_eq!(output(&["config", "init", "-o", "-"], dir), sample);
+    let assert = evaltop().args(["config", "init", "-o", "sample.toml"]).current_dir(dir).assert().code(1);
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("--yes"));
+    assert!(
+        output(&["config", "check", "sample.toml"], dir).starts_with("the settings are right: 0 settings")
+    );
+    let mine = sample.replace("#[thresholds]", "[thresholds]").replace("#oldest = \"1h\"", "oldest = \"2h\"");
+    fs::write(dir.join("mine.toml"), mine).unwrap();
+    let shown = evaltop()
+        .args(["config", "show"])
+        .env("EVALTOP_CONFIG", "mine.toml")
+        .current_dir(dir)
+        .assert()
+        .success();
+    let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    assert!(
+        shown.contains("# thresholds.oldest: mine.toml line ") && shown.contains("oldest = \"2h\""),
+        "{shown}"
+    );
+    for (text, said) in [
+        ("[thresholds]\nincrement = 1\n", "wrong.toml line 2: unknown field"),
+        ("[keys]\n\nbackup = \"c\"\n", "wrong.toml line 3: keys.backup: 'c' is bound to consolidate as well"),
+    ] {
+        fs::write(dir.join("wrong.toml"), text).unwrap();
+        let assert = evaltop().args(["config", "check", "wrong.toml"]).current_dir(dir).assert().code(1);
+        let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = output(&["completions", shell], dir);
+        for word in ["consolidate", "compare", "num-instances", "group-by"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert!(output(&["man", "-o", "man1"], dir).starts_with("wrote "));
+    let help = output(&["--help"], dir);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let mut seen = 0;
+    for command in commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+        let page = dir.join(format!("man1/evaltop-{command}.1"));
+        assert!(fs::read_to_string(&page).is_ok_and(|page| page.contains(".TH")), "{}", page.display());
+        let help = output(&[command, "--help"], dir);
+        assert!(help.contains("Examples:\n  "), "{command}");
+        assert!(help.contains("--quiet"), "{command}");
+        seen += 1;
+    }
+    assert!(seen >= 18, "{help}");
+    assert!(output(&["man", "run"], dir).contains("evaltop"));
+    assert!(dir.join("man1/evaltop-config-init.1").exists());
+}
+
+#[test]
+fn a_slip_is_told_and_a_closed_pipe_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for (typed, said) in [
+        (&["consolidte"][..], "did you mean 'consolidate'?"),
+        (&["query", "--grop-by", "model"], "'--group-by'"),
+        (&["man", "rnu"], "there is no command 'rnu'"),
+    ] {
+        let assert = evaltop().args(typed).current_dir(folder.path()).assert().code(2);
+        let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(error.contains(said), "{typed:?}: {error}");
+    }
+    for args in [&["man"][..], &["completions", "bash"], &["config", "init", "-o", "-"], &["--help"]] {
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        let ended = evaltop_process().args(args).stdout(write).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
+    }
+}
+
+#[test]
+fn quiet_is_quiet_and_colour_is_nowhere_in_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    record(&dir.join("store"), 0..3);
+    for args in [
+        &["consolidate", "store", "--quiet"][..],
+        &["-q", "backup", "store"],
+        &["cleanup", "store", "-q"],
+        &["export", "store", "-o", "out.csv", "-q"],
+        &["import", "out.csv", "--into", "other", "-q"],
+        &["validate", "store", "-q"],
+    ] {
+        let ended = evaltop().args(args).current_dir(dir).assert().success();
+        let ended = ended.get_output();
+        assert!(ended.stdout.is_empty() && ended.stderr.is_empty(), "{args:?}: {ended:?}");
+    }
+    for args in [&["status", "store"][..], &["query", "store"], &["--help"], &["run", "--help"]] {
+        assert!(!output(args, dir).contains('\u{1b}'), "{args:?}");
+    }
+    evaltop().args(["status", "store", "-q", "-v"]).current_dir(dir).assert().code(2);
+}
+
+/// The examples for cron and systemd name commands and flags that there are.
+#[test]
+fn the_timers_can_be_taken_over() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let folder = tempfile::tempdir().unwrap();
+    record(&folder.path().join("store"), 0..3);
+    let mut lines = Vec::new();
+    for name in ["evaltop.cron", "evaltop-maintain@.service"] {
+        for line in fs::read_to_string(assets.join(name)).unwrap().lines() {
+            let command = line.split_once("evaltop ").filter(|_| !line.starts_with('#'));
+            lines.extend(command.filter(|_| !line.contains("Description")).map(|(_, rest)| rest.to_owned()));
+        }
+    }
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    for line in lines {
+        let line =
+            line.split(['>', ';']).next().unwrap().replace("\"$STORE\"", "store").replace("%f", "store");
+        evaltop().args(line.split_whitespace()).current_dir(folder.path()).assert().success();
+    }
+    let timer = fs::read_to_string(assets.join("evaltop-maintain@.timer")).unwrap();
+    assert!(timer.contains("OnCalendar="));
+}
