@@ -147,7 +147,8 @@ pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Ro
     let mut seen = HashMap::<(String, Cell), usize>::new();
     let mut merged: Vec<Row> = Vec::new();
     for row in rows {
-        if let Some(first) = seen.get(&(row.id.clone(), row.cell.clone())).and_then(|at| merged.get_mut(*at)) {
+        if let Some(first) = seen.get(&(row.id.clone(), row.cell.clone())).and_then(|at| merged.get_mut(*at))
+        {
             first.instances += row.instances;
         } else {
             seen.insert((row.id.clone(), row.cell.clone()), merged.len());
