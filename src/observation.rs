@@ -237,6 +237,8 @@ pub struct Observation {
     pub totals: Tally,
     /// Attempts replaced by newer ones, over the store's life.
     pub superseded: u64,
+    /// Of these, the ones of the last hour, as far as anybody looked.
+    pub superseded_lately: u64,
     /// Canonically identical rows seen again, over the store's life.
     pub repeated: u64,
     /// Figures by model, sorted by name.

@@ -12,6 +12,7 @@ pub use crate::observation::alert::{Alert, Remedy, Severity};
 mod burst;
 mod disk;
 mod files;
+mod pace;
 mod store;
 mod waiting;
 mod writers;
@@ -55,18 +56,20 @@ impl Finding {
 }
 
 /// All rules; among alerts of one severity the earlier rule comes first.
-const RULES: [&dyn Rule; 15] = [
+const RULES: [&dyn Rule; 17] = [
     &store::Unreadable,
     &store::Missing,
     &burst::FailureBurst,
     &disk::DiskSpace,
     &writers::DeadWriters,
     &writers::StalledWriters,
+    &pace::SlowThroughput,
     &files::UnreadableFiles,
     &files::SchemaConflict,
     &waiting::IncrementFiles,
     &waiting::IncrementBytes,
     &waiting::OldestRow,
+    &pace::Superseding,
     &store::LegacySummaries,
     &files::FutureFiles,
     &store::DataNotes,

@@ -11,8 +11,10 @@ use crate::health;
 use crate::stats::levels::{Level, Levels};
 use crate::store::snapshot::Scanner;
 use crate::store::{Control, Error, Store};
+use superseding::Superseding;
 
 mod figures;
+mod superseding;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -38,6 +40,7 @@ pub struct Monitor {
     scanner: Scanner,
     writers: writers::Writers,
     levels: Levels,
+    superseding: Superseding,
     last: Option<Observation>,
 }
 
@@ -51,6 +54,7 @@ impl Monitor {
             scanner: Scanner::new(),
             writers: writers::Writers::default(),
             levels: Levels::default(),
+            superseding: Superseding::default(),
             last: None,
         }
     }
@@ -92,6 +96,8 @@ impl Monitor {
         };
         let mut seen = Observation { at: now, ..Observation::default() };
         figures::fill(&mut seen, &snapshot);
+        seen.superseded_lately =
+            self.superseding.lately(now.as_second(), snapshot.superseded, &snapshot.superseding);
         seen.levels = self.stand(&seen);
         seen.writers = self.writers.update(&snapshot.writers, now, &self.config.thresholds);
         Ok(seen)
