@@ -48,6 +48,8 @@ pub enum Repair {
     RebuildDerived,
     /// Publish a dead writer's journal (its name) as an increment.
     RecoverJournal(String),
+    /// Publish the rows of a legacy transaction (its name) as an increment.
+    RecoverTransaction(String),
     /// Move a file of `incremental/` into `quarantine/`, with the reason beside it.
     Quarantine {
         /// Its name.

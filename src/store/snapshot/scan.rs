@@ -19,12 +19,12 @@ use crate::store::digest::{Activity, Digest, Row, add};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::kind::{Shape, shape};
-use crate::store::layout::{MAIN, stem};
+use crate::store::layout::{IncrementalName, MAIN, classify, stem};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::Union;
 use crate::store::summaries::source_of;
 use crate::store::summary::Summaries;
-use crate::store::{Control, Store};
+use crate::store::{Control, Store, transactions};
 
 /// Scans a store again and again; what did not change is not read again.
 #[derive(Debug, Default)]
@@ -123,6 +123,12 @@ impl Scanner {
         self.read_main(&mut view, now, depth, control)?;
         self.read_increments(store, &mut view, now, control)?;
         self.read_journals(store, &mut view, now, control)?;
+        for entry in &view.files.strays {
+            let transaction = classify(&entry.name) == IncrementalName::Transaction;
+            if transaction && transactions::look(store, entry, now) != transactions::Content::InProgress {
+                view.notes.transaction(&entry.name);
+            }
+        }
         self.resolve(&mut view, control)?;
         self.count_summaries(&mut view);
         if let Some(main) = &view.files.main

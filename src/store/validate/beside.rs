@@ -12,6 +12,7 @@ use crate::store::disk::{Entry, ReadFile};
 use crate::store::layout::{IncrementalName, METADATA, MODEL_STATS, classify, is_backup, is_temporary};
 use crate::store::parquet_file::{OpenError, ParquetFile};
 use crate::store::snapshot::{Files, Snapshot};
+use crate::store::transactions::{self, Content};
 use crate::store::{Control, Error, Result, Store};
 
 /// Derived files that are missing, damaged or behind.
@@ -118,11 +119,7 @@ pub(super) fn others(store: &Store, now: Timestamp, report: &mut Report) -> Resu
     for entry in entries(store, &store.layout.incremental())? {
         let path = incremental(&entry.name);
         match classify(&entry.name) {
-            IncrementalName::Transaction => report.add(
-                Level::Warning,
-                path,
-                "a legacy writer left rows in it that were never published; they don't count",
-            ),
+            IncrementalName::Transaction => transaction(store, &entry, path, now, report),
             IncrementalName::Rejected => {
                 report.add(
                     Level::Note,
@@ -153,6 +150,26 @@ pub(super) fn others(store: &Store, now: Timestamp, report: &mut Report) -> Resu
         report.add(Level::Note, "quarantine/", message);
     }
     Ok(())
+}
+
+/// Rows that a legacy writer put aside.
+fn transaction(store: &Store, entry: &Entry, path: String, now: Timestamp, report: &mut Report) {
+    report.files += 1;
+    match transactions::look(store, entry, now) {
+        Content::InProgress => report.add(Level::Note, path, "a legacy writer is at it"),
+        Content::Rows(rows) => report.mendable(
+            Level::Warning,
+            path,
+            format!("a legacy writer left {rows} rows in it that were never published, and they don't count"),
+            Repair::RecoverTransaction(entry.name.clone()),
+        ),
+        Content::Unreadable(reason) => report.mendable(
+            Level::Warning,
+            path,
+            format!("a legacy writer left it, and its rows can't be read ({reason})"),
+            Repair::Quarantine { name: entry.name.clone(), reason },
+        ),
+    }
 }
 
 /// A temporary file that nobody has touched for an hour.

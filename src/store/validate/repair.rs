@@ -9,7 +9,7 @@ use crate::store::consolidate::rebuild_derived;
 use crate::store::increment::{already_published, publish_journal};
 use crate::store::layout::stem;
 use crate::store::parquet_file::ParquetFile;
-use crate::store::{Control, Error, Result, Store};
+use crate::store::{Control, Error, Result, Store, transactions};
 
 /// Does the repairs that a report proposes; says for each what was done.
 pub fn repair(store: &Store, report: &Report, control: &Control) -> Result<Vec<String>> {
@@ -25,6 +25,10 @@ pub fn repair(store: &Store, report: &Report, control: &Control) -> Result<Vec<S
                 done.push("wrote model_stats.parquet and metadata.json anew".to_owned());
             }
             Repair::RecoverJournal(name) => done.extend(recover(store, name)?),
+            Repair::RecoverTransaction(name) => done.extend(
+                transactions::recover(store, name, control)?
+                    .map(|(rows, increment)| format!("published {name} as {increment} ({rows} rows)")),
+            ),
             Repair::Quarantine { name, reason } => done.extend(quarantine(store, name, reason)?),
         }
     }

@@ -86,9 +86,15 @@ fn repairs_lose_no_row_and_say_what_they_did() {
     fs::write(layout.incremental().join(bad), b"PAR1 and no more").unwrap();
     drop(fixture.journal(STEM, &records(5, 7)));
     fs::remove_file(layout.model_stats()).unwrap();
+    let pending = layout.incremental().join("transaction_9.tmp");
+    fixture.increment("increment_9.parquet", &batch(&records(7, 9)));
+    fs::rename(layout.incremental().join("increment_9.parquet"), &pending).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    fs::File::open(&pending).unwrap().set_modified(old).unwrap();
     let report = checked(&fixture);
     let done = repair(&fixture.store, &report, &Control::default()).unwrap();
-    assert_eq!(done.len(), 3, "{done:?}");
+    assert_eq!(done.len(), 4, "{done:?}");
+    assert!(!pending.exists());
     assert_eq!(fs::read(layout.quarantine().join(bad)).unwrap(), b"PAR1 and no more");
     let reason = fs::read_to_string(layout.quarantine().join(format!("{bad}.reason.txt"))).unwrap();
     assert!(reason.contains("can't be read"), "{reason}");
@@ -96,7 +102,7 @@ fn repairs_lose_no_row_and_say_what_they_did() {
     fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
     let report = checked(&fixture);
     assert!(report.findings.iter().all(|f| f.level == Level::Note && f.repair.is_none()), "{report:?}");
-    assert_eq!(report.rows, 7);
+    assert_eq!(report.rows, 9);
     // The same repairs again find nothing to do.
     assert_eq!(repair(&fixture.store, &report, &Control::default()).unwrap(), Vec::<String>::new());
 }
