@@ -129,6 +129,11 @@ pub struct Thresholds {
     /// How far in the future, in seconds, a file may be.
     #[serde(rename = "future", with = "units::duration")]
     pub future_seconds: u64,
+    /// Rows that replace others, in per cent of an hour's rows: a warning above.
+    pub superseding_percent: f64,
+    /// Throughput over five minutes, in per cent of the last hour's median: a warning
+    /// below, while writers live.
+    pub slow_percent: f64,
     /// Free share of the file system in per cent: a warning below.
     pub disk_percent: f64,
     /// Free bytes of the file system: a warning below.
@@ -146,6 +151,8 @@ impl Default for Thresholds {
             oldest_seconds: 3_600,
             stalled_seconds: 60,
             future_seconds: 300,
+            superseding_percent: 1.0,
+            slow_percent: 20.0,
             disk_percent: 10.0,
             disk_bytes: 1 << 30,
         }

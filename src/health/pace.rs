@@ -12,10 +12,6 @@ const STRETCH: i64 = 300;
 const STRETCHES: [usize; 2] = [12, 3];
 /// Rows of a usual stretch below which chance alone makes stretches this different.
 const LEAST_ROWS: f64 = 10.0;
-/// Below this share of what is usual, rows come in too slowly.
-const SLOW: f64 = 0.2;
-/// Above this share of an hour's rows, too many replace others.
-const REPLACING: f64 = 0.01;
 /// Replaced rows below which the share says nothing.
 const LEAST_REPLACED: u64 = 10;
 
@@ -28,13 +24,13 @@ impl Rule for SlowThroughput {
     }
 
     fn explanation(&self) -> &'static str {
-        "Over the last five minutes less than a fifth of the rows came in that usually do, measured by the median \
-         of the hour before, and writers are still there. A rate limit, a slow endpoint, a machine that swaps, or \
+        "Over the last five minutes far fewer rows came in than usual, measured by the median of the hour before, \
+         and writers are still there. A rate limit, a slow endpoint, a machine that swaps, or \
          writers that all wait for one thing are the usual causes. Look at the writers' last rows and at what \
          their runners print."
     }
 
-    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+    fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
         let alive = |state| matches!(state, WriterState::Live | WriterState::Quiet);
         if !seen.writers.iter().any(|writer| alive(writer.state)) {
             return Vec::new();
@@ -42,7 +38,7 @@ impl Rule for SlowThroughput {
         let Some(usual) = usual(seen) else { return Vec::new() };
         let now = seen.at.as_second();
         let rows = seen.history.between(now + 1 - STRETCH, now + 1, now).rows;
-        if usual < LEAST_ROWS || rows >= SLOW * usual {
+        if usual < LEAST_ROWS || rows >= limits.slow_percent / 100.0 * usual {
             return Vec::new();
         }
         let minutes = STRETCH as f64 / 60.0;
@@ -83,11 +79,11 @@ impl Rule for Superseding {
          unique."
     }
 
-    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+    fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
         let now = seen.at.as_second();
         let rows = seen.history.between(now + 1 - 3_600, now + 1, now).rows.round();
         let replaced = seen.superseded_lately;
-        if replaced < LEAST_REPLACED || replaced as f64 <= REPLACING * rows {
+        if replaced < LEAST_REPLACED || replaced as f64 <= limits.superseding_percent / 100.0 * rows {
             return Vec::new();
         }
         // After a restart of a clock there may be fewer rows than replacements.
@@ -146,7 +142,8 @@ mod tests {
     fn a_young_run_has_no_usual_throughput() {
         let mut young = seen(40, 0, WriterState::Live);
         young.history = crate::stats::history::History::default();
-        young.history.add(young.at.as_second() - 1_000, 4_000, 0);
+        young.history.add(young.at.as_second() - 1_000, 1, 0);
+        young.history.add(young.at.as_second() - 400, 4_000, 0);
         assert!(messages(&SlowThroughput, &young).is_empty());
         assert!(messages(&SlowThroughput, &Observation::default()).is_empty());
     }

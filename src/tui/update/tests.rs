@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::widgets::Widget;
 
 use super::update;
-use crate::health::Severity;
+use crate::health::{Remedy, Severity};
 use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request, RestoreOptions};
 use crate::observation::{Observation, StoreState};
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
@@ -441,6 +441,23 @@ fn left_and_right_choose_the_period_of_the_history() {
     }
     let hours = |hours: i64| Some(hours * 3_600);
     assert_eq!(periods, [None, hours(24), hours(6), hours(1), hours(1), hours(6)]);
+}
+
+#[test]
+fn an_alert_does_not_repeat_the_advice_of_its_key() {
+    let mut seen = healthy();
+    let advice = "104 increments wait (limit 100): consolidate";
+    seen.alerts = vec![fixture::alert("too_many", Severity::Warning, advice, Remedy::Consolidate, "")];
+    let mut model = showing(80, 24, seen);
+    for readonly in [false, true] {
+        model.settings.readonly = readonly;
+        let mut buffer = Buffer::empty(model.area);
+        Screen(&model).render(model.area, &mut buffer);
+        let text: String = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        // Without the key the sentence stands as it is.
+        assert_eq!(text.matches("(limit 100): consolidate").count(), if readonly { 2 } else { 0 });
+        assert_eq!(text.matches("c: consolidate").count(), if readonly { 0 } else { 2 });
+    }
 }
 
 fn compared(model: &mut Model, both: [&str; 2], comparison: Comparison) {

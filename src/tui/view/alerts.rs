@@ -12,7 +12,6 @@ use crate::tui::action::Action;
 use crate::tui::book::Quiet;
 use crate::tui::model::{Focus, Model};
 use crate::tui::table::window;
-use crate::tui::text;
 use crate::tui::theme::Role;
 
 /// The alerts with their heading.
@@ -73,15 +72,15 @@ fn line(model: &Model, alert: &Alert, chosen: bool, width: u16) -> Line<'static>
     let marker = if chosen { "›" } else { " " };
     let noted = model.is_quiet(alert);
     let (of_sign, of_text) = if noted { (Role::Dim, Role::Dim) } else { (alert.severity.into(), Role::Text) };
-    let left = Line::from(vec![
-        model.span(Role::Text, marker),
-        model.span(of_sign, if noted { "·" } else { sign(alert.severity) }),
-        model.span(of_text, format!(" {}", text::clean(&alert.message))),
-    ]);
     let right = match model.book.quiet(alert) {
         Some(Quiet::Snoozed(_, until)) => format!("snoozed until {}", model.until(until)),
         Some(Quiet::Acknowledged(_)) => "acknowledged".to_owned(),
         None => row_hint(model, alert),
     };
+    let left = Line::from(vec![
+        model.span(Role::Text, marker),
+        model.span(of_sign, if noted { "·" } else { sign(alert.severity) }),
+        model.span(of_text, format!(" {}", status::said(alert, &right))),
+    ]);
     with_right(left, vec![model.span(Role::Dim, right)], width)
 }

@@ -44,7 +44,8 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
             Severity::Warning => "▲ WARNING",
             Severity::Healthy => "· NOTE",
         };
-        return (alert.severity.into(), word, text::clean(&alert.message).into_owned(), hint(model, alert));
+        let hint = hint(model, alert);
+        return (alert.severity.into(), word, said(alert, &hint), hint);
     }
     match &seen.state {
         StoreState::Missing => {
@@ -87,6 +88,14 @@ fn hint(model: &Model, alert: &Alert) -> String {
         };
     let action = if here { Action::Open } else { Action::Inspect };
     format!("{}: why", model.settings.keymap.key(action))
+}
+
+/// An alert's message, without the advice that the key beside it gives too.
+pub(super) fn said(alert: &Alert, hint: &str) -> String {
+    let advice = hint.split_once(": ").map_or("", |(_, advice)| advice);
+    let message = text::clean(&alert.message);
+    let short = message.strip_suffix(advice).and_then(|rest| rest.strip_suffix(": "));
+    short.filter(|_| !advice.is_empty()).unwrap_or(&message).to_owned()
 }
 
 /// The key of the job that helps, where one does.
