@@ -107,7 +107,7 @@ impl Palette {
             (HighContrast, Bar | Partial | Uncertain) => ((255, 255, 255), 231, Color::White),
             (HighContrast, Healthy) => ((0, 255, 0), 46, Color::LightGreen),
             (HighContrast, Warning) => ((255, 255, 0), 226, Color::LightYellow),
-            (HighContrast, Critical) => ((255, 96, 96), 203, Color::LightRed),
+            (HighContrast, Critical) => ((255, 128, 128), 210, Color::LightRed),
             (Light, Dim) => ((100, 100, 100), 241, Color::DarkGray),
             (Light, Rule | Rest) => ((168, 168, 168), 248, Color::Gray),
             (Light, Bar) => ((52, 101, 150), 24, Color::Blue),
@@ -124,12 +124,12 @@ impl Palette {
             (Dark, Healthy) => ((128, 186, 116), 107, Color::Green),
             (Dark, Warning) => ((226, 178, 88), 179, Color::Yellow),
             (Dark, Critical) => ((236, 104, 98), 203, Color::LightRed),
-            // Okabe and Ito's sky blue, orange and vermilion; bars stay neutral.
+            // Okabe and Ito's sky blue, yellow and (brighter) vermilion; bars stay neutral.
             (ColourBlind, Bar) => ((190, 190, 190), 250, Color::Gray),
             (ColourBlind, Partial | Uncertain) => ((140, 140, 140), 245, Color::DarkGray),
             (ColourBlind, Healthy) => ((86, 180, 233), 74, Color::LightBlue),
-            (ColourBlind, Warning) => ((230, 159, 0), 178, Color::Yellow),
-            (ColourBlind, Critical) => ((240, 110, 30), 202, Color::LightRed),
+            (ColourBlind, Warning) => ((240, 228, 66), 227, Color::LightYellow),
+            (ColourBlind, Critical) => ((230, 97, 0), 202, Color::Red),
         })
     }
 
@@ -252,6 +252,95 @@ mod tests {
                 let of = |role| Theme { palette, depth }.style(role).fg;
                 assert_ne!(of(Role::Healthy), of(Role::Warning), "{palette:?} {depth:?}");
                 assert_ne!(of(Role::Warning), of(Role::Critical), "{palette:?} {depth:?}");
+            }
+        }
+    }
+
+    /// Rows of a matrix that turns linear RGB into what somebody sees who lacks a kind of
+    /// cones. Machado, Oliveira and Fernandes 2009, "A Physiologically-based Model for
+    /// Simulation of Color Vision Deficiency", severity 1.
+    const VISIONS: [(&str, [[f64; 3]; 3]); 4] = [
+        ("all", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "protanopia",
+            [
+                [0.152_286, 1.052_583, -0.204_868],
+                [0.114_503, 0.786_281, 0.099_216],
+                [-0.003_882, -0.048_116, 1.051_998],
+            ],
+        ),
+        (
+            "deuteranopia",
+            [
+                [0.367_322, 0.860_646, -0.227_968],
+                [0.280_085, 0.672_501, 0.047_413],
+                [-0.011_820, 0.042_940, 0.968_881],
+            ],
+        ),
+        (
+            "tritanopia",
+            [
+                [1.255_528, -0.076_749, -0.178_779],
+                [-0.078_411, 0.930_809, 0.147_602],
+                [0.004_733, 0.691_367, 0.303_900],
+            ],
+        ),
+    ];
+
+    /// sRGB made linear.
+    fn linear((r, g, b): (u8, u8, u8)) -> [f64; 3] {
+        [r, g, b].map(|c| {
+            let c = f64::from(c) / 255.0;
+            if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    /// Relative luminance of linear RGB.
+    fn luminance([r, g, b]: [f64; 3]) -> f64 {
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+
+    /// CIE L*a*b* of linear RGB.
+    fn lab(rgb: [f64; 3]) -> [f64; 3] {
+        let [r, g, b] = rgb.map(|c| c.clamp(0.0, 1.0));
+        let f = |t: f64| if t > 0.008_856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
+        let x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505);
+        let y = f(luminance([r, g, b]));
+        let z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089);
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    #[test]
+    fn health_is_told_apart_with_every_kind_of_colour_vision() {
+        let health = [Role::Healthy, Role::Warning, Role::Critical];
+        for (vision, matrix) in VISIONS {
+            let seen = health.map(|role| {
+                let rgb = linear(Palette::ColourBlind.hue(role).unwrap().0);
+                lab(matrix.map(|row| row.iter().zip(rgb).map(|(m, c)| m * c).sum()))
+            });
+            for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+                let distance: f64 =
+                    seen[a].iter().zip(seen[b]).map(|(p, q)| (p - q).powi(2)).sum::<f64>().sqrt();
+                assert!(
+                    distance > 25.0,
+                    "{vision}: {:?} and {:?} are {distance:.0} apart",
+                    health[a],
+                    health[b]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn words_stand_out_from_the_ground() {
+        for palette in Palette::iter() {
+            let ground = if palette == Palette::Light { (255, 255, 255) } else { (20, 22, 27) };
+            for role in [Role::Dim, Role::Healthy, Role::Warning, Role::Critical] {
+                let pair = [palette.hue(role).unwrap().0, ground].map(|c| luminance(linear(c)) + 0.05);
+                // The ratio that WCAG 2 asks of text, and of text for those who see little.
+                let least = if palette == Palette::HighContrast { 7.0 } else { 4.5 };
+                let ratio = pair[0].max(pair[1]) / pair[0].min(pair[1]);
+                assert!(ratio >= least, "{palette:?} {role:?}: {ratio:.1}");
             }
         }
     }
