@@ -3,10 +3,8 @@
 
     assets/screenshot.py OUT.svg [--size 80x24] [--wait SECONDS] [--keys 'c'] -- COMMAND...
 
-Needs tmux and Python 3, nothing else. The picture in the README is made with
-
-    cargo build --release
-    assets/screenshot.py assets/dashboard.svg --wait 33 -- target/release/evaltop demo
+Needs tmux and Python 3, nothing else. The pictures of the README are made by
+assets/pictures.py.
 """
 import argparse
 import html
@@ -86,26 +84,56 @@ def runs(line, style):
             column += cells
 
 
+class Sheet:
+    """The looks of text in one drawing, each a class with a short name."""
+
+    def __init__(self):
+        self.names = {}
+
+    def name(self, fg, bold, dim, underline):
+        look = f"fill:{fg}" + ";font-weight:bold" * bold + ";opacity:.6" * dim + ";text-decoration:underline" * underline
+        return self.names.setdefault(look, f"s{len(self.names)}")
+
+    def css(self):
+        return "".join(f".{name}{{{look}}}" for look, name in self.names.items())
+
+
 def svg(screen, columns, rows):
+    """The screen as one drawing."""
+    sheet, drawn = Sheet(), []
+    for row, parts in enumerate(svg_rows(screen, rows, sheet)):
+        if parts:
+            drawn.append(f'<g transform="translate(0 {row * CELL_H})">{parts}</g>')
+    return svg_document(columns, rows, sheet.css(), drawn)
+
+
+def svg_document(columns, rows, css, drawn):
+    """A terminal's ground with something drawn on it."""
     w, h = columns * CELL_W + 24, rows * CELL_H + 24
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" width="{w:.0f}" height="{h:.0f}" '
-           f'font-family="ui-monospace, Menlo, Consolas, \'DejaVu Sans Mono\', monospace" font-size="{FONT}">',
-           f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>']
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" width="{w:.0f}" height="{h:.0f}" '
+        f'font-family="ui-monospace, Menlo, Consolas, \'DejaVu Sans Mono\', monospace" font-size="{FONT}" '
+        'xml:space="preserve">', f"<style>{css}</style>",
+        f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>', *drawn, "</svg>", ""])
+
+
+def svg_rows(screen, rows, sheet):
+    """The drawing of each row, as if it were the first one."""
     style = Style()
-    for row, line in enumerate(screen[:rows]):
-        y = 12 + row * CELL_H
+    for line in screen[:rows]:
+        out = []
         for column, text, cells, (fg, bg), bold, dim, underline in runs(line, style):
-            x, length = 12 + column * CELL_W, cells * CELL_W
             if bg != BACKGROUND:
-                out.append(f'<rect x="{x:.2f}" y="{y}" width="{length:.2f}" height="{CELL_H}" fill="{bg}"/>')
-            if not text.strip():
-                continue
-            extra = ' font-weight="bold"' if bold else ""
-            extra += ' opacity="0.6"' if dim else ""
-            extra += ' text-decoration="underline"' if underline else ""
-            out.append(f'<text x="{x:.2f}" y="{y + 13}" fill="{fg}" textLength="{length:.2f}" '
-                       f'lengthAdjust="spacingAndGlyphs" xml:space="preserve"{extra}>{html.escape(text)}</text>')
-    return "\n".join(out + ["</svg>", ""])
+                out.append(f'<rect x="{12 + column * CELL_W:.1f}" y="12" width="{cells * CELL_W:.1f}" '
+                           f'height="{CELL_H}" fill="{bg}"/>')
+            lead = len(text) - len(text.lstrip(" "))
+            shown = text.strip(" ")
+            if shown:
+                cells -= len(text) - len(shown)
+                name = sheet.name(fg, bold, dim, underline)
+                out.append(f'<text x="{12 + (column + lead) * CELL_W:.1f}" y="25" class="{name}" '
+                           f'textLength="{cells * CELL_W:.1f}">{html.escape(shown)}</text>')
+        yield "".join(out)
 
 
 def main():

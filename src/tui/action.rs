@@ -110,12 +110,9 @@ impl Action {
             ),
             Self::Validate => about(&["v"], Maintenance, "validate", "check every file at once"),
             Self::Rescan => about(&["r"], View, "rescan", "look at the store now"),
-            Self::Filter => about(
-                &["/"],
-                View,
-                "filter",
-                "models by name, or by column: tests:>100 rate:<0.5; search this help",
-            ),
+            Self::Filter => {
+                about(&["/"], View, "filter", "filter models: gpt tests:>100 rate:<0.5; in this help, search")
+            }
             Self::Sort => about(&["s"], View, "sort", "sort the models by the next column"),
             Self::Reverse => about(&["S"], View, "reverse", "reverse the order"),
             Self::Mark => about(&["space"], View, "mark", "mark a model for a comparison"),

@@ -302,11 +302,14 @@ mod tests {
 
     /// CIE L*a*b* of linear RGB.
     fn lab(rgb: [f64; 3]) -> [f64; 3] {
-        let [r, g, b] = rgb.map(|c| c.clamp(0.0, 1.0));
-        let f = |t: f64| if t > 0.008_856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
-        let x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505);
-        let y = f(luminance([r, g, b]));
-        let z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089);
+        let rgb = rgb.map(|c| c.clamp(0.0, 1.0));
+        let of = |[red, green, blue]: [f64; 3]| {
+            let t = red * rgb[0] + green * rgb[1] + blue * rgb[2];
+            if t > 0.008_856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 }
+        };
+        let x = of([0.4124 / 0.9505, 0.3576 / 0.9505, 0.1805 / 0.9505]);
+        let y = of([0.2126, 0.7152, 0.0722]);
+        let z = of([0.0193 / 1.089, 0.1192 / 1.089, 0.9505 / 1.089]);
         [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
     }
 
