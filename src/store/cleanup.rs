@@ -120,7 +120,7 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     let mut plan = Plan::default();
     let planner = Planner { store, options, now };
     planner.leftovers(record.as_ref(), &mut plan)?;
-    planner.temporary(&mut plan)?;
+    planner.temporary(record.as_ref(), &mut plan)?;
     planner.backups(&mut plan)?;
     planner.summaries(&mut plan)?;
     planner.quarantine(&mut plan)?;
@@ -216,11 +216,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn temporary(&self, plan: &mut Plan) -> Result<()> {
+    fn temporary(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
         for folder in [self.store.layout.root().to_path_buf(), self.store.layout.incremental()] {
             for entry in self.list(&folder)? {
                 let path = folder.join(&entry.name);
-                let ours = layout::is_temporary(&entry.name);
+                let outdated = |of: &str| record.is_none_or(|record| record.commit_id != of);
+                let ours = layout::is_temporary(&entry.name)
+                    || layout::test_keys_of(&entry.name).is_some_and(outdated);
                 if ours
                     && self.older(&entry.stat, FRESH)
                     && !self.store.disk.is_locked(&path).map_err(Error::io("look at", &path))?

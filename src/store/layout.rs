@@ -116,9 +116,10 @@ pub fn classify(name: &str) -> IncrementalName {
 }
 
 /// Prefixes of what we write under a temporary name `.<name>.tmp` first.
-const TEMPORARY: [&str; 8] = [
+const TEMPORARY: [&str; 9] = [
     ".test_results.",
     ".model_stats.",
+    ".test_keys.",
     ".metadata.",
     ".summaries_",
     ".increment_",
@@ -130,6 +131,16 @@ const TEMPORARY: [&str; 8] = [
 /// Whether a name is one of our temporary files, in whichever folder.
 pub fn is_temporary(name: &str) -> bool {
     name.strip_suffix(".tmp").is_some_and(|name| TEMPORARY.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// The name of the index of main's test keys that a commit made.
+pub fn test_keys_name(commit_id: &str) -> String {
+    format!(".test_keys.{commit_id}")
+}
+
+/// The commit of an index of test keys; `None` for any other name.
+pub fn test_keys_of(name: &str) -> Option<&str> {
+    name.strip_prefix(".test_keys.").filter(|id| !id.is_empty() && !id.contains('.'))
 }
 
 /// The name under which a consumed legacy increment waits for its removal: readers

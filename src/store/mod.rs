@@ -37,6 +37,7 @@ pub mod summaries;
 pub mod summary;
 pub mod table;
 mod tallies;
+mod test_keys;
 pub mod transactions;
 pub mod validate;
 pub mod writer;

@@ -90,6 +90,8 @@ pub struct TableWriter<'a> {
     inner: ArrowWriter<Sink>,
     /// Row groups that were taken over, each with the number of own ones before it.
     kept: Vec<(usize, Kept)>,
+    /// Their numbers, here and where they came from.
+    copied: Vec<(usize, usize)>,
     path: &'a Path,
 }
 
@@ -106,7 +108,12 @@ impl<'a> TableWriter<'a> {
         let output = Output(Some(io::BufWriter::with_capacity(1 << 20, file)));
         let sink = Skipping { skip: 0, inner: output };
         let inner = ArrowWriter::try_new_with_options(sink, schema.clone(), options);
-        Ok(Self { inner: inner.map_err(|error| parquet_error(path, error))?, kept: Vec::new(), path })
+        Ok(Self {
+            inner: inner.map_err(|error| parquet_error(path, error))?,
+            kept: Vec::new(),
+            copied: Vec::new(),
+            path,
+        })
     }
 
     /// Adds rows; row groups are closed as they fill.
@@ -137,9 +144,15 @@ impl<'a> TableWriter<'a> {
             let bytes = nulls.place(stock.rows(group), position);
             let bytes = bytes.map_err(|error| parquet_error(self.path, error))?;
             self.inner.write_all(bytes).map_err(Error::io("write", self.path))?;
+            self.copied.push((before + self.kept.len(), group));
             self.kept.push((before, stock.moved(group, &shift, &mut nulls)?));
         }
         Ok(())
+    }
+
+    /// The row groups that were taken over: their numbers here, and where they came from.
+    pub(super) fn copied(&self) -> &[(usize, usize)] {
+        &self.copied
     }
 
     fn copy(&mut self, stock: &Stock<'_>, extents: &[Range<u64>]) -> io::Result<Shift> {

@@ -59,6 +59,11 @@ impl Choice {
         self.attempts.is_empty()
     }
 
+    /// The keys of the new rows.
+    pub(in crate::store) fn keys(&self) -> impl Iterator<Item = u128> {
+        self.attempts.keys().copied()
+    }
+
     /// Whether main's row may be concerned: its rank is needed.
     pub(in crate::store) fn concerns(&self, key: u128) -> bool {
         self.attempts.contains_key(&key)

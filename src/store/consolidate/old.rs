@@ -14,7 +14,7 @@ use super::merge::{Keys, Merged, complete, filtered, records};
 use super::parts::{Part, parts};
 use crate::store::Control;
 use crate::store::commit::CommitRecord;
-use crate::store::digest::{Columns, Digest};
+use crate::store::digest::{Columns, Digest, short};
 use crate::store::error::{Error, Result};
 use crate::store::graft::Stock;
 use crate::store::kind::{self, Shape, shape};
@@ -22,10 +22,13 @@ use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, project};
 use crate::store::table::{TableWriter, group_rows};
 use crate::store::tallies;
+use crate::store::test_keys::{TestKeys, each_key};
 
 /// The main that a commit builds on.
 pub(super) struct Old<'a> {
     pub(super) main: &'a ParquetFile,
+    /// The index of its test keys.
+    pub(super) test_keys: Option<&'a TestKeys>,
     /// Its own commit record; `None` where other code wrote it.
     pub(super) record: Option<&'a CommitRecord>,
     pub(super) now: Timestamp,
@@ -60,6 +63,10 @@ impl Old<'_> {
         let count = told.is_none();
         let mut survey = Survey { lost: Vec::new(), tallies: told.unwrap_or_default() };
         if !count && choice.is_keyless() {
+            return Ok(survey);
+        }
+        if let (false, Some(attempts)) = (count, self.indexed(choice)?) {
+            self.decide(&attempts, choice, &mut survey)?;
             return Ok(survey);
         }
         let mut names: Vec<&str> = kind::NAMES.into();
@@ -97,6 +104,21 @@ impl Old<'_> {
         complete(self.main, read)?;
         self.decide(&attempts, choice, &mut survey)?;
         Ok(survey)
+    }
+
+    /// Positions of main's rows that new ones may be attempts at, where the index finds
+    /// them; `None` where there is no index to believe.
+    fn indexed(&self, choice: &Choice) -> Result<Option<Vec<u64>>> {
+        let Some(index) = self.test_keys.filter(|_| self.is_plain()) else { return Ok(None) };
+        let wanted = choice.keys().map(short).collect();
+        let Ok(groups) = index.groups(&wanted) else { return Ok(None) };
+        let mut attempts = Vec::new();
+        each_key(self.main, self.zone, &groups, self.control, |_, at, key| {
+            if choice.concerns(key) {
+                attempts.push(at);
+            }
+        })?;
+        Ok(Some(attempts))
     }
 
     /// Whether all rows are records: then a row's position is that in the file.

@@ -23,6 +23,7 @@ use crate::store::schema::Union;
 use crate::store::snapshot::{Increment, fingerprint};
 use crate::store::summaries::{Moved, source_of};
 use crate::store::table::TableWriter;
+use crate::store::test_keys::{TestKeys, make};
 use crate::store::{Control, Store};
 
 /// How long the entry of a consumed legacy file stays when the file is gone: its
@@ -138,9 +139,9 @@ impl Round<'_> {
             transaction.record.summaries = summaries;
             self.write(&mut transaction, &inputs, &schema, &mut choice, progress)
         });
-        let (tallies, committed) = match written.and_then(|tallies| {
+        let ((tallies, copied), mut committed) = match written.and_then(|written| {
             let committed = transaction.commit(keep_backup, self.control)?;
-            Ok((tallies, committed))
+            Ok((written, committed))
         }) {
             Ok(done) => done,
             Err(trouble) => {
@@ -148,6 +149,13 @@ impl Round<'_> {
                 return Err(trouble);
             }
         };
+        let zone = self.base.zone(self.store);
+        let index = self.test_keys();
+        if let Err(error) = make(self.store, &transaction.record, &zone, index.as_ref(), &copied) {
+            committed
+                .notes
+                .push(format!("the index of test keys is missing, so the next run reads them: {error}"));
+        }
         Ok(Done {
             record: transaction.record,
             cells: tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
@@ -158,6 +166,17 @@ impl Round<'_> {
             moved: moved_rows,
             committed,
         })
+    }
+
+    /// Main's own record; `None` where other code wrote it.
+    fn own_record(&self) -> Option<&CommitRecord> {
+        self.base.record.as_ref().filter(|_| !self.base.foreign)
+    }
+
+    /// The index of the main that the commit builds on.
+    fn test_keys(&self) -> Option<TestKeys> {
+        let main = self.base.main.as_ref()?;
+        TestKeys::of(self.store, main, self.own_record()?)
     }
 
     fn open<'i>(&self, increments: &'i [Increment]) -> Result<Vec<Input<'i>>, Trouble> {
@@ -225,7 +244,8 @@ impl Round<'_> {
         Ok(choice)
     }
 
-    /// Writes the new main and its record.
+    /// Writes the new main and its record; tells its tallies, and which row groups were
+    /// copied: their numbers now, and before.
     fn write(
         &self,
         transaction: &mut Transaction<'_>,
@@ -233,7 +253,7 @@ impl Round<'_> {
         schema: &SchemaRef,
         choice: &mut Choice,
         (before, total): (u64, u64),
-    ) -> Result<Digest, Trouble> {
+    ) -> Result<(Digest, Vec<(usize, usize)>), Trouble> {
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
         let table = TableWriter::new(file, &temporary, schema)?;
@@ -241,9 +261,9 @@ impl Round<'_> {
         let mut merged = match &self.base.main {
             None => Merged::new(table, schema.clone(), self.now),
             Some(main) => {
-                let record = self.base.record.as_ref().filter(|_| !self.base.foreign);
-                let (now, control) = (self.now, self.control);
-                let old = Old { main, record, now, schema, zone: &zone, control };
+                let (record, now, control) = (self.own_record(), self.now, self.control);
+                let index = self.test_keys();
+                let old = Old { main, test_keys: index.as_ref(), record, now, schema, zone: &zone, control };
                 let survey = old.survey(choice)?;
                 old.write(table, survey, choice.kept() > 0)?
             }
@@ -266,8 +286,9 @@ impl Round<'_> {
         transaction.record.superseded += choice.superseded;
         transaction.record.repeated += choice.repeated;
         transaction.record.consumed = self.consumed(inputs)?;
+        let copied = table.copied().to_vec();
         transaction.seal(table, &tallies)?;
-        Ok(tallies)
+        Ok((tallies, copied))
     }
 
     /// The entries of the new record: what was consumed before and may still be

@@ -12,16 +12,17 @@ use super::files::{Main, same};
 use super::resolve::{Resolved, resolve};
 use super::scan::Depth;
 use crate::stats::{Cell, Tally};
-use crate::store::Control;
 use crate::store::digest::{Columns, Digest, Keep, Reading, Row, row_hashes, short};
 use crate::store::disk::Stat;
 use crate::store::error::Result;
 use crate::store::kind::{self, Shape, shape};
 use crate::store::layout::MAIN;
 use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::{DIMENSIONS, adapt, project};
+use crate::store::schema::{adapt, project};
 use crate::store::summary;
 use crate::store::tallies;
+use crate::store::test_keys::{TestKeys, each_key};
+use crate::store::{Control, Store};
 
 /// Above this number of rows main's key hashes are not kept (8 bytes each); each
 /// look-up then streams its key columns.
@@ -47,7 +48,9 @@ pub(super) struct MainRows {
     pub(super) digest: Digest,
     /// Attempts and repeats inside a main that other code wrote.
     pub(super) resolved: Resolved,
-    /// Sorted hashes of its keys; `None` where there are too many.
+    /// The index beside it, where there is one to believe.
+    test_keys: Option<TestKeys>,
+    /// Without it, sorted hashes of its keys; `None` where there are too many.
     index: Option<Vec<u64>>,
     hits: HashMap<u128, Hit>,
     looked_up: HashSet<u128>,
@@ -55,7 +58,7 @@ pub(super) struct MainRows {
 
 impl MainRows {
     /// Reads nothing yet: enough to look up single tests of a main that a commit made.
-    pub(super) fn unread(main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Self> {
+    pub(super) fn unread(store: &Store, main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Self> {
         Ok(Self {
             stat: main.file.stat(),
             reading: Reading::of_main(MAIN, main.file.schema(), zone, now)?,
@@ -63,6 +66,7 @@ impl MainRows {
             cells: BTreeMap::new(),
             digest: Digest::default(),
             resolved: Resolved::default(),
+            test_keys: main.commit.as_ref().and_then(|commit| TestKeys::of(store, &main.file, commit)),
             index: None,
             hits: HashMap::new(),
             looked_up: HashSet::new(),
@@ -70,9 +74,15 @@ impl MainRows {
     }
 
     /// Takes what the footer tells, or reads the columns that statistics need.
-    pub(super) fn read(main: &Main, zone: &TimeZone, now: Timestamp, control: &Control) -> Result<Self> {
+    pub(super) fn read(
+        store: &Store,
+        main: &Main,
+        zone: &TimeZone,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<Self> {
         let file = &main.file;
-        let mut rows = Self::unread(main, zone, now)?;
+        let mut rows = Self::unread(store, main, zone, now)?;
         if let Some(told) = main.commit.as_ref().and_then(|commit| tallies::of(file, commit)) {
             rows.digest = told;
             rows.digest.add_settled(&mut rows.cells);
@@ -115,7 +125,7 @@ impl MainRows {
     }
 
     fn resolve_own(&mut self, main: &Main, twice: &HashSet<u64>, control: &Control) -> Result<()> {
-        let found = fetch(&main.file, &self.reading, twice, control)?;
+        let found = fetch(&main.file, &self.reading, twice, &all(&main.file), control)?;
         for hit in &found {
             if let Some(tally) = self.cells.get_mut(&hit.cell) {
                 tally.subtract(&hit.row.outcome.tally());
@@ -151,7 +161,8 @@ impl MainRows {
         control: &Control,
     ) -> Result<()> {
         let mut keys = keys.peekable();
-        if self.tallied && self.index.is_none() && main.file.rows() <= INDEXED_ROWS && keys.peek().is_some() {
+        let indexed = self.test_keys.is_some() || self.index.is_some();
+        if self.tallied && !indexed && main.file.rows() <= INDEXED_ROWS && keys.peek().is_some() {
             self.index = Some(hashes(&main.file, &self.reading, control)?);
         }
         let mut wanted = HashSet::new();
@@ -164,7 +175,11 @@ impl MainRows {
         if wanted.is_empty() {
             return Ok(());
         }
-        for hit in fetch(&main.file, &self.reading, &wanted, control)? {
+        let groups = match self.test_keys.as_ref().map(|index| index.groups(&wanted)) {
+            Some(Ok(groups)) => groups,
+            _ => all(&main.file),
+        };
+        for hit in fetch(&main.file, &self.reading, &wanted, &groups, control)? {
             let losing = self.hits.get(&hit.row.key).is_some_and(|known| known.row.rank() >= hit.row.rank());
             if !losing {
                 self.hits.insert(hit.row.key, hit);
@@ -179,41 +194,17 @@ impl MainRows {
     }
 }
 
+/// All row groups.
+fn all(file: &ParquetFile) -> Vec<usize> {
+    (0..file.metadata().num_row_groups()).collect()
+}
+
 /// The hashes of all keys of a file, sorted.
 fn hashes(file: &ParquetFile, reading: &Reading, control: &Control) -> Result<Vec<u64>> {
     let mut hashes = Vec::new();
-    each_key(file, reading, control, |_, key| hashes.push(short(key)))?;
+    each_key(file, &reading.zone, &all(file), control, |_, _, key| hashes.push(short(key)))?;
     hashes.sort_unstable();
     Ok(hashes)
-}
-
-/// Calls `take` with the position and the key of each record of a file that has one.
-fn each_key(
-    file: &ParquetFile,
-    reading: &Reading,
-    control: &Control,
-    mut take: impl FnMut(u64, u128),
-) -> Result<()> {
-    let mut names: Vec<&str> = DIMENSIONS.into();
-    names.push("test_id");
-    if shape(file.schema()) == Shape::Counts || !file.has_column("test_id") {
-        return Ok(());
-    }
-    let target = project(&reading.target, &names);
-    let mut at = 0;
-    for batch in file.batches(Some(&names), 0)? {
-        control.check()?;
-        let batch = batch?;
-        let columns = Columns::new(&adapt(&batch, &target, &reading.zone)?)?;
-        for row in 0..batch.num_rows() {
-            if let Some(key) = columns.key(row) {
-                take(at + row as u64, key);
-            }
-        }
-        at += batch.num_rows() as u64;
-        control.progress("looking for earlier attempts", at, file.rows());
-    }
-    Ok(())
 }
 
 /// The records of a file whose key's hash is wanted: first their positions, by the
@@ -222,10 +213,11 @@ fn fetch(
     file: &ParquetFile,
     reading: &Reading,
     wanted: &HashSet<u64>,
+    groups: &[usize],
     control: &Control,
 ) -> Result<Vec<Hit>> {
     let mut positions = Vec::new();
-    each_key(file, reading, control, |at, key| {
+    each_key(file, &reading.zone, groups, control, |_, at, key| {
         if wanted.contains(&short(key)) {
             positions.push(at);
         }

@@ -120,7 +120,7 @@ impl Scanner {
             notes: Notes::default(),
             files,
         };
-        self.read_main(&mut view, now, depth, control)?;
+        self.read_main(store, &mut view, now, depth, control)?;
         self.read_increments(store, &mut view, now, control)?;
         self.read_journals(store, &mut view, now, control)?;
         for entry in &view.files.strays {
@@ -139,16 +139,23 @@ impl Scanner {
         Ok(view)
     }
 
-    fn read_main(&mut self, view: &mut View, now: Timestamp, depth: Depth, control: &Control) -> Result<()> {
+    fn read_main(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        now: Timestamp,
+        depth: Depth,
+        control: &Control,
+    ) -> Result<()> {
         self.main = match &view.files.main {
             None => None,
             Some(main) => {
                 let rows = match self.main.take().filter(|rows| rows.is_of(main, &view.files.zone, depth)) {
                     Some(rows) => rows,
                     None if depth == Depth::Rows && main.commit.is_some() => {
-                        MainRows::unread(main, &view.files.zone, now)?
+                        MainRows::unread(store, main, &view.files.zone, now)?
                     }
-                    None => changed_or(main, MainRows::read(main, &view.files.zone, now, control))?,
+                    None => changed_or(main, MainRows::read(store, main, &view.files.zone, now, control))?,
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;

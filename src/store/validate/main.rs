@@ -7,10 +7,11 @@ use crate::store::commit::CommitRecord;
 use crate::store::digest::{Columns, Digest, Keep, Reading, short};
 use crate::store::disk;
 use crate::store::kind;
-use crate::store::layout::MAIN;
+use crate::store::layout::{MAIN, test_keys_name};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, Union, adapt, project};
 use crate::store::snapshot::{Files, Main, MainKind, Snapshot};
+use crate::store::test_keys::{TestKeys, each_key};
 use crate::store::{Control, Error, Result, Store, tallies};
 
 pub(super) fn check(
@@ -43,6 +44,7 @@ pub(super) fn check(
             }
             consumed(store, commit, report);
             counted(files, main, commit, report, control)?;
+            indexed(store, files, main, commit, report, control)?;
             let twice = duplicates(files, &main.file, control)?;
             if twice > 0 {
                 report.add(
@@ -159,6 +161,52 @@ fn counted(
             MAIN,
             "the tallies in its footer are not those of its rows, so totals are wrong: bring back a backup, which \
              counts anew (evaltop restore)",
+        );
+    }
+    Ok(())
+}
+
+/// Compares the index of test keys with the keys.
+fn indexed(
+    store: &Store,
+    files: &Files,
+    main: &Main,
+    commit: &CommitRecord,
+    report: &mut Report,
+    control: &Control,
+) -> Result<()> {
+    let name = test_keys_name(&commit.commit_id);
+    if store.disk.stat(&store.layout.root().join(&name)).is_err() {
+        return Ok(());
+    }
+    report.files += 1;
+    let index = TestKeys::of(store, &main.file, commit);
+    let entries = index.and_then(|index| {
+        let blocks = (0..index.blocks()).map(|at| index.block(at).ok());
+        blocks.collect::<Option<Vec<_>>>().map(|blocks| blocks.concat())
+    });
+    let Some(entries) = entries else {
+        let message = "it is damaged, so main's keys are read instead; the next consolidate makes it anew";
+        report.add(Level::Note, name, message);
+        return Ok(());
+    };
+    let groups: Vec<usize> = (0..main.file.metadata().num_row_groups()).collect();
+    let mut found = Vec::new();
+    let read = each_key(&main.file, &files.zone, &groups, control, |group, _, key| {
+        found.push((short(key), group as u16));
+    });
+    match read {
+        // Said before.
+        Err(Error::Unreadable { .. }) => return Ok(()),
+        other => other?,
+    }
+    found.sort_unstable();
+    if found != entries {
+        report.add(
+            Level::Critical,
+            name,
+            "it does not hold main's test keys, so second attempts would count twice: remove this file, and the next \
+             consolidate makes it anew",
         );
     }
     Ok(())
