@@ -394,6 +394,8 @@ fn set_aside(files: &Files) -> Vec<Skipped> {
 }
 
 #[cfg(test)]
+mod legacy_tests;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

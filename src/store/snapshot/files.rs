@@ -144,6 +144,7 @@ pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> 
 
 /// One attempt at a listing.
 pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Files> {
+    footers.forget_unsettled();
     store.check()?;
     let journals = named(store, IncrementalName::Journal)?;
     let all = entries(store)?;
@@ -387,6 +388,13 @@ fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
 
 fn is_fresh(stat: &Stat, now: Timestamp) -> bool {
     now.as_nanosecond().saturating_sub(stat.modified_ns) < FRESH_NS
+}
+
+/// Whether a file was left alone for long enough before it is read that the next change
+/// will show in its time: the clock of file systems has coarse ticks.
+pub(super) fn is_settled(stat: &Stat) -> bool {
+    const TICK_NS: i128 = 100_000_000;
+    Timestamp::now().as_nanosecond() - stat.modified_ns > TICK_NS
 }
 
 /// Whether a file is what it was; links may come and go.

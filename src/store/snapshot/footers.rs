@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::files::same;
+use super::files::{is_settled, same};
 use crate::store::Store;
 use crate::store::commit::Consumed;
 use crate::store::digest::{Fingerprint, row_hashes};
@@ -45,6 +45,7 @@ type Version = (u64, u64, String);
 #[derive(Debug)]
 struct Known {
     stat: Stat,
+    settled: bool,
     consumed: Vec<Version>,
     footer: Footer,
 }
@@ -65,12 +66,18 @@ impl Footers {
             .get(&entry.name)
             .is_some_and(|known| same(&known.stat, &entry.stat) && known.consumed == entry_consumed);
         if !current {
+            let settled = !legacy || is_settled(&entry.stat);
             let footer = read(store, entry, legacy, consumed)?;
-            let known = Known { stat: entry.stat, consumed: entry_consumed, footer };
+            let known = Known { stat: entry.stat, settled, consumed: entry_consumed, footer };
             self.known.insert(entry.name.clone(), known);
         }
         let known = self.known.get(&entry.name).map(|known| &known.footer);
         known.ok_or_else(|| Error::Changed { path: store.layout.incremental().join(&entry.name) })
+    }
+
+    /// Forgets files that may have changed since without a sign of it.
+    pub(super) fn forget_unsettled(&mut self) {
+        self.known.retain(|_, known| known.settled);
     }
 
     /// Forgets files that are gone.

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Files, Increment, JournalFile, same};
+use super::files::{Files, Increment, JournalFile, is_settled, same};
 use crate::store::digest::{Digest, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
@@ -44,6 +44,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 struct Known {
     stat: Stat,
+    settled: bool,
     skip: u64,
     content: Content,
 }
@@ -74,7 +75,7 @@ impl Waiting {
             *self = Self { zone: Some(files.zone.clone()), ..Self::default() };
         }
         let increments: HashSet<&str> = files.increments.iter().map(|file| file.name.as_str()).collect();
-        self.increments.retain(|name, _| increments.contains(name.as_str()));
+        self.increments.retain(|name, known| known.settled && increments.contains(name.as_str()));
         let journals: HashSet<&str> = files.journals.iter().map(|file| file.name.as_str()).collect();
         self.journals.retain(|name, _| journals.contains(name.as_str()));
     }
@@ -99,9 +100,10 @@ impl Waiting {
             for _ in 0..cores {
                 scope.spawn(|| {
                     while let Some(increment) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let settled = !increment.legacy || is_settled(&increment.stat);
                         let Ok(digest) = read(store, increment, &zone, now, control) else { continue };
                         let content = Content::Rows(Arc::new(digest));
-                        let known = Known { stat: increment.stat, skip: increment.skip, content };
+                        let known = Known { stat: increment.stat, settled, skip: increment.skip, content };
                         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                         done.push((increment.name.clone(), known));
                         control.progress("reading increments", done.len() as u64, unread.len() as u64);
@@ -129,6 +131,7 @@ impl Waiting {
             return Ok(known.content.clone());
         }
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        let settled = !increment.legacy || is_settled(&increment.stat);
         let content = match read(store, increment, &zone, now, control) {
             Ok(digest) => Content::Rows(Arc::new(digest)),
             Err(error) => {
@@ -140,7 +143,7 @@ impl Waiting {
                 }
             }
         };
-        let known = Known { stat: increment.stat, skip: increment.skip, content: content.clone() };
+        let known = Known { stat: increment.stat, settled, skip: increment.skip, content: content.clone() };
         self.increments.insert(increment.name.clone(), known);
         Ok(content)
     }
