@@ -8,6 +8,7 @@
 //! becomes several commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
@@ -157,19 +158,29 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     }
     for file in files.journals.iter().filter(|file| !file.locked && !blocked) {
         let path = store.layout.incremental().join(&file.name);
-        let (mut rows, mut from) = (0, 0);
-        loop {
-            let chunk = journal::read(&*store.disk, &path, from)?;
-            (rows, from) = (rows + chunk.records.len() as u64, chunk.next_offset);
-            if chunk.at_end {
-                break;
-            }
+        // Gone: somebody else has consolidated it since.
+        if let Some(rows) = journal_rows(store, &path)? {
+            plan.journals.push((file.name.clone(), rows, file.stat.bytes));
         }
-        plan.journals.push((file.name.clone(), rows, file.stat.bytes));
     }
     let all = || plan.increments.iter().chain(&plan.journals);
     (plan.rows, plan.bytes) = (all().map(|file| file.1).sum(), all().map(|file| file.2).sum());
     Ok(plan)
+}
+
+/// The rows of a journal; `None` when it is gone.
+fn journal_rows(store: &Store, path: &Path) -> Result<Option<u64>> {
+    let (mut rows, mut from) = (0, 0);
+    loop {
+        let chunk = match journal::read(&*store.disk, path, from) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            chunk => chunk?,
+        };
+        (rows, from) = (rows + chunk.records.len() as u64, chunk.next_offset);
+        if chunk.at_end {
+            return Ok(Some(rows));
+        }
+    }
 }
 
 /// Merges what waits.

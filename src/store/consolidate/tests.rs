@@ -309,6 +309,18 @@ fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
     assert_eq!(f.ids(), ["a", "b"]);
 }
 
+#[test]
+fn a_journal_that_somebody_else_consolidates_while_we_plan_is_left_out() {
+    let f = fixture();
+    let stem = "1_20260131_120000_h_0a_0";
+    let mut journal = crate::store::journal::Journal::create(&*f.store.disk, &f.store.layout, stem).unwrap();
+    journal.append(b"{\"model\":\"m\",\"success\":true}\n", 1, false).unwrap();
+    let path = journal.path().to_path_buf();
+    assert_eq!(super::journal_rows(&f.store, &path).unwrap(), Some(1));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(super::journal_rows(&f.store, &path).unwrap(), None);
+}
+
 const RETIRED: &str = "increment_retired_7_20260131_120000.parquet";
 
 /// The writer had its file open when that was retired, wrote on into it, and then
