@@ -19,6 +19,10 @@ use super::record::Record;
 /// Bytes that one [`read`] takes in, unless a single line is longer.
 const CHUNK_BYTES: u64 = 8 << 20;
 
+/// Bytes of the longest line. Only a damaged disk leaves longer ones, and they are
+/// passed over as lines that are no record.
+const LINE_BYTES: u64 = 64 << 20;
+
 /// A journal that this process appends to, locked as long as this lives.
 #[derive(Debug)]
 pub struct Journal {
@@ -133,7 +137,10 @@ pub(crate) fn read_open(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) 
             buffer.truncate(complete);
             break (buffer, end >= bytes);
         }
-        wanted = wanted.saturating_mul(2);
+        if wanted >= LINE_BYTES {
+            return pass_over(file, bytes, from_offset);
+        }
+        wanted = wanted.saturating_mul(2).min(LINE_BYTES);
     };
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
         let offset = chunk.next_offset;
@@ -148,6 +155,26 @@ pub(crate) fn read_open(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) 
     }
     chunk.at_end = at_end;
     Ok(chunk)
+}
+
+/// What follows a line that is too long to be a record.
+fn pass_over(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) -> io::Result<Chunk> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = from_offset;
+    while at < bytes {
+        let read = file.read_at(at, &mut buffer)?;
+        let part = buffer.get(..read).unwrap_or_default();
+        if let Some(newline) = part.iter().position(|&byte| byte == b'\n') {
+            let next_offset = at + newline as u64 + 1;
+            let malformed = vec![(from_offset, format!("longer than {} MiB", LINE_BYTES >> 20))];
+            return Ok(Chunk { next_offset, malformed, at_end: next_offset >= bytes, ..Chunk::default() });
+        }
+        if read == 0 {
+            break;
+        }
+        at += read as u64;
+    }
+    Ok(Chunk { next_offset: from_offset, at_end: true, ..Chunk::default() })
 }
 
 /// Part of an open file, read onwards.
@@ -171,9 +198,14 @@ impl Read for Range<'_> {
 pub fn to_lines(records: &[Record]) -> Result<Vec<u8>> {
     let mut lines = Vec::with_capacity(records.len() * 256);
     for record in records {
+        let before = lines.len();
         serde_json::to_writer(&mut lines, record)
             .map_err(|error| Error::Refused(format!("a record can't be written as JSON: {error}")))?;
         lines.push(b'\n');
+        if (lines.len() - before) as u64 > LINE_BYTES {
+            let most = LINE_BYTES >> 20;
+            return Err(Error::Refused(format!("a record is longer than {most} MiB: shorten its texts")));
+        }
     }
     Ok(lines)
 }
@@ -242,6 +274,22 @@ mod tests {
         let rest = read(&RealDisk, journal.path(), first.next_offset).unwrap();
         assert_eq!([first.records, rest.records].concat(), all);
         assert!(rest.at_end);
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_for_its_length_is_passed_over() {
+        let (_folder, _, mut journal) = journal();
+        journal.append(b"x", 0, false).unwrap();
+        // A hole: nothing of it is on the disk.
+        journal.file.truncate(LINE_BYTES + 7).unwrap();
+        assert_eq!(read(&RealDisk, journal.path(), 0).unwrap().next_offset, 0, "no newline yet");
+        journal.append(b"\n", 0, false).unwrap();
+        journal.append(&to_lines(&records(1)).unwrap(), 1, false).unwrap();
+        let long = read(&RealDisk, journal.path(), 0).unwrap();
+        assert_eq!((long.malformed.len(), long.next_offset, long.at_end), (1, LINE_BYTES + 8, false));
+        assert_eq!(read(&RealDisk, journal.path(), long.next_offset).unwrap().records, records(1));
+        let record = Record { model: "x".repeat(LINE_BYTES as usize), ..Record::default() };
+        assert!(to_lines(&[record]).is_err(), "what could not be read again is not written");
     }
 
     #[test]

@@ -32,6 +32,16 @@ pub const BATCH_ROWS: usize = 8_192;
 /// The shortest valid file: magic, empty footer, length, magic.
 const SHORTEST: u64 = 12;
 
+/// Bytes of the longest footer that is read: tens of thousands of row groups.
+const FOOTER_BYTES: u32 = 256 << 20;
+
+/// Of that, the most that a schema takes.
+const SCHEMA_BYTES: u64 = 4 << 20;
+
+/// A page that says it is larger than this must have at least a thousandth of that in
+/// the file.
+const PAGE_BYTES: u64 = 256 << 20;
+
 /// Why a file did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -289,6 +299,18 @@ fn plain(error: &ParquetError) -> String {
 }
 
 fn load(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
+    let tail = source.get_bytes(source.bytes.saturating_sub(8), 8)?;
+    let length = tail.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    if tail.ends_with(b"PAR1") && length > FOOTER_BYTES {
+        return Err(ParquetError::General(format!("its footer claims {length} bytes")));
+    }
+    // The schema comes first. A footer that is torn is refused below.
+    let looked_at = u64::from(length).min(SCHEMA_BYTES);
+    if let Some(start) = source.bytes.checked_sub(8 + u64::from(length))
+        && nesting::is_too_deep(&source.get_bytes(start, looked_at as usize)?)
+    {
+        return Err(ParquetError::General("its columns are nested too deeply".to_owned()));
+    }
     let Ok(metadata) = ArrowReaderMetadata::load(source, ArrowReaderOptions::new()) else {
         // The embedded Arrow schema may be wrong where the Parquet schema is right.
         return ArrowReaderMetadata::load(source, ArrowReaderOptions::new().with_skip_arrow_metadata(true));
@@ -372,6 +394,14 @@ impl ChunkReader for Source {
     type T = io::BufReader<Cursor>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let mut head = [0; 24];
+        let read = self.file.read_at(start, &mut head)?;
+        if let Some((size, stored)) = page_sizes(head.get(..read).unwrap_or_default())
+            && size > PAGE_BYTES
+            && size / 1000 > stored
+        {
+            return Err(ParquetError::General(format!("a page of {stored} bytes claims to hold {size}")));
+        }
         Ok(io::BufReader::new(Cursor { file: self.file.clone(), at: start }))
     }
 
@@ -384,6 +414,27 @@ impl ChunkReader for Source {
         Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
         Ok(buffer.into())
     }
+}
+
+/// The sizes that a page's header begins with, unpacked and stored; `None` where this
+/// is no page. The decoder trusts them and takes as much memory.
+fn page_sizes(head: &[u8]) -> Option<(u64, u64)> {
+    let mut rest = head.iter();
+    // Three integers of Thrift's compact protocol, each one field after the last.
+    let mut number = || {
+        (*rest.next()? == 0x15).then_some(())?;
+        let mut value = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let byte = *rest.next()?;
+            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte < 0x80 {
+                return Some(value >> 1);
+            }
+        }
+        None
+    };
+    let (_kind, size, stored) = (number()?, number()?, number()?);
+    Some((size, stored))
 }
 
 /// The bytes of a file as it was.
@@ -418,6 +469,8 @@ impl Read for Cursor {
         Ok(read)
     }
 }
+
+mod nesting;
 
 #[cfg(test)]
 mod tests;

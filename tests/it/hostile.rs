@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+mod absurd;
+
 use crate::support::{evaltop, main_rows};
 
 /// No command takes so long, unless it waits for something that never comes.

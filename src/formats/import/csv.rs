@@ -1,8 +1,9 @@
 //! CSV with a header: quoted fields, fields of several lines, commas, semicolons
 //! or tabs. Every value comes as text; empty fields are absent values.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,13 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 use super::detect;
 use super::source::{BATCH, Chunk, Column, Places, Source, Stands, bad_row, batch};
 use crate::store::{Error, Result};
+
+/// Bytes of the longest record that is accepted: a quote that is never closed makes one
+/// of the whole file.
+const LONGEST: u64 = 64 << 20;
+
+/// A batch also ends at this many bytes.
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// A CSV file.
 #[derive(Debug)]
@@ -54,7 +62,7 @@ impl Csv {
         }
         let mut stands = vec![Stands::Nothing; csv.fields.len()];
         let mut record = StringRecord::new();
-        while reader.read_record(&mut record).map_err(|error| csv.bad(&error))? {
+        while next(&mut reader, &mut record).map_err(|error| csv.bad(&error))? {
             for (stands, field) in stands.iter_mut().zip(&csv.fields) {
                 if *stands != Stands::Text {
                     *stands = stands.and(Stands::of(record.get(*field).unwrap_or_default().trim()));
@@ -68,8 +76,9 @@ impl Csv {
         Ok(csv)
     }
 
-    fn reader(&self) -> Result<Reader<File>> {
-        Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(detect::open(&self.path)?))
+    fn reader(&self) -> Result<Reader<Bounded>> {
+        let file = Bounded { file: detect::open(&self.path)?, left: Cell::new(LONGEST) };
+        Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(file))
     }
 
     fn bad(&self, error: &csv::Error) -> Error {
@@ -85,11 +94,15 @@ impl Csv {
         }
     }
 
-    fn chunk(&self, reader: &mut Reader<File>) -> Result<Option<Chunk>> {
+    fn chunk(&self, reader: &mut Reader<Bounded>) -> Result<Option<Chunk>> {
         let mut texts: Vec<StringBuilder> = self.fields.iter().map(|_| StringBuilder::new()).collect();
         let mut lines = Vec::new();
         let mut record = StringRecord::new();
-        while lines.len() < BATCH && reader.read_record(&mut record).map_err(|error| self.bad(&error))? {
+        let begin = reader.position().byte();
+        while lines.len() < BATCH
+            && reader.position().byte() - begin < BATCH_BYTES
+            && next(reader, &mut record).map_err(|error| self.bad(&error))?
+        {
             lines.push(record.position().map_or(0, csv::Position::line));
             for (text, field) in texts.iter_mut().zip(&self.fields) {
                 text.append_option(record.get(*field).filter(|value| !value.is_empty()));
@@ -121,11 +134,36 @@ impl Source for Csv {
     }
 }
 
+/// The next record; an error where it is too long.
+fn next(reader: &mut Reader<Bounded>, record: &mut StringRecord) -> csv::Result<bool> {
+    reader.get_ref().left.set(LONGEST);
+    reader.read_record(record)
+}
+
+/// A file of which only so much is read for one record.
+#[derive(Debug)]
+struct Bounded {
+    file: File,
+    left: Cell<u64>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            let why = format!("longer than {} MiB: is a quote not closed?", LONGEST >> 20);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        let read = self.file.read(buf)?;
+        self.left.set(self.left.get().saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
 /// The separator that the header has: a comma unless there is none and another is.
 fn delimiter(mut file: File) -> std::io::Result<u8> {
     file.seek(SeekFrom::Start(0))?;
     let mut header = Vec::new();
-    BufReader::new(file).read_until(b'\n', &mut header)?;
+    BufReader::new(file).take(LONGEST).read_until(b'\n', &mut header)?;
     let quoted = |part: usize| part % 2 == 1;
     let outside: Vec<u8> = header
         .split(|b| *b == b'"')

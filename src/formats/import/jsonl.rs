@@ -2,7 +2,7 @@
 //! values; nested values are kept as JSON text.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -14,6 +14,9 @@ use crate::store::{Error, Result, record};
 
 /// A line: its number, its object, how far the file is read after it.
 pub(super) type Line = (u64, Map<String, Value>, u64);
+
+/// Bytes of the longest line that is accepted.
+const LONGEST: u64 = 64 << 20;
 
 /// A file of JSON lines.
 #[derive(Debug)]
@@ -67,8 +70,12 @@ impl Lines {
     fn next(&mut self) -> Result<Option<Line>> {
         loop {
             self.buffer.clear();
-            let bytes = self.reader.read_until(b'\n', &mut self.buffer);
+            let bytes = self.reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut self.buffer);
             let bytes = bytes.map_err(Error::io("read", &self.path))?;
+            if bytes as u64 > LONGEST {
+                let why = format!("longer than {} MiB", LONGEST >> 20);
+                return Err(bad_row(&self.path, &format!("line {}", self.line + 1), &why));
+            }
             if bytes == 0 {
                 return Ok(None);
             }
