@@ -405,6 +405,8 @@ fn set_aside(files: &Files) -> Vec<Skipped> {
 }
 
 #[cfg(test)]
+mod drift_tests;
+#[cfg(test)]
 mod legacy_tests;
 #[cfg(test)]
 mod tests;
