@@ -75,6 +75,8 @@ pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control
     let mut parts = Vec::new();
     if done.commits == 0 {
         parts.push("nothing to consolidate".to_owned());
+    } else if done.increments_merged == 0 && done.summaries_moved > 0 {
+        parts.push([&count(done.summaries_moved, "summary row"), " moved out of ", MAIN].concat());
     } else {
         parts.push(format!("consolidated {}", count(done.increments_merged, "file")));
         parts.push(count(done.rows_added, "row"));

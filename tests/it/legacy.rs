@@ -69,6 +69,46 @@ fn agrees(kind: &str, main: &str) {
     assert_eq!(names(folder.path()), before);
 }
 
+/// Moving summary rows out of main changes no figure that anybody asks for.
+fn converts(kind: &str, arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    if make(kind, folder.path()).is_none() {
+        return;
+    }
+    let asked = || {
+        let exported = folder.path().join("exported.json");
+        let export = ["export", "--format", "json", "-o"];
+        evaltop().args(export).arg(&exported).arg(folder.path()).assert().success();
+        let mut database: Value = serde_json::from_slice(&std::fs::read(&exported).unwrap()).unwrap();
+        std::fs::remove_file(exported).unwrap();
+        for stamp in ["created_at", "last_updated"] {
+            database.as_object_mut().unwrap().remove(stamp);
+        }
+        let seen = status(folder.path());
+        let groups = ["query", "--group-by", "model,prompt_type,difficulty", "--format", "json"];
+        let rows = json(&["query", "--summaries", "--format", "json"], folder.path());
+        let rows = rows.as_array().unwrap().len();
+        (seen["totals"].clone(), seen["models"].clone(), json(&groups, folder.path()), database, rows)
+    };
+    let before = asked();
+    evaltop().args(["consolidate"]).args(arguments).arg(folder.path()).assert().success();
+    assert!(!["summaries", "mixed"].contains(&status(folder.path())["main"]["kind"].as_str().unwrap()));
+    assert_eq!(asked(), before, "{kind}");
+    evaltop().arg("validate").arg(folder.path()).assert().success();
+}
+
+#[test]
+fn a_main_of_summary_rows_is_converted() {
+    for kind in ["summaries51", "summaries18", "summaries48"] {
+        converts(kind, &["--convert-main"]);
+    }
+}
+
+#[test]
+fn a_mixed_main_is_separated() {
+    converts("mixed", &[]);
+}
+
 #[test]
 fn records_with_group_totals_on_every_row() {
     agrees("records", "records");

@@ -57,7 +57,7 @@ impl Fixture {
         let columns = schema.fields().iter().zip(own.columns()).map(|(f, c)| (f.name().clone(), c.clone()));
         let others = columns.filter(|(name, _)| name != column.0);
         let all = others.chain([(column.0.to_owned(), column.1)]);
-        self.increment(name, &RecordBatch::try_from_iter(all.map(|(n, c)| (n, c))).unwrap());
+        self.increment(name, &RecordBatch::try_from_iter(all).unwrap());
     }
 }
 
