@@ -16,6 +16,7 @@ mod concurrency;
 mod dashboard;
 mod demo;
 mod graft;
+mod guide;
 mod hostile;
 mod import_database;
 mod import_logs;
