@@ -1,0 +1,93 @@
+//! Every parser of bytes from outside, as a function that takes them: the fuzz
+//! targets and the smoke test call the same ones. None may panic, whatever comes.
+
+use std::path::Path;
+
+use evaltop::config::Config;
+use evaltop::formats::import::{self, Kind, Options};
+use evaltop::store::commit::CommitRecord;
+use evaltop::store::parquet_file::ParquetFile;
+use evaltop::store::snapshot::Scanner;
+use evaltop::store::{Control, RealDisk, Record, Store};
+use jiff::Timestamp;
+
+/// A parser.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the names of their corpora.
+pub const ALL: [(&str, Target); 7] = [
+    ("parquet", parquet),
+    ("commit", commit),
+    ("journal", journal),
+    ("record", record),
+    ("jsonl", jsonl),
+    ("csv", csv),
+    ("config", config),
+];
+
+/// A Parquet file as an increment: its footer, its pages, and a look at its store.
+pub fn parquet(bytes: &[u8]) {
+    as_file("increment_1_20260131_120000.parquet", bytes, |path, store| {
+        if let Ok(file) = ParquetFile::open(&RealDisk, path) {
+            let _ = CommitRecord::of(&file);
+            let batches = file.batches(None, 0).into_iter().flatten();
+            // Rows without a value cost nothing in a file, and time to read.
+            let _ = batches.take(64).all(|batch| batch.is_ok());
+            if file.rows() < 100_000 {
+                look(store);
+            }
+        }
+    });
+}
+
+/// The commit record in main's footer and in `commits/`.
+pub fn commit(bytes: &[u8]) {
+    let _ = CommitRecord::parse(&String::from_utf8_lossy(bytes), Path::new("main"));
+}
+
+/// A dead writer's journal.
+pub fn journal(bytes: &[u8]) {
+    as_file("journal_1_20260131_120000_host_0a_0.jsonl", bytes, |_, store| look(store));
+}
+
+/// A line of `record`.
+pub fn record(bytes: &[u8]) {
+    let _ = Record::parse(bytes);
+}
+
+/// A file of JSON lines to import.
+pub fn jsonl(bytes: &[u8]) {
+    imported(bytes, Kind::Jsonl);
+}
+
+/// A CSV file to import.
+pub fn csv(bytes: &[u8]) {
+    imported(bytes, Kind::Csv);
+}
+
+/// Settings inside a store.
+pub fn config(bytes: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("evaltop.toml"), bytes).unwrap();
+    let _ = Config::load(Some(folder.path()));
+}
+
+fn look(store: &Store) {
+    let _ = Scanner::new().scan(store, Timestamp::now(), &Control::default());
+}
+
+fn imported(bytes: &[u8], kind: Kind) {
+    as_file("import", bytes, |path, store| {
+        let options = Options { kind: Some(kind), ..Options::default() };
+        let _ = import::import(store, path, &options, Timestamp::now(), &Control::default());
+    });
+}
+
+fn as_file(name: &str, bytes: &[u8], then: impl FnOnce(&Path, &Store)) {
+    let folder = tempfile::tempdir().unwrap();
+    let incremental = folder.path().join("incremental");
+    std::fs::create_dir(&incremental).unwrap();
+    let path = incremental.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    then(&path, &Store::new(folder.path()));
+}
