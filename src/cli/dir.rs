@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::Usage;
 use crate::config::Config;
+use crate::formats::beside::Beside;
 use crate::store::Store;
 use crate::store::layout::DEFAULT_NAME;
 
@@ -40,6 +42,18 @@ pub fn existing(named: Option<&Path>) -> Result<(Store, Config)> {
     let (store, config) = open(named)?;
     store.check()?;
     Ok((store, config))
+}
+
+/// The JSON database that is kept beside a store, where `$STORAGE_FORMAT` asks for it.
+pub fn beside(store: &Store) -> Result<Option<Beside>> {
+    let format = std::env::var_os("STORAGE_FORMAT").unwrap_or_default();
+    match format.to_str().map(str::to_ascii_lowercase).as_deref() {
+        Some("" | "parquet") => Ok(None),
+        Some("json") => Ok(Some(Beside::open(store)?)),
+        _ => {
+            Err(Usage(format!("STORAGE_FORMAT is '{}': it must be parquet or json", format.display())).into())
+        }
+    }
 }
 
 #[cfg(test)]

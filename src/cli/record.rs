@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Exit, RecordArgs, dir};
+use crate::formats::beside::Beside;
 use crate::store::commit::base::Base;
 use crate::store::record::Record;
 use crate::store::writer::{Writer, WriterOptions};
@@ -36,8 +37,10 @@ pub fn run(args: &RecordArgs) -> Result<Exit> {
     let durability = args.durability.map_or(config.durability, Into::into);
     let writer = Writer::open(&store, WriterOptions { durability, ..WriterOptions::default() })?;
     let zone = Base::open(&store, true).map_or_else(|_| store.zone.clone(), |base| base.zone(&store));
+    let beside = dir::beside(&store)?;
     let rejected = Rejected::new(&store, &writer.base());
-    let mut intake = Intake { writer, zone, rejected, lines: Lines::default(), number: 0, ack: args.ack };
+    let mut intake =
+        Intake { writer, beside, zone, rejected, lines: Lines::default(), number: 0, ack: args.ack };
     let taken =
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(intake.take_all());
     let rejected = intake.rejected.finish();
@@ -45,6 +48,7 @@ pub fn run(args: &RecordArgs) -> Result<Exit> {
     let closed = intake.writer.close();
     let ended = taken?;
     closed?;
+    intake.beside.map_or(Ok(()), Beside::finish)?;
     Ok(match (ended, rejected?) {
         (End::Interrupted, _) => Exit::Interrupted,
         (End::Input, 0) => Exit::Ok,
@@ -60,6 +64,7 @@ enum End {
 
 struct Intake {
     writer: Writer,
+    beside: Option<Beside>,
     zone: TimeZone,
     rejected: Rejected,
     lines: Lines,
@@ -127,6 +132,9 @@ impl Intake {
             };
             anyhow!("{error}; input {lost} not recorded")
         })?;
+        if let Some(beside) = self.beside.as_ref().filter(|_| !ids.is_empty()) {
+            beside.changed();
+        }
         if !self.ack || accepted.is_empty() {
             return Ok(());
         }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{DurabilityArg, Exit, ReportFormat, Usage, dir, loudness, progress};
 use crate::config::{parse_duration, show_count, show_counted, show_duration};
+use crate::formats::beside::Beside;
 use crate::formats::text::sanitise;
 use crate::jobs::{self, ConsolidateOptions, Request};
 use crate::runner::plan::{self, Dimensions, Row};
@@ -137,6 +138,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         report(args, &text, &figures(&store, &counts, None, true))?;
         return Ok(Exit::Ok);
     }
+    let beside = dir::beside(&store)?;
     let begun = Instant::now();
     let stop = Arc::new(Stop::new()?);
     let asked = Arc::clone(&stop);
@@ -146,10 +148,15 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         asked.ask(if nth == 1 { Urgency::Interrupt } else { Urgency::Kill });
     });
     let shown = Shown::new();
-    let ended =
-        runner::run(&store, &rows, &spec, &stop, &control, &|counts, event| shown.tell(counts, event));
+    let ended = runner::run(&store, &rows, &spec, &stop, &control, &|counts, event| {
+        if let (Some(beside), Event::Recorded(_)) = (&beside, event) {
+            beside.changed();
+        }
+        shown.tell(counts, event);
+    });
     drop(shown);
     let summary = ended?;
+    beside.map_or(Ok(()), Beside::finish)?;
     let consolidated = if args.consolidate && summary.early != Some(Early::Asked) {
         Some(consolidate(&store)?)
     } else {

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::store::{Error, Result};
 
+pub mod beside;
 pub mod csv;
 pub mod export;
 pub mod import;

@@ -142,6 +142,15 @@ impl Output {
         }
     }
 
+    /// The temporary file with all that was written so far.
+    pub(super) fn written(&self) -> Result<&Path> {
+        self.handle().flush().map_err(|error| Error::io("write", self.path())(error))?;
+        Ok(match &self.target {
+            Target::File { temporary, .. } => temporary,
+            Target::Stream(path) => path,
+        })
+    }
+
     /// Ends the output: what was written is there, complete and durable.
     pub fn commit(mut self) -> Result<()> {
         self.end().map_err(|error| self.explain(error))

@@ -27,5 +27,6 @@ mod readme;
 mod record;
 mod run;
 mod status;
+mod storage_format;
 mod tools;
 mod transfer;

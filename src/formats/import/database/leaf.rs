@@ -58,14 +58,16 @@ pub(super) fn row(
         return (None, Some(EMPTY));
     }
     let errors = errors(&row);
-    let twice = |full: f64| (total - 2.0 * (full + errors)).abs() < 0.5;
+    let is = |tests: f64| (total - tests).abs() < 0.5;
     // Nothing tells yet whether success has the partial ones in it.
     let fulls = if full > 0.0 {
         [full, full + partial, full]
     } else {
         [success, success + partial, success - partial]
     };
-    let doubled = errors > 0.0 && fulls.into_iter().any(twice);
+    let doubled = errors > 0.0
+        && fulls.into_iter().any(|full| is(2.0 * (full + errors)))
+        && !fulls.into_iter().any(|full| is(full + errors) || is(full + partial + errors));
     if doubled && halve {
         total /= 2.0;
         // They were doubled with it.

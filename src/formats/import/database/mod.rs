@@ -124,10 +124,6 @@ pub(super) fn import(
         control.progress("reading", chunk.read, leaves.size());
         Ok(chunk.batch)
     };
-    let mut rows = Summaries::default();
-    for chunk in leaves.chunks()? {
-        rows.push(&read(chunk)?)?;
-    }
     let source = match &options.database.source {
         Some(source) => source.clone(),
         None => std::fs::canonicalize(path).map_err(Error::io("read", path))?.display().to_string(),
@@ -135,11 +131,24 @@ pub(super) fn import(
     let mut report = Report::new(Kind::JsonDatabase, leaves.notes());
     let version = survey.version.clone();
     let mut leafage = Leafage { version, source: source.clone(), ..Leafage::default() };
-    let cells = rows.cells();
-    for tally in cells.values() {
-        leafage.tests.add(tally);
-    }
-    (report.rows, report.success) = (rows.rows(), leafage.tests.full);
+    // What is counted here is let go before the store begins to count.
+    let there = {
+        let mut rows = Summaries::default();
+        for chunk in leaves.chunks()? {
+            rows.push(&read(chunk)?)?;
+        }
+        let cells = rows.cells();
+        for tally in cells.values() {
+            leafage.tests.add(tally);
+        }
+        (report.rows, report.success) = (rows.rows(), leafage.tests.full);
+        if rows.convention() == Convention::Assumed {
+            let note = "nothing tells whether success has the partial ones in it: taken for yes";
+            report.notes.push(note.to_owned());
+        }
+        drop(rows);
+        There::new(store, &source, &cells, control)?
+    };
     if let Some(said) = survey.said.filter(|said| *said != leafage.tests.tests) {
         report.notes.push(format!(
             "the root says {}, the leaves have {}: the leaves count",
@@ -147,12 +156,6 @@ pub(super) fn import(
             show_counted(leafage.tests.tests, "test")
         ));
     }
-    if rows.convention() == Convention::Assumed {
-        report
-            .notes
-            .push("nothing tells whether success has the partial ones in it: taken for yes".to_owned());
-    }
-    let there = There::new(store, &source, &cells, control)?;
     if !there.overlaps.is_empty() {
         if !options.database.allow_overlap {
             return Err(there.refusal(path));
