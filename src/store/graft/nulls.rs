@@ -55,7 +55,7 @@ fn encode(columns: &SchemaRef, rows: i64) -> Result<(Vec<u8>, Kept), ParquetErro
     let length = usize::try_from(rows).unwrap_or(0);
     let arrays = columns.fields().iter().map(|field| new_null_array(field.data_type(), length));
     let batch = RecordBatch::try_new(columns.clone(), arrays.collect())?;
-    let properties = table::properties().into_builder().set_max_row_group_row_count(None).build();
+    let properties = table::properties(columns).into_builder().set_max_row_group_row_count(None).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), columns.clone(), Some(properties))?;
     writer.write(&batch)?;
     writer.flush()?;
