@@ -62,7 +62,7 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         StoreState::Ready => {}
     }
     if let Some(worst) = seen.alerts.first() {
-        let what = format!("{}, all acknowledged or snoozed", plural(alerts.len() as u64, "alert"));
+        let what = format!("{}, silenced", plural(alerts.len() as u64, "alert"));
         return (worst.severity.into(), "·", what, none());
     }
     let message = match &model.progress {
