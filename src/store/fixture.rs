@@ -60,6 +60,11 @@ impl Fixture {
         write(&self.store.layout.main(), groups, commit.map(|commit| commit.to_json().unwrap()));
     }
 
+    /// Main with this record, whatever it says.
+    pub(crate) fn main_with(&self, batch: &RecordBatch, record: &CommitRecord) {
+        write(&self.store.layout.main(), std::slice::from_ref(batch), Some(record.to_json().unwrap()));
+    }
+
     pub(crate) fn journal(&self, stem: &str, records: &[Record]) -> journal::Journal {
         let mut journal = journal::Journal::create(&*self.store.disk, &self.store.layout, stem).unwrap();
         journal.append(&journal::to_lines(records).unwrap(), records.len() as u64, false).unwrap();

@@ -228,3 +228,25 @@ fn other_readers_find_every_row_that_we_wrote() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(read_by_all(&python, &[exported], folder), 350 + 1_200);
 }
+
+/// A byte that changes inside a page leaves a value that looks like any other: only the
+/// checksum that its writer added tells.
+#[test]
+fn a_page_that_does_not_match_its_checksum_is_found() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("test_results.parquet");
+    let script = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+        t = pa.table({'model': ['m'] * 100, 'success': [True] * 100, 'final_score': [0.5 + i for i in range(100)]})\n\
+        pq.write_table(t, sys.argv[1], compression='none', use_dictionary=False, write_page_checksum=True)";
+    assert!(Command::new(python).args(["-c", script]).arg(&main).status().unwrap().success());
+    evaltop().arg("validate").arg(folder.path()).assert().success();
+    let mut bytes = std::fs::read(&main).unwrap();
+    let value = 57.5_f64.to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == value).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&main, bytes).unwrap();
+    let run = evaltop().arg("validate").arg(folder.path()).assert().code(20);
+    let told = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    assert!(told.contains("critical: test_results.parquet"), "{told}");
+}

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Level, Repair, Report, generation, incremental};
+use crate::store::commit::{CommitRecord, Summaries};
 use crate::store::disk::{Entry, ReadFile};
 use crate::store::layout::{IncrementalName, METADATA, MODEL_STATS, classify, is_backup, is_temporary};
 use crate::store::parquet_file::{OpenError, ParquetFile};
@@ -104,7 +105,7 @@ pub(super) fn backups(store: &Store, report: &mut Report, control: &Control) -> 
                 name,
                 "it is main itself under a second name, left by an interrupted commit; the next one removes it",
             ),
-            Ok(_) => {}
+            Ok(file) => backup(store, name, &file, report),
             Err(error) => {
                 let message = format!("it can't be read ({error}), so nothing can be restored from it: remove it");
                 report.add(Level::Warning, name, message);
@@ -112,6 +113,24 @@ pub(super) fn backups(store: &Store, report: &mut Report, control: &Control) -> 
         }
     }
     Ok(())
+}
+
+/// What a backup says of itself, and the summary rows that belong to it.
+fn backup(store: &Store, name: String, file: &ParquetFile, report: &mut Report) {
+    let record = match CommitRecord::of(file) {
+        Ok(Some(record)) => record,
+        // Of a main of other code.
+        Ok(None) => return,
+        Err(error) => return report.add(Level::Warning, name, error.to_string()),
+    };
+    let missing = |file: &&Summaries| store.disk.stat(&store.layout.root().join(&file.name)).is_err();
+    if let Some(file) = record.summaries.iter().find(missing) {
+        let message = format!("{} is missing, so it can't be restored with its summary rows", file.name);
+        report.add(Level::Warning, name, message);
+    } else if record.rows != file.rows() {
+        let message = format!("its commit record says {} rows and it has {}", record.rows, file.rows());
+        report.add(Level::Warning, name, message);
+    }
 }
 
 /// Everything that is no data: said where somebody may want to know.

@@ -1,9 +1,11 @@
 use std::fs;
 
 use super::*;
+use crate::store::commit::{CommitRecord, Summaries};
 use crate::store::consolidate;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, record, records};
 use crate::store::layout::journal_name;
+use crate::store::parquet_file::ParquetFile;
 
 fn checked(fixture: &Fixture) -> Report {
     check(&fixture.store, fixture.now, &Control::default()).unwrap()
@@ -147,4 +149,32 @@ fn duplicates_in_main_are_found() {
     fixture.main(&batch(&rows), Some(vec![]));
     let report = checked(&fixture);
     assert!(report.findings.iter().any(|f| f.message.starts_with("1 tests are in it more than once")));
+}
+
+#[test]
+fn a_backup_is_held_against_its_own_record() {
+    let fixture = committed();
+    let layout = fixture.store.layout.clone();
+    fs::create_dir_all(layout.backups()).unwrap();
+    let copy = layout.backups().join("test_results_20260131_120000.parquet");
+    fs::copy(layout.main(), &copy).unwrap();
+    let own = "backups/test_results_20260131_120000.parquet";
+    assert!(found(&checked(&fixture)).iter().all(|(_, file)| *file != own));
+    // Other code took a row away and kept the record.
+    let record = CommitRecord::of(&ParquetFile::open(&*fixture.store.disk, &copy).unwrap()).unwrap().unwrap();
+    let main = fs::read(layout.main()).unwrap();
+    fixture.main_with(&batch(&records(0, 4)), &record);
+    fs::rename(layout.main(), &copy).unwrap();
+    fs::write(layout.main(), &main).unwrap();
+    let report = checked(&fixture);
+    let finding = report.findings.iter().find(|finding| finding.file == own).unwrap();
+    assert_eq!(finding.level, Level::Warning);
+    assert!(finding.message.contains("says 5 rows and it has 4"), "{finding:?}");
+    let missing = Summaries { name: "summaries_0123456789abcdef.parquet".into(), rows: 1 };
+    fixture.main_with(&batch(&records(0, 5)), &CommitRecord { summaries: vec![missing], ..record });
+    fs::rename(layout.main(), &copy).unwrap();
+    fs::write(layout.main(), &main).unwrap();
+    let report = checked(&fixture);
+    let finding = report.findings.iter().find(|finding| finding.file == own).unwrap();
+    assert!(finding.message.contains("summaries_0123456789abcdef.parquet is missing"), "{finding:?}");
 }
