@@ -410,6 +410,3 @@ mod drift_tests;
 mod legacy_tests;
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod crash_tests;

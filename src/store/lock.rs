@@ -3,7 +3,7 @@
 //! file is never removed, so all of them lock one inode.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -30,17 +30,18 @@ impl StoreLock {
 
     fn take_within(store: &Store, purpose: &str, patience: Duration) -> Result<Self> {
         let path = store.layout.lock();
-        let begun = Instant::now();
+        let mut waited = Duration::ZERO;
         loop {
             if let Some(mut file) = store.disk.try_lock(&path).map_err(Error::io("lock", &path))? {
                 // Only for people: a lock without it is as good.
                 let _ = file.describe(&describe(purpose, Timestamp::now()));
                 return Ok(Self { file });
             }
-            if begun.elapsed() >= patience {
+            if waited >= patience {
                 return Err(Error::Locked { holder: holder(store), path });
             }
-            std::thread::sleep(STEP);
+            store.disk.pause(STEP);
+            waited += STEP;
         }
     }
 }

@@ -8,6 +8,7 @@
 //! writer lives, so that anyone can tell a dead writer from a silent one.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -91,6 +92,14 @@ impl Writer {
     /// Opens a writer; makes the store's folders where they are missing.
     pub fn open(store: &Store, options: WriterOptions) -> Result<Self> {
         store.create()?;
+        if options.durability == Durability::Disk {
+            // Folders may be there that a process made and did not live to sync.
+            let root = store.layout.root();
+            for folder in root.parent().into_iter().chain([root]) {
+                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                store.disk.sync_folder(folder).map_err(Error::io("sync", folder))?;
+            }
+        }
         let stems = Stems::new(Timestamp::now());
         let process_id = stems.process_id().to_owned();
         let state = State {

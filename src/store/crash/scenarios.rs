@@ -1,218 +1,334 @@
 //! What is done to a store while it crashes.
 
-use std::io::ErrorKind;
+use std::io::Write;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-use super::{Ledger, Scenario, explore, explore_recovery, fail, now, record};
-use crate::store::increment::{Stems, publish};
+pub(super) use super::beside::{REPLACE, UNDO};
+use super::{Case, Scenario, World, loose, now, records, with_ids};
+use crate::store::backup::{self, restore};
+use crate::store::increment::{Stems, publish, publish_journal};
 use crate::store::journal::{Journal, to_lines};
 use crate::store::record::to_batch;
-use crate::store::table::with_group_rows;
 use crate::store::writer::{Durability, Writer, WriterOptions};
-use crate::store::{Control, Record, Result, Store, consolidate};
+use crate::store::{Control, Error, Record, Result, cleanup, consolidate, validate};
 
-impl Ledger {
-    pub(super) fn attempt(&mut self, records: &[Record]) -> Vec<String> {
-        let ids: Vec<_> = records.iter().filter_map(|record| record.test_id.clone()).collect();
-        self.attempted.extend(ids.iter().cloned());
-        ids
-    }
-
-    /// Everything that was acknowledged is on disk for good.
-    pub(super) fn all_durable(&mut self) {
-        self.durable = self.acknowledged.clone();
-    }
-}
-
-fn records(ids: std::ops::Range<u32>, attempt: i64) -> Vec<Record> {
-    ids.map(|id| record(&format!("t{id}"), attempt)).collect()
-}
-
-fn write(
-    store: &Store,
-    ledger: &mut Ledger,
-    durability: Durability,
-    batches: &[Vec<Record>],
-) -> Result<Writer> {
-    let mut writer = Writer::open(store, WriterOptions { durability, ..WriterOptions::default() })?;
+fn write(world: &mut World, durability: Durability, batches: &[Vec<Record>]) -> Result<Writer> {
+    let mut writer = Writer::open(&world.store, WriterOptions { durability, ..WriterOptions::default() })?;
+    let mut failed = None;
     for batch in batches {
-        let ids = ledger.attempt(batch);
-        writer.append_all(batch.clone())?;
-        ledger.acknowledged.extend(ids.iter().cloned());
-        if durability == Durability::Disk {
-            ledger.durable.extend(ids);
+        world.note(|ledger, _| ledger.attempt(batch));
+        match writer.append_all(batch.clone()) {
+            Ok(_) if durability == Durability::Disk => {
+                world.note(|ledger, _| ledger.acknowledge_durably(batch));
+            }
+            Ok(_) => world.note(|ledger, _| ledger.acknowledge(batch)),
+            // A writer goes on: what comes later must not be glued to what failed.
+            Err(error) => failed = Some(error),
         }
     }
-    Ok(writer)
+    failed.map_or(Ok(writer), Err)
 }
 
 // A scenario like the others.
 #[allow(clippy::unnecessary_wraps)]
-fn nothing(_: &Store, _: &mut Ledger) -> Result<()> {
+pub(super) fn nothing(_: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn append(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    let batches = [records(0..2, 0), records(2..3, 0), records(3..6, 0)];
-    write(store, ledger, Durability::Process, &batches).map(std::mem::forget)
+fn append(world: &mut World) -> Result<()> {
+    let batches = [with_ids(0..2), with_ids(2..3), with_ids(3..6), with_ids(6..7)];
+    let written = write(world, Durability::Process, &batches);
+    // The process ends without closing its writer.
+    world.disk.stop();
+    written.map(drop)
 }
 
-fn append_durably(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    let batches = [records(0..2, 0), records(2..3, 0)];
-    write(store, ledger, Durability::Disk, &batches).map(std::mem::forget)
+pub(super) fn append_durably(world: &mut World) -> Result<()> {
+    let written = write(world, Durability::Disk, &[with_ids(100..102), with_ids(102..103)]);
+    world.disk.stop();
+    written.map(drop)
 }
 
-fn append_and_publish(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    write(store, ledger, Durability::Process, &[records(0..3, 0), records(3..5, 0)])?.close()?;
-    ledger.all_durable();
+fn append_and_publish(world: &mut World) -> Result<()> {
+    write(world, Durability::Process, &[with_ids(0..3), with_ids(3..5)])?.close()?;
+    world.note(|ledger, _| ledger.all_durable());
     Ok(())
+}
+
+fn journal(world: &mut World, batch: &[Record]) -> Result<Journal> {
+    world.store.create()?;
+    world.note(|ledger, _| ledger.attempt(batch));
+    let store = &world.store;
+    let mut journal = Journal::create(&*store.disk, &store.layout, &Stems::new(now()).next_stem())?;
+    journal.append(&to_lines(batch)?, batch.len() as u64, true)?;
+    world.note(|ledger, _| ledger.acknowledge_durably(batch));
+    Ok(journal)
 }
 
 /// A writer died: its journal is there, its increment is not.
-fn dead_writer(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    let batch = records(0..4, 0);
-    let ids = ledger.attempt(&batch);
-    store
-        .disk
-        .create_folder(&store.layout.incremental())
-        .map_err(crate::store::Error::io("create", "/store"))?;
-    let mut journal = Journal::create(&*store.disk, &store.layout, &Stems::new(now()).next_stem())?;
-    journal.append(&to_lines(&batch)?, batch.len() as u64, true)?;
-    ledger.acknowledged.extend(ids);
+fn dead_writer(world: &mut World) -> Result<()> {
+    journal(world, &records(20..24, 0)).map(drop)
+}
+
+pub(super) fn increment(world: &mut World, batch: &[Record]) -> Result<()> {
+    world.store.create()?;
+    world.note(|ledger, _| ledger.attempt(batch));
+    let rows = to_batch(batch)?;
+    publish(&world.store, &Stems::new(now()).next_stem(), &rows.schema(), [Ok(rows)])?;
+    world.note(|ledger, _| ledger.acknowledge_durably(batch));
     Ok(())
 }
 
-fn increments(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    for (at, ids) in [(0, 0..3), (1, 3..6)] {
-        increment(store, ledger, &records(ids, at))?;
-    }
+fn increments(world: &mut World) -> Result<()> {
+    increment(world, &records(0..3, 0))?;
+    increment(world, &records(3..6, 1))
+}
+
+/// A file as legacy code writes it, an hour old by the disk's clock.
+pub(super) fn legacy(world: &mut World) -> Result<()> {
+    let rows = legacy_rows();
+    world.note(|ledger, _| ledger.attempt(&rows));
+    let path = world.store.layout.incremental().join("increment_7_20260131_120000.parquet");
+    let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
+    file.write_all(&legacy_bytes(&rows)).map_err(Error::io("write", &path))?;
+    world.note(|ledger, _| ledger.acknowledge(&rows));
     Ok(())
 }
 
-pub(super) fn increment(store: &Store, ledger: &mut Ledger, batch: &[Record]) -> Result<()> {
-    let ids = ledger.attempt(batch);
-    store
-        .disk
-        .create_folder(&store.layout.incremental())
-        .map_err(crate::store::Error::io("create", "/store"))?;
-    let batch = to_batch(batch)?;
-    publish(store, &Stems::new(now()).next_stem(), &batch.schema(), [Ok(batch)])?;
-    ledger.acknowledged.extend(ids);
-    ledger.all_durable();
-    Ok(())
+pub(super) fn legacy_rows() -> [Record; 2] {
+    [loose(LEGACY_TEST, 0), loose("legacy-1", 0)]
 }
 
-pub(super) fn main_and_increments(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    increments(store, ledger)?;
-    merge(store, ledger)?;
-    increment(store, ledger, &records(6..9, 0))
+/// A test that [`legacy`] writes.
+pub(super) const LEGACY_TEST: &str = "legacy-0";
+
+/// Columns as legacy code writes them.
+pub(super) fn legacy_bytes(rows: &[Record]) -> Vec<u8> {
+    let text =
+        |get: fn(&Record) -> &str| Arc::new(rows.iter().map(|row| Some(get(row))).collect::<StringArray>());
+    let batch = RecordBatch::try_from_iter([
+        ("model", text(|row| &row.model) as ArrayRef),
+        ("task_id", text(|row| row.task_id.as_deref().unwrap_or_default())),
+        ("turns", Arc::new(rows.iter().map(|row| row.turns).collect::<Int64Array>())),
+        ("success", Arc::new(rows.iter().map(|row| Some(row.success)).collect::<BooleanArray>())),
+    ]);
+    let batch = batch.unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+pub(super) fn main_and_increments(world: &mut World) -> Result<()> {
+    increments(world)?;
+    merge(world)?;
+    increment(world, &records(6..9, 0))?;
+    let main = world.store.layout.main();
+    world.note(|ledger, disk| ledger.keep(disk, &main));
+    Ok(())
 }
 
 /// Second attempts at tests in main and at each other, and a repeat.
-fn second_attempts(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    main_and_increments(store, ledger)?;
-    increment(store, ledger, &records(2..7, 2))?;
-    increment(store, ledger, &records(5..8, 3))?;
-    increment(store, ledger, &records(5..8, 3))
+fn second_attempts(world: &mut World) -> Result<()> {
+    main_and_increments(world)?;
+    increment(world, &records(2..7, 2))?;
+    increment(world, &with_ids(5..8))?;
+    increment(world, &with_ids(5..8))
 }
 
-fn new_column(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    main_and_increments(store, ledger)?;
+fn new_column(world: &mut World) -> Result<()> {
+    main_and_increments(world)?;
     let mut batch = records(9..12, 0);
     for record in &mut batch {
         record.extra.insert("tokens".to_owned(), json!(17));
     }
-    increment(store, ledger, &batch)
+    increment(world, &batch)
 }
 
-fn everything(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    second_attempts(store, ledger)?;
-    let batch = records(20..24, 0);
-    let ids = ledger.attempt(&batch);
-    let mut journal = Journal::create(&*store.disk, &store.layout, &Stems::new(now()).next_stem())?;
-    journal.append(&to_lines(&batch)?, batch.len() as u64, true)?;
-    ledger.acknowledged.extend(ids);
+fn legacy_and_main(world: &mut World) -> Result<()> {
+    main_and_increments(world)?;
+    legacy(world)
+}
+
+fn everything(world: &mut World) -> Result<()> {
+    second_attempts(world)?;
+    legacy(world)?;
+    dead_writer(world)
+}
+
+pub(super) fn merge(world: &mut World) -> Result<()> {
+    let outcome =
+        consolidate::run(&world.store, &consolidate::Options::default(), now(), &Control::default())?;
+    world.note(|ledger, _| ledger.all_durable());
+    if let Some(name) = outcome.backup {
+        let path = world.store.layout.backups().join(name);
+        world.note(|ledger, disk| ledger.made(disk, &path));
+    }
     Ok(())
 }
 
-pub(super) fn merge(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    consolidate::run(store, &consolidate::Options::default(), now(), &Control::default())?;
-    ledger.all_durable();
-    Ok(())
+fn merge_twice(world: &mut World) -> Result<()> {
+    merge(world)?;
+    increment(world, &records(30..32, 0))?;
+    merge(world)
 }
 
-fn merge_twice(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    merge(store, ledger)?;
-    increment(store, ledger, &records(30..32, 0))?;
-    merge(store, ledger)
+/// Two commits with nothing between them that syncs the folder of increments.
+fn merge_then_legacy(world: &mut World) -> Result<()> {
+    merge(world)?;
+    legacy(world)?;
+    merge(world)
+}
+
+/// A writer lives on while its published rows are consumed: its journal stays.
+fn merge_beside_a_live_writer(world: &mut World) -> Result<()> {
+    let journal = journal(world, &records(40..42, 0))?;
+    publish_journal(&world.store, journal.stem(), None)?;
+    world.live.push(journal);
+    merge_twice(world)
 }
 
 /// Legacy code answers a question by deleting every increment; the journals remain.
-fn publish_and_legacy_query(store: &Store, ledger: &mut Ledger) -> Result<()> {
-    append_and_publish(store, ledger)?;
+fn publish_and_legacy_query(world: &mut World) -> Result<()> {
+    append_and_publish(world)?;
     // With `Durability::Process` the journal alone survives processes, not loss of power.
-    ledger.durable.clear();
-    let folder = store.layout.incremental();
-    let entries = store.disk.list(&folder).map_err(crate::store::Error::io("list", &folder))?;
+    world.note(|ledger, _| ledger.durable.clear());
+    let (disk, folder) = (&world.store.disk, world.store.layout.incremental());
+    let entries = disk.list(&folder).map_err(Error::io("list", &folder))?;
     let names: Vec<_> = entries.iter().map(|e| e.name.as_str()).filter(|n| n.ends_with(".parquet")).collect();
-    store.disk.remove(&folder, &names).map_err(crate::store::Error::io("remove", &folder))
+    disk.remove(&folder, &names).map_err(Error::io("remove", &folder))
 }
 
-/// All of them, for the failing disk and the mutants.
-pub(super) const ALL: [(&str, Scenario, Scenario); 9] = [
-    ("append", nothing, append),
-    ("append durably", nothing, append_durably),
-    ("append and publish", nothing, append_and_publish),
-    ("recover a journal", dead_writer, merge),
-    ("consolidate", main_and_increments, merge),
-    ("consolidate second attempts", second_attempts, merge),
-    ("consolidate a new column", new_column, merge),
-    ("consolidate everything, twice", everything, merge_twice),
-    ("legacy query", nothing, publish_and_legacy_query),
+fn back_up(world: &mut World) -> Result<()> {
+    let made = backup::run(&world.store, now(), &Control::default())?;
+    let path = world.store.layout.backups().join(made.name);
+    world.note(|ledger, disk| ledger.made(disk, &path));
+    Ok(())
+}
+
+/// Two commits, so that there is a backup, and rows that wait.
+fn with_a_backup(world: &mut World) -> Result<()> {
+    main_and_increments(world)?;
+    merge(world)?;
+    increment(world, &records(50..52, 0))?;
+    let main = world.store.layout.main();
+    world.note(|ledger, disk| ledger.keep(disk, &main));
+    Ok(())
+}
+
+fn restore(world: &mut World) -> Result<()> {
+    let backups = backup::list(&world.store)?;
+    let from = backups.first().map(|entry| entry.name.clone()).unwrap_or_default();
+    let options = restore::Options { from: Some(from.into()), discard_newer: false };
+    let done = restore::run(&world.store, &options, now(), &Control::default())?;
+    let replaced = done.replaced.unwrap_or_default();
+    world.note(|ledger, disk| ledger.made(disk, replaced.parent().unwrap_or(&replaced)));
+    Ok(())
+}
+
+/// The end of main was overwritten; only what the backup holds can come back.
+fn with_a_damaged_main(world: &mut World) -> Result<()> {
+    increments(world)?;
+    merge(world)?;
+    back_up(world)?;
+    increment(world, &records(60..62, 0))?;
+    let path = world.store.layout.main();
+    let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
+    file.write_all(b"PAR1 and nothing that follows").map_err(Error::io("write", &path))?;
+    world.note(|ledger, disk| ledger.keep(disk, &path));
+    Ok(())
+}
+
+/// An increment that can't be read, and a dead writer.
+fn with_a_damaged_increment(world: &mut World) -> Result<()> {
+    main_and_increments(world)?;
+    dead_writer(world)?;
+    let path = world.store.layout.incremental().join("increment_9_20260131_120000.parquet");
+    let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
+    file.write_all(b"PAR1 and nothing that follows").map_err(Error::io("write", &path))?;
+    world.note(|ledger, disk| ledger.keep(disk, &path));
+    Ok(())
+}
+
+fn repair(world: &mut World) -> Result<()> {
+    let report = validate::check(&world.store, now(), &Control::default())?;
+    validate::repair(&world.store, &report, &Control::default())?;
+    let folder = world.store.layout.quarantine();
+    world.note(|ledger, disk| ledger.made(disk, &folder));
+    Ok(())
+}
+
+/// A crash left the consumed increments behind, and a temporary file.
+fn with_leftovers(world: &mut World) -> Result<()> {
+    increments(world)?;
+    let folder = world.store.layout.incremental();
+    let files = world.disk.files();
+    merge(world)?;
+    let consumed = files.into_iter().filter(|(path, _)| path.starts_with(&folder));
+    let temporary = (folder.join(".increment_5_20260131_120000_h_0a_0.parquet.1.tmp"), b"PAR1".to_vec());
+    for (path, bytes) in consumed.chain([temporary]) {
+        let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
+        file.write_all(&bytes).map_err(Error::io("write", &path))?;
+    }
+    dead_writer(world)
+}
+
+fn clean_up(world: &mut World) -> Result<()> {
+    let plan = cleanup::plan(&world.store, &cleanup::Options::default(), now())?;
+    cleanup::run(&world.store, &plan, &Control::default()).map(drop)
+}
+
+pub(super) const fn case(name: &'static str, setup: Scenario, run: Scenario) -> Case {
+    Case { name, setup, run, damaged: false, tells: true }
+}
+
+pub(super) const APPEND: Case = case("append", nothing, append);
+pub(super) const APPEND_DURABLY: Case = case("append durably", nothing, append_durably);
+pub(super) const PUBLISH: Case = case("append and publish", nothing, append_and_publish);
+pub(super) const RECOVER: Case = case("recover a journal", dead_writer, merge);
+pub(super) const CONSOLIDATE: Case = case("consolidate", main_and_increments, merge);
+pub(super) const ATTEMPTS: Case = case("consolidate second attempts", second_attempts, merge);
+pub(super) const COLUMN: Case = case("consolidate a new column", new_column, merge);
+pub(super) const EVERYTHING: Case = case("consolidate everything, twice", everything, merge_twice);
+pub(super) const LIVE: Case =
+    case("consolidate beside a live writer", main_and_increments, merge_beside_a_live_writer);
+pub(super) const LEGACY: Case = case("consolidate a legacy file", legacy_and_main, merge);
+pub(super) const LATER: Case =
+    case("consolidate, then a legacy file", main_and_increments, merge_then_legacy);
+pub(super) const JOURNAL_LATER: Case =
+    case("recover a journal, then a legacy file", dead_writer, merge_then_legacy);
+pub(super) const LEGACY_QUERY: Case = case("legacy query", nothing, publish_and_legacy_query);
+pub(super) const BACKUP: Case = case("backup", main_and_increments, back_up);
+pub(super) const RESTORE: Case = case("restore", with_a_backup, restore);
+pub(super) const RESTORE_DAMAGED: Case =
+    Case { damaged: true, ..case("restore over a damaged main", with_a_damaged_main, restore) };
+pub(super) const REPAIR: Case = Case { damaged: true, ..case("repair", with_a_damaged_increment, repair) };
+pub(super) const CLEANUP: Case = case("cleanup", with_leftovers, clean_up);
+
+pub(super) const ALL: [Case; 20] = [
+    APPEND,
+    APPEND_DURABLY,
+    PUBLISH,
+    RECOVER,
+    CONSOLIDATE,
+    ATTEMPTS,
+    COLUMN,
+    EVERYTHING,
+    LIVE,
+    LEGACY,
+    LATER,
+    JOURNAL_LATER,
+    LEGACY_QUERY,
+    BACKUP,
+    RESTORE,
+    RESTORE_DAMAGED,
+    REPAIR,
+    CLEANUP,
+    REPLACE,
+    UNDO,
 ];
-
-macro_rules! crash {
-    ($($name:ident: $index:literal),*) => {$(
-        #[test]
-        fn $name() {
-            let (_, setup, scenario) = ALL[$index];
-            explore(setup, scenario);
-        }
-    )*};
-}
-
-crash!(
-    appending: 0,
-    appending_durably: 1,
-    publishing: 2,
-    recovering_a_journal: 3,
-    consolidating: 4,
-    consolidating_second_attempts: 5,
-    consolidating_a_new_column: 6,
-    consolidating_everything_twice: 7,
-    being_asked_by_legacy_code: 8
-);
-
-#[test]
-fn consolidating_with_row_groups_that_are_copied() {
-    for (_, setup, scenario) in [ALL[5], ALL[6]] {
-        with_group_rows(2, || explore(setup, scenario));
-    }
-}
-
-#[test]
-fn recoveries_crash_too() {
-    for (_, setup, scenario) in [ALL[3], ALL[5]] {
-        explore_recovery(setup, scenario, 3);
-    }
-}
-
-#[test]
-fn a_disk_that_is_full_or_fails_loses_nothing() {
-    for (_, setup, scenario) in ALL {
-        for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
-            fail(setup, scenario, kind);
-        }
-    }
-}

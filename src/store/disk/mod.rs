@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod lease;
 mod real;
@@ -117,6 +118,10 @@ pub trait Disk: Debug + Send + Sync {
     }
     /// Room on the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
+    /// Waits for other processes to do something.
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 /// Appends a range of another file by reading and writing.

@@ -134,7 +134,7 @@ pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> 
     for round in 0..ROUNDS {
         match attempt() {
             Err(error) if error.is_transient() => {
-                std::thread::sleep(std::time::Duration::from_millis(5 << (2 * round)));
+                store.disk.pause(std::time::Duration::from_millis(5 << (2 * round)));
             }
             done => return done,
         }

@@ -58,7 +58,11 @@ pub(super) fn quarantine(store: &Store, id: &str, reason: &str) -> Result<PathBu
     let main = store.layout.main();
     let path = folder.join(format!("test_results_{id}.parquet"));
     let why = folder.join(format!("test_results_{id}.parquet.reason.txt"));
-    let kept = store.disk.link(&main, &path).or_else(|_| store.disk.copy(&main, &path));
+    let kept = store.disk.link(&main, &path).or_else(|error| match store.disk.stat(&path) {
+        // It has its name, and something else failed.
+        Ok(_) => Err(error),
+        Err(_) => store.disk.copy(&main, &path),
+    });
     kept.map_err(Error::io("keep as", &path))?;
     let written = store.disk.create(&why).and_then(|mut file| {
         file.write_all(format!("{reason}\n").as_bytes())?;

@@ -1,0 +1,268 @@
+//! Stops a scenario at every step that it takes, and checks every state that the
+//! machine could wake up with.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::mutant::Mutant;
+use super::oracle::{self, Expected};
+use super::{Case, Ledger, Scenario, World, now};
+use crate::store::disk::sim::{SimDisk, Survival};
+use crate::store::layout::MAIN;
+
+/// What is wrong with the code that runs, on purpose.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Change {
+    /// Nothing.
+    #[default]
+    None,
+    /// The fsyncs of this name are left out.
+    Unsynced(&'static str),
+    /// Steps are swapped or left out.
+    Mutant(Mutant),
+}
+
+impl Change {
+    fn world(self, disk: SimDisk, ledger: Ledger) -> World {
+        let mutant = match self {
+            Self::None => None,
+            Self::Unsynced(sync) => {
+                disk.skip(sync);
+                None
+            }
+            Self::Mutant(mutant) => Some(mutant),
+        };
+        World::new(disk, mutant, ledger)
+    }
+}
+
+/// A case with its set-up done, on a disk where all of that is durable.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    case: Case,
+    change: Change,
+    effort: Effort,
+    start: SimDisk,
+    /// Main at the start.
+    main: Option<u64>,
+    ledger: Ledger,
+    steps: u64,
+}
+
+/// How many states are looked at where power is lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    /// Pending operations up to which every subset is tried.
+    subsets: usize,
+    /// States where more is pending.
+    seeds: u64,
+}
+
+/// Everything that time allows.
+pub(super) fn thorough() -> Effort {
+    let seeds = std::env::var("EVALTOP_CRASH_STATES").ok().and_then(|n| n.parse().ok());
+    Effort { subsets: 8, seeds: seeds.unwrap_or(64) }
+}
+
+/// Enough to notice a fault.
+pub(super) const BRIEF: Effort = Effort { subsets: 4, seeds: 12 };
+
+/// For each of many pairs of deaths.
+const TWICE: Effort = Effort { subsets: 2, seeds: 6 };
+
+fn main_of(disk: &SimDisk) -> Option<u64> {
+    let files = disk.files();
+    let main =
+        files.iter().find(|(path, _)| path.ends_with(MAIN) && path.parent() == Some(Path::new("/store")));
+    main.map(|(_, bytes)| oracle::hash(bytes))
+}
+
+/// A small generator of which pending operations survive: the same for the same seed.
+fn survivals(mut seed: u64) -> impl FnMut() -> Survival {
+    move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match (seed >> 33) % 6 {
+            0 | 1 => Survival::Kept,
+            2 | 3 => Survival::Lost,
+            4 => Survival::Torn,
+            _ => Survival::Hollow,
+        }
+    }
+}
+
+/// One operation of many differs from the others.
+fn all_but(one: usize, special: Survival, others: Survival) -> impl FnMut() -> Survival {
+    let mut turn = 0;
+    move || {
+        turn += 1;
+        if turn - 1 == one { special } else { others }
+    }
+}
+
+/// Every state in which the machine could wake up after it lost power: all subsets of
+/// what is pending where that is little, else some of them; and each write torn.
+fn after_power_loss(disk: &SimDisk, effort: Effort) -> Box<dyn Iterator<Item = SimDisk> + '_> {
+    let pending = disk.pending();
+    let one = [Survival::Torn, Survival::Hollow, Survival::Lost];
+    let torn = (0..pending).flat_map(move |at| one.map(|how| (at, how)));
+    let torn = torn.map(|(at, how)| disk.after_power_loss(all_but(at, how, Survival::Kept)));
+    if pending <= effort.subsets {
+        let subsets = (0..1_u32 << pending).map(move |subset| {
+            let mut turn = 0;
+            disk.after_power_loss(|| {
+                turn += 1;
+                if subset >> (turn - 1) & 1 == 1 { Survival::Kept } else { Survival::Lost }
+            })
+        });
+        Box::new(subsets.chain(torn))
+    } else {
+        let seeded = (0..effort.seeds).map(|seed| disk.after_power_loss(survivals(seed)));
+        Box::new(seeded.chain([disk.after_power_loss(|| Survival::Lost)]).chain(torn))
+    }
+}
+
+impl Prepared {
+    pub(super) fn new(case: Case, change: Change, effort: Effort) -> Result<Self, String> {
+        let disk = SimDisk::new(now().as_nanosecond() - 3_600_000_000_000);
+        let mut world = World::new(disk, None, Ledger::default());
+        (case.setup)(&mut world).map_err(|error| format!("the set-up fails: {error}"))?;
+        let World { disk, mut ledger, .. } = world;
+        ledger.all_durable();
+        let start = disk.after_kill().after_power_loss(|| Survival::Kept);
+        let mut prepared = Self { case, change, effort, main: main_of(&start), start, ledger, steps: 0 };
+        let mut world = prepared.world(prepared.start.after_kill());
+        (case.run)(&mut world).map_err(|error| format!("the scenario fails: {error}"))?;
+        prepared.steps = world.disk.steps();
+        prepared.check_all(&mut HashSet::new(), &world.disk, &world.ledger, effort, "at its end")?;
+        Ok(prepared)
+    }
+
+    fn world(&self, disk: SimDisk) -> World {
+        self.change.world(disk, self.ledger.clone())
+    }
+
+    fn expected<'a>(&self, ledger: &'a Ledger, power: bool) -> Expected<'a> {
+        let must = if power { &ledger.durable } else { &ledger.acknowledged };
+        Expected {
+            must,
+            may: &ledger.attempted,
+            kept: &ledger.kept,
+            made: &ledger.made,
+            damaged: self.case.damaged,
+        }
+    }
+
+    /// The fsyncs that a whole scenario asks for.
+    pub(super) fn syncs(case: Case) -> BTreeSet<String> {
+        let disk = SimDisk::new(now().as_nanosecond() - 3_600_000_000_000);
+        let mut world = World::new(disk, None, Ledger::default());
+        (case.setup)(&mut world).unwrap();
+        (case.run)(&mut world).unwrap();
+        world.disk.syncs()
+    }
+
+    /// Checks what the death of the process and what a loss of power leave.
+    fn check_all(
+        &self,
+        known: &mut HashSet<(u64, usize, bool)>,
+        disk: &SimDisk,
+        ledger: &Ledger,
+        effort: Effort,
+        when: &str,
+    ) -> Result<(), String> {
+        let killed = std::iter::once((false, disk.after_kill()));
+        let lost = after_power_loss(disk, effort).map(|state| (true, state));
+        for (power, state) in killed.chain(lost) {
+            if !known.insert((state.content(), ledger.size(), power)) {
+                continue;
+            }
+            let expected = self.expected(ledger, power);
+            let other = self.is_under_way(&state).then(|| state.after_kill());
+            let other = || other.map_or(Ok(()), |other| expected.check_after_other_code(&other));
+            expected.check(&state).and_then(|()| other()).map_err(|why| {
+                let how = if power { "power lost" } else { "killed" };
+                format!("{}: {why} ({how} {when})", self.case.name)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a commit was announced or happened: it matters then who speaks for main.
+    fn is_under_way(&self, disk: &SimDisk) -> bool {
+        let announced = |(path, _): &(PathBuf, Vec<u8>)| path.extension().is_some_and(|e| e == "pending");
+        self.case.tells && (main_of(disk) != self.main || disk.files().iter().any(announced))
+    }
+
+    /// Lets the process die at each of its steps.
+    pub(super) fn explore(&self) -> Result<(), String> {
+        let disk = self.start.after_kill();
+        disk.record();
+        let mut world = self.world(disk);
+        (self.case.run)(&mut world).map_err(|error| format!("the scenario fails: {error}"))?;
+        let mut known = HashSet::new();
+        for (step, (moment, what)) in (0..).zip(world.disk.moments().iter().zip(world.disk.log())) {
+            let when = format!("at step {step}: {what}");
+            self.check_all(&mut known, moment, world.promised(step), self.effort, &when)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the process die at every `stride`-th step, lets `then` follow on what it
+    /// leaves, and that one die at each of its steps too.
+    pub(super) fn explore_twice(&self, then: Scenario, stride: usize) -> Result<(), String> {
+        let disk = self.start.after_kill();
+        disk.record();
+        let mut first = self.world(disk);
+        (self.case.run)(&mut first).map_err(|error| format!("the scenario fails: {error}"))?;
+        let mut known = HashSet::new();
+        for (step, moment) in (0..).zip(first.disk.moments()).step_by(stride) {
+            let disk = moment.after_kill();
+            disk.record();
+            let mut world = self.change.world(disk, first.promised(step).clone());
+            then(&mut world).map_err(|error| format!("what follows step {step} fails: {error}"))?;
+            for (second, (moment, what)) in (0..).zip(world.disk.moments().iter().zip(world.disk.log())) {
+                let when = format!("at step {step}, and again at step {second} of what followed: {what}");
+                self.check_all(&mut known, moment, world.promised(second), TWICE, &when)?;
+            }
+            let when = format!("at step {step}, and again at the end of what followed");
+            self.check_all(&mut known, &world.disk, &world.ledger, TWICE, &when)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the disk fail with `kind` at every step: the scenario may fail with a clear
+    /// error, nothing is lost, and the next consolidation succeeds.
+    pub(super) fn fail(&self, kind: ErrorKind) -> Result<(), String> {
+        for step in 0..self.steps {
+            let disk = self.start.after_kill();
+            disk.fault(step, kind);
+            let mut world = self.world(disk);
+            let ended = (self.case.run)(&mut world);
+            let context = format!("{}: {kind} at step {step}", self.case.name);
+            if let Err(error) = &ended {
+                let text = error.to_string();
+                let clear = text.contains(" /")
+                    && (kind != ErrorKind::StorageFull || text.contains("free some space"));
+                if !clear {
+                    return Err(format!("{context}: '{text}' says too little"));
+                }
+            }
+            let expected = self.expected(&world.ledger, false);
+            expected
+                .check(&world.disk.after_kill())
+                .map_err(|why| format!("{context} ({ended:?}): {why}\n{}", world.disk.log().join("\n")))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is left in the end when several programs have taken turns.
+pub(super) fn check_end(disk: &SimDisk, ledger: &Ledger) -> Result<(), String> {
+    let mut ledger = ledger.clone();
+    let late = std::mem::take(&mut ledger.late);
+    ledger.acknowledge(&late);
+    let expected =
+        Expected { must: &ledger.acknowledged, may: &ledger.attempted, kept: &[], made: &[], damaged: false };
+    expected.check(&disk.after_kill()).map_err(|why| format!("in the end: {why}"))
+}

@@ -1,0 +1,324 @@
+//! A disk that carries out the protocol's operations in the wrong order, or leaves one
+//! out: how the store would behave if its code had that fault.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::store::commit::CommitRecord;
+use crate::store::disk::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use crate::store::layout::{IncrementalName, MAIN, classify, journal_name, stem};
+use crate::store::parquet_file::ParquetFile;
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mutant {
+    /// Consumed files are removed, and then main is replaced.
+    RemovedBeforeRename,
+    /// Main is replaced, and then the new one is synced.
+    RenamedBeforeSync,
+    /// Main is replaced, and then the commit is announced.
+    AnnouncedAfterRename,
+    /// Main is replaced, and then backed up.
+    BackedUpAfterRename,
+    /// A backup is copied under its final name.
+    CopiedInPlace,
+    /// The derived files are written, and then main is replaced.
+    DerivedBeforeRename,
+    /// A new record forgets consumed files that are still there.
+    ForgottenEarly,
+    /// A journal is removed when its increment is published.
+    JournalRemovedEarly,
+    /// An increment gets its name, and then it is synced.
+    PublishedBeforeSync,
+    /// Rows are acknowledged, and then written.
+    AcknowledgedBeforeWrite,
+    /// An unreadable file is removed, and then it gets its name in quarantine.
+    RemovedBeforeQuarantine,
+}
+
+/// The disk of a process with that fault.
+#[derive(Debug)]
+pub(super) struct Mutated {
+    disk: Arc<dyn Disk>,
+    mutant: Mutant,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// A new main is being written.
+    writing: bool,
+    /// Files whose fsync comes later.
+    unsynced: Vec<Box<dyn WriteFile>>,
+    /// A link or copy that comes later: from, to.
+    later: Option<(PathBuf, PathBuf)>,
+    /// An announcement that comes later.
+    announcement: Option<(PathBuf, Vec<u8>)>,
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn is_new_main(path: &Path) -> bool {
+    name(path).starts_with(".test_results.") && path.parent() == Some(Path::new("/store"))
+}
+
+impl Mutated {
+    pub(super) fn new(disk: Arc<dyn Disk>, mutant: Mutant) -> Self {
+        Self { disk, mutant, memory: Arc::default() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn before_rename(&self, temporary: &Path, main: &Path) -> io::Result<()> {
+        let root = main.parent().unwrap_or(Path::new("/"));
+        match self.mutant {
+            Mutant::RemovedBeforeRename => {
+                let folder = root.join("incremental");
+                let entries = self.disk.list(&folder)?;
+                let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+                let ours = |name: &&&str| {
+                    matches!(classify(name), IncrementalName::Increment | IncrementalName::Journal)
+                };
+                let gone: Vec<&str> = names.iter().filter(ours).copied().collect();
+                self.disk.remove(&folder, &gone)
+            }
+            Mutant::DerivedBeforeRename => {
+                let new = ParquetFile::open(&*self.disk, temporary).map_err(io::Error::other)?;
+                let record = CommitRecord::of(&new).map_err(io::Error::other)?;
+                let generation = record.map(|record| record.generation);
+                let path = root.join(".metadata.json.tmp");
+                let mut file = self.disk.create(&path)?;
+                file.write_all(json!({ "generation": generation }).to_string().as_bytes())?;
+                file.sync()?;
+                self.disk.replace(&path, &root.join("metadata.json"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn after_rename(&self) -> io::Result<()> {
+        let mut memory = self.memory();
+        memory.writing = false;
+        for mut file in memory.unsynced.drain(..) {
+            file.sync()?;
+        }
+        if let Some((path, bytes)) = memory.announcement.take() {
+            let mut file = self.disk.create(&path)?;
+            file.write_all(&bytes)?;
+            file.sync()?;
+            self.disk.sync_folder(path.parent().unwrap_or(Path::new("/")))?;
+        }
+        match memory.later.take() {
+            Some((from, to)) => self.disk.link(&from, &to),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Disk for Mutated {
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        let blind = self.mutant == Mutant::ForgottenEarly && self.memory().writing;
+        if blind && folder.ends_with("incremental") {
+            return Ok(Vec::new());
+        }
+        self.disk.list(folder)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.disk.stat(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        self.disk.open(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_folder(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        if is_new_main(path) {
+            self.memory().writing = true;
+        }
+        let changed = match self.mutant {
+            Mutant::RenamedBeforeSync => is_new_main(path),
+            Mutant::PublishedBeforeSync => name(path).starts_with(".increment_"),
+            Mutant::AcknowledgedBeforeWrite => name(path).starts_with(".journal_"),
+            Mutant::AnnouncedAfterRename => name(path).ends_with(".pending"),
+            _ => false,
+        };
+        if !changed {
+            return self.disk.create(path);
+        }
+        let announces = self.mutant == Mutant::AnnouncedAfterRename;
+        let file = if announces { None } else { Some(self.disk.create(path)?) };
+        let (memory, mutant) = (self.memory.clone(), self.mutant);
+        Ok(Box::new(LateFile { file, path: path.to_path_buf(), mutant, waiting: Vec::new(), memory }))
+    }
+
+    fn publish(&self, temporary: &Path, to: &Path) -> io::Result<()> {
+        let copied = self.memory().later.take();
+        if let (Mutant::CopiedInPlace, Some((from, _))) = (self.mutant, copied) {
+            return self.disk.copy(&from, to);
+        }
+        self.disk.publish(temporary, to)?;
+        if classify(name(to)) != IncrementalName::Increment {
+            return Ok(());
+        }
+        for mut file in self.memory().unsynced.drain(..) {
+            file.sync()?;
+        }
+        match (self.mutant, stem(name(to)), to.parent()) {
+            (Mutant::JournalRemovedEarly, Some(stem), Some(folder)) => {
+                self.disk.remove(folder, &[&journal_name(stem)])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn replace(&self, temporary: &Path, to: &Path) -> io::Result<()> {
+        let commit = name(to) == MAIN;
+        if commit {
+            self.before_rename(temporary, to)?;
+        }
+        self.disk.replace(temporary, to)?;
+        if commit { self.after_rename() } else { Ok(()) }
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.mutant {
+            Mutant::BackedUpAfterRename if name(from) == MAIN => {
+                self.memory().later = Some((from.to_path_buf(), to.to_path_buf()));
+                Ok(())
+            }
+            Mutant::RemovedBeforeQuarantine if to.starts_with("/store/quarantine") => {
+                let bytes = crate::store::disk::read(&*self.disk, from)?;
+                self.disk.remove(from.parent().unwrap_or(Path::new("/")), &[name(from)])?;
+                let mut file = self.disk.create(to)?;
+                file.write_all(&bytes)?;
+                file.sync()?;
+                self.disk.sync_folder(to.parent().unwrap_or(Path::new("/")))
+            }
+            _ => self.disk.link(from, to),
+        }
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.mutant == Mutant::CopiedInPlace {
+            self.memory().later = Some((from.to_path_buf(), to.to_path_buf()));
+            return Ok(());
+        }
+        self.disk.copy(from, to)
+    }
+
+    fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
+        if names.iter().any(|name| is_new_main(&folder.join(name))) {
+            *self.memory() = Memory::default();
+        }
+        self.disk.remove(folder, names)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.disk.sync_folder(folder)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
+        self.disk.try_lock(path)
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_locked(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.disk.space(path)
+    }
+
+    fn pause(&self, time: Duration) {
+        self.disk.pause(time);
+    }
+}
+
+/// A file whose bytes or fsync come later than its owner believes.
+#[derive(Debug)]
+struct LateFile {
+    file: Option<Box<dyn WriteFile>>,
+    path: PathBuf,
+    mutant: Mutant,
+    waiting: Vec<u8>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl LateFile {
+    fn missing() -> io::Error {
+        io::Error::other("the file is not there yet")
+    }
+
+    fn inner(&mut self) -> io::Result<&mut Box<dyn WriteFile>> {
+        self.file.as_mut().ok_or_else(Self::missing)
+    }
+}
+
+impl Write for LateFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.mutant {
+            Mutant::AnnouncedAfterRename => self.waiting.extend_from_slice(buf),
+            Mutant::AcknowledgedBeforeWrite => {
+                let earlier = std::mem::replace(&mut self.waiting, buf.to_vec());
+                self.inner()?.write_all(&earlier)?;
+            }
+            _ => return self.inner()?.write(buf),
+        }
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl WriteFile for LateFile {
+    fn sync(&mut self) -> io::Result<()> {
+        match self.mutant {
+            Mutant::AcknowledgedBeforeWrite => self.inner()?.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.inner()?.truncate(len)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.as_ref().ok_or_else(Self::missing)?.try_lock()
+    }
+
+    fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {
+        self.inner()?.copy_from(source, range)
+    }
+}
+
+impl Drop for LateFile {
+    fn drop(&mut self) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.mutant, self.file.take()) {
+            (Mutant::AnnouncedAfterRename, _) => {
+                memory.announcement = Some((self.path.clone(), std::mem::take(&mut self.waiting)));
+            }
+            (Mutant::AcknowledgedBeforeWrite, Some(mut file)) => {
+                let _ = file.write_all(&self.waiting);
+            }
+            (_, Some(file)) => memory.unsynced.push(file),
+            (_, None) => {}
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! What the simulated disk holds: of every inode and folder the state that programs
+//! see, the durable one, and the operations in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::Stat;
+use super::Survival;
+use crate::store::layout::{IncrementalName, classify};
+
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Write { at: u64, bytes: Vec<u8> },
+    Truncate(u64),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inode {
+    pub(super) now: Vec<u8>,
+    pub(super) durable: Vec<u8>,
+    pub(super) pending: Vec<Change>,
+    pub(super) modified_ns: i128,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Link(String, u64),
+    Unlink(String),
+    Rename(String, String, u64),
+    /// A folder in this folder.
+    Folder(String),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Folder {
+    pub(super) now: BTreeMap<String, u64>,
+    pub(super) durable: BTreeMap<String, u64>,
+    pub(super) pending: Vec<Step>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) inodes: BTreeMap<u64, Inode>,
+    pub(super) folders: BTreeMap<PathBuf, Folder>,
+    pub(super) locks: BTreeSet<u64>,
+    pub(super) next_inode: u64,
+    pub(super) clock_ns: i128,
+    pub(super) steps: u64,
+    /// Steps that fail once, having done nothing (a write: half of it).
+    pub(super) faults: BTreeMap<u64, io::ErrorKind>,
+    pub(super) crashed: bool,
+    /// fsyncs that are left out, silently.
+    pub(super) skipped: BTreeSet<String>,
+    /// fsyncs that were asked for.
+    pub(super) synced: BTreeSet<String>,
+    pub(super) log: Vec<String>,
+    /// What there was at each step, if it is asked for.
+    pub(super) moments: Option<Vec<Moment>>,
+}
+
+/// The disk when its process dies at a step.
+#[derive(Debug, Clone)]
+pub(super) struct Moment {
+    pub(super) inodes: BTreeMap<u64, Inode>,
+    pub(super) folders: BTreeMap<PathBuf, Folder>,
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the process is dead")
+}
+
+pub(super) fn missing() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
+}
+
+pub(super) fn split(path: &Path) -> (PathBuf, String) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (path.parent().unwrap_or(Path::new("/")).to_path_buf(), name)
+}
+
+/// What a file is to the store, whatever its id: fsyncs are named by it.
+pub(super) fn kind_of(path: &Path) -> String {
+    let (folder, name) = split(path);
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("backups") => return "backup".to_owned(),
+        Some("commits") => return "announcement".to_owned(),
+        Some("quarantine") if name.ends_with(".reason.txt") => return "reason".to_owned(),
+        Some("quarantine") => return "quarantined file".to_owned(),
+        _ => {}
+    }
+    let plain = name.trim_start_matches('.');
+    let kind = match classify(&name) {
+        IncrementalName::LegacyIncrement if name.starts_with("increment_retired_") => "retired file",
+        IncrementalName::LegacyIncrement => "legacy file",
+        IncrementalName::Rejected => "rejected lines",
+        _ if plain.starts_with("test_results.parquet.lock") => "lock",
+        _ if plain.starts_with("test_results.") => "main",
+        _ => {
+            let first = plain.split(|c: char| c != '_' && !c.is_ascii_lowercase()).next();
+            first.unwrap_or_default().trim_end_matches('_')
+        }
+    };
+    kind.to_owned()
+}
+
+impl Change {
+    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write { at, bytes: new } => {
+                let (at, end) = (*at as usize, *at as usize + new.len());
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[at..end].copy_from_slice(new);
+            }
+            Self::Truncate(len) => bytes.resize(*len as usize, 0),
+        }
+    }
+
+    /// What a loss of power leaves of it.
+    fn survive(&self, how: Survival, bytes: &mut Vec<u8>) {
+        match (how, self) {
+            (Survival::Lost, _) => {}
+            (Survival::Torn, Self::Write { at, bytes: new }) => {
+                Self::Write { at: *at, bytes: new[..new.len() / 2].to_vec() }.apply(bytes);
+            }
+            (Survival::Hollow, Self::Write { at, bytes: new }) => {
+                Self::Write { at: *at, bytes: vec![0; new.len()] }.apply(bytes);
+            }
+            (_, change) => change.apply(bytes),
+        }
+    }
+}
+
+impl Step {
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Link(name, inode) => drop(names.insert(name.clone(), *inode)),
+            Self::Unlink(name) => drop(names.remove(name)),
+            Self::Rename(from, to, inode) => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
+            }
+            Self::Folder(_) => {}
+        }
+    }
+}
+
+impl Inode {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.now);
+        self.pending.push(change);
+    }
+
+    /// After a loss of power.
+    pub(super) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) {
+        let mut bytes = std::mem::take(&mut self.durable);
+        for change in std::mem::take(&mut self.pending) {
+            change.survive(keep(), &mut bytes);
+        }
+        self.now.clone_from(&bytes);
+        self.durable = bytes;
+    }
+}
+
+impl Folder {
+    /// After a loss of power; returns the folders in it that are gone.
+    pub(super) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) -> Vec<String> {
+        let mut names = std::mem::take(&mut self.durable);
+        let mut gone = Vec::new();
+        for step in std::mem::take(&mut self.pending) {
+            match (keep(), step) {
+                (Survival::Lost, Step::Folder(name)) => gone.push(name),
+                (Survival::Lost, _) => {}
+                (_, step) => step.apply(&mut names),
+            }
+        }
+        self.now.clone_from(&names);
+        self.durable = names;
+        gone
+    }
+}
+
+impl State {
+    /// Counts one step, remembers the moment, and lets its fault happen.
+    pub(super) fn step(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
+        self.alive()?;
+        let number = self.steps;
+        self.steps += 1;
+        self.log.push(what());
+        if let Some(moments) = &mut self.moments {
+            moments.push(Moment { inodes: self.inodes.clone(), folders: self.folders.clone() });
+        }
+        self.faults.get(&number).map_or(Ok(()), |kind| Err(io::Error::from(*kind)))
+    }
+
+    pub(super) fn alive(&self) -> io::Result<()> {
+        if self.crashed { Err(dead()) } else { Ok(()) }
+    }
+
+    pub(super) fn lookup(&self, path: &Path) -> io::Result<u64> {
+        let (folder, name) = split(path);
+        let names = &self.folders.get(&folder).ok_or_else(missing)?.now;
+        names.get(&name).copied().ok_or_else(missing)
+    }
+
+    pub(super) fn change_folder(&mut self, folder: &Path, step: Step) -> io::Result<()> {
+        let entry = self.folders.get_mut(folder).ok_or_else(missing)?;
+        step.apply(&mut entry.now);
+        entry.pending.push(step);
+        Ok(())
+    }
+
+    pub(super) fn stat(&self, inode: u64) -> Stat {
+        let links = self.folders.values().flat_map(|f| f.now.values()).filter(|i| **i == inode).count();
+        let node = &self.inodes[&inode];
+        Stat {
+            inode,
+            bytes: node.now.len() as u64,
+            modified_ns: node.modified_ns,
+            links: links as u64,
+            is_file: true,
+        }
+    }
+
+    fn leaves_out(&mut self, site: String) -> bool {
+        let skipped = self.skipped.contains(&site);
+        self.synced.insert(site);
+        skipped
+    }
+
+    /// `why` is the operation that it belongs to.
+    pub(super) fn sync_folder(&mut self, folder: &Path, why: &str) -> io::Result<()> {
+        self.step(|| format!("fsync {}/ ({why})", folder.display()))?;
+        if self.leaves_out(why.to_owned()) {
+            return Ok(());
+        }
+        let entry = self.folders.get_mut(folder).ok_or_else(missing)?;
+        entry.durable = entry.now.clone();
+        entry.pending.clear();
+        Ok(())
+    }
+
+    pub(super) fn sync_file(&mut self, inode: u64, path: &Path) -> io::Result<()> {
+        self.step(|| format!("fsync {}", path.display()))?;
+        if self.leaves_out(format!("sync {}", kind_of(path))) {
+            return Ok(());
+        }
+        let node = self.inodes.get_mut(&inode).ok_or_else(missing)?;
+        node.durable = node.now.clone();
+        node.pending.clear();
+        Ok(())
+    }
+
+    pub(super) fn make_folder(&mut self, path: &Path) -> io::Result<()> {
+        if self.folders.contains_key(path) {
+            return Ok(());
+        }
+        let (above, name) = split(path);
+        self.make_folder(&above)?;
+        self.step(|| format!("mkdir {}", path.display()))?;
+        self.folders.insert(path.to_path_buf(), Folder::default());
+        let why = format!("make {name}");
+        self.change_folder(&above, Step::Folder(name))?;
+        self.sync_folder(&above, &why)
+    }
+
+    pub(super) fn unlink(&mut self, path: &Path) -> io::Result<()> {
+        self.step(|| format!("unlink {}", path.display()))?;
+        self.lookup(path)?;
+        let (folder, name) = split(path);
+        self.change_folder(&folder, Step::Unlink(name))
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step(|| format!("link {} {}", from.display(), to.display()))?;
+        let inode = self.lookup(from)?;
+        if self.lookup(to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let (folder, name) = split(to);
+        self.change_folder(&folder, Step::Link(name, inode))
+    }
+
+    pub(super) fn create(&mut self, path: &Path) -> io::Result<u64> {
+        self.step(|| format!("create {}", path.display()))?;
+        let (folder, name) = split(path);
+        if self.lookup(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let inode = self.next_inode;
+        self.change_folder(&folder, Step::Link(name, inode))?;
+        self.next_inode += 1;
+        let modified_ns = self.tick();
+        self.inodes.insert(inode, Inode { modified_ns, ..Inode::default() });
+        Ok(inode)
+    }
+
+    pub(super) fn write(&mut self, inode: u64, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.alive()?;
+        let fault = self.step(|| format!("write {} B to {}", bytes.len(), path.display()));
+        // A write that fails or is interrupted may have written a part of what it was given.
+        let half = &bytes[..bytes.len() / 2];
+        if let Some(moment) = self.moments.as_mut().and_then(|moments| moments.last_mut()) {
+            let node = moment.inodes.get_mut(&inode).ok_or_else(missing)?;
+            node.change(Change::Write { at, bytes: half.to_vec() });
+        }
+        let written = if fault.is_ok() { bytes } else { half };
+        if !written.is_empty() {
+            self.change(inode, Change::Write { at, bytes: written.to_vec() })?;
+        }
+        fault
+    }
+
+    pub(super) fn truncate(&mut self, inode: u64, path: &Path, len: u64) -> io::Result<()> {
+        self.step(|| format!("truncate {} to {len}", path.display()))?;
+        self.change(inode, Change::Truncate(len))
+    }
+
+    fn change(&mut self, inode: u64, change: Change) -> io::Result<()> {
+        let modified_ns = self.tick();
+        let node = self.inodes.get_mut(&inode).ok_or_else(missing)?;
+        node.change(change);
+        node.modified_ns = modified_ns;
+        Ok(())
+    }
+
+    fn tick(&mut self) -> i128 {
+        self.clock_ns += 1_000_000;
+        self.clock_ns
+    }
+}
