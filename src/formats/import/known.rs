@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::store::digest::{self, Columns};
 use crate::store::query::{self, Selection};
-use crate::store::schema::{self, DIMENSIONS};
+use crate::store::schema;
 use crate::store::{Control, Error, Result, Store};
 
 /// What decides between two attempts at one test, the larger being the newer:
@@ -37,39 +37,7 @@ pub(super) fn existing(
     keys: &HashSet<u128>,
     control: &Control,
 ) -> Result<HashMap<u128, Version>> {
-    let mut found = HashMap::new();
-    // Most imports are of new rows, which a look at the keys alone tells.
-    if !there(store)? || !any(store, keys, control)? {
-        return Ok(found);
-    }
-    for batch in query::rows(store, &Selection::default(), control)? {
-        let batch = batch?;
-        let columns = Columns::new(&batch)?;
-        let hits: Vec<_> = (0..batch.num_rows())
-            .filter_map(|row| Some((row, key(&columns, row).filter(|key| keys.contains(key))?)))
-            .collect();
-        if !hits.is_empty() {
-            let hashes = digest::row_hashes(&batch)?;
-            found.extend(
-                hits.into_iter()
-                    .filter_map(|(row, key)| Some((key, (columns.timestamp(row), *hashes.get(row)?)))),
-            );
-        }
-    }
-    Ok(found)
-}
-
-fn any(store: &Store, keys: &HashSet<u128>, control: &Control) -> Result<bool> {
-    let names = DIMENSIONS.iter().chain(&["test_id"]).map(|name| (*name).to_owned()).collect();
-    let selection = Selection { columns: Some(names), ..Selection::default() };
-    for batch in query::rows(store, &selection, control)? {
-        let batch = batch?;
-        let columns = Columns::new(&batch)?;
-        if (0..batch.num_rows()).any(|row| key(&columns, row).is_some_and(|key| keys.contains(&key))) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    if there(store)? { query::existing(store, keys, control) } else { Ok(HashMap::new()) }
 }
 
 /// The key of a row's test.
