@@ -15,13 +15,14 @@ pub struct Eta {
     pub high: Option<f64>,
 }
 
-/// Seconds until `done` reaches `target`, from the throughput of the last hour (or
+/// Seconds until `left` more tests are there, of which `share` (0 to 1) of the rows are, from
+/// the throughput of the last hour (or
 /// since the first row): mean ± 1.96 standard errors `s/√k` of `k` equal stretches,
 /// the error at least that of a Poisson count, `√rows/time`. `None` when nothing
-/// came in that time; zero when the target is reached.
-pub fn eta(history: &History, now: i64, done: u64, target: u64) -> Option<Eta> {
-    let left = target.saturating_sub(done) as f64;
-    if left <= 0.0 {
+/// came in that time; zero when nothing is left.
+pub fn eta(history: &History, now: i64, left: u64, share: f64) -> Option<Eta> {
+    let left = left as f64 / share.clamp(0.0, 1.0);
+    if left.is_nan() || left <= 0.0 {
         return Some(Eta { low: 0.0, high: Some(0.0) });
     }
     let span = (now + 1 - history.first()?).clamp(60, 3_600);
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_range_around_the_mean() {
-        let found = eta(&steady(40), 3_599, 12_400, 20_000).unwrap();
+        let found = eta(&steady(40), 3_599, 7_600, 1.0).unwrap();
         let exact = 7_600.0 * 60.0 / 40.0;
         assert!(found.low < exact && exact < found.high.unwrap());
         assert!(found.low > exact * 0.95 && found.high.unwrap() < exact * 1.05, "{found:?}");
@@ -67,18 +68,26 @@ mod tests {
         for minute in 0..60 {
             uneven.add(minute * 60, if minute < 30 { 80 } else { 0 }, 0);
         }
-        let (even, uneven) = (eta(&steady(40), 3_599, 0, 1_000), eta(&uneven, 3_599, 0, 1_000));
+        let (even, uneven) = (eta(&steady(40), 3_599, 1_000, 1.0), eta(&uneven, 3_599, 1_000, 1.0));
         let width = |found: Option<Eta>| found.map(|e| e.high.unwrap_or(f64::INFINITY) - e.low).unwrap();
         assert!(width(uneven) > width(even));
     }
 
     #[test]
     fn the_ends() {
-        assert_eq!(eta(&History::default(), 10, 5, 10), None);
-        assert_eq!(eta(&History::default(), 10, 10, 10), Some(Eta { low: 0.0, high: Some(0.0) }));
+        assert_eq!(eta(&History::default(), 10, 5, 1.0), None);
+        assert_eq!(eta(&History::default(), 10, 0, 1.0), Some(Eta { low: 0.0, high: Some(0.0) }));
         let mut stopped = steady(40);
-        assert_eq!(eta(&stopped, 90_000, 5, 10), None, "nothing in the last hour");
+        assert_eq!(eta(&stopped, 90_000, 5, 1.0), None, "nothing in the last hour");
         stopped.add(90_000, 1, 0);
-        assert_eq!(eta(&stopped, 90_000, 5, 10).unwrap().high, None, "one row tells little");
+        assert_eq!(eta(&stopped, 90_000, 5, 1.0).unwrap().high, None, "one row tells little");
+    }
+
+    #[test]
+    fn what_goes_elsewhere_is_no_pace() {
+        let whole = eta(&steady(40), 3_599, 1_000, 1.0).unwrap();
+        let half = eta(&steady(40), 3_599, 1_000, 0.5).unwrap();
+        assert!((half.low - 2.0 * whole.low).abs() < 1e-9);
+        assert!(eta(&steady(40), 3_599, 1_000, 0.0).unwrap().low.is_infinite());
     }
 }

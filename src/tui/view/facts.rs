@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::progress::time_left;
+use super::progress::total_left;
 use super::{gauge, groups, spark};
 use crate::monitor::Observation;
 use crate::monitor::observation::{MainKind, WriterState};
@@ -73,7 +73,7 @@ fn left(model: &Model, seen: &Observation) -> Option<Group> {
         return Some(vec![planned, model.span(Role::Healthy, " done")]);
     }
     let share = total.done as f64 / total.planned.max(1) as f64;
-    let text = match time_left(&seen.history, seen, total) {
+    let text = match total_left(progress, seen) {
         Some(left) => format!(" in {left}"),
         None => format!(" {:.0}% there", (share * 100.0).floor()),
     };

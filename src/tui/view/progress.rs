@@ -7,9 +7,9 @@ use super::facts::widest;
 use super::gauge;
 use super::overlay::{Content, paragraph};
 use crate::monitor::Observation;
-use crate::stats::eta::eta;
+use crate::stats::eta::{Eta, eta};
 use crate::stats::history::History;
-use crate::stats::progress::Part;
+use crate::stats::progress::{Part, RunProgress};
 use crate::tui::format::{per_minute, span, thousands, whole_percent};
 use crate::tui::model::Model;
 use crate::tui::text;
@@ -42,12 +42,13 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         "TIME LEFT",
     );
     lines.push(Line::from(model.span(Role::Dim, head)));
-    lines.push(row(model, seen, ("all", &progress.total, &seen.history), name, bar));
+    lines.push(row(model, ("all", &progress.total), total_left(progress, seen), name, bar));
     for (of, part) in &progress.models {
         let view = seen.models.iter().find(|m| m.model == **of);
         let none = History::default();
-        let history = view.map_or(&none, |view| &view.detail.history);
-        lines.push(row(model, seen, (of, part, history), name, bar));
+        let (history, tests) = view.map_or((&none, 0), |view| (&view.detail.history, view.tally.tests));
+        let left = time_left(history, seen, part, tests).map(show);
+        lines.push(row(model, (of, part), left, name, bar));
     }
     Content { title, lines }
 }
@@ -69,8 +70,8 @@ fn throughput(model: &Model, seen: &Observation) -> Line<'static> {
 
 fn row(
     model: &Model,
-    seen: &Observation,
-    (name, part, history): (&str, &Part, &History),
+    (name, part): (&str, &Part),
+    time_left: Option<String>,
     cells: usize,
     bar: usize,
 ) -> Line<'static> {
@@ -87,18 +88,31 @@ fn row(
         (Role::Healthy, "done".to_owned())
     } else {
         let still = if part.done == 0 { "not begun" } else { "stands still" };
-        (Role::Dim, time_left(history, seen, part).unwrap_or_else(|| still.to_owned()))
+        (Role::Dim, time_left.unwrap_or_else(|| still.to_owned()))
     };
     line.push_span(model.span(role, format!("  {left}")));
     line
 }
 
-/// The time that is left, as a range; `None` where nothing moves.
-pub(super) fn time_left(history: &History, seen: &Observation, part: &Part) -> Option<String> {
-    let eta = eta(history, seen.at.as_second(), part.done, part.planned)?;
-    Some(match eta.high {
+/// The time that the whole plan still takes; `None` where nothing moves. A model that has not
+/// begun has no pace yet, so with one of those nobody knows the end.
+pub(super) fn total_left(progress: &RunProgress, seen: &Observation) -> Option<String> {
+    let eta = time_left(&seen.history, seen, &progress.total, seen.totals.tests)?;
+    let unknown = progress.models.values().any(|part| part.done == 0 && part.left() > 0);
+    Some(show(Eta { high: eta.high.filter(|_| !unknown), ..eta }))
+}
+
+/// The time that a part still takes, when as much of the throughput goes into it as of the
+/// `tests` so far.
+fn time_left(history: &History, seen: &Observation, part: &Part, tests: u64) -> Option<Eta> {
+    let share = part.done as f64 / tests.max(1) as f64;
+    eta(history, seen.at.as_second(), part.left(), share).filter(|eta| eta.low.is_finite())
+}
+
+fn show(eta: Eta) -> String {
+    match eta.high {
         Some(high) if span(high) == span(eta.low) => span(high),
         Some(high) => format!("{}–{}", span(eta.low), span(high)),
         None => format!("{} or more", span(eta.low)),
-    })
+    }
 }
