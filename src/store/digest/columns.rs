@@ -14,6 +14,7 @@ use crate::stats::cell::UNKNOWN;
 use crate::stats::paired::Trials;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 use crate::store::error::{Error, Result};
+use crate::store::schema::TIMESTAMP_TEXT;
 
 /// Typed access to the columns that statistics need. Columns that the batch lacks
 /// read as null.
@@ -106,7 +107,7 @@ impl Columns {
             numbers: HashMap::new(),
             timestamp: batch.column_by_name("timestamp").cloned(),
         };
-        for name in Self::NAMES {
+        for name in Self::NAMES.into_iter().chain([TIMESTAMP_TEXT]) {
             let Some(column) = batch.column_by_name(name) else { continue };
             match column.data_type() {
                 DataType::Utf8 => {

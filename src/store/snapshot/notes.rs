@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::show_counted;
 use crate::store::digest::Digest;
 use crate::store::summary::{Convention, Summaries};
 
@@ -52,9 +53,10 @@ impl Notes {
     pub(super) fn into_sentences(self) -> Vec<String> {
         let mut sentences: Vec<String> = self.sentences.into_iter().collect();
         if self.bad_times > 0 {
+            let (rows, have) =
+                (show_counted(self.bad_times, "row"), if self.bad_times == 1 { "has" } else { "have" });
             sentences.push(format!(
-                "{} rows have a timestamp that is no time; it is kept in the column timestamp_text",
-                self.bad_times
+                "{rows} {have} a timestamp that is no time; it is kept in the column timestamp_text"
             ));
         }
         sentences

@@ -353,3 +353,17 @@ fn a_writers_journals_are_weighed_also_when_their_rows_are_elsewhere() {
     assert_eq!((writers.len(), writers[0].rows), (1, 6));
     assert_eq!(writers[0].journal_bytes, size(STEM) + size("12_20260131_120000_host_0a1b_1"));
 }
+
+#[test]
+fn a_time_that_is_no_time_is_told_and_its_row_counts() {
+    let fixture = Fixture::new();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("model", Arc::new(StringArray::from(vec!["m", "m"]))),
+        ("success", Arc::new(BooleanArray::from(vec![true, false]))),
+        ("timestamp", Arc::new(StringArray::from(vec!["soon", "2026-01-31T12:00:00"]))),
+    ];
+    fixture.increment(LEGACY, &RecordBatch::try_from_iter(columns).unwrap());
+    let snapshot = scan(&fixture);
+    assert_eq!(snapshot.cells.values().map(|tally| tally.tests).sum::<u64>(), 2);
+    assert!(snapshot.notes[0].starts_with("1 row has a timestamp"), "{:?}", snapshot.notes);
+}
