@@ -182,6 +182,14 @@ pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Resu
     follow_retired(store, &mut files)?;
     for entry in journals {
         take_journal(store, &mut files, entry, &published, &consumed)?;
+        // A lock that is free because its writer has published meanwhile is no dead writer's.
+        if let Some(journal) = files.journals.last().filter(|journal| !journal.locked) {
+            let increment = increment_name(&journal.stem);
+            let path = store.layout.incremental().join(&increment);
+            if !names.contains(&increment) && store.disk.stat(&path).is_ok() {
+                return Err(Error::Changed { path });
+            }
+        }
     }
     files.main = main;
     Ok(files)

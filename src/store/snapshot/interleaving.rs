@@ -162,3 +162,29 @@ fn a_publication_at_any_moment() {
         increment::publish_journal(store, DEAD, None).unwrap();
     });
 }
+
+/// Its journal is free once its increment is there; whoever asked for the lock later than
+/// for the increments must not take it for dead.
+#[test]
+fn a_writer_that_publishes_at_any_moment_is_never_dead() {
+    for moment in 1.. {
+        let fixture = Fixture::new();
+        let (journal, store) = (fixture.journal(STEM, &records(0, 3)), fixture.store.clone());
+        let happening = move || {
+            increment::publish_journal(&store, STEM, None).unwrap();
+            drop(journal);
+        };
+        let disk = Arc::new(Interrupted {
+            left: AtomicU64::new(moment),
+            happening: Mutex::new(Some(Box::new(happening))),
+        });
+        let read = Store { disk: disk.clone(), ..fixture.store.clone() };
+        let seen = Scanner::new().scan(&read, fixture.now, &Control::default()).unwrap();
+        assert_eq!(totals(&seen).0, 3, "before operation {moment}");
+        assert!(seen.writers.iter().all(|writer| !writer.unclosed), "before operation {moment}");
+        if disk.happening.lock().unwrap().is_some() {
+            assert!(moment > 5);
+            return;
+        }
+    }
+}
