@@ -55,6 +55,7 @@ def connection():
 
     made = duckdb.connect()
     made.execute("SET TimeZone = 'UTC'")
+    made.execute("SET enable_progress_bar = false")
     return made
 
 
