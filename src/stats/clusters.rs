@@ -6,7 +6,7 @@
 //! `SE = √(s̄(1−s̄)/n)`, and the effective number of tests n / max(1, (SE_c/SE)²)
 //! (Miller 2024, arXiv 2411.00640).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,66 @@ const LIMIT: usize = 100_000;
 
 /// Trials by model and task, in bounded memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Packed", from = "Packed")]
 pub struct Clusters {
     models: BTreeMap<Arc<str>, Hashed<u64, Trials>>,
     tasks: usize,
     overflown: bool,
+}
+
+/// The same with each task named once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Packed {
+    tasks: Vec<u64>,
+    models: Vec<PackedModel>,
+    overflown: bool,
+}
+
+/// A model's tasks as distances in that list, with their trials and full successes.
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedModel {
+    model: Arc<str>,
+    steps: Vec<usize>,
+    n: Vec<u64>,
+    full: Vec<u64>,
+}
+
+impl From<Clusters> for Packed {
+    fn from(clusters: Clusters) -> Self {
+        let all: BTreeSet<u64> = clusters.models.values().flat_map(|tasks| tasks.keys().copied()).collect();
+        let tasks: Vec<u64> = all.into_iter().collect();
+        let pack = |(model, trials): (Arc<str>, Hashed<u64, Trials>)| {
+            let mut sorted: Vec<_> = trials.into_iter().collect();
+            sorted.sort_unstable_by_key(|(task, _)| *task);
+            let mut last = 0;
+            let step = |(task, trials): (u64, Trials)| {
+                let at = tasks.partition_point(|other| *other < task);
+                (at - std::mem::replace(&mut last, at), trials.n, trials.full)
+            };
+            let (steps, n, full) = sorted.into_iter().map(step).collect();
+            PackedModel { model, steps, n, full }
+        };
+        let models = clusters.models.into_iter().map(pack).collect();
+        Self { tasks, models, overflown: clusters.overflown }
+    }
+}
+
+impl From<Packed> for Clusters {
+    fn from(packed: Packed) -> Self {
+        let mut clusters = Self { overflown: packed.overflown, ..Self::default() };
+        for PackedModel { model, steps, n, full } in packed.models {
+            let at = steps.into_iter().scan(0_usize, |at, step| {
+                *at = at.saturating_add(step);
+                Some(*at)
+            });
+            let trials = n.into_iter().zip(full).map(|(n, full)| Trials { n, full });
+            let tasks = at.zip(trials).filter_map(|(at, trials)| Some((*packed.tasks.get(at)?, trials)));
+            let tasks: Hashed<u64, Trials> = tasks.collect();
+            clusters.tasks += tasks.len();
+            clusters.models.insert(model, tasks);
+        }
+        clusters
+    }
 }
 
 impl Clusters {
@@ -184,6 +240,8 @@ mod tests {
             let mut both = of(one);
             both.merge(&of(rest));
             prop_assert_eq!(&both, &of(&tasks));
+            let text = serde_json::to_string(&both).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Clusters>(&text).unwrap(), both.clone());
             for (task, n, full) in rest {
                 both.subtract("m", *task, trials(*n, *full.min(n)));
             }

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 const LEVELS: [(i64, usize); 3] = [(60, 1_440), (3_600, 1_440), (86_400, 3_650)];
 
 /// Rows of one stretch of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(into = "(f64, f64)", from = "(f64, f64)")]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bucket {
     /// Rows; a fraction where a stretch cuts a stored bucket.
     pub rows: f64,
@@ -20,22 +19,44 @@ pub struct Bucket {
     pub full: f64,
 }
 
-impl From<Bucket> for (f64, f64) {
-    fn from(bucket: Bucket) -> Self {
-        (bucket.rows, bucket.full)
-    }
-}
-
-impl From<(f64, f64)> for Bucket {
-    fn from((rows, full): (f64, f64)) -> Self {
-        Self { rows, full }
-    }
-}
-
 /// Rows over time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "[Packed; LEVELS.len()]", from = "[Packed; LEVELS.len()]")]
 pub struct History {
     levels: [BTreeMap<i64, Bucket>; LEVELS.len()],
+}
+
+/// The buckets of a level: how many widths each begins after the one before, rows, full.
+type Packed = (Vec<i64>, Vec<f64>, Vec<f64>);
+
+impl From<History> for [Packed; LEVELS.len()] {
+    fn from(history: History) -> Self {
+        let mut widths = LEVELS.iter().map(|(width, _)| *width);
+        history.levels.map(|level| {
+            let width = widths.next().unwrap_or(1);
+            let mut last = 0;
+            let steps =
+                level.keys().map(|start| (start - std::mem::replace(&mut last, *start)) / width).collect();
+            let (rows, full) = level.values().map(|bucket| (bucket.rows, bucket.full)).collect();
+            (steps, rows, full)
+        })
+    }
+}
+
+impl From<[Packed; LEVELS.len()]> for History {
+    fn from(levels: [Packed; LEVELS.len()]) -> Self {
+        let mut widths = LEVELS.iter().map(|(width, _)| *width);
+        let levels = levels.map(|(steps, rows, full)| {
+            let width = widths.next().unwrap_or(1);
+            let starts = steps.into_iter().scan(0_i64, |last, step| {
+                *last = last.wrapping_add(step.wrapping_mul(width));
+                Some(*last)
+            });
+            let buckets = rows.into_iter().zip(full).map(|(rows, full)| Bucket { rows, full });
+            starts.zip(buckets).collect()
+        });
+        Self { levels }
+    }
 }
 
 impl History {
@@ -197,6 +218,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn survives_json(seconds in prop::collection::vec(-200_000_i64..9_000_000, 0..3_000)) {
+            let mut history = History::default();
+            for second in seconds {
+                history.add(second, 2, 1);
+            }
+            let text = serde_json::to_string(&history).unwrap();
+            prop_assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);
+        }
+
         #[test]
         fn columns_lose_no_row(
             seconds in prop::collection::vec(0_i64..100_000, 0..200), columns in 1_usize..300,

@@ -140,6 +140,14 @@ impl<'a> TableWriter<'a> {
         self.inner.append_key_value_metadata(pair);
     }
 
+    /// Puts bytes that are no rows after those written so far; tells where they begin.
+    pub(super) fn attach(&mut self, bytes: &[u8]) -> Result<u64> {
+        self.flush()?;
+        let position = self.inner.bytes_written() as u64;
+        self.inner.write_all(bytes).map_err(Error::io("write", self.path))?;
+        Ok(position)
+    }
+
     /// Takes over row groups of another file, after what was written so far.
     pub(super) fn graft(&mut self, stock: &Stock<'_>, groups: Range<usize>) -> Result<()> {
         self.flush()?;

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Store;
 use super::commit::CommitRecord;
-use super::disk::ReadFile;
+use super::disk::{ReadFile, bytes_at};
 use super::layout;
 use super::parquet_file::ParquetFile;
 
@@ -51,19 +51,6 @@ fn damaged() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// `n` bytes at `offset`.
-fn bytes(file: &dyn ReadFile, offset: u64, n: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; n];
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(offset + filled as u64, rest)? {
-            0 => return Err(damaged()),
-            read => filled += read,
-        }
-    }
-    Ok(buffer)
-}
-
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.chunks_exact(8).map(|bytes| bytes.try_into().map_or(0, u64::from_le_bytes))
 }
@@ -78,7 +65,7 @@ impl TestKeys {
     fn open(file: Arc<dyn ReadFile>, main: u64, commit: &str) -> io::Result<Self> {
         let length = file.stat()?.bytes;
         let end = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
-        let trailer = bytes(&*file, end, TRAILER)?;
+        let trailer = bytes_at(&*file, end, TRAILER)?;
         let mut numbers_of = numbers(&trailer);
         let mut next = || numbers_of.next().unwrap_or_default();
         let (magic, id, size, entries, checksum) = (next(), next(), next(), next(), next());
@@ -91,7 +78,7 @@ impl TestKeys {
         if (body + directory + TRAILER) as u64 != length {
             return Err(damaged());
         }
-        let mut ending = bytes(&*file, body as u64, directory)?;
+        let mut ending = bytes_at(&*file, body as u64, directory)?;
         ending.extend(trailer.get(..TRAILER - 8).unwrap_or_default());
         if xxh3_64(&ending) != checksum {
             return Err(damaged());
@@ -109,7 +96,7 @@ impl TestKeys {
     /// The entries of a block, ascending.
     pub(super) fn block(&self, at: usize) -> io::Result<Vec<Entry>> {
         let n = BLOCK.min(self.entries.saturating_sub(at * BLOCK));
-        let content = bytes(&*self.file, (at * BLOCK * ENTRY) as u64, n * ENTRY)?;
+        let content = bytes_at(&*self.file, (at * BLOCK * ENTRY) as u64, n * ENTRY)?;
         let (_, checksum) = self.places.get(at).ok_or_else(damaged)?;
         if xxh3_64(&content) != *checksum {
             return Err(damaged());

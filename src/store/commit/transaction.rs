@@ -50,13 +50,11 @@ impl<'a> Transaction<'a> {
         &self.temporary
     }
 
-    /// Puts the record and what it tells of the rows into the footer of the new main,
-    /// and finishes the file.
+    /// Puts the record and what main tells of its rows into the new main, and finishes
+    /// the file.
     pub fn seal(&self, mut table: TableWriter<'_>, rows: &Digest) -> Result<()> {
         table.key_value(KEY, self.record.to_json()?);
-        if let Some(tallies) = tallies::to_json(&self.record, rows) {
-            table.key_value(tallies::KEY, tallies);
-        }
+        tallies::write(&mut table, &self.record, rows)?;
         table.finish().map(drop)
     }
 

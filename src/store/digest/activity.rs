@@ -13,6 +13,8 @@ use crate::stats::history::History;
 use crate::stats::spread::Spread;
 use crate::stats::{Cell, ErrorCategory};
 
+mod packed;
+
 /// How far back the processes reach, in microseconds: two days.
 const SPAN: i64 = 2 * 86_400 * 1_000_000;
 /// Rows further in the future than this many microseconds are no part of the history.
@@ -46,7 +48,7 @@ pub struct Event<'a> {
 }
 
 /// One of a model's last tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recent {
     /// Microseconds since the epoch.
     pub timestamp: i64,
@@ -57,7 +59,7 @@ pub struct Recent {
 }
 
 /// One of a model's last tests that did not succeed, not even in part.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Failure {
     /// Microseconds since the epoch.
     pub timestamp: i64,
@@ -73,6 +75,7 @@ pub struct Failure {
 
 /// What happened to one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "packed::PackedModel", from = "packed::PackedModel")]
 pub struct ModelActivity {
     /// Its tests over time.
     pub history: History,
@@ -88,6 +91,7 @@ pub struct ModelActivity {
 
 /// What a process wrote last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "packed::PackedProcess", from = "packed::PackedProcess")]
 pub struct Process {
     /// Rows.
     pub rows: u64,

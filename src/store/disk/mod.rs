@@ -140,6 +140,19 @@ fn copy_range(source: &dyn ReadFile, range: Range<u64>, target: &mut impl Write)
     Ok(())
 }
 
+/// `n` bytes at `offset`; an error when the file has fewer.
+pub fn bytes_at(file: &dyn ReadFile, offset: u64, n: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; n];
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(offset.saturating_add(filled as u64), rest)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => filled += read,
+        }
+    }
+    Ok(buffer)
+}
+
 /// A whole small file.
 pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
