@@ -70,6 +70,11 @@ impl Simulation {
         self.limited = Some(model.to_owned());
     }
 
+    /// No provider turns anybody away any more.
+    pub fn lift(&mut self) {
+        self.limited = None;
+    }
+
     /// The next result, which ends at `at`, and the time that its test took.
     pub fn next(&mut self, at: Timestamp) -> (Record, Duration) {
         let test = self.retry.take().or_else(|| self.draw(None));

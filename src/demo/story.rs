@@ -1,6 +1,6 @@
 //! What happens while the demo is watched, by the wall clock and not by `--speed`:
 //! at 15 s the increments pass 100 files, at 30 s a model runs into HTTP 429s, at
-//! 45 s a writer is killed. Ending the story ends every process that it started.
+//! 45 s a writer is killed, after five minutes the model's provider answers again. Ending the story ends every process that it started.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,15 +33,18 @@ enum Act {
     Limit,
     /// A writer dies without closing its journal.
     Kill,
+    /// The provider answers again.
+    Lift,
 }
 
-const SCRIPT: [(u64, Act); 6] = [
+const SCRIPT: [(u64, Act); 7] = [
     (5, Act::Publish(0, 3)),
     (10, Act::Publish(3, 6)),
     (14, Act::Publish(6, 8)),
     (15, Act::Crowd),
     (30, Act::Limit),
     (45, Act::Kill),
+    (300, Act::Lift),
 ];
 
 /// The running story. Dropping it ends the writers and waits for them.
@@ -102,6 +105,7 @@ impl Cast {
         match act {
             Act::Publish(from, to) => self.tell(from..to, &Order::Publish),
             Act::Limit => self.tell(0..WRITERS, &Order::Limit(LIMITED_MODEL.to_owned())),
+            Act::Lift => self.tell(0..WRITERS, &Order::Lift),
             Act::Kill => {
                 if let Some(writer) = self.writers.last_mut() {
                     // Already dead is as good.

@@ -12,8 +12,8 @@ use super::simulation::Simulation;
 use crate::store::writer::{Writer, WriterOptions};
 use crate::store::{Result, Store};
 
-/// How often a rate-limited model fails at each writer.
-const RETRY: Duration = Duration::from_secs(2);
+/// After how long a rate-limited model is first tried again, and at most: its runner backs off.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// What the story tells a writer, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Order {
     Publish,
     /// This model's provider answers HTTP 429 from now on.
     Limit(String),
+    /// It answers as before.
+    Lift,
 }
 
 impl fmt::Display for Order {
@@ -29,6 +31,7 @@ impl fmt::Display for Order {
         match self {
             Self::Publish => f.write_str("publish"),
             Self::Limit(model) => write!(f, "limit {model}"),
+            Self::Lift => f.write_str("lift"),
         }
     }
 }
@@ -37,6 +40,7 @@ impl Order {
     fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ') {
             None if line == "publish" => Some(Self::Publish),
+            None if line == "lift" => Some(Self::Lift),
             Some(("limit", model)) => Some(Self::Limit(model.to_owned())),
             _ => None,
         }
@@ -48,27 +52,32 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
     let orders = listen();
     let mut writer = Writer::open(store, WriterOptions::default())?;
     let mut simulation = Simulation::new(seed.wrapping_add(1_000), index);
-    let mut limited: Option<(String, Instant)> = None;
+    let mut limited: Option<(String, Instant, Duration)> = None;
     let (mut pending, duration) = simulation.next(Timestamp::now());
     // Not all at once: each writer starts somewhere in its first test.
     let mut due = Instant::now() + duration.div_f64(speed).mul_f64((index as f64 + 0.5) / 8.0);
     loop {
-        let next = limited.as_ref().map_or(due, |(_, at)| due.min(*at));
+        let next = limited.as_ref().map_or(due, |(_, at, _)| due.min(*at));
         match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Order::Publish) => writer.publish()?,
             Ok(Order::Limit(model)) => {
                 simulation.limit(&model);
-                limited = Some((model, Instant::now()));
+                limited = Some((model, Instant::now(), RETRY.0));
+            }
+            Ok(Order::Lift) => {
+                simulation.lift();
+                limited = None;
             }
             Err(RecvTimeoutError::Disconnected) => return writer.close(),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = Instant::now();
-        if let Some((model, at)) = &mut limited
+        if let Some((model, at, wait)) = &mut limited
             && *at <= now
         {
             writer.append(simulation.rate_limited(model, Timestamp::now())).map(drop)?;
-            *at = now + RETRY;
+            *at = now + *wait;
+            *wait = (*wait * 2).min(RETRY.1);
         }
         if due <= now {
             pending.timestamp = Some(Timestamp::now().as_microsecond());
@@ -101,7 +110,7 @@ mod tests {
 
     #[test]
     fn orders_survive_their_own_text() {
-        for order in [Order::Publish, Order::Limit("a model, with spaces".into())] {
+        for order in [Order::Publish, Order::Limit("a model, with spaces".into()), Order::Lift] {
             assert_eq!(Order::parse(&order.to_string()), Some(order));
         }
         assert_eq!(Order::parse("dance"), None);
