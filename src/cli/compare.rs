@@ -177,7 +177,7 @@ fn lines(names: [&str; 2], found: &Comparison) -> Vec<String> {
 fn method(difference: &Difference) -> String {
     match (difference.method, difference.p) {
         (_, Some(p)) => format!("exact, p = {p:.3}"),
-        (Method::Clustered, None) => "clustered by test".to_owned(),
+        (Method::Clustered, None) => "clustered by task".to_owned(),
         (_, None) => "paired".to_owned(),
     }
 }

@@ -8,9 +8,11 @@
 //!   "Statistical Methods for Rates and Proportions", ch. 8). With fewer than 25 such
 //!   tests the exact binomial test of b in b + c decides, and the interval is
 //!   Clopper and Pearson's of b/(b + c) (1934, Biometrika 26, 404–413), times (b + c)/n.
-//! - Several trials of a test: each counts by its mean on either side, and the
-//!   standard error is clustered by test, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n
-//!   (Miller 2024, arXiv 2411.00640).
+//! - Several trials of a test, or several tests of a task: each test counts by its mean
+//!   on either side, and the standard error is clustered by task, or by test where it
+//!   names none, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n (Miller 2024, arXiv 2411.00640).
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +66,8 @@ pub struct Pair {
     pub first: Trials,
     /// On the second side.
     pub second: Trials,
+    /// The task that other tests share, in other words the cluster; `None` stands alone.
+    pub task: Option<u64>,
 }
 
 /// How the interval was found.
@@ -73,7 +77,7 @@ pub enum Method {
     Normal,
     /// The exact binomial test, since few tests differ.
     Exact,
-    /// The standard error clustered by test, since tests were tried more than once.
+    /// The standard error clustered by task, since tasks were tried more than once.
     Clustered,
 }
 
@@ -126,18 +130,18 @@ pub struct Comparison {
     /// Trials of the second side that have no partner.
     pub unmatched_second: u64,
     /// The difference; `None` where nothing can be said: no pair, or several trials
-    /// of a single test.
+    /// of a single task.
     pub difference: Option<Difference>,
 }
 
 /// Compares two sides test by test; the formulas stand at the top of this file.
 pub fn compare(pairs: impl IntoIterator<Item = Pair>) -> Comparison {
     let mut found = Comparison::default();
-    // Sums over tests of d², d·m and m², from which the clustered error follows.
     let (mut first, mut second) = (0.0, 0.0);
-    let (mut dd, mut dm, mut mm) = (0.0, 0.0, 0.0);
+    let mut alone = Clusters::default();
+    let mut tasks: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     let mut repeated = false;
-    for Pair { first: a, second: b } in pairs {
+    for Pair { first: a, second: b, task } in pairs {
         let both = a.n.min(b.n);
         found.unmatched_first += a.n - both;
         found.unmatched_second += b.n - both;
@@ -153,9 +157,13 @@ pub fn compare(pairs: impl IntoIterator<Item = Pair>) -> Comparison {
         first += m * p;
         second += m * q;
         let d = m * (p - q);
-        dd += d * d;
-        dm += d * m;
-        mm += m * m;
+        if let Some(task) = task {
+            let sum = tasks.entry(task).or_default();
+            repeated |= sum.1 > 0.0;
+            *sum = (sum.0 + d, sum.1 + m);
+        } else {
+            alone.add(d, m);
+        }
     }
     if found.pairs == 0 {
         return found;
@@ -164,26 +172,47 @@ pub fn compare(pairs: impl IntoIterator<Item = Pair>) -> Comparison {
     found.first_rate = first / n;
     found.second_rate = second / n;
     found.difference = if repeated {
-        let value = (first - second) / n;
-        let squares = (dd - 2.0 * value * dm + value * value * mm).max(0.0);
-        clustered(value, squares, found.tests, n)
+        let clusters = tasks.into_values().fold(alone, |mut clusters, (d, m)| {
+            clusters.add(d, m);
+            clusters
+        });
+        clusters.difference((first - second) / n, n)
     } else {
         Some(matched(found.only_first, found.only_second, n))
     };
     found
 }
 
-fn clustered(value: f64, squares: f64, tests: u64, n: f64) -> Option<Difference> {
-    if tests < 2 {
-        return None;
+/// Sums over clusters of d², d·m and m², from which the clustered error follows.
+#[derive(Default)]
+struct Clusters {
+    n: u64,
+    dd: f64,
+    dm: f64,
+    mm: f64,
+}
+
+impl Clusters {
+    fn add(&mut self, d: f64, m: f64) {
+        self.n += 1;
+        self.dd += d * d;
+        self.dm += d * m;
+        self.mm += m * m;
     }
-    let c = tests as f64;
-    let error = (c / (c - 1.0) * squares).sqrt() / n;
-    // Where every test says the same, only their number tells how sure that is.
-    let half = if error < 1e-12 { unseen(c) } else { Z95 * error };
-    let interval = within(value - half, value + half);
-    let verdict = verdict(value, interval, n);
-    Some(Difference { value, error, interval, p: None, method: Method::Clustered, verdict })
+
+    fn difference(&self, value: f64, n: f64) -> Option<Difference> {
+        if self.n < 2 {
+            return None;
+        }
+        let c = self.n as f64;
+        let squares = (self.dd - 2.0 * value * self.dm + value * value * self.mm).max(0.0);
+        let error = (c / (c - 1.0) * squares).sqrt() / n;
+        // Where every cluster says the same, only their number tells how sure that is.
+        let half = if error < 1e-12 { unseen(c) } else { Z95 * error };
+        let interval = within(value - half, value + half);
+        let verdict = verdict(value, interval, n);
+        Some(Difference { value, error, interval, p: None, method: Method::Clustered, verdict })
+    }
 }
 
 fn matched(b: f64, c: f64, n: f64) -> Difference {
@@ -287,7 +316,7 @@ mod tests {
 
     fn once(first: bool, second: bool) -> Pair {
         let trials = |full| Trials { n: 1, full: u64::from(full) };
-        Pair { first: trials(first), second: trials(second) }
+        Pair { first: trials(first), second: trials(second), task: None }
     }
 
     fn table(both: usize, b: usize, c: usize, neither: usize) -> Vec<Pair> {
@@ -377,9 +406,33 @@ mod tests {
     }
 
     #[test]
+    fn tests_of_one_task_are_one_cluster_as_its_trials_are() {
+        // Each of 40 tasks was tried in five cells, with the same end in all of them.
+        let of_task = |task: u64| {
+            let pair = once(task.is_multiple_of(4), task.is_multiple_of(5));
+            std::iter::repeat_n(Pair { task: Some(task), ..pair }, 5)
+        };
+        let cells = compare((0..40).flat_map(of_task));
+        let trials = |full: bool| Trials { n: 5, full: 5 * u64::from(full) };
+        let pair = |task: u64| Pair {
+            first: trials(task.is_multiple_of(4)),
+            second: trials(task.is_multiple_of(5)),
+            task: None,
+        };
+        let trials = compare((0..40).map(pair));
+        assert_eq!((cells.tests, trials.tests, cells.pairs), (200, 40, trials.pairs));
+        let (cells, trials) = (cells.difference.unwrap(), trials.difference.unwrap());
+        assert_eq!(cells.method, Method::Clustered);
+        close(cells.error, trials.error, 1e-12);
+        let single =
+            compare((0..40).map(|task| Pair { task: Some(task), ..once(task.is_multiple_of(4), true) }));
+        assert_ne!(single.difference.unwrap().method, Method::Clustered, "no task stands twice");
+    }
+
+    #[test]
     fn tests_without_a_partner_are_counted_and_left_out() {
-        let first = Pair { first: Trials { n: 3, full: 1 }, second: Trials::default() };
-        let second = Pair { first: Trials { n: 1, full: 1 }, second: Trials { n: 2, full: 1 } };
+        let first = Pair { first: Trials { n: 3, full: 1 }, ..Pair::default() };
+        let second = Pair { first: Trials { n: 1, full: 1 }, second: Trials { n: 2, full: 1 }, task: None };
         let found = compare([first, second]);
         assert_eq!((found.pairs, found.unmatched_first, found.unmatched_second), (1, 3, 1));
         assert_eq!(found.difference, None, "one test says nothing of others");
@@ -393,7 +446,7 @@ mod tests {
         assert_eq!(verdict(183), Verdict::Tied);
         let repeated = |n: usize| {
             let trials = Trials { n: 4, full: 2 };
-            compare(vec![Pair { first: trials, second: trials }; n]).difference.unwrap().verdict
+            compare(vec![Pair { first: trials, second: trials, task: None }; n]).difference.unwrap().verdict
         };
         assert!(matches!(repeated(20), Verdict::More(_)));
         assert_eq!(repeated(200), Verdict::Tied);
@@ -425,6 +478,7 @@ mod tests {
             let pair = |&(n, full, m, other): &(u64, u64, u64, u64)| Pair {
                 first: Trials { n, full: full.min(n) },
                 second: Trials { n: m, full: other.min(m) },
+                task: None,
             };
             let one = compare(tests.iter().map(pair));
             tests.reverse();

@@ -111,7 +111,7 @@ impl Action {
             Self::Validate => about(&["v"], Maintenance, "validate", "check every file at once"),
             Self::Rescan => about(&["r"], View, "rescan", "look at the store now"),
             Self::Filter => {
-                about(&["/"], View, "filter", "filter models: gpt tests:>100 rate:<0.5; in this help, search")
+                about(&["/"], View, "filter", "filter models: gpt tests:>100 rate:<0.5; here, search")
             }
             Self::Sort => about(&["s"], View, "sort", "sort the models by the next column"),
             Self::Reverse => about(&["S"], View, "reverse", "reverse the order"),
@@ -130,9 +130,7 @@ impl Action {
             Self::AlertLog => {
                 about(&["L"], Alerts, "alert history", "every alert since the start, over or not")
             }
-            Self::History => {
-                about(&["H"], View, "history", "the run over 1h, 6h, 24h or all: left and right choose")
-            }
+            Self::History => about(&["H"], View, "history", "the run over 1h, 6h, 24h or all; ← → choose"),
             Self::Progress => {
                 about(&["t"], View, "progress", "throughput, and what is left of the plan by model")
             }
@@ -144,13 +142,15 @@ impl Action {
             Self::PreviousPane => about(&["shift-tab"], Move, "pane before", "focus the pane before"),
             Self::Up => about(&["up", "k"], Move, "up", "one row up"),
             Self::Down => about(&["down", "j"], Move, "down", "one row down"),
-            Self::Left => about(&["left", "h"], Move, "left", "the choice before"),
-            Self::Right => about(&["right", "l"], Move, "right", "the next choice"),
+            Self::Left => about(&["left", "h"], Move, "left", "the pane, period or model before"),
+            Self::Right => about(&["right", "l"], Move, "right", "the next pane, period or model"),
             Self::PageUp => about(&["pageup", "ctrl-u"], Move, "page up", "one page up"),
             Self::PageDown => about(&["pagedown", "ctrl-d"], Move, "page down", "one page down"),
             Self::Top => about(&["home", "g"], Move, "top", "to the first row"),
             Self::Bottom => about(&["end", "G"], Move, "bottom", "to the last row"),
-            Self::Open => about(&["enter"], Answer, "open", "details of the selected row; confirms a plan"),
+            Self::Open => {
+                about(&["enter"], Answer, "details", "details of the selected row; confirms a plan")
+            }
             Self::Back => about(&["esc"], Answer, "back", "one step back; declines a plan"),
             Self::Yes => about(&["y"], Answer, "yes", "confirm"),
             Self::No => about(&["n"], Answer, "no", "decline"),
@@ -166,13 +166,19 @@ impl Action {
     }
 }
 
-/// What the footer offers, the most useful first.
-pub(crate) const FOOTER: [Action; 7] = [
+/// What the footer offers, the most useful first; help and leaving stay at the end.
+pub(crate) const FOOTER: [Action; 13] = [
     Action::Consolidate,
     Action::Cleanup,
     Action::Export,
     Action::Backup,
     Action::Filter,
+    Action::Open,
+    Action::Sort,
+    Action::History,
+    Action::Writers,
+    Action::Files,
+    Action::NextPane,
     Action::Help,
     Action::Quit,
 ];

@@ -179,6 +179,12 @@ impl Keymap {
         self.of(action).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
+    /// What the terminal sends when the keys of an action are pressed.
+    #[cfg(test)]
+    pub(crate) fn events(&self, action: Action) -> Vec<KeyEvent> {
+        self.of(action).iter().map(|key| KeyEvent::new(key.code, key.modifiers)).collect()
+    }
+
     fn of(&self, action: Action) -> &[Key] {
         let name: &'static str = action.into();
         self.keys.get(name).map(Vec::as_slice).unwrap_or_default()

@@ -186,6 +186,9 @@ pub(crate) enum Prompt {
     CancelJob,
     /// Wait for the running job, or cancel it?
     QuitJob,
+    /// No question, but the answer to one that is too long for a row: a title and what
+    /// came of it, scrolled to a line.
+    Told(String, Entry, usize),
 }
 
 /// The job that runs.

@@ -19,6 +19,7 @@ use crate::health::Severity;
 use crate::jobs::{CleanupOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
 use crate::observation::{Observation, StoreState, WatchMode};
 use crate::stats::Cell;
+use crate::stats::history::History;
 use crate::stats::paired::{self, Pair, Trials};
 use crate::stats::progress::Expected;
 use crate::store::Progress;
@@ -196,8 +197,10 @@ fn against(columns: u16, rows: u16, [both, first, second, neither]: [usize; 4], 
     let trials = |full| Trials { n: 1 + u64::from(repeated), full: u64::from(full) };
     let pairs = [(both, true, true), (first, true, false), (second, false, true), (neither, false, false)]
         .into_iter()
-        .flat_map(|(n, a, b)| std::iter::repeat_n(Pair { first: trials(a), second: trials(b) }, n));
-    let alone = Pair { first: Trials { n: 112, full: 60 }, second: Trials::default() };
+        .flat_map(|(n, a, b)| {
+            std::iter::repeat_n(Pair { first: trials(a), second: trials(b), task: None }, n)
+        });
+    let alone = Pair { first: Trials { n: 112, full: 60 }, ..Pair::default() };
     let names = ["claude-opus-4.1", "DeepSeek-V3-0324"].map(str::to_owned);
     let found = paired::compare(pairs.chain([alone]));
     update(&mut model, Message::Compared(names, Ok(found)));
@@ -322,6 +325,30 @@ picture!(a_failure, {
     model
 });
 
+picture!(a_refusal_in_full, {
+    let mut model = after(80, 24, healthy(), "u");
+    let id = model.jobs.last_id;
+    let why = "the last operation on this store was a consolidate of another process after the one that you \
+               mean: take that one back first, or bring back a backup with evaltop restore --from BACKUP";
+    update(&mut model, Message::Planned(id, Err(why.to_owned())));
+    model
+});
+picture!(a_filter_that_leaves_nothing, after(80, 24, healthy(), "/ x x enter"));
+picture!(a_filter_to_be_typed, after(80, 24, healthy(), "/"));
+picture!(a_run_that_began_a_moment_ago, {
+    let mut seen = fixture::many(2);
+    seen.history = History::default();
+    for minute in 1..5 {
+        seen.history.add(fixture::now().as_second() - minute * 60, 3, 2);
+    }
+    showing(80, 40, seen)
+});
+picture!(a_drill_down_at_200_by_60, after(200, 60, warning(), "enter"));
+picture!(long_messages_at_40_by_60, {
+    let mut seen = fixture::critical();
+    seen.notes = vec!["another process removed 9 files, 2.1 MiB, from backups and quarantine".to_owned()];
+    showing(40, 60, seen)
+});
 picture!(at_140_by_40, showing(140, 40, warning()));
 picture!(at_200_by_60, showing(200, 60, fixture::critical()));
 picture!(at_200_by_60_with_many_models, showing(200, 60, fixture::many(93)));

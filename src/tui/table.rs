@@ -19,6 +19,10 @@ pub(crate) enum Column {
     Rate,
     /// Name.
     Name,
+    /// Partial success.
+    Partial,
+    /// How wide the 95 % interval is.
+    Ci,
     /// Number of tests.
     Tests,
     /// Rows a minute.
@@ -38,6 +42,8 @@ impl Column {
         match self {
             Self::Rate => tally.success_rate().unwrap_or(-1.0),
             Self::Name => 0.0,
+            Self::Partial => tally.partial as f64 / tally.tests.max(1) as f64,
+            Self::Ci => model.interval().map_or(1.0, |interval| interval.high - interval.low),
             Self::Tests => tally.tests as f64,
             Self::PerMinute => model.per_minute,
             Self::Infra => tally.infrastructure() as f64,
@@ -125,6 +131,12 @@ impl Table {
     pub(crate) fn next_reorder(&self) -> Option<Timestamp> {
         let at = self.ordered_at.filter(|_| self.stale)?;
         at.checked_add(REORDER_EVERY).ok()
+    }
+
+    /// Sorts by a column; by the same one again, the other way round.
+    pub(crate) fn sort_by(&mut self, column: Column) {
+        self.reversed = self.column == column && !self.reversed;
+        self.column = column;
     }
 
     /// Sorts by the next column.
@@ -287,6 +299,8 @@ mod tests {
             [
                 "rate: rising slow falling",
                 "name: falling rising slow",
+                "partial: falling rising slow",
+                "ci: rising slow falling",
                 "tests: falling rising slow",
                 "/min: rising falling slow",
                 "infra: slow falling rising",

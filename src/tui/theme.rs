@@ -162,12 +162,13 @@ impl Theme {
     }
 
     /// Bar hue in shades, for the background of a heatmap's cell: 0 is none, 1 is full.
+    /// High rates differ more than low ones, since most cells of a good model are high.
     pub(crate) fn shade(self, strength: f64) -> Style {
         let Some(((r, g, b), ..)) = self.palette.hue(Role::Bar).filter(|_| self.depth == Depth::True) else {
             return Style::new();
         };
         let ground: f64 = if self.palette == Palette::Light { 255.0 } else { 24.0 };
-        let mix = |c: u8| (ground + (f64::from(c) - ground) * 0.6 * strength.clamp(0.0, 1.0)) as u8;
+        let mix = |c: u8| (ground + (f64::from(c) - ground) * 0.65 * strength.clamp(0.0, 1.0).powi(2)) as u8;
         Style::new().bg(Color::Rgb(mix(r), mix(g), mix(b)))
     }
 

@@ -1,7 +1,8 @@
 //! The tests that two models, or two prompt types, both had.
 //!
 //! A test is known by its `task_id`, or by its `test_id` where it has none, within
-//! its cell without the compared dimension. Rows with neither, and summary rows,
+//! its cell without the compared dimension; tests with one `task_id` in several cells
+//! are one cluster. Rows with neither, and summary rows,
 //! have no partner. Memory grows with the tests of the two sides, about 50 bytes each.
 
 use std::collections::HashMap;
@@ -55,7 +56,10 @@ pub fn pairs(
         let columns = Columns::new(&batch)?;
         for row in 0..batch.num_rows() {
             let pair = match columns.task_key(row, side.column()) {
-                Some(key) => tests.entry(key).or_default(),
+                Some(key) => {
+                    let task = columns.task(row);
+                    tests.entry(key).or_insert_with(|| Pair { task, ..Pair::default() })
+                }
                 None => &mut unknown,
             };
             let full = columns.truth("success", row) == Some(true);

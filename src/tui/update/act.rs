@@ -28,6 +28,9 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Left | Action::Right if matches!(model.overlays.last(), Some(Overlay::History(_))) => {
             model.period = model.period.step(if action == Action::Right { 1 } else { -1 });
         }
+        Action::Left | Action::Right if matches!(model.overlays.last(), Some(Overlay::Drill(..))) => {
+            neighbour(model, if action == Action::Right { 1 } else { -1 });
+        }
         Action::Progress => toggle(model, Overlay::Progress(Scroll::default())),
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
@@ -37,23 +40,14 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Mark => compare::mark(model),
         Action::Compare => return compare::open(model),
         Action::Freeze => observe::freeze(model),
-        Action::Zoom => {
-            model.overlays.clear();
-            model.zoomed = !model.zoomed;
-        }
+        Action::Zoom if model.overlays.is_empty() => model.zoomed = !model.zoomed,
         Action::Back => back(model),
-        Action::Filter => {
-            let before = if matches!(model.overlays.last(), Some(Overlay::Help(_))) {
-                model.help_filter.clone()
-            } else {
-                model.overlays.clear();
-                model.focus = Focus::Models;
-                model.table.filter.clone()
-            };
-            model.typing = Some(Typing { input: before.clone().into(), before });
+        Action::Filter => filter(model),
+        // What can't be seen is not changed.
+        Action::Sort if model.overlays.is_empty() => sort(model, Table::next_column),
+        Action::Reverse if model.overlays.is_empty() => {
+            sort(model, |table| table.reversed = !table.reversed);
         }
-        Action::Sort => sort(model, Table::next_column),
-        Action::Reverse => sort(model, |table| table.reversed = !table.reversed),
         Action::NextPane | Action::Right => focus(model, 1),
         Action::PreviousPane | Action::Left => focus(model, 2),
         Action::Open => open(model),
@@ -66,6 +60,31 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         _ => {}
     }
     Vec::new()
+}
+
+/// Begins to type a filter of the models, or of the help where that is open.
+fn filter(model: &mut Model) {
+    let before = match model.overlays.last() {
+        Some(Overlay::Help(_)) => model.help_filter.clone(),
+        Some(_) => return,
+        None => {
+            model.focus = Focus::Models;
+            model.table.filter.clone()
+        }
+    };
+    model.typing = Some(Typing { input: before.clone().into(), before });
+}
+
+/// From one model's details to those of the one before or after it in the table.
+fn neighbour(model: &mut Model, by: isize) {
+    let Some(Overlay::Drill(name, _)) = model.overlays.last() else { return };
+    let Some(row) = model.table.order.iter().position(|m| m == name) else { return };
+    model.table.select(row.saturating_add_signed(by));
+    if let (Some(Overlay::Drill(name, _)), Some(selected)) =
+        (model.overlays.last_mut(), &model.table.selected)
+    {
+        name.clone_from(selected);
+    }
 }
 
 fn maintain(model: &mut Model, action: Action) -> Vec<Effect> {
@@ -116,7 +135,9 @@ fn silence(model: &mut Model, action: Action) -> Vec<Effect> {
     let alerts = model.alerts();
     let found = match model.overlays.last() {
         Some(Overlay::Alert(key, _)) => alerts.into_iter().find(|a| alert_key(a) == *key),
-        _ => alerts.get(row).copied(),
+        // Which one it would be is not to be seen.
+        Some(_) => None,
+        None => alerts.get(row).copied(),
     };
     let Some(alert) = found.cloned() else { return Vec::new() };
     if action == Action::Snooze {
@@ -148,7 +169,7 @@ fn back(model: &mut Model) {
     }
 }
 
-fn sort(model: &mut Model, change: impl FnOnce(&mut Table)) {
+pub(super) fn sort(model: &mut Model, change: impl FnOnce(&mut Table)) {
     change(&mut model.table);
     if let Some(seen) = model.seen.clone() {
         model.table.reorder(&seen.models, model.now);

@@ -8,6 +8,11 @@ use crate::store::Progress;
 use crate::store::query::Filter;
 use crate::tui::message::{Effect, Failure, JobId};
 use crate::tui::model::{ExportForm, Model, Prompt, Running};
+use crate::tui::text;
+use crate::tui::view::layout;
+
+/// Cells of the activity that its text does not have: marker, time, margin.
+const BESIDE: usize = 8;
 
 /// The word for a job.
 pub(crate) fn title(request: &Request) -> &'static str {
@@ -65,7 +70,11 @@ pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
 /// A plan is there.
 pub(super) fn planned(model: &mut Model, id: JobId, plan: Result<Box<Plan>, String>) -> Vec<Effect> {
     let unasked = model.jobs.unasked.iter().position(|waiting| *waiting == id);
-    let asked = matches!(model.prompt, Prompt::Planning(waiting, _) if waiting == id);
+    let of = match &model.prompt {
+        Prompt::Planning(waiting, request) if *waiting == id => Some(title(request)),
+        _ => None,
+    };
+    let asked = of.is_some();
     if let Some(at) = unasked {
         model.jobs.unasked.swap_remove(at);
     } else if asked {
@@ -74,12 +83,31 @@ pub(super) fn planned(model: &mut Model, id: JobId, plan: Result<Box<Plan>, Stri
         return Vec::new();
     }
     match plan {
-        Err(why) => model.note(Severity::Warning, why),
-        Ok(plan) if plan.is_empty => model.note_with(Severity::Healthy, plan.summary, plan.lines),
+        Err(why) => tell(model, &not_done(of.unwrap_or("job")), Severity::Warning, why, Vec::new()),
+        Ok(plan) if plan.is_empty => {
+            tell(model, title(&plan.request), Severity::Healthy, plan.summary, plan.lines);
+        }
         Ok(plan) if unasked.is_some() => return start(model, *plan),
         Ok(plan) => model.prompt = Prompt::Confirm(plan, 0),
     }
     Vec::new()
+}
+
+fn not_done(job: &str) -> String {
+    format!("{job}: not done")
+}
+
+/// Notes what came of a job. What went wrong and does not fit into a row of the activity,
+/// or has no such row now, is told where the question was.
+fn tell(model: &mut Model, head: &str, severity: Severity, text: String, lines: Vec<String>) {
+    let room = usize::from(layout::areas(model).activity.width).saturating_sub(BESIDE);
+    let fits = model.overlays.is_empty() && text::width(&text) <= room;
+    model.note_with(severity, text, lines);
+    let free = matches!(model.prompt, Prompt::None) && model.typing.is_none() && !model.leaving;
+    if severity != Severity::Healthy && !fits && free {
+        let entry = model.activity.front().cloned();
+        model.prompt = entry.map_or(Prompt::None, |entry| Prompt::Told(head.to_uppercase(), entry, 0));
+    }
 }
 
 /// Runs a confirmed plan, now or after the others.
@@ -107,15 +135,17 @@ pub(super) fn progress(model: &mut Model, id: JobId, progress: Progress) -> Vec<
 /// The running job ended: say how, start the next one.
 pub(super) fn finished(model: &mut Model, id: JobId, result: Result<Box<Outcome>, Failure>) -> Vec<Effect> {
     let Some(running) = model.jobs.running.take_if(|r| r.id == id) else { return Vec::new() };
+    if matches!(model.prompt, Prompt::CancelJob | Prompt::QuitJob) {
+        model.prompt = Prompt::None;
+    }
     match result {
-        Ok(outcome) => model.note_with(outcome.severity, outcome.summary, outcome.lines),
+        Ok(outcome) => tell(model, running.title, outcome.severity, outcome.summary, outcome.lines),
         Err(Failure::Cancelled) => {
             model.note(Severity::Healthy, format!("{} cancelled: nothing was changed", running.title));
         }
-        Err(Failure::Failed(why)) => model.note(Severity::Critical, why),
-    }
-    if matches!(model.prompt, Prompt::CancelJob | Prompt::QuitJob) {
-        model.prompt = Prompt::None;
+        Err(Failure::Failed(why)) => {
+            tell(model, &not_done(running.title), Severity::Critical, why, Vec::new());
+        }
     }
     let mut effects = vec![Effect::Scan];
     match model.jobs.queue.pop_front() {

@@ -1,15 +1,16 @@
 //! The mouse: a click focuses a pane and selects its row, a click on the selected row
-//! opens it, one on the sentence explains it; the wheel scrolls.
+//! opens it, one on the heading of a column sorts by it, one on the sentence explains it;
+//! the wheel scrolls.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::act::{Step, act, step};
+use super::act::{Step, act, sort, step};
 use crate::tui::action::Action;
 use crate::tui::message::Effect;
 use crate::tui::model::{Focus, Model, Prompt};
-use crate::tui::table::window;
-use crate::tui::view::layout;
+use crate::tui::table::Table;
+use crate::tui::view::{activity, alerts, layout, models};
 
 /// Rows that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
@@ -29,6 +30,10 @@ pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
             let down = event.kind == MouseEventKind::ScrollDown;
             step(model, Step::By(if down { NOTCH } else { -NOTCH }));
         }
+        // What was told needs no answer.
+        MouseEventKind::Down(MouseButton::Left) if matches!(model.prompt, Prompt::Told(..)) => {
+            model.prompt = Prompt::None;
+        }
         MouseEventKind::Down(MouseButton::Left) if matches!(model.prompt, Prompt::None) => {
             if areas.status.contains(at) {
                 return act(model, Action::Inspect);
@@ -36,7 +41,11 @@ pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
             if let Some((focus, area)) = hit {
                 let before = (model.focus, chosen(model, focus));
                 model.focus = focus;
-                if select(model, focus, area, at) && before == (focus, chosen(model, focus)) {
+                if focus == Focus::Models && at.y == area.y {
+                    if let Some(column) = models::column_at(model, area.width, at.x - area.x) {
+                        sort(model, |table: &mut Table| table.sort_by(column));
+                    }
+                } else if select(model, focus, area, at) && before == (focus, chosen(model, focus)) {
                     return act(model, Action::Open);
                 }
             }
@@ -59,25 +68,16 @@ fn chosen(model: &Model, focus: Focus) -> usize {
 fn select(model: &mut Model, focus: Focus, area: Rect, at: Position) -> bool {
     // The heading is no row.
     let Some(line) = at.y.checked_sub(area.y + 1).map(usize::from) else { return false };
-    let rows = usize::from(area.height - 1);
-    let (first, len) = match focus {
+    let placed = |rows: Vec<(usize, usize)>| rows.get(line).map(|(item, _)| *item);
+    let found = match focus {
         Focus::Models => {
-            model.table.offset = model.table.window(rows);
-            (model.table.offset, model.table.order.len())
+            model.table.offset = model.table.window(usize::from(area.height - 1));
+            Some(model.table.offset + line).filter(|row| *row < model.table.order.len())
         }
-        Focus::Alerts => {
-            let len = model.alerts().len();
-            (window(0, model.alert.at, len, rows), len)
-        }
-        Focus::Activity => {
-            let len = model.activity.len();
-            (window(0, model.entry.at, len, rows), len)
-        }
+        Focus::Alerts => placed(alerts::placed(model, area)),
+        Focus::Activity => placed(activity::placed(model, area)),
     };
-    let row = first + line;
-    if row >= len {
-        return false;
-    }
+    let Some(row) = found else { return false };
     match focus {
         Focus::Models => model.table.select(row),
         Focus::Alerts => model.alert.at = row,

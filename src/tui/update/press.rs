@@ -11,7 +11,7 @@ use crate::jobs::ExportFormat;
 use crate::tui::action::Action;
 use crate::tui::keymap::Key;
 use crate::tui::message::Effect;
-use crate::tui::model::{ExportForm, Model, Overlay, Prompt, Typing};
+use crate::tui::model::{Entry, ExportForm, Model, Overlay, Prompt, Typing};
 use crate::tui::view::{layout, prompt};
 
 /// A key was pressed.
@@ -32,6 +32,7 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     match std::mem::take(&mut model.prompt) {
         Prompt::None => action.map(|a| act::act(model, a)).unwrap_or_default(),
         Prompt::Export(form) => fill_in(model, form, key, action),
+        Prompt::Told(title, entry, line) => told(model, title, entry, line, action),
         prompt => {
             model.prompt = prompt;
             action.map(|a| answer(model, a, key.code)).unwrap_or_default()
@@ -83,6 +84,20 @@ pub(super) fn filter(model: &mut Model, text: &str) {
     if let Some(seen) = model.seen.clone() {
         model.table.reorder(&seen.models, model.now);
     }
+}
+
+/// What was told stays until a key says that it was read, or does something else.
+fn told(model: &mut Model, title: String, entry: Entry, line: usize, action: Option<Action>) -> Vec<Effect> {
+    let last = prompt::last_told_line(&entry, layout::areas_asking(model).prompt);
+    let line = match action {
+        Some(Action::Down | Action::PageDown) if last > 0 => (line + 1).min(last),
+        Some(Action::Up | Action::PageUp) if last > 0 => line.saturating_sub(1),
+        None => line,
+        Some(Action::Open | Action::Back | Action::Yes | Action::No) => return Vec::new(),
+        Some(action) => return act::act(model, action),
+    };
+    model.prompt = Prompt::Told(title, entry, line);
+    Vec::new()
 }
 
 fn fill_in(model: &mut Model, mut form: ExportForm, key: KeyEvent, action: Option<Action>) -> Vec<Effect> {

@@ -7,10 +7,9 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-use super::{fit, heading};
+use super::{fit, heading, rows};
 use crate::health::Severity;
 use crate::tui::model::{Entry, Focus, Model};
-use crate::tui::table::window;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
@@ -25,25 +24,43 @@ impl Widget for Activity<'_> {
         }
         let focused = model.focus == Focus::Activity;
         heading(model, "ACTIVITY", "", area.width, focused).render(area, buffer);
-        let rows = usize::from(area.height - 1);
-        let first = window(0, model.entry.at, model.activity.len(), rows);
-        for (i, (row, entry)) in area.rows().skip(1).zip(model.activity.iter().skip(first)).enumerate() {
-            let chosen = focused && first + i == model.entry.at;
+        for (row, (item, part)) in area.rows().skip(1).zip(placed(model, area)) {
+            let Some(entry) = model.activity.get(item) else { continue };
+            let chosen = focused && item == model.entry.at;
             let style = if chosen { model.style(Role::Selected) } else { Style::new() };
-            line(model, entry, chosen, row.width).style(style).render(row, buffer);
+            let text = if rows::wraps(area) {
+                broken(model, entry, area.width).into_iter().nth(part).unwrap_or_default()
+            } else {
+                text::clean(&entry.text).into_owned()
+            };
+            line(model, entry, text, chosen, part, row.width).style(style).render(row, buffer);
         }
     }
 }
 
-fn line(model: &Model, entry: &Entry, chosen: bool, width: u16) -> Line<'static> {
+/// Which entry stands in which row below the heading, and which of its lines.
+pub(crate) fn placed(model: &Model, area: Rect) -> Vec<(usize, usize)> {
+    let height = |item: usize| model.activity.get(item).map_or(1, |e| broken(model, e, area.width).len());
+    rows::place(model.activity.len(), height, model.entry.at, area)
+}
+
+/// The text of an entry in lines that fit beside its time.
+fn broken(model: &Model, entry: &Entry, width: u16) -> Vec<String> {
+    let before = text::width(&model.clock(entry.at)) + 3;
+    text::wrap(&entry.text, usize::from(width).saturating_sub(before))
+}
+
+fn line(model: &Model, entry: &Entry, text: String, chosen: bool, part: usize, width: u16) -> Line<'static> {
     let role = match entry.severity {
         Severity::Healthy => Role::Text,
         severity => severity.into(),
     };
+    let clock = model.clock(entry.at);
+    let time = if part == 0 { clock } else { " ".repeat(text::width(&clock)) };
     let line = Line::from(vec![
-        model.span(Role::Text, if chosen { "›" } else { " " }),
-        model.span(Role::Dim, format!("{} ", model.clock(entry.at))),
-        model.span(role, text::clean(&entry.text).into_owned()),
+        model.span(Role::Text, if chosen && part == 0 { "›" } else { " " }),
+        model.span(Role::Dim, format!("{time} ")),
+        model.span(role, text),
     ]);
     fit(line, width.saturating_sub(1).into())
 }

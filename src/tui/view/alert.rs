@@ -4,6 +4,7 @@ use ratatui::text::Line;
 
 use super::alerts::{help, sign};
 use super::overlay::{Content, paragraph};
+use super::status::said;
 use crate::tui::action::Action;
 use crate::tui::book::{AlertKey, Quiet, alert_key};
 use crate::tui::model::Model;
@@ -13,13 +14,15 @@ use crate::tui::{format, text};
 /// The explanation of an alert.
 pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
     let cells = usize::from(width).saturating_sub(3);
-    let title = format!("ALERT {}", key.0);
+    let title = format!("ALERT {}", key.0.replace('_', " "));
     let Some(alert) = model.alerts().into_iter().find(|a| alert_key(a) == *key) else {
-        return Content { title, lines: over(model, key, cells) };
+        return Content::new(title, over(model, key, cells));
     };
     let mut lines = vec![Line::default()];
     let severity: Role = alert.severity.into();
-    for (i, line) in text::wrap(&alert.message, cells.saturating_sub(2)).into_iter().enumerate() {
+    let help = help(model, alert);
+    let message = said(alert, help.as_deref().unwrap_or_default());
+    for (i, line) in text::wrap(&message, cells.saturating_sub(2)).into_iter().enumerate() {
         let lead = if i == 0 { format!(" {} ", sign(alert.severity)) } else { "   ".to_owned() };
         lines.push(Line::from(vec![model.span(severity, lead), model.span(Role::Title, line)]));
     }
@@ -36,14 +39,15 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
     }
     lines.push(Line::default());
     lines.extend(paragraph(model, Role::Text, &alert.explanation, cells));
-    if let Some(subject) = &alert.subject {
+    if let Some(subject) = alert.subject.as_ref().filter(|subject| !alert.message.contains(subject.as_str()))
+    {
         lines.push(Line::default());
         lines.extend(paragraph(model, Role::Dim, &format!("about {}", text::name(subject)), cells));
     }
     lines.push(Line::default());
-    lines.extend(help(model, alert).map(|help| Line::from(model.span(Role::Key, format!(" {help}")))));
+    lines.extend(help.map(|help| Line::from(model.span(Role::Key, format!(" {help}")))));
     lines.extend(silence(model, model.book.quiet(alert)));
-    Content { title, lines }
+    Content::new(title, lines)
 }
 
 fn quiet(model: &Model, quiet: Option<Quiet>) -> String {

@@ -19,7 +19,7 @@ pub(super) fn content(model: &Model, _: u16) -> Content {
     if lines.is_empty() {
         lines.push(Line::from(model.span(Role::Dim, " no alert since the dashboard was opened")));
     }
-    Content { title: format!("ALERT HISTORY {}", episodes.len()), lines }
+    Content::new(format!("ALERT HISTORY {}", episodes.len()), lines)
 }
 
 fn line(model: &Model, episode: &Episode) -> Line<'static> {

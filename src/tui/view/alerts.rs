@@ -6,13 +6,16 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-use super::{heading, status, with_right};
+use super::{heading, rows, status, with_right};
 use crate::health::{Alert, Remedy, Severity};
 use crate::tui::action::Action;
 use crate::tui::book::Quiet;
 use crate::tui::model::{Focus, Model};
-use crate::tui::table::window;
+use crate::tui::text;
 use crate::tui::theme::Role;
+
+/// Cells before the message: marker, sign, gap.
+const BEFORE: usize = 3;
 
 /// The alerts with their heading.
 pub(super) struct Alerts<'a>(pub &'a Model);
@@ -26,21 +29,28 @@ impl Widget for Alerts<'_> {
         let alerts = model.alerts();
         let focused = model.focus == Focus::Alerts;
         let title = if alerts.is_empty() { "ALERTS".to_owned() } else { format!("ALERTS {}", alerts.len()) };
-        let rows = usize::from(area.height - 1);
-        let first = window(0, model.alert.at, alerts.len(), rows);
-        let hidden = alerts.len().saturating_sub(rows);
+        let placed = placed(model, area);
+        let hidden = alerts.len() - placed.iter().filter(|(_, part)| *part == 0).count().min(alerts.len());
         let more = if hidden > 0 { format!("{hidden} more") } else { String::new() };
         heading(model, &title, &more, area.width, focused).render(area, buffer);
-        if alerts.is_empty() && rows > 0 {
+        if alerts.is_empty() && area.height > 1 {
             let row = Rect { y: area.y + 1, height: 1, ..area };
             Line::from(model.span(Role::Dim, " nothing needs anybody")).render(row, buffer);
         }
-        for (i, (row, alert)) in area.rows().skip(1).zip(alerts.iter().skip(first)).enumerate() {
-            let chosen = focused && first + i == model.alert.at;
+        for (row, (item, part)) in area.rows().skip(1).zip(placed) {
+            let Some(alert) = alerts.get(item) else { continue };
+            let chosen = focused && item == model.alert.at;
             let style = if chosen { model.style(Role::Selected) } else { Style::new() };
-            line(model, alert, chosen, row.width).style(style).render(row, buffer);
+            line(model, alert, chosen, part, area).style(style).render(row, buffer);
         }
     }
+}
+
+/// Which alert stands in which row below the heading, and which of its lines.
+pub(crate) fn placed(model: &Model, area: Rect) -> Vec<(usize, usize)> {
+    let alerts = model.alerts();
+    let height = |item: usize| alerts.get(item).map_or(1, |alert| broken(model, alert, area.width).len());
+    rows::place(alerts.len(), height, model.alert.at, area)
 }
 
 /// The sign of a severity.
@@ -52,10 +62,17 @@ pub(super) fn sign(severity: Severity) -> &'static str {
     }
 }
 
-/// The key that helps: in the alert's row, the one for its explanation.
-fn row_hint(model: &Model, alert: &Alert) -> String {
-    let why = || format!("{}: why", model.settings.keymap.key(Action::Open));
-    status::job(model, alert).unwrap_or_else(why)
+/// What stands at the right: the key that helps, in the alert's row the one for its
+/// explanation; else who silenced it.
+fn right(model: &Model, alert: &Alert) -> String {
+    match model.book.quiet(alert) {
+        Some(Quiet::Snoozed(_, until)) => format!("snoozed until {}", model.until(until)),
+        Some(Quiet::Acknowledged(_)) => "acknowledged".to_owned(),
+        None => {
+            let why = || format!("{}: why", model.settings.keymap.key(Action::Open));
+            status::job(model, alert).unwrap_or_else(why)
+        }
+    }
 }
 
 /// The key that helps once the explanation is open.
@@ -68,19 +85,31 @@ pub(super) fn help(model: &Model, alert: &Alert) -> Option<String> {
     })
 }
 
-fn line(model: &Model, alert: &Alert, chosen: bool, width: u16) -> Line<'static> {
-    let marker = if chosen { "›" } else { " " };
+/// The message in lines that leave room for what stands at the right.
+fn broken(model: &Model, alert: &Alert, width: u16) -> Vec<String> {
+    let right = right(model, alert);
+    let room = usize::from(width).saturating_sub(BEFORE + text::width(&right) + 2);
+    text::wrap(&status::said(alert, &right), room)
+}
+
+fn line(model: &Model, alert: &Alert, chosen: bool, part: usize, area: Rect) -> Line<'static> {
     let noted = model.is_quiet(alert);
     let (of_sign, of_text) = if noted { (Role::Dim, Role::Dim) } else { (alert.severity.into(), Role::Text) };
-    let right = match model.book.quiet(alert) {
-        Some(Quiet::Snoozed(_, until)) => format!("snoozed until {}", model.until(until)),
-        Some(Quiet::Acknowledged(_)) => "acknowledged".to_owned(),
-        None => row_hint(model, alert),
+    let right = right(model, alert);
+    let text = if rows::wraps(area) {
+        broken(model, alert, area.width).into_iter().nth(part).unwrap_or_default()
+    } else {
+        status::said(alert, &right)
+    };
+    let (marker, sign) = match part {
+        0 => (if chosen { "›" } else { " " }, if noted { "·" } else { sign(alert.severity) }),
+        _ => (" ", " "),
     };
     let left = Line::from(vec![
         model.span(Role::Text, marker),
-        model.span(of_sign, if noted { "·" } else { sign(alert.severity) }),
-        model.span(of_text, format!(" {}", status::said(alert, &right))),
+        model.span(of_sign, sign),
+        model.span(of_text, format!(" {text}")),
     ]);
-    with_right(left, vec![model.span(Role::Dim, right)], width)
+    let right = if part == 0 { right } else { String::new() };
+    with_right(left, vec![model.span(Role::Dim, right)], area.width)
 }

@@ -26,6 +26,8 @@ pub(super) struct Stretch {
     pub width: i64,
     /// Columns.
     pub columns: usize,
+    /// Cells to a column.
+    pub cells: usize,
 }
 
 /// Success in the points of a line.
@@ -38,24 +40,25 @@ pub(super) struct Success {
 }
 
 impl Stretch {
-    /// The run so far, or its last `longest` seconds, in so many columns; `None` where
-    /// there is no row or no column. It ends with the last whole column, so that the
+    /// The run so far, or its last `longest` seconds, in so many cells or a few less; `None`
+    /// where there is no row or no cell. It ends with the last whole column, so that the
     /// picture changes only when a column is complete.
     pub(super) fn new(
         model: &Model,
         seen: &Observation,
         history: &History,
-        columns: usize,
+        room: usize,
         longest: Option<i64>,
     ) -> Option<Self> {
         let end = spark::end(seen, model.moving());
         let run = end - history.first()?;
         let shown = longest.map_or(run, |longest| longest - 60).max(0);
-        if columns == 0 {
+        if room == 0 {
             return None;
         }
-        let width = (shown / columns as i64 / 60 + 1) * 60;
-        Some(Self { end: end - (end + 1).rem_euclid(width), width, columns })
+        let width = (shown / room as i64 / 60 + 1) * 60;
+        let columns = usize::try_from(shown / width + 1).unwrap_or(room).min(room);
+        Some(Self { end: end - (end + 1).rem_euclid(width), width, columns, cells: room / columns })
     }
 
     /// Its length in seconds.
@@ -63,10 +66,20 @@ impl Stretch {
         self.width * self.columns as i64
     }
 
-    /// Rows a minute, column by column.
+    /// Cells that it takes.
+    pub(super) fn room(&self) -> usize {
+        self.columns * self.cells
+    }
+
+    /// A value for each cell, from one for each column.
+    pub(super) fn spread(&self, values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+        values.into_iter().flat_map(|value| std::iter::repeat_n(value, self.cells)).collect()
+    }
+
+    /// Rows a minute, cell by cell.
     pub(super) fn per_minute(&self, history: &History) -> Vec<f64> {
         let buckets = history.columns(self.end, self.seconds(), self.columns);
-        buckets.iter().map(|bucket| bucket.rows * 60.0 / self.width as f64).collect()
+        self.spread(buckets.iter().map(|bucket| bucket.rows * 60.0 / self.width as f64))
     }
 
     /// Success at so many points of time.
@@ -183,9 +196,14 @@ mod tests {
         let run = history(600, 4, 2);
         let stretch = Stretch::new(&model, &seen, &run, 60, None).unwrap();
         assert_eq!((stretch.width % 60, (stretch.end + 1) % stretch.width), (0, 0));
-        assert!((36_000..43_200).contains(&stretch.seconds()), "{stretch:?}");
+        assert!((35_000..43_200).contains(&stretch.seconds()), "{stretch:?}");
         let hour = Stretch::new(&model, &seen, &run, 60, Some(3_600)).unwrap();
-        assert_eq!(hour.seconds(), 3_600);
+        assert_eq!((hour.seconds(), hour.cells), (3_600, 1));
+        let wide = Stretch::new(&model, &seen, &run, 134, Some(3_600)).unwrap();
+        assert_eq!((wide.seconds(), wide.room()), (3_600, 120), "an hour is an hour at any width");
+        assert_eq!(wide.per_minute(&run).len(), 120);
+        let young = Stretch::new(&model, &seen, &history(10, 4, 2), 60, None).unwrap();
+        assert_eq!((young.seconds(), young.room()), (600, 60), "a young run fills the chart");
         assert_eq!(Stretch::new(&model, &seen, &History::default(), 60, None), None);
         assert_eq!(Stretch::new(&model, &seen, &run, 0, None), None);
     }

@@ -33,7 +33,7 @@ pub(super) fn content(model: &Model, both: &[String; 2], width: u16) -> Content 
                difference is surer than the two intervals suggest.";
     lines.push(Line::default());
     lines.extend(paragraph(model, Role::Dim, how, usize::from(width).saturating_sub(2).min(100)));
-    Content { title, lines }
+    Content::new(title, lines)
 }
 
 fn figures(model: &Model, found: &Comparison, names: [&str; 2], width: u16) -> Vec<Line<'static>> {
@@ -110,7 +110,7 @@ fn method(difference: &Difference) -> String {
             Some(p) => format!("few of them differ: exact test, p = {p:.3}"),
             None => "few of them differ: exact test".to_owned(),
         },
-        Method::Clustered => "clustered by test, since some were tried more than once".to_owned(),
+        Method::Clustered => "clustered by task, since some were tried more than once".to_owned(),
     }
 }
 

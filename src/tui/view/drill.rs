@@ -1,18 +1,19 @@
 //! One model: its figures, what went wrong and what was said of it, success over time,
-//! heatmaps and bars by every dimension, how long its tests took.
+//! heatmaps and bars by every dimension, how long its tests took. On wide terminals in
+//! two columns.
 
 use std::collections::BTreeMap;
 
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use strum::IntoEnumIterator;
 
 use super::facts::widest;
 use super::models::bar;
 use super::overlay::Content;
-use super::{gauge, groups};
+use super::{fit, gauge, groups};
 use crate::monitor::observation::ModelView;
 use crate::stats::cell::UNKNOWN;
-use crate::stats::interval::wilson;
+use crate::stats::interval::wilson_of;
 use crate::stats::{Cell, ErrorCategory, Tally};
 use crate::tui::format::{count, interval, mean_time, per_minute, percent, plural, thousands, whole_percent};
 use crate::tui::model::Model;
@@ -25,30 +26,61 @@ mod time;
 
 /// Cells of the bars.
 const BAR: usize = 20;
+/// From this width on there are two columns.
+const TWO: u16 = 150;
+/// Cells between them.
+const GAP: u16 = 2;
 
 type Cells<'a> = Vec<(&'a Cell, &'a Tally)>;
 
 /// The drill-down into a model.
 pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
-    let title = text::name(name).into_owned();
+    let place = model.table.order.iter().position(|m| m == name);
+    let place = place.map(|at| format!("  {} of {}", at + 1, model.table.order.len())).unwrap_or_default();
+    let title = format!("MODEL {}{place}", text::name(name));
     let seen = model.seen.as_ref();
     let view = seen.and_then(|o| o.models.iter().find(|m| m.model == name));
     let (Some(seen), Some(view)) = (seen, view) else {
-        return Content { title, lines: vec![Line::from(model.span(Role::Dim, " no test of it is left"))] };
+        return Content::new(title, vec![Line::from(model.span(Role::Dim, " no test of it is left"))]);
     };
     let cells: Cells<'_> = seen.cells.iter().filter(|(cell, _)| *cell.model == *name).collect();
+    let half = if width >= TWO { (width - GAP) / 2 } else { width };
+    let mut parts = vec![
+        errors(model, view),
+        failures::latest(model, view, half),
+        time::success(model, seen, view, half),
+        heat::map(model, &cells, half, &heat::PROMPT_AND_TASK),
+        heat::map(model, &cells, half, &heat::DIFFICULTY_AND_RATE),
+    ];
+    parts.extend(dimensions().map(|(dimension, key)| by(model, view, dimension, &cells, key)));
+    parts.push(everywhere(model, &cells));
+    parts.push(time::spread(model, &view.detail.times));
     let mut lines = figures(model, view, width);
-    lines.extend(errors(model, view));
-    lines.extend(failures::latest(model, view, width));
-    lines.extend(time::success(model, seen, view, width));
-    lines.extend(heat::map(model, &cells, width, &heat::PROMPT_AND_TASK));
-    lines.extend(heat::map(model, &cells, width, &heat::DIFFICULTY_AND_RATE));
-    for (dimension, key) in dimensions() {
-        lines.extend(by(model, dimension, &cells, key));
-    }
-    lines.extend(time::spread(model, &view.detail.times));
+    lines.extend(if width >= TWO { side_by_side(parts, half) } else { parts.concat() });
     lines.extend(failures::earlier(model, view, width));
-    Content { title, lines }
+    Content::new(title, lines)
+}
+
+/// Parts in two columns of about the same height, the first ones at the left.
+fn side_by_side(parts: Vec<Vec<Line<'static>>>, width: u16) -> Vec<Line<'static>> {
+    let all: usize = parts.iter().map(Vec::len).sum();
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for part in parts {
+        let column =
+            if right.is_empty() && left.len() + part.len() / 2 <= all / 2 { &mut left } else { &mut right };
+        column.extend(part);
+    }
+    let height = left.len().max(right.len());
+    left.resize(height, Line::default());
+    right.resize(height, Line::default());
+    let beside = |(left, right): (Line<'static>, Line<'static>)| {
+        let mut line = fit(left, width.into());
+        let gap = usize::from(width + GAP).saturating_sub(line.width());
+        line.push_span(Span::raw(" ".repeat(gap)));
+        line.extend(right);
+        line
+    };
+    left.into_iter().zip(right).map(beside).collect()
 }
 
 fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
@@ -71,7 +103,8 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     if let Some(last) = view.last_row {
         second.push(vec![model.span(Role::Dim, "last row "), model.span(Role::Text, model.when(last))]);
     }
-    second.push(figure(per_minute(view.per_minute), "/min".to_owned()));
+    let pace = per_minute(view.per_minute);
+    second.push(figure(if pace == "·" { "0".to_owned() } else { pace }, "/min".to_owned()));
     if let Some(mean) = tally.execution_time.mean() {
         second.push(figure(mean_time(mean), " a test".to_owned()));
     }
@@ -85,7 +118,9 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     let mut rows = vec![first, second];
     if let Some(effective) = view.effective {
         let like = plural(effective.round() as u64, "independent one");
-        rows.push(vec![vec![model.span(Role::Dim, format!("tasks repeat: the tests count like {like}"))]]);
+        rows.push(vec![vec![
+            model.span(Role::Dim, format!("tasks repeat: the tests count like {like}, here and below")),
+        ]]);
     }
     if tally.infrastructure() > 0 {
         let scored = percent(tally.scored_rate());
@@ -152,20 +187,37 @@ fn dimensions() -> [(&'static str, Key); 4] {
     ]
 }
 
-fn by(model: &Model, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'static>> {
-    let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
+/// A value's place: what says how hard something is goes from easy to hard, the rest by name.
+fn natural(value: String) -> (usize, String) {
+    const STEPS: [&str; 6] = ["trivial", "very_easy", "easy", "medium", "hard", "very_hard"];
+    let step = STEPS.iter().position(|step| value.eq_ignore_ascii_case(step)).unwrap_or(STEPS.len());
+    (if value == UNKNOWN { STEPS.len() + 1 } else { step }, value)
+}
+
+/// The tests by the values of a dimension; nothing where they all have the same.
+fn by(model: &Model, view: &ModelView, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'static>> {
+    let mut groups: BTreeMap<(usize, String), Tally> = BTreeMap::new();
     for (cell, tally) in cells {
-        groups.entry(key(cell)).or_default().add(tally);
+        groups.entry(natural(key(cell))).or_default().add(tally);
     }
-    if groups.is_empty() {
+    if groups.len() < 2 {
         return Vec::new();
     }
     let mut lines = section(model, &format!("by {dimension}")).to_vec();
-    let name = widest(groups.keys().map(String::as_str)).clamp(8, 28);
-    for (value, tally) in &groups {
+    let name = widest(groups.keys().map(|(_, value)| value.as_str())).clamp(8, 28);
+    // The heads of the columns, in the row of the title.
+    if let Some(title) = lines.last_mut() {
+        let gap = (name + BAR + 4).saturating_sub(title.width());
+        let heads = format!("{}{:>7}{:>8}{:>9}", " ".repeat(gap), "FULL", "95% CI", "TESTS");
+        title.push_span(model.span(Role::Dim, heads));
+    }
+    // A part of the tests repeats its tasks as much as all of them do.
+    let independent = view.effective.map_or(1.0, |effective| effective / view.tally.tests.max(1) as f64);
+    for ((_, value), tally) in &groups {
         let mut line =
             Line::from(model.span(Role::Text, format!("   {} ", text::left(&text::name(value), name))));
-        let sure = wilson(tally.full, tally.tests);
+        let size = tally.tests as f64 * independent;
+        let sure = tally.success_rate().filter(|_| size > 0.0).map(|rate| wilson_of(rate, size));
         line.extend(bar(model, tally, sure, BAR));
         line.push_span(model.span(Role::Text, text::right(&percent(tally.success_rate()), 7)));
         let ci = sure.map(|i| interval(i.low, i.high)).unwrap_or_default();
@@ -174,4 +226,19 @@ fn by(model: &Model, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'
         lines.push(line);
     }
     lines
+}
+
+/// The dimensions that have one value for all tests, in a line; nothing is said of those
+/// that the rows do not name.
+fn everywhere(model: &Model, cells: &Cells<'_>) -> Vec<Line<'static>> {
+    let same = dimensions().into_iter().filter_map(|(dimension, key)| {
+        let mut values = cells.iter().map(|(cell, _)| key(cell));
+        let first = values.next().filter(|first| first != UNKNOWN)?;
+        values.all(|value| value == first).then(|| format!("{dimension} {}", text::name(&first)))
+    });
+    let same: Vec<String> = same.collect();
+    if same.is_empty() {
+        return Vec::new();
+    }
+    vec![Line::default(), Line::from(model.span(Role::Dim, format!(" all of them: {}", same.join(", "))))]
 }

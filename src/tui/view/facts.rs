@@ -133,16 +133,19 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let (figures, unit) = rows.split_once(' ').unwrap_or((rows.as_str(), ""));
     let unreadable = seen.waiting.unreadable;
     let role = if unreadable > 0 { Role::Warning } else { Role::Text };
-    let mut parts = vec![
+    let mut parts = if main.bytes == 0 {
+        vec![vec![label(model, "main"), model.span(Role::Dim, "nothing consolidated yet")]]
+    } else {
+        let rows = [model.span(Role::Text, figures.to_owned()), model.span(Role::Dim, format!(" {unit}"))];
         vec![
-            label(model, "main"),
-            model.span(Role::Text, figures.to_owned()),
-            model.span(Role::Dim, format!(" {unit}")),
-        ],
-        vec![model.span(Role::Text, bytes(main.bytes))],
+            std::iter::once(label(model, "main")).chain(rows).collect(),
+            vec![model.span(Role::Text, bytes(main.bytes))],
+        ]
+    };
+    parts.extend([
         figure(model, thousands(seen.superseded), " superseded"),
         vec![model.span(role, thousands(unreadable)), model.span(Role::Dim, " unreadable")],
-    ];
+    ]);
     if seen.repeated > 0 {
         parts.push(figure(model, thousands(seen.repeated), " repeated"));
     }
@@ -172,7 +175,7 @@ fn writers(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     // The sparkline starts where it does in the usual case, so that it does not wander.
     let start = (line.width() + 3).max(39);
     let room = usize::from(width).saturating_sub(start + " rows/min  ".len() + 1);
-    if room >= 8 {
+    if room >= 8 && !seen.history.is_empty() {
         let gap = start - line.width();
         line.push_span(Span::raw(" ".repeat(gap)));
         line.push_span(model.span(Role::Dim, "rows/min  "));

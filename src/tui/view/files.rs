@@ -13,13 +13,14 @@ use crate::tui::theme::Role;
 /// The table of files.
 pub(super) fn content(model: &Model, width: u16) -> Content {
     let files = model.seen.as_ref().map(|o| o.waiting.files.as_slice()).unwrap_or_default();
-    let name = usize::from(width).saturating_sub(51).clamp(12, 80);
+    let (changed, when) = if model.moving() { ("AGE", 8) } else { ("CHANGED", 14) };
+    let name = usize::from(width).saturating_sub(37 + when).clamp(12, 80);
     let head = format!(
         " {}{}{}{}  {}",
         text::left("FILE", name),
         text::right("SIZE", 11),
         text::right("ROWS", 9),
-        text::right(if model.moving() { "AGE" } else { "CHANGED" }, 13),
+        text::right(changed, when),
         text::left("STATE", 14),
     );
     let mut lines = vec![Line::from(model.span(Role::Dim, head))];
@@ -34,7 +35,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             model.span(Role::Text, format!(" {}", text::left_middle(&file.name, name))),
             model.span(Role::Dim, text::right(&bytes(file.bytes), 11)),
             model.span(Role::Text, text::right(&rows, 9)),
-            model.span(Role::Dim, text::right(&model.when(file.modified), 13)),
+            model.span(Role::Dim, text::right(&model.when(file.modified), when)),
             model.span(role, format!("  {word}")),
         ]));
         if let FileState::Unreadable(why) | FileState::Conflict(why) = &file.state {
@@ -47,7 +48,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     if files.is_empty() {
         lines.push(Line::from(model.span(Role::Dim, " no file waits")));
     }
-    Content { title: title(files), lines }
+    Content::table(title(files), lines)
 }
 
 /// How many of which kind.

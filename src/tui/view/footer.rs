@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::{groups, help, layout, prompt};
+use super::{groups, help, layout, overlay, prompt};
 use crate::observation::StoreState;
 use crate::tui::action::{Action, FOOTER};
 use crate::tui::model::{Model, Overlay, Prompt};
@@ -69,6 +69,13 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             ("c".to_owned(), "cancel it and quit".to_owned()),
             pair(Action::Back, "stay"),
         ],
+        Prompt::Told(_, entry, _) => {
+            let mut hints = vec![both(Action::Open, Action::Back, "close")];
+            if prompt::last_told_line(entry, layout::areas(model).prompt) > 0 {
+                hints.push(both(Action::Up, Action::Down, "scroll"));
+            }
+            hints
+        }
         Prompt::Planning(..) => vec![pair(Action::Back, "leave it")],
         Prompt::Export(form) if form.in_name => vec![
             ("Enter".to_owned(), "show the plan".to_owned()),
@@ -81,10 +88,19 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             ("Esc".to_owned(), "leave it".to_owned()),
         ],
         Prompt::None if !model.overlays.is_empty() => {
-            let mut hints = vec![pair(Action::Back, "back"), both(Action::Up, Action::Down, "scroll")];
-            if matches!(model.overlays.last(), Some(Overlay::Help(_))) {
-                hints.push(pair(Action::Filter, "search"));
-            } else {
+            let mut hints = vec![pair(Action::Back, "back")];
+            let body = layout::areas(model).body;
+            let rows = usize::from(body.height.saturating_sub(1));
+            if model.overlays.last().is_some_and(|top| overlay::height(model, top, body.width) > rows) {
+                hints.push(both(Action::Up, Action::Down, "scroll"));
+            }
+            match model.overlays.last() {
+                Some(Overlay::Help(_)) => hints.push(pair(Action::Filter, "search")),
+                Some(Overlay::History(_)) => hints.push(both(Action::Left, Action::Right, "period")),
+                Some(Overlay::Drill(..)) => hints.push(both(Action::Left, Action::Right, "other models")),
+                _ => {}
+            }
+            if !matches!(model.overlays.last(), Some(Overlay::Help(_))) {
                 hints.push(pair(Action::Help, "help"));
             }
             hints.push(pair(Action::Quit, "quit"));
@@ -126,10 +142,13 @@ fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
         let all = model.seen.as_ref().map_or(0, |o| o.models.len());
         format!("{} of {all} models", model.table.order.len())
     };
-    let left = Line::from(vec![
+    let mut left = Line::from(vec![
         model.span(Role::Key, " /"),
         model.span(Role::Text, text::clean(typing.input.value()).into_owned()),
     ]);
+    if typing.input.value().is_empty() && !matches!(model.overlays.last(), Some(Overlay::Help(_))) {
+        left.push_span(model.span(Role::Dim, " part of a name, rate:<0.5, tests:>100 …"));
+    }
     let keys = if width < 60 { String::new() } else { "   Enter keep  Esc undo".to_owned() };
     let right = vec![model.span(Role::Dim, count), model.span(Role::Dim, keys)];
     Some(super::with_right(left, right, width))

@@ -10,12 +10,16 @@ use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
-const SIGNS: [&str; 4] = [
+const SIGNS: [&str; 7] = [
     "█ full success, ▒ partial success. The paler end of a bar lies within the 95 % interval, \
      which also stands in figures (±0.4 where it is narrow).",
+    "› is the selected model, ● a marked one, ◆ both; a name in the colour of a warning fails in a burst.",
     "FULL counts every test; INFRA are tests lost to rate limits, authentication and connections.",
     "waiting: rows that are safe on disk and not yet merged into main.",
     "While nothing is written, ages are shown as clock times.",
+    "A filter's words all have to hold: parts of the name, or name: rate: partial: ci: tests: min: infra: time: \
+     trend: with < or > and a number.",
+    "The mouse: a click selects, a second one opens, one on a column's heading sorts by it; the wheel scrolls.",
 ];
 
 /// The help.
@@ -60,7 +64,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         "" => String::new(),
         words => format!("  /{}", text::clean(words)),
     };
-    Content { title: format!("KEYS{search}"), lines }
+    Content::new(format!("KEYS{search}"), lines)
 }
 
 /// The actions that have a key and what is searched for.

@@ -1,5 +1,5 @@
-//! The run over time: rows a minute beside the models where there is room for it, and
-//! an overlay with success, waiting files and their sizes as well. The stretch that is
+//! The run over time: rows a minute below the models where there is room for it, on wide
+//! terminals success beside it, and an overlay with waiting files and their sizes as well. The stretch that is
 //! shown is chosen with the left and right keys.
 
 use ratatui::buffer::Buffer;
@@ -24,19 +24,28 @@ impl Widget for Chart<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let model = self.0;
         let Some(seen) = model.seen.as_ref().filter(|_| area.height > 1) else { return };
-        let columns = usize::from(area.width.saturating_sub(2));
+        let beside = area.width >= layout::WIDE;
+        let left = Rect { width: if beside { area.width / 2 } else { area.width }, ..area };
+        let columns = usize::from(left.width).saturating_sub(chart::AXIS + 1);
         let longest = model.period.seconds();
         let Some(stretch) = Stretch::new(model, seen, &seen.history, columns, longest) else { return };
+        let last = format!("last {}", span(stretch.seconds() as f64));
         let rates = stretch.per_minute(&seen.history);
         let most = rates.iter().copied().fold(0.0, f64::max);
-        let title = format!("ROWS/MIN  most {}", per_minute(most));
-        let right = format!("last {}", span(stretch.seconds() as f64));
-        heading(model, &title, &right, area.width, false).render(area, buffer);
         let rows = usize::from(area.height - 1);
-        for (i, line) in area.rows().skip(1).enumerate() {
-            let row = rows - 1 - i;
-            let blocks: String = rates.iter().map(|r| spark::tower(*r, most, row, rows)).collect();
-            Line::from(vec![model.span(Role::Text, " "), model.span(Role::Bar, blocks)]).render(line, buffer);
+        let mut draw = |area: Rect, title: &str, lines: Vec<Line<'static>>| {
+            heading(model, title, &last, area.width, false).render(area, buffer);
+            for (row, line) in area.rows().skip(1).zip(lines) {
+                line.render(row, buffer);
+            }
+        };
+        let lines = towers(model, &rates, rows, |most| count(most.round() as u64, chart::AXIS - 1)).collect();
+        draw(left, &format!("ROWS/MIN  most {}", per_minute(most)), lines);
+        if beside {
+            let right = Rect { x: left.right(), width: area.width - left.width, ..area };
+            let found = stretch.success(&seen.history, stretch.room() * chart::dots(model));
+            let lines = chart::line(model, &found.rates, stretch.room(), rows);
+            draw(right, "FULL SUCCESS", lines.into_iter().map(Line::from).collect());
         }
     }
 }
@@ -50,6 +59,9 @@ const CHARTS: usize = 4;
 pub(super) fn content(model: &Model, width: u16) -> Content {
     let room = usize::from(layout::areas(model).body.height.saturating_sub(1));
     let rows = (room.saturating_sub(1) / CHARTS).saturating_sub(HEAD).clamp(2, 12);
+    // What the division leaves goes to the first two.
+    let spare = room.saturating_sub(1 + CHARTS * (rows + HEAD)) / 2;
+    let first = (rows + spare).min(12);
     let columns = usize::from(width).saturating_sub(chart::AXIS + 1);
     let stretch = model.seen.as_ref().and_then(|seen| {
         Some((seen, Stretch::new(model, seen, &seen.history, columns, model.period.seconds())?))
@@ -58,12 +70,12 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     match stretch {
         None => lines.push(Line::from(model.span(Role::Dim, " no row has a time yet"))),
         Some((seen, stretch)) => {
-            lines.extend(throughput(model, seen, &stretch, rows));
-            lines.extend(success(model, seen, &stretch, rows));
+            lines.extend(throughput(model, seen, &stretch, first));
+            lines.extend(success(model, seen, &stretch, first));
             lines.extend(waiting(model, seen, &stretch, rows));
         }
     }
-    Content { title: "HISTORY".to_owned(), lines }
+    Content::new("HISTORY", lines)
 }
 
 /// The periods, the chosen one marked, and the times at both ends.
@@ -125,22 +137,23 @@ fn towers(
 fn throughput(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
     let rates = stretch.per_minute(&seen.history);
     let all = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end).rows;
-    let figures =
-        format!("now {}, {} rows in all", per_minute(seen.per_minute), thousands(all.round() as u64));
+    let now = per_minute(seen.per_minute);
+    let now = if now == "·" { "0" } else { &now };
+    let figures = format!("now {now}, {} rows in all", thousands(all.round() as u64));
     let mut lines = vec![title(model, "rows/min", &figures)];
     lines.extend(towers(model, &rates, rows, |most| count(most.round() as u64, chart::AXIS - 1)));
     lines
 }
 
 fn success(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
-    let found = stretch.success(&seen.history, stretch.columns * chart::dots(model));
+    let found = stretch.success(&seen.history, stretch.room() * chart::dots(model));
     let bucket = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end);
     let mean = percent((bucket.rows > 0.0).then(|| bucket.full / bucket.rows));
     let each =
         found.smoothed.map(|each| format!(", each point over {}", span(each as f64))).unwrap_or_default();
-    let mut lines = vec![title(model, "full success", &format!("{mean} of every attempt{each}"))];
+    let mut lines = vec![title(model, "full success", &format!("{mean} of all attempts{each}"))];
     let line = |spans: Vec<Span<'static>>| Line::from(spans);
-    lines.extend(chart::line(model, &found.rates, stretch.columns, rows).into_iter().map(line));
+    lines.extend(chart::line(model, &found.rates, stretch.room(), rows).into_iter().map(line));
     lines
 }
 
@@ -150,8 +163,8 @@ fn waiting(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) ->
     if let Some(last) = levels.last_mut() {
         *last = Some(Level { files: seen.waiting.increments, bytes: seen.waiting.increment_bytes });
     }
-    let files: Vec<f64> = levels.iter().map(|level| level.map_or(0.0, |l| l.files as f64)).collect();
-    let sizes: Vec<f64> = levels.iter().map(|level| level.map_or(0.0, |l| l.bytes as f64)).collect();
+    let files = stretch.spread(levels.iter().map(|level| level.map_or(0.0, |l| l.files as f64)));
+    let sizes = stretch.spread(levels.iter().map(|level| level.map_or(0.0, |l| l.bytes as f64)));
     let now = &seen.waiting;
     let mut lines = vec![title(model, "waiting files", &format!("now {}", thousands(now.increments)))];
     lines.extend(towers(model, &files, rows, |most| count(most as u64, chart::AXIS - 1)));

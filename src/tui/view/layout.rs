@@ -17,8 +17,8 @@ const TOP: u16 = 6;
 const PROMPT: u16 = 5;
 /// The history is drawn where it can be at least this high.
 const HISTORY: u16 = 6;
-/// From this width on, alerts and activity stand side by side.
-const WIDE: u16 = 120;
+/// From this width on, alerts and activity stand side by side, and the two charts.
+pub(super) const WIDE: u16 = 120;
 
 /// The areas of the screen; those that are not shown are empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) struct Areas {
     pub facts: Rect,
     /// The models with their heading.
     pub models: Rect,
-    /// Rows a minute as a chart with its heading.
+    /// The run over time as charts with their headings.
     pub history: Rect,
     /// The alerts with their heading.
     pub alerts: Rect,
@@ -57,6 +57,15 @@ pub(crate) fn fits(area: Rect) -> bool {
 
 /// Divides the terminal.
 pub(crate) fn areas(model: &Model) -> Areas {
+    divide(model, !matches!(model.prompt, Prompt::None))
+}
+
+/// Divides it as if a question were open.
+pub(crate) fn areas_asking(model: &Model) -> Areas {
+    divide(model, true)
+}
+
+fn divide(model: &Model, asking: bool) -> Areas {
     let area = model.area;
     if !fits(area) {
         return Areas::default();
@@ -65,8 +74,6 @@ pub(crate) fn areas(model: &Model) -> Areas {
     let bottom = area.height - 1;
     let mut areas =
         Areas { header: rows(0, 1), status: rows(1, 1), footer: rows(bottom, 1), ..Areas::default() };
-    let asking = !matches!(model.prompt, Prompt::None);
-
     let full = is_full(area);
     let facts = if full { TOP - 2 } else { (area.height - 6).div_ceil(3).min(TOP - 2) };
     let (history, alerts, activity) = if full { split(model, bottom - TOP - 1) } else { (0, 0, 0) };
@@ -127,8 +134,8 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16) {
     let beside = model.area.width >= WIDE;
     let events = if beside { alerts.max(activity).max(PROMPT - 1) - 1 } else { alerts + activity };
     let surplus = room.saturating_sub(events + models);
-    let share = if beside { surplus.saturating_sub(3) } else { surplus / 2 };
-    let history = if surplus > HISTORY { share.clamp(HISTORY, 16) } else { 0 };
+    let share = if beside { surplus * 2 / 3 } else { surplus / 2 };
+    let history = if surplus > HISTORY { share.clamp(HISTORY, 24) } else { 0 };
     activity += (surplus - history.min(surplus)).min(24);
     (history, alerts + 1, activity + 1)
 }

@@ -1,5 +1,6 @@
 //! No store yet: what that means and how to make one. Nothing to do but wait, so it
-//! says so calmly; the dashboard appears by itself.
+//! says so calmly; the dashboard appears by itself. A store without a test is filled in
+//! the same ways.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -21,6 +22,7 @@ impl Widget for Missing<'_> {
         let width = usize::from(area.width.saturating_sub(6)).min(74);
         let store = store(model);
         let mut lines: Vec<(Role, String)> = Vec::new();
+        let mut ways = Vec::new();
         if let Some(StoreState::Unreadable(why)) = model.store_state() {
             lines.extend(text::wrap(why, width).into_iter().map(|l| (Role::Text, l)));
             lines.push((Role::Text, String::new()));
@@ -31,18 +33,29 @@ impl Widget for Missing<'_> {
             lines.push((Role::Text, text::truncate_front(&store, width)));
             lines.push((Role::Text, String::new()));
             lines.push((Role::Dim, "It appears by itself as soon as something makes one:".to_owned()));
-            let commands = [
-                ("evaltop record DIR", "results as JSON lines"),
-                ("evaltop import FILE --into DIR", "results from another file"),
-                ("evaltop demo", "a made-up run to look at"),
-            ];
-            for (command, what) in commands {
-                lines.push((Role::Text, text::truncate(&format!("  {command:<32}{what}"), width)));
-            }
+            ways = self::ways(model, width);
         }
-        let top = usize::from(area.height).saturating_sub(lines.len()) / 3;
-        for (row, (role, line)) in area.rows().skip(top).zip(lines) {
-            Line::from(vec![model.span(Role::Text, "   "), model.span(role, line)]).render(row, buffer);
+        let top = usize::from(area.height).saturating_sub(lines.len() + ways.len()) / 3;
+        let lines = lines
+            .into_iter()
+            .map(|(role, line)| Line::from(vec![model.span(Role::Text, "   "), model.span(role, line)]));
+        for (row, line) in area.rows().skip(top).zip(lines.chain(ways)) {
+            line.render(row, buffer);
         }
     }
+}
+
+/// What puts tests into a store.
+pub(super) fn ways(model: &Model, cells: usize) -> Vec<Line<'static>> {
+    let commands = [
+        ("evaltop record DIR", "results as JSON lines"),
+        ("evaltop import FILE --into DIR", "results from another file"),
+        ("evaltop run DIR … -- COMMAND", "a command, once a test"),
+        ("evaltop demo", "a made-up run to look at"),
+    ];
+    let line = |(command, what): (&str, &str)| {
+        let (command, what) = (format!("     {command:<32}"), text::truncate(what, cells.saturating_sub(37)));
+        Line::from(vec![model.span(Role::Text, command), model.span(Role::Dim, what)])
+    };
+    commands.into_iter().map(line).collect()
 }

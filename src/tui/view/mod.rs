@@ -5,10 +5,10 @@
 //! header      name, store, generation, how changes are noticed
 //! status      one sentence with its key, or HEALTHY
 //! facts       totals, waiting, main, writers
-//! models      the table of models                  ┐
-//! history     rows a minute, where there is room   │ overlays cover these
-//! alerts      what needs somebody                  │
-//! activity    what happened                        ┘
+//! models      the table of models                    ┐
+//! history     the run over time, where there is room │ overlays cover these
+//! alerts      what needs somebody                    │
+//! activity    what happened                          ┘
 //! prompt      a question or the running job, in place of the activity
 //! footer      keys
 //! ```
@@ -25,10 +25,10 @@ use super::text;
 use super::theme::Role;
 use crate::monitor::observation::StoreState;
 
-mod activity;
+pub(super) mod activity;
 mod alert;
 mod alert_log;
-mod alerts;
+pub(super) mod alerts;
 mod chart;
 mod compare;
 mod drill;
@@ -40,10 +40,11 @@ mod help;
 mod history;
 pub(super) mod layout;
 mod missing;
-mod models;
+pub(super) mod models;
 pub(super) mod overlay;
 mod progress;
 pub(super) mod prompt;
+pub(super) mod rows;
 mod spark;
 mod status;
 mod writers;

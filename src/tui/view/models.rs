@@ -9,11 +9,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::facts::widest;
-use super::spark;
+use super::overlay::paragraph;
+use super::{missing, spark};
 use crate::monitor::observation::ModelView;
 use crate::stats::Tally;
 use crate::stats::interval::Interval;
-use crate::tui::format::{count, count_or_dot, interval, mean_time, per_minute, percent};
+use crate::tui::action::Action;
+use crate::tui::format::{count, count_or_dot, interval, mean_time, per_minute, percent, thousands};
 use crate::tui::model::{Focus, Model};
 use crate::tui::table::Column;
 use crate::tui::text;
@@ -47,6 +49,22 @@ enum Number {
     Trend,
 }
 
+impl Number {
+    /// The column of the order that it is.
+    fn column(self) -> Option<Column> {
+        Some(match self {
+            Self::Rate => Column::Rate,
+            Self::Interval => Column::Ci,
+            Self::Tests => Column::Tests,
+            Self::Left => return None,
+            Self::PerMinute => Column::PerMinute,
+            Self::Infra => Column::Infra,
+            Self::Time => Column::Time,
+            Self::Trend => Column::Trend,
+        })
+    }
+}
+
 /// What is left of a plan is shown where there is a plan that names models.
 fn is_wanted(model: &Model, number: Number) -> bool {
     !matches!(number, Number::Left) || model.progress.as_ref().is_some_and(|p| !p.models.is_empty())
@@ -59,7 +77,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// At 80 columns: 21 for the name, 22 for the bar.
+    /// At 80 columns: 21 to 25 for the name, the rest of 43 for the bar.
     fn new(model: &Model, width: u16) -> Self {
         let numbers: Vec<_> = NUMBERS
             .iter()
@@ -71,8 +89,42 @@ impl Columns {
         let room = usize::from(width).saturating_sub(fixed + 3);
         let longest = widest(model.table.order.iter().map(String::as_str));
         let least = (room / 2).min(21);
-        let name = longest.clamp(least, (room / 3).max(least));
+        // A bar can be shorter than a name that says which model it is.
+        let name = longest.clamp(least, (room * 3 / 5).max(least));
         Self { name, bar: room - name, numbers }
+    }
+}
+
+/// The column whose heading stands at a cell of a table that is so wide.
+pub(crate) fn column_at(model: &Model, width: u16, x: u16) -> Option<Column> {
+    let columns = Columns::new(model, width);
+    let mut end = columns.name + 2;
+    let x = usize::from(x);
+    if x < end {
+        return Some(Column::Name);
+    }
+    end += columns.bar;
+    if x < end {
+        return Some(Column::Partial);
+    }
+    let mut numbers = columns.numbers.iter();
+    let hit = numbers.find(|(.., cells)| {
+        end += cells;
+        x < end
+    });
+    hit.and_then(|(number, ..)| number.column())
+}
+
+/// Where among all rows the shown ones are, at the right edge: nothing where all are shown.
+fn thumb(model: &Model, area: Rect, first: usize, buffer: &mut Buffer) {
+    let (rows, all) = (usize::from(area.height), model.table.order.len());
+    if rows == 0 || all <= rows || area.width == 0 {
+        return;
+    }
+    let long = (rows * rows / all).max(1);
+    let from = (first * (rows - long)).div_ceil(all - rows);
+    for row in area.rows().skip(from).take(long) {
+        buffer.set_string(row.right() - 1, row.y, "▐", model.style(Role::Dim));
     }
 }
 
@@ -97,17 +149,26 @@ impl Widget for Models<'_> {
                 line(model, view, &columns, chosen).style(style).render(row, buffer);
             }
         }
-        if model.table.order.is_empty() && rows > 0 {
-            let text = if model.table.filter.is_empty() {
-                "no test yet: a runner adds them with `evaltop record`".to_owned()
-            } else {
-                format!("no model matches “{}”", model.table.filter)
-            };
-            let row = Rect { y: area.y + 1, height: 1, ..area };
-            let text = text::truncate(&format!(" {text}"), area.width.into());
-            Line::from(model.span(Role::Dim, text)).render(row, buffer);
+        let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        thumb(model, below, first, buffer);
+        if model.table.order.is_empty() {
+            for (row, line) in below.rows().zip(nothing(model, area.width)) {
+                line.render(row, buffer);
+            }
         }
     }
+}
+
+/// What stands in place of rows where there are none: why, and what to do.
+fn nothing(model: &Model, width: u16) -> Vec<Line<'static>> {
+    let cells = usize::from(width).saturating_sub(2);
+    if !model.table.filter.is_empty() {
+        let key = model.settings.keymap.key(Action::Back);
+        let text = format!("no model matches “{}”; {key} shows all", model.table.filter);
+        return paragraph(model, Role::Dim, &text, cells).collect();
+    }
+    let begin = "No test yet. Results appear here as soon as something records one:";
+    paragraph(model, Role::Dim, begin, cells).chain(missing::ways(model, cells)).collect()
 }
 
 fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
@@ -116,26 +177,36 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
     let column: &str = table.column.into();
     let role = if model.focus == Focus::Models { Role::Title } else { Role::Dim };
     let (models, all) = (table.order.len(), model.seen.as_ref().map_or(0, |o| o.models.len()));
-    let mut name = format!("MODEL {arrow}{column}");
+    let mut name = match all {
+        1 => format!("1 MODEL {arrow}{column}"),
+        all => format!("{} MODELS {arrow}{column}", thousands(all as u64)),
+    };
     if !table.filter.is_empty() {
         name = format!("{models} of {all} {arrow}{column}");
     }
-    let legend = if !table.filter.is_empty() {
+    // A narrow terminal needs the legend's place.
+    let spills = text::width(&name) > columns.name;
+    let legend = if spills && table.filter.is_empty() {
+        String::new()
+    } else if !table.filter.is_empty() {
         text::truncate(&format!("/{}", table.filter), columns.bar.saturating_sub(1))
     } else if columns.bar > 16 {
         "█ full ▒ partial".to_owned()
     } else {
         "█ full".to_owned()
     };
-    let name = text::truncate(&name, columns.name);
+    let name =
+        text::truncate(&name, if legend.is_empty() { columns.name + columns.bar } else { columns.name });
     let rule = |n: usize| model.span(Role::Rule, "─".repeat(n));
     let mut spans = vec![rule(1)];
-    let gap = columns.name + 1 - text::width(&name).min(columns.name + 1);
+    let wide = text::width(&name);
+    let gap = (columns.name + 1).saturating_sub(wide);
     spans.extend([model.span(role, name), rule(gap)]);
-    let gap = columns.bar - text::width(&legend).min(columns.bar);
-    spans.extend([model.span(Role::Dim, legend), rule(gap)]);
-    for (_, title, cells) in &columns.numbers {
-        spans.extend([rule(cells - title.len().min(*cells)), model.span(Role::Dim, *title)]);
+    let used = text::width(&legend) + wide.saturating_sub(columns.name + 1);
+    spans.extend([model.span(Role::Dim, legend), rule(columns.bar.saturating_sub(used))]);
+    for (number, title, cells) in &columns.numbers {
+        let role = if number.column() == Some(table.column) { role } else { Role::Dim };
+        spans.extend([rule(cells - title.len().min(*cells)), model.span(role, *title)]);
     }
     let used: usize = spans.iter().map(|s| text::width(&s.content)).sum();
     spans.push(rule(usize::from(width).saturating_sub(used)));

@@ -17,6 +17,20 @@ pub(super) struct Content {
     pub title: String,
     /// All lines.
     pub lines: Vec<Line<'static>>,
+    /// So many of the first ones stay when the others scroll: the heads of columns.
+    pub head: usize,
+}
+
+impl Content {
+    /// A title and lines.
+    pub(super) fn new(title: impl Into<String>, lines: Vec<Line<'static>>) -> Self {
+        Self { title: title.into(), lines, head: 0 }
+    }
+
+    /// A title and a table whose first line says what its columns are.
+    pub(super) fn table(title: impl Into<String>, lines: Vec<Line<'static>>) -> Self {
+        Self { head: 1, ..Self::new(title, lines) }
+    }
 }
 
 /// The overlay on top.
@@ -29,8 +43,9 @@ impl Widget for Pane<'_> {
             return;
         }
         let content = content(model, overlay, area.width);
-        let rows = usize::from(area.height - 1);
-        let all = content.lines.len();
+        let head = content.head.min(usize::from(area.height - 1));
+        let rows = usize::from(area.height - 1) - head;
+        let all = content.lines.len().saturating_sub(head);
         let first = overlay.first_line().min(all.saturating_sub(rows));
         let place = if all > rows {
             format!("{}–{} of {all}", first + 1, (first + rows).min(all))
@@ -38,7 +53,9 @@ impl Widget for Pane<'_> {
             String::new()
         };
         heading(model, &content.title, &place, area.width, true).render(area, buffer);
-        for (row, line) in area.rows().skip(1).zip(content.lines.into_iter().skip(first)) {
+        let shown = content.lines.into_iter().enumerate();
+        let shown = shown.filter(|(i, _)| *i < head || *i >= head + first).map(|(_, line)| line);
+        for (row, line) in area.rows().skip(1).zip(shown) {
             fit(line, usize::from(row.width)).render(row, buffer);
         }
     }
@@ -71,7 +88,7 @@ fn entry_content(model: &Model, entry: &Entry, width: u16) -> Content {
     for line in &entry.lines {
         lines.extend(paragraph(model, Role::Dim, line, cells));
     }
-    Content { title: format!("ACTIVITY {}", model.clock(entry.at)), lines }
+    Content::new(format!("ACTIVITY {}", model.clock(entry.at)), lines)
 }
 
 /// Wrapped text with a margin.

@@ -20,15 +20,15 @@ const WINDOWS: [(i64, &str); 3] = [(300, "5m"), (3_600, "1h"), (86_400, "24h")];
 
 /// Throughput and progress.
 pub(super) fn content(model: &Model, width: u16) -> Content {
-    let title = "PROGRESS".to_owned();
-    let Some(seen) = &model.seen else { return Content { title, lines: Vec::new() } };
+    let title = "PROGRESS";
+    let Some(seen) = &model.seen else { return Content::new(title, Vec::new()) };
     let mut lines = vec![Line::default(), throughput(model, seen)];
     lines.push(Line::default());
     let Some(progress) = &model.progress else {
         let how = "Start evaltop watch with --target N, or with --plan FILE that says how many tests of each \
                    cell are expected, to see what is left and how long it takes.";
         lines.extend(paragraph(model, Role::Dim, how, usize::from(width).saturating_sub(2)));
-        return Content { title, lines };
+        return Content::new(title, lines);
     };
     let name = widest(progress.models.keys().map(|name| &**name)).clamp(5, 30);
     let bar = usize::from(width).saturating_sub(name + 52).clamp(4, 60);
@@ -50,7 +50,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         let left = time_left(history, seen, part, tests).map(show);
         lines.push(row(model, (of, part), left, name, bar));
     }
-    Content { title, lines }
+    Content::new(title, lines)
 }
 
 fn throughput(model: &Model, seen: &Observation) -> Line<'static> {

@@ -10,7 +10,7 @@ use super::{fit, gauge, heading, layout, with_right};
 use crate::jobs::Plan;
 use crate::tui::action::Action;
 use crate::tui::format::{plural, thousands};
-use crate::tui::model::{ExportForm, Model, Prompt, Running};
+use crate::tui::model::{Entry, ExportForm, Model, Prompt, Running};
 use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::update::title;
@@ -42,6 +42,10 @@ impl Widget for Bottom<'_> {
                 (title(request).to_uppercase(), String::new(), vec![line])
             }
             Prompt::Confirm(plan, first) => confirm(model, plan, *first, area),
+            Prompt::Told(head, entry, first) => {
+                let (right, lines) = told(model, entry, *first, area);
+                (head.clone(), right, lines)
+            }
             Prompt::CancelJob => (
                 "CANCEL?".to_owned(),
                 String::new(),
@@ -87,23 +91,51 @@ fn running(model: &Model, what: &str, width: u16) -> Vec<Line<'static>> {
 }
 
 fn confirm(model: &Model, plan: &Plan, first: usize, area: Rect) -> (String, String, Vec<Line<'static>>) {
+    let (right, shown) = window(plan_lines(plan, area.width), first, area);
+    let urgent = if plan.needs_yes { Role::Warning } else { Role::Text };
+    let lines = shown
+        .into_iter()
+        .map(|(head, l)| Line::from(model.span(if head { urgent } else { Role::Dim }, format!(" {l}"))));
+    (format!("{}?", title(&plan.request).to_uppercase()), right, lines.collect())
+}
+
+/// What came of a job: what does not fit into a row.
+fn told(model: &Model, entry: &Entry, first: usize, area: Rect) -> (String, Vec<Line<'static>>) {
+    let role = entry.severity.into();
+    let (right, lines) = window(told_lines(entry, area.width), first, area);
+    let line = |(head, l): (bool, String)| {
+        Line::from(model.span(if head { role } else { Role::Dim }, format!(" {l}")))
+    };
+    (right, lines.into_iter().map(line).collect())
+}
+
+fn told_lines(entry: &Entry, width: u16) -> Vec<(bool, String)> {
+    broken(&entry.text, &entry.lines, width)
+}
+
+/// How far what came of a job can be scrolled in its area.
+pub(crate) fn last_told_line(entry: &Entry, area: Rect) -> usize {
+    told_lines(entry, area.width).len().saturating_sub(usize::from(area.height.saturating_sub(1)))
+}
+
+/// The lines that an area shows from the `first` one on, and where they are among all.
+fn window(lines: Vec<(bool, String)>, first: usize, area: Rect) -> (String, Vec<(bool, String)>) {
     let rows = usize::from(area.height.saturating_sub(1));
-    let lines = plan_lines(plan, area.width);
     let (first, last) = (first.min(lines.len().saturating_sub(rows)), (first + rows).min(lines.len()));
     let right =
         if lines.len() > rows { format!("{}–{last} of {}", first + 1, lines.len()) } else { String::new() };
-    let urgent = if plan.needs_yes { Role::Warning } else { Role::Text };
-    let shown = lines.into_iter().skip(first).take(rows);
-    let lines =
-        shown.map(|(head, l)| Line::from(model.span(if head { urgent } else { Role::Dim }, format!(" {l}"))));
-    (format!("{}?", title(&plan.request).to_uppercase()), right, lines.collect())
+    (right, lines.into_iter().skip(first).take(rows).collect())
 }
 
 /// What a plan says, broken into lines; true for those of its summary.
 fn plan_lines(plan: &Plan, width: u16) -> Vec<(bool, String)> {
+    broken(&plan.summary, &plan.lines, width)
+}
+
+fn broken(summary: &str, lines: &[String], width: u16) -> Vec<(bool, String)> {
     let cells = usize::from(width).saturating_sub(2);
-    let summary = text::wrap(&plan.summary, cells).into_iter().map(|l| (true, l));
-    let details = plan.lines.iter().flat_map(|l| text::wrap(l, cells)).map(|l| (false, l));
+    let summary = text::wrap(summary, cells).into_iter().map(|l| (true, l));
+    let details = lines.iter().flat_map(|l| text::wrap(l, cells)).map(|l| (false, l));
     summary.chain(details).collect()
 }
 

@@ -5,11 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
+use super::facts::newest;
 use crate::health::{Alert, Remedy, Severity};
-use crate::monitor::observation::StoreState;
+use crate::monitor::Observation;
+use crate::monitor::observation::{StoreState, WriterState};
 use crate::tui::action::Action;
+use crate::tui::book::alert_key;
 use crate::tui::format::{plural, thousands};
-use crate::tui::model::{Focus, Model};
+use crate::tui::model::{Focus, Model, Overlay};
 use crate::tui::text;
 use crate::tui::theme::Role;
 
@@ -21,7 +24,8 @@ impl Widget for Status<'_> {
         let model = self.0;
         let (sign, word, message, hint) = sentence(model);
         // Where every cell counts, the sign says as much as the word.
-        let short = word.split(' ').next().filter(|_| area.width < 60 && !message.is_empty());
+        let needs_room = area.width < 60 && !message.is_empty() && sign != Role::Healthy;
+        let short = word.split(' ').next().filter(|_| needs_room);
         let word = short.unwrap_or(word);
         let left = Line::from(vec![
             model.span(sign, format!(" {word}")),
@@ -38,6 +42,13 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         return (Role::Dim, "…", "waiting for a store".into(), none());
     }
     let alerts = model.alerts();
+    if let StoreState::Unreadable(_) = &seen.state
+        && model.overlays.is_empty()
+    {
+        // Why stands below, in full.
+        let hint = alerts.first().and_then(|alert| job(model, alert)).unwrap_or_default();
+        return (Role::Critical, "✖ CRITICAL", "the store can't be read".into(), hint);
+    }
     if let Some(alert) = alerts.first().filter(|a| !model.is_quiet(a)) {
         let word = match alert.severity {
             Severity::Critical => "✖ CRITICAL",
@@ -70,9 +81,20 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
             format!("all {} planned tests are there", thousands(progress.total.planned))
         }
         _ if seen.totals.tests == 0 => "no test yet".to_owned(),
-        _ => seen.behind.as_ref().map(|why| text::clean(why).into_owned()).unwrap_or_default(),
+        _ => seen.behind.as_ref().map_or_else(|| pulse(model, seen), |why| text::clean(why).into_owned()),
     };
     (Role::Healthy, "✓ HEALTHY", message, none())
+}
+
+/// Whether the run goes on, where nothing more urgent is to be said.
+fn pulse(model: &Model, seen: &Observation) -> String {
+    let live = seen.writers.iter().filter(|w| w.state == WriterState::Live).count() as u64;
+    match newest(seen) {
+        _ if live > 0 => format!("{} at work", plural(live, "writer")),
+        _ if model.moving() => "rows arrive".to_owned(),
+        Some(newest) => format!("nothing is being written; newest row {}", model.clock(newest)),
+        None => "nothing is being written".to_owned(),
+    }
 }
 
 /// The key that helps with the worst alert from where the focus is now.
@@ -86,6 +108,10 @@ fn hint(model: &Model, alert: &Alert) -> String {
             Focus::Alerts => model.alert.at == 0,
             Focus::Activity => false,
         };
+    let open = matches!(model.overlays.last(), Some(Overlay::Alert(key, _)) if *key == alert_key(alert));
+    if open {
+        return String::new();
+    }
     let action = if here { Action::Open } else { Action::Inspect };
     format!("{}: why", model.settings.keymap.key(action))
 }
@@ -94,7 +120,9 @@ fn hint(model: &Model, alert: &Alert) -> String {
 pub(super) fn said(alert: &Alert, hint: &str) -> String {
     let advice = hint.split_once(": ").map_or("", |(_, advice)| advice);
     let message = text::clean(&alert.message);
-    let short = message.strip_suffix(advice).and_then(|rest| rest.strip_suffix(": "));
+    let short = message
+        .strip_suffix(advice)
+        .and_then(|rest| rest.strip_suffix(": ").or_else(|| rest.strip_suffix(", ")));
     short.filter(|_| !advice.is_empty()).unwrap_or(&message).to_owned()
 }
 

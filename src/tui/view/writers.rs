@@ -20,15 +20,15 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     });
     // Narrow terminals keep the models rather than the limits.
     let limit = if width >= 96 { 7 } else { 0 };
-    let name = usize::from(width).saturating_sub(65 + limit).clamp(8, 40);
     let moving = model.moving();
-    let last = if moving { "LAST ROW" } else { "LAST ROW AT" };
+    let (last, when) = if moving { ("LAST ROW", 10) } else { ("LAST ROW AT", 14) };
+    let name = usize::from(width).saturating_sub(52 + when + limit).clamp(8, 40);
     let head = format!(
         "   {}{}{}{}{}  {}",
         text::left("PROCESS", 26),
         text::right("WAITING", 9),
         text::right("JOURNAL", 11),
-        text::right(last, 13),
+        text::right(last, when),
         text::right("LIMIT", limit),
         text::left("MODEL", name)
     );
@@ -47,7 +47,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             model.span(Role::Text, text::left(&writer.process_id, 22)),
             model.span(Role::Text, text::right(&thousands(writer.rows), 9)),
             model.span(Role::Dim, text::right(&bytes(writer.journal_bytes), 11)),
-            model.span(Role::Text, text::right(&last, 13)),
+            model.span(Role::Text, text::right(&last, when)),
             model.span(Role::Dim, text::right(&span(writer.limit_seconds), limit)),
             model.span(
                 Role::Dim,
@@ -58,5 +58,5 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     if writers.is_empty() {
         lines.push(Line::from(model.span(Role::Dim, " no writer is known")));
     }
-    Content { title: format!("WRITERS {}", writers.len()), lines }
+    Content::table(format!("WRITERS {}", writers.len()), lines)
 }

@@ -5,6 +5,7 @@ use ratatui::text::Line;
 
 use super::section;
 use crate::monitor::observation::{Failure, ModelView};
+use crate::stats::cell::UNKNOWN;
 use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -25,7 +26,11 @@ pub(super) fn latest(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'s
         lines.push(Line::from(vec![
             model.span(Role::Dim, format!("   {} ", text::left(&clock(model, failure), 12))),
             model.span(Role::Text, text::left(&category(failure), 17)),
-            model.span(Role::Text, format!(" {}", text::truncate(&failure.message, room))),
+            if failure.message.is_empty() {
+                model.span(Role::Dim, format!(" {}", text::truncate(&what(failure), room)))
+            } else {
+                model.span(Role::Text, format!(" {}", text::truncate(&failure.message, room)))
+            },
         ]));
     }
     lines
@@ -40,20 +45,15 @@ pub(super) fn earlier(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'
     let mut lines = section(model, &format!("the last {} failures in full", failures.len())).to_vec();
     let cells = usize::from(width).saturating_sub(6);
     for failure in failures {
-        let cell = &failure.cell;
-        let rate = super::rate(cell);
-        let what = [&*cell.task_type, &*cell.difficulty, &*cell.prompt_type, &rate, &failure.test_id];
-        let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
         lines.push(Line::from(vec![
             model.span(Role::Dim, format!("   {} ", text::left(&clock(model, failure), 12))),
             model.span(Role::Text, text::left(&category(failure), 17)),
             model.span(
                 Role::Dim,
-                format!(" {}", text::truncate(&what.join(" · "), usize::from(width).saturating_sub(35))),
+                format!(" {}", text::truncate(&what(failure), usize::from(width).saturating_sub(35))),
             ),
         ]));
-        let said = if failure.message.is_empty() { "(no message)" } else { &failure.message };
-        for mut line in paragraph(model, Role::Text, said, cells) {
+        for mut line in paragraph(model, Role::Text, &failure.message, cells) {
             line.spans.insert(0, model.span(Role::Dim, "    "));
             lines.push(line);
         }
@@ -61,11 +61,20 @@ pub(super) fn earlier(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'
     lines
 }
 
+/// What was tested, as far as it is named.
+fn what(failure: &Failure) -> String {
+    let cell = &failure.cell;
+    let rate = super::rate(cell);
+    let parts = [&*cell.task_type, &*cell.difficulty, &*cell.prompt_type, &rate, &failure.test_id];
+    let named = parts.into_iter().filter(|part| !part.is_empty() && *part != UNKNOWN);
+    named.collect::<Vec<_>>().join(" · ")
+}
+
 fn clock(model: &Model, failure: &Failure) -> String {
     failure.at.map_or_else(|| "–".to_owned(), |at| model.clock(at))
 }
 
 fn category(failure: &Failure) -> String {
-    let name: &'static str = failure.category.map_or("not said", Into::into);
+    let name: &'static str = failure.category.map_or("no category", Into::into);
     name.replace('_', " ")
 }

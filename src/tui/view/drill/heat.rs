@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ratatui::text::{Line, Span};
 
-use super::{Cells, Key, rate, section};
+use super::{Cells, Key, natural, rate, section};
 use crate::stats::Tally;
 use crate::tui::format::{count, whole_percent};
 use crate::tui::model::Model;
@@ -18,8 +18,6 @@ pub(super) struct Axes {
     title: &'static str,
     rows: Key,
     columns: Key,
-    /// What the columns are called when some do not fit.
-    many: &'static str,
 }
 
 /// How a task is put against what the task is.
@@ -27,50 +25,53 @@ pub(super) const PROMPT_AND_TASK: Axes = Axes {
     title: "prompt type × task type",
     rows: |cell| cell.prompt_type.to_string(),
     columns: |cell| cell.task_type.to_string(),
-    many: "task types",
 };
 
 /// How hard the task is against how reliable the tools are.
-pub(super) const DIFFICULTY_AND_RATE: Axes = Axes {
-    title: "difficulty × tool success rate",
-    rows: |cell| cell.difficulty.to_string(),
-    columns: rate,
-    many: "rates",
-};
+pub(super) const DIFFICULTY_AND_RATE: Axes =
+    Axes {
+        title: "difficulty × tool success rate", rows: |cell| cell.difficulty.to_string(), columns: rate
+    };
+
+/// A value with its place in the order.
+type Value = (usize, String);
 
 /// Cells of a column of the heatmap: rate, n, gap.
 const COLUMN: usize = 12;
 
 /// The heatmap; nothing where one of the dimensions has a single value.
 pub(super) fn map(model: &Model, cells: &Cells<'_>, width: u16, axes: &Axes) -> Vec<Line<'static>> {
-    let mut found: BTreeMap<(String, String), Tally> = BTreeMap::new();
+    let mut found: BTreeMap<(Value, Value), Tally> = BTreeMap::new();
     for (cell, tally) in cells {
-        found.entry(((axes.rows)(cell), (axes.columns)(cell))).or_default().add(tally);
+        found.entry((natural((axes.rows)(cell)), natural((axes.columns)(cell)))).or_default().add(tally);
     }
-    let rows: BTreeSet<&String> = found.keys().map(|(row, _)| row).collect();
-    let columns: BTreeSet<&String> = found.keys().map(|(_, column)| column).collect();
+    let rows: BTreeSet<&Value> = found.keys().map(|(row, _)| row).collect();
+    let columns: BTreeSet<&Value> = found.keys().map(|(_, column)| column).collect();
+    let columns: Vec<&Value> = columns.into_iter().collect();
     if rows.len() < 2 || columns.len() < 2 {
         return Vec::new();
     }
-    let name = widest(rows.iter().map(|row| row.as_str())).clamp(6, 22);
-    let fitting = usize::from(width).saturating_sub(name + 5) / COLUMN;
+    let name = widest(rows.iter().map(|(_, row)| row.as_str())).clamp(6, 28);
+    // Where not all columns fit beside the longest name, names are cut before columns go below.
+    let beside = |name: usize| usize::from(width).saturating_sub(name + 5) / COLUMN;
+    let short = (6..name).rev().find(|short| beside(*short) >= columns.len());
+    let name = short.filter(|short| *short >= 14 && beside(name) < columns.len()).unwrap_or(name);
     let mut lines = section(model, &format!("{}, full success and n", axes.title)).to_vec();
-    let mut head = Line::from(Span::raw(" ".repeat(name + 4)));
-    for column in columns.iter().take(fitting) {
-        head.push_span(model.span(Role::Dim, format!("{} ", text::left(&text::name(column), COLUMN - 1))));
-    }
-    lines.push(head);
-    for row in rows {
-        let title = format!("   {} ", text::left(&text::name(row), name));
-        let mut line = Line::from(model.span(Role::Text, title));
-        for column in columns.iter().take(fitting) {
-            line.extend(heat(model, found.get(&(row.clone(), (*column).clone()))));
+    for columns in columns.chunks(beside(name).max(1)) {
+        let mut head = Line::from(Span::raw(" ".repeat(name + 4)));
+        for (_, column) in columns {
+            let title = text::left_middle(&text::name(column), COLUMN - 1);
+            head.push_span(model.span(Role::Dim, format!("{title} ")));
         }
-        lines.push(line);
-    }
-    if columns.len() > fitting {
-        let more = format!("   {} more {}: widen the terminal", columns.len() - fitting, axes.many);
-        lines.push(Line::from(model.span(Role::Dim, more)));
+        lines.push(head);
+        for row in &rows {
+            let title = format!("   {} ", text::left_middle(&text::name(&row.1), name));
+            let mut line = Line::from(model.span(Role::Text, title));
+            for column in columns {
+                line.extend(heat(model, found.get(&((*row).clone(), (*column).clone()))));
+            }
+            lines.push(line);
+        }
     }
     lines
 }

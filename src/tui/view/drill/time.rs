@@ -24,14 +24,18 @@ pub(super) fn success(model: &Model, seen: &Observation, view: &ModelView, width
     let Some(stretch) = chart::Stretch::new(model, seen, history, columns, None) else {
         return Vec::new();
     };
-    let found = stretch.success(history, columns * chart::dots(model));
+    let found = stretch.success(history, stretch.room() * chart::dots(model));
+    // Too few tests for a line: each point would stand for all of them.
+    if found.smoothed.is_some_and(|each| each >= stretch.seconds()) {
+        return Vec::new();
+    }
     let title = format!("success over the last {}", span(stretch.seconds() as f64));
     let mut lines = section(model, &title).to_vec();
     if let Some(each) = found.smoothed {
         let title = format!("  each point over {}", span(each as f64));
         lines.last_mut().into_iter().for_each(|line| line.push_span(model.span(Role::Dim, title.clone())));
     }
-    for line in chart::line(model, &found.rates, columns, ROWS) {
+    for line in chart::line(model, &found.rates, stretch.room(), ROWS) {
         let mut indented = Line::from("  ");
         indented.extend(line);
         lines.push(indented);
