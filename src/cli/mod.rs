@@ -133,6 +133,9 @@ enum Command {
     /// One of the demo's writer processes
     #[command(hide = true)]
     DemoWriter(DemoWriterArgs),
+    /// What ends the tests of a run that was killed
+    #[command(hide = true, name = run::GUARD)]
+    RunGuard,
 }
 
 /// `evaltop [DIR]` and `evaltop watch [DIR]`.
@@ -563,6 +566,7 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::Export(args)) => transfer::export(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::DemoWriter(args)) => demo::writer(&args),
+        Some(Command::RunGuard) => Ok(run::guard()),
     };
     result.unwrap_or_else(|error| {
         // Whoever reads the pipe has seen enough.
@@ -575,7 +579,7 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Usage;
         }
         match error.downcast_ref::<crate::store::Error>() {
-            Some(crate::store::Error::Locked { .. }) => Exit::Locked,
+            Some(crate::store::Error::Locked { .. } | crate::store::Error::Claimed { .. }) => Exit::Locked,
             Some(crate::store::Error::Cancelled) => Exit::Interrupted,
             _ => Exit::Failed,
         }

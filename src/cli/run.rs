@@ -26,6 +26,9 @@ use crate::store::{Control, Store};
 /// Where there is no terminal, a line at most so often.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
+/// The name of the hidden command that [`guard`] is.
+pub(super) const GUARD: &str = "run-guard";
+
 /// `evaltop run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -77,6 +80,9 @@ pub struct RunArgs {
     /// An exit status that means a rate limit and the like (may be repeated)
     #[arg(long, value_name = "CODE")]
     pub infrastructure_exit: Vec<i32>,
+    /// Run again what the infrastructure failed in an earlier run; the newer attempt counts
+    #[arg(long)]
+    pub rerun_infrastructure: bool,
     /// End early when a model suddenly fails far more often than it did
     #[arg(long)]
     pub stop_on_burst: bool,
@@ -112,6 +118,8 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         limits: limits(args)?,
         infrastructure_exits: args.infrastructure_exit.clone(),
         stop_on_burst: args.stop_on_burst,
+        rerun_infrastructure: args.rerun_infrastructure,
+        guard: std::env::current_exe().ok().map(|program| vec![program.into(), GUARD.into()]),
         session: args.session.clone(),
         writer: WriterOptions {
             durability: args.durability.map_or(config.durability, Into::into),
@@ -125,7 +133,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     }
     let control = Control::default();
     if args.dry_run {
-        let (missing, there) = plan::missing(&store, &rows, &control)?;
+        let (missing, there) = plan::missing(&store, &rows, args.rerun_infrastructure, &control)?;
         let counts = Counts { planned: missing.len() as u64 + there, there, ..Counts::default() };
         let text = format!(
             "would run {} of {} in {}, {} at once; {} there already",
@@ -176,6 +184,12 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         Some(Early::Asked) => Exit::Interrupted,
         Some(Early::Burst(..)) => Exit::Failed,
     })
+}
+
+/// The process that ends the tests of a run that was killed.
+pub fn guard() -> Exit {
+    runner::guard::keep(io::stdin().lock());
+    Exit::Ok
 }
 
 fn rows(args: &RunArgs) -> Result<Vec<Row>> {
@@ -248,6 +262,9 @@ fn sentence(summary: &Summary, took: Duration) -> String {
             alarm.of,
             sanitise(model)
         )),
+    }
+    if counts.infrastructure > 0 && summary.early.is_none() {
+        parts.push("--rerun-infrastructure runs what the infrastructure failed once more".to_owned());
     }
     if counts.left() > 0 {
         parts.push(format!("{} left: start the same command again to go on", show_count(counts.left())));

@@ -1,8 +1,9 @@
 //! Runs a command once a test, many at once, and records what came of each.
 //!
 //! Promises: a result is durable before the next test of its worker starts; a second
-//! start of the same plan runs only what is missing; whatever ends the run, no process
-//! of it is left, and what had not ended is simply missing, to be run the next time.
+//! start of the same plan runs only what is missing, and one at the same time is refused;
+//! whatever ends the run, no process of it is left, and what had not ended is simply
+//! missing, to be run the next time.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,10 +14,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::stats::burst::Alarm;
+use crate::store::claim::Claim;
 use crate::store::writer::{Writer, WriterOptions};
 use crate::store::{Control, Error, Record, Result, Store};
 
 mod burst;
+pub mod guard;
 mod outcome;
 pub mod plan;
 mod process;
@@ -26,6 +29,7 @@ pub mod stop;
 pub use queue::Limits;
 pub use stop::{Stop, Urgency};
 
+use guard::Guard;
 use outcome::{Outcome, Reading};
 use plan::{Row, Test};
 use process::End;
@@ -57,6 +61,10 @@ pub struct Spec {
     pub infrastructure_exits: Vec<i32>,
     /// Whether a burst of failures ends the run.
     pub stop_on_burst: bool,
+    /// Whether tests that the infrastructure failed are run again.
+    pub rerun_infrastructure: bool,
+    /// The command that ends what is left when this process is killed ([`guard`]).
+    pub guard: Option<Vec<OsString>>,
     /// Recorded as `session_id`.
     pub session: Option<String>,
     /// How records are written.
@@ -137,7 +145,13 @@ pub fn run(
     control: &Control,
     tell: &(dyn Fn(&Counts, &Event<'_>) + Sync),
 ) -> Result<Summary> {
-    let (missing, there) = plan::missing(store, rows, control)?;
+    if rows.iter().all(|row| row.instances == 0) {
+        return Ok(Summary { counts: Counts::default(), early: None });
+    }
+    // Claimed first: what another run recorded before its end is there when we look.
+    store.create()?;
+    let _claim = Claim::take(store, &rows.iter().filter_map(Row::key).collect())?;
+    let (missing, there) = plan::missing(store, rows, spec.rerun_infrastructure, control)?;
     let planned = missing.len() as u64 + there;
     let counts = Counts { planned, there, ..Counts::default() };
     if missing.is_empty() {
@@ -159,7 +173,8 @@ pub fn run(
         session: spec.session.clone(),
         zone: Some(store.zone.clone()),
     };
-    let run = Run { rows, spec, stop, tell, reading, state: Mutex::new(state) };
+    let guard = spec.guard.as_deref().and_then(Guard::start);
+    let run = Run { rows, spec, stop, tell, reading, guard, state: Mutex::new(state) };
     std::thread::scope(|scope| {
         for at in 0..workers {
             let builder = std::thread::Builder::new().name(format!("worker {at}")).stack_size(STACK);
@@ -200,6 +215,7 @@ struct Run<'a> {
     stop: &'a Stop,
     tell: &'a (dyn Fn(&Counts, &Event<'_>) + Sync),
     reading: Reading,
+    guard: Option<Guard>,
     state: Mutex<State>,
 }
 
@@ -243,7 +259,8 @@ impl Run<'_> {
         let test_id = row.test_id(job.test.instance.into());
         let environment = environment(row, &test_id, job);
         let input = input(row, &test_id, job.test);
-        let ended = process::run(&self.spec.command, &environment, input, self.spec.timeout, self.stop);
+        let (command, guard) = (&self.spec.command, self.guard.as_ref());
+        let ended = process::run(command, &environment, input, self.spec.timeout, self.stop, guard);
         let mut state = self.lock();
         state.counts.running -= 1;
         match ended {

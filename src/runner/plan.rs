@@ -4,14 +4,16 @@
 //! The id of a test follows from what the test is (its row, its number, the session), so
 //! that a second start of the same plan knows which tests are there already.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::stats::cell::UNKNOWN;
-use crate::stats::{Cell, Rate};
+use crate::stats::{Cell, ErrorCategory, Rate};
+use crate::store::digest::Columns;
+use crate::store::query::{Filter, Selection};
 use crate::store::record::object;
 use crate::store::{Control, Error, Result, Store, digest, query};
 
@@ -83,6 +85,11 @@ impl Row {
         let parts = serde_json::to_string(&(session, parts)).map_err(|error| error.to_string())?;
         let id = format!("run-{:016x}", xxh3_64(parts.as_bytes()));
         Ok(Self { fields, cell, instances, id })
+    }
+
+    /// What tells this row from every other, whatever its number of tests.
+    pub(super) fn key(&self) -> Option<u128> {
+        digest::key(Some(&self.id), &self.cell)
     }
 
     /// The id of the test with a number, counted from 1.
@@ -223,8 +230,9 @@ pub fn tests(rows: &[Row]) -> impl Iterator<Item = Test> + '_ {
     })
 }
 
-/// The tests that the store does not have yet, and how many it has.
-pub fn missing(store: &Store, rows: &[Row], control: &Control) -> Result<(Vec<Test>, u64)> {
+/// The tests that the store does not have yet, and how many it has. With `again`, those
+/// that the infrastructure failed count as missing.
+pub fn missing(store: &Store, rows: &[Row], again: bool, control: &Control) -> Result<(Vec<Test>, u64)> {
     let key = |test: &Test| {
         let row = rows.get(test.row as usize)?;
         digest::key(Some(&row.test_id(test.instance.into())), &row.cell)
@@ -232,7 +240,11 @@ pub fn missing(store: &Store, rows: &[Row], control: &Control) -> Result<(Vec<Te
     let there = match store.check() {
         Ok(()) => {
             let keys: HashSet<u128> = tests(rows).filter_map(|test| key(&test)).collect();
-            query::existing(store, &keys, control)?
+            let mut there = query::existing(store, &keys, control)?;
+            if again && !there.is_empty() {
+                leave_out_broken(store, rows, &mut there, control)?;
+            }
+            there
         }
         Err(Error::NoStore { .. }) => HashMap::default(),
         Err(error) => return Err(error),
@@ -240,6 +252,32 @@ pub fn missing(store: &Store, rows: &[Row], control: &Control) -> Result<(Vec<Te
     let found = |test: &Test| key(test).is_some_and(|key| there.contains_key(&key));
     let (found, missing): (Vec<Test>, Vec<Test>) = tests(rows).partition(found);
     Ok((missing, found.len() as u64))
+}
+
+/// Takes out the tests whose newest attempt the infrastructure failed.
+fn leave_out_broken<V>(
+    store: &Store,
+    rows: &[Row],
+    there: &mut HashMap<u128, V>,
+    control: &Control,
+) -> Result<()> {
+    let models: BTreeSet<&str> = rows.iter().map(|row| &*row.cell.model).collect();
+    let filter = Filter { models: models.into_iter().map(str::to_owned).collect(), ..Filter::default() };
+    let columns = Some(Columns::NAMES.map(str::to_owned).to_vec());
+    let selection = Selection { filter, columns, ..Selection::default() };
+    for batch in query::rows(store, &selection, control)? {
+        control.check()?;
+        let batch = batch?;
+        let columns = Columns::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            if columns.outcome(row).error == Some(ErrorCategory::Infrastructure)
+                && let Some(key) = columns.key(row)
+            {
+                there.remove(&key);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The value of a text dimension of a row.

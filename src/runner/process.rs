@@ -9,12 +9,13 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::guard::Guard;
 use super::stop::{Stop, Urgency};
 
 /// How long a program has to end by itself once it was asked to.
@@ -49,13 +50,14 @@ pub(super) struct Ended {
 }
 
 /// Runs `command` (a program and its arguments) to its end. `environment` is added to
-/// ours; without a value, a variable is taken away.
+/// ours; without a value, a variable is taken away. The guard ends it where we can't.
 pub(super) fn run(
     command: &[OsString],
     environment: &[(&str, Option<String>)],
     input: Vec<u8>,
     timeout: Option<Duration>,
     stop: &Stop,
+    guard: Option<&Guard>,
 ) -> io::Result<Ended> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut start = Command::new(program);
@@ -69,21 +71,27 @@ pub(super) fn run(
         };
     }
     let begun = Instant::now();
-    let group = Group::of(start.spawn()?);
+    let group = Group::of(start.spawn()?, guard);
     let mut running = Running::new(group, input)?;
     let end = running.wait(begun, timeout, stop)?;
     Ok(Ended { end, stdout: running.stdout.kept(), stderr: running.stderr.kept(), took: begun.elapsed() })
 }
 
 /// A process that leads its group. Dropped, nothing of the group is left.
-struct Group {
+struct Group<'a> {
     child: Child,
     id: Pid,
+    guard: Option<&'a Guard>,
+    reaped: bool,
 }
 
-impl Group {
-    fn of(child: Child) -> Self {
-        Self { id: Pid::from_child(&child), child }
+impl<'a> Group<'a> {
+    fn of(child: Child, guard: Option<&'a Guard>) -> Self {
+        let id = Pid::from_child(&child);
+        if let Some(guard) = guard {
+            guard.began(id);
+        }
+        Self { child, id, guard, reaped: false }
     }
 
     fn signal(&self, signal: Signal) {
@@ -97,24 +105,36 @@ impl Group {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         Ok(waitid(WaitId::Pid(self.id), options)?.is_some())
     }
-}
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        let _ = self.child.wait();
+    /// Ends what is left of the group and waits for its leader. Only then may the number
+    /// become someone else's, so that nobody signals it any more.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        if !self.reaped {
+            self.signal(Signal::KILL);
+            if let Some(guard) = self.guard {
+                guard.ended(self.id);
+            }
+            self.reaped = true;
+        }
+        self.child.wait()
     }
 }
 
-struct Running {
-    group: Group,
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        let _ = self.reap();
+    }
+}
+
+struct Running<'a> {
+    group: Group<'a>,
     input: Option<(ChildStdin, Vec<u8>)>,
     stdout: Tail<std::process::ChildStdout>,
     stderr: Tail<std::process::ChildStderr>,
 }
 
-impl Running {
-    fn new(mut group: Group, input: Vec<u8>) -> io::Result<Self> {
+impl<'a> Running<'a> {
+    fn new(mut group: Group<'a>, input: Vec<u8>) -> io::Result<Self> {
         let child = &mut group.child;
         let missing = || io::Error::other("a pipe is missing");
         let stdin = child.stdin.take().ok_or_else(missing)?;
@@ -169,9 +189,8 @@ impl Running {
             }
             if look_now && self.group.has_ended()? {
                 self.drain()?;
-                // What it left behind ends with it; only then is it waited for.
-                self.group.signal(Signal::KILL);
-                let status = self.group.child.wait()?;
+                // What it left behind ends with it.
+                let status = self.group.reap()?;
                 return Ok(match (ending, status.signal(), status.code()) {
                     (Some((why, _)), ..) => why,
                     (None, Some(signal), _) => End::Signalled(signal),

@@ -20,6 +20,8 @@ fn spec(script: &str) -> Spec {
         limits: Limits::default(),
         infrastructure_exits: vec![75],
         stop_on_burst: false,
+        rerun_infrastructure: false,
+        guard: None,
         session: None,
         writer: WriterOptions::default(),
     }
@@ -93,6 +95,44 @@ fn what_is_broken_is_tried_again() {
     let spec = Spec { retries: 1, ..spec };
     let summary = start(&store, &rows(&["other"], 1), &spec, &Stop::new().unwrap()).unwrap();
     assert_eq!((summary.counts.success, summary.counts.infrastructure), (0, 1));
+}
+
+#[test]
+fn what_the_infrastructure_failed_is_run_again_when_asked() {
+    let (_folder, store) = store();
+    let stop = Stop::new().unwrap();
+    let first = spec("test $EVALTOP_INSTANCE = 1 && exit 75; test $EVALTOP_INSTANCE = 2");
+    start(&store, &rows(&["a", "b"], 3), &first, &stop).unwrap();
+    let again = start(&store, &rows(&["a"], 3), &spec("true"), &stop).unwrap();
+    assert_eq!((again.counts.there, again.counts.done), (3, 0));
+    let asked = Spec { rerun_infrastructure: true, ..spec("true") };
+    let again = start(&store, &rows(&["a"], 3), &asked, &stop).unwrap();
+    assert_eq!((again.counts.there, again.counts.done), (2, 1));
+    assert_eq!(counted(&store), (6, 3), "the newer attempt counts");
+    let again = start(&store, &rows(&["a"], 3), &asked, &stop).unwrap();
+    assert_eq!(again.counts.there, 3);
+}
+
+#[test]
+fn two_runs_at_once_never_share_a_test() {
+    let (_folder, store) = store();
+    let (spec, stop) = (spec("test $EVALTOP_INSTANCE = 1 || sleep 60"), Stop::new().unwrap());
+    let seen = Mutex::new(Vec::new());
+    let tell = |counts: &Counts, event: &Event<'_>| {
+        if !matches!(event, Event::Recorded(_)) || counts.done > 1 {
+            return;
+        }
+        let other = |models: &[&str]| start(&store, &rows(models, 1), &self::spec("true"), &stop);
+        seen.lock().unwrap().push(other(&["a", "b"]).map_err(|error| error.to_string()));
+        seen.lock().unwrap().push(other(&["c"]).map_err(|error| error.to_string()));
+        stop.ask(Urgency::Kill);
+    };
+    run(&store, &rows(&["a"], 2), &spec, &stop, &Control::default(), &tell).unwrap();
+    let seen = seen.into_inner().unwrap();
+    assert!(seen[0].as_ref().is_err_and(|said| said.contains("being run already, by process")), "{seen:?}");
+    assert_eq!(seen[1].as_ref().map(|summary| summary.counts.done), Ok(1));
+    let after = start(&store, &rows(&["a", "b"], 1), &self::spec("true"), &Stop::new().unwrap()).unwrap();
+    assert_eq!((after.counts.there, after.counts.done), (1, 1));
 }
 
 #[test]

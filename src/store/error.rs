@@ -64,6 +64,18 @@ pub enum Error {
         /// Who holds it, as far as can be told.
         holder: String,
     },
+    /// Another process runs some of the same tests at this moment.
+    #[error(
+        "some of these tests are being run already, by {holder}: wait for it to end, then run this again, \
+         or plan other tests ({})",
+        path.display()
+    )]
+    Claimed {
+        /// The store.
+        path: PathBuf,
+        /// Who runs them.
+        holder: String,
+    },
     /// Main was replaced or rewritten by another program while we worked.
     #[error("{} was changed by another program during the commit, so nothing was committed: run this again", path.display())]
     MainChanged {

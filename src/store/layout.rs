@@ -45,6 +45,11 @@ impl Layout {
         self.root.join(LOCK)
     }
 
+    /// The flock under which runs claim what they work on; never unlinked.
+    pub fn runs_lock(&self) -> PathBuf {
+        self.root.join("runs.lock")
+    }
+
     /// The derived table of models.
     pub fn model_stats(&self) -> PathBuf {
         self.root.join(MODEL_STATS)
@@ -156,6 +161,16 @@ pub fn retired_name(name: &str) -> String {
 pub fn unretired_name(name: &str) -> String {
     name.strip_prefix("increment_retired_")
         .map_or_else(|| name.to_owned(), |rest| format!("increment_{rest}"))
+}
+
+/// The name of what one run claims for itself.
+pub fn run_claim_name(id: &str) -> String {
+    format!("run_{id}.lock")
+}
+
+/// Whether a name beside main is such a claim.
+pub fn is_run_claim(name: &str) -> bool {
+    name.starts_with("run_") && Path::new(name).extension().is_some_and(|extension| extension == "lock")
 }
 
 /// Whether a name inside `backups/` is a backup of main.

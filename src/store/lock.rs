@@ -3,6 +3,7 @@
 //! file is never removed, so all of them lock one inode.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use super::disk::LockFile;
 use super::error::{Error, Result};
 
 /// How long to wait for the other one before saying who it is.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 const STEP: Duration = Duration::from_millis(50);
 
 /// The store's lock, held until this is dropped.
@@ -29,20 +30,29 @@ impl StoreLock {
     }
 
     fn take_within(store: &Store, purpose: &str, patience: Duration) -> Result<Self> {
-        let path = store.layout.lock();
-        let mut waited = Duration::ZERO;
-        loop {
-            if let Some(mut file) = store.disk.try_lock(&path).map_err(Error::io("lock", &path))? {
-                // Only for people: a lock without it is as good.
-                let _ = file.describe(&describe(purpose, Timestamp::now()));
-                return Ok(Self { file });
-            }
-            if waited >= patience {
-                return Err(Error::Locked { holder: holder(store), path });
-            }
-            store.disk.pause(STEP);
-            waited += STEP;
+        Ok(Self { file: wait_for(store, &store.layout.lock(), purpose, patience)? })
+    }
+}
+
+/// Takes the flock of a lock file, or says who holds it.
+pub(super) fn wait_for(
+    store: &Store,
+    path: &Path,
+    purpose: &str,
+    patience: Duration,
+) -> Result<Box<dyn LockFile>> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(mut file) = store.disk.try_lock(path).map_err(Error::io("lock", path))? {
+            // Only for people: a lock without it is as good.
+            let _ = file.describe(&describe(purpose, Timestamp::now()));
+            return Ok(file);
         }
+        if waited >= patience {
+            return Err(Error::Locked { holder: holder(store, path), path: path.to_path_buf() });
+        }
+        store.disk.pause(STEP);
+        waited += STEP;
     }
 }
 
@@ -53,7 +63,8 @@ impl Drop for StoreLock {
     }
 }
 
-fn describe(purpose: &str, now: Timestamp) -> String {
+/// This process and what it does, for people.
+pub(super) fn describe(purpose: &str, now: Timestamp) -> String {
     let host = rustix::system::uname();
     let mut text = String::new();
     let _ = writeln!(
@@ -67,9 +78,8 @@ fn describe(purpose: &str, now: Timestamp) -> String {
 }
 
 /// Who holds the lock, as far as can be told.
-fn holder(store: &Store) -> String {
-    let path = store.layout.lock();
-    let Ok(file) = store.disk.open(&path) else { return "another process".to_owned() };
+fn holder(store: &Store, path: &Path) -> String {
+    let Ok(file) = store.disk.open(path) else { return "another process".to_owned() };
     let mut buffer = [0_u8; 256];
     let read = file.read_at(0, &mut buffer).unwrap_or(0);
     let text = String::from_utf8_lossy(buffer.get(..read).unwrap_or_default());

@@ -169,6 +169,44 @@ fn an_interrupt_leaves_nothing_running_and_the_next_start_goes_on() {
 }
 
 #[test]
+fn a_killed_run_leaves_nothing_running_and_claims_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    // A test that ignores what can be ignored, and a child of it.
+    let script = "trap '' TERM HUP INT; echo $$ >> pids; sleep 100 & echo $! >> pids; wait";
+    let mut child = evaltop_process()
+        .args(["run", "store", "--models", "m", "--num-instances", "3", "--workers", "3", "--", "sh", "-c"])
+        .arg(script)
+        .current_dir(dir)
+        .spawn()
+        .unwrap();
+    let pids = || std::fs::read_to_string(dir.join("pids")).unwrap_or_default();
+    let until = |done: &dyn Fn() -> bool, what: &str| {
+        let begun = Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    until(&|| pids().lines().count() == 6, "the tests did not start");
+    let refused = evaltop()
+        .args(["run", "store", "--models", "m", "--num-instances", "9", "--", "true"])
+        .current_dir(dir)
+        .assert()
+        .code(75);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains(&format!("by process {} ", child.id())), "{said}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until(&|| !pids().lines().any(runs), "something is still there");
+    let rest = run(dir, &["--models", "m", "--num-instances", "3"], "true", 0);
+    assert_eq!((&rest["existing"], &rest["run"]), (&0.into(), &3.into()));
+    let left = std::fs::read_dir(dir.join("store")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.starts_with("run_")), "{left:?}");
+}
+
+#[test]
 fn what_cannot_be_meant_is_said_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let refuses = |flags: &[&str], code: i32, said: &str| {

@@ -1,0 +1,97 @@
+//! What ends the programs of a run that was itself killed.
+//!
+//! A killed run can't end anything. So a run starts one process more, which is told
+//! through a pipe of every process group that begins and ends. When the pipe ends, it
+//! kills the groups that are left, which works on every Unix and ends what programs
+//! started themselves too. A program that started in the very moment of the kill, before
+//! the guard was told, is not known to it.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// The guard of one run, which ends with it.
+#[derive(Debug)]
+pub(super) struct Guard(Child);
+
+impl Guard {
+    /// Starts it. Without one, a run goes on all the same.
+    pub(super) fn start(command: &[OsString]) -> Option<Self> {
+        let (program, arguments) = command.split_first()?;
+        // A group of its own, which no Ctrl-C reaches; it holds nothing of ours open.
+        let started = Command::new(program)
+            .args(arguments)
+            .process_group(0)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        started.inspect_err(|error| tracing::warn!("no guard for this run: {error}")).ok().map(Self)
+    }
+
+    /// A group that there is now.
+    pub(super) fn began(&self, group: Pid) {
+        self.tell('+', group);
+    }
+
+    /// A group that is about to be gone; told before its number can be another's.
+    pub(super) fn ended(&self, group: Pid) {
+        self.tell('-', group);
+    }
+
+    fn tell(&self, sign: char, group: Pid) {
+        let line = format!("{sign}{}\n", group.as_raw_nonzero());
+        if let Some(mut pipe) = self.0.stdin.as_ref() {
+            // One write, which threads can't mix. A guard that is gone is no reason to stop.
+            let _ = pipe.write_all(line.as_bytes());
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// The guard's own side: reads what it is told to the end, then kills what is left.
+pub fn keep(told: impl BufRead) {
+    let mut groups = HashSet::new();
+    for line in told.lines().map_while(Result::ok) {
+        let group = line.get(1..).and_then(|group| group.parse::<i32>().ok()).filter(|group| *group > 1);
+        let Some(group) = group.and_then(Pid::from_raw) else { continue };
+        match line.starts_with('+') {
+            true => groups.insert(group),
+            false => groups.remove(&group),
+        };
+    }
+    for group in groups {
+        // One that ended meanwhile needs no signal.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn kills_the_groups_that_are_left() {
+        let start = || Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        let (mut left, mut over) = (start(), start());
+        let told = format!("+{}\n+{}\nnonsense\n+0\n+-1\n-{}\n", left.id(), over.id(), over.id());
+        keep(told.as_bytes());
+        assert_eq!(left.wait().unwrap().signal(), Some(9));
+        assert!(over.try_wait().unwrap().is_none(), "it is not the guard's any more");
+        over.kill().unwrap();
+        over.wait().unwrap();
+    }
+}
