@@ -31,6 +31,7 @@ pub(super) const GUARD: &str = "run-guard";
 
 /// `evaltop run`.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag that can be typed
 pub struct RunArgs {
     /// The store; made when it is not there
     pub dir: Option<PathBuf>,

@@ -66,7 +66,11 @@ pub fn keep(told: impl BufRead) {
     for line in told.lines().map_while(Result::ok) {
         let group = line.get(1..).and_then(|group| group.parse::<i32>().ok()).filter(|group| *group > 1);
         let Some(group) = group.and_then(Pid::from_raw) else { continue };
-        if line.starts_with('+') { groups.insert(group) } else { groups.remove(&group) };
+        if line.starts_with('+') {
+            groups.insert(group)
+        } else {
+            groups.remove(&group)
+        };
     }
     for group in groups {
         // One that ended meanwhile needs no signal.
