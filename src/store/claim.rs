@@ -88,7 +88,7 @@ mod tests {
     fn the_same_work_is_claimed_once_and_other_work_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
-        let work = |hashes: &[u128]| HashSet::from_iter(hashes.iter().copied());
+        let work = |hashes: &[u128]| hashes.iter().copied().collect::<HashSet<_>>();
         let claims = || {
             let names = std::fs::read_dir(folder.path()).unwrap();
             let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -5,7 +5,7 @@
 //! its name carries the hash of its bytes. Each row says in `summary_source` where it
 //! came from; the rows of one source are replaced together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use super::commit;
 use super::commit::base::Base;
 use super::consolidate::{self, inputs, recover};
+use super::digest::cell_key;
 use super::error::{Error, Result};
 use super::kind::split;
 use super::layout::MAIN;
 use super::lock::StoreLock;
 use super::parquet_file::{OpenError, ParquetFile};
-use super::summary::Summaries;
+use super::summary::{Meanings, Summaries};
 use super::{Control, Store};
 use crate::stats::{Cell, Tally};
 use compose::{Old, Part};
@@ -79,10 +80,7 @@ pub fn replace(
     let base = Base::open(store, false)?;
     let named = base.record.as_ref().map_or(&[][..], |record| &record.summaries);
     let files = open(store, named)?;
-    let old = read(&files, control)?;
-    let losers = old.of_source(source);
-    let others: BTreeSet<&Cell> =
-        old.sources().filter(|(_, of)| *of != Some(source)).map(|(cell, _)| cell).collect();
+    let (losers, others) = sides(&files, source, control)?;
     let (mut count, mut shared) = (0, 0);
     let checked = rows.into_iter().map(|batch| {
         let batch = batch?;
@@ -97,7 +95,7 @@ pub fn replace(
             }
         }
         count += new.rows();
-        shared += new.sources().filter(|(cell, _)| others.contains(cell)).count();
+        shared += new.sources().filter(|(cell, _)| others.contains(&cell_key(cell))).count();
         Ok(batch)
     });
     let part = Part { source: source.to_owned(), schema: schema.clone(), rows: Box::new(checked) };
@@ -153,9 +151,47 @@ pub(in crate::store) fn read(files: &[ParquetFile], control: &Control) -> Result
     Ok(all)
 }
 
-/// The tests that the rows of some files stand for, by cell.
-pub(in crate::store) fn cells(store: &Store, named: &[commit::Summaries]) -> Result<BTreeMap<Cell, Tally>> {
-    Ok(read(&open(store, named)?, &Control::default())?.cells())
+/// Positions of the rows of a source, and [`cell_key`]s of the others.
+fn sides(files: &[ParquetFile], source: &str, control: &Control) -> Result<(Vec<u64>, HashSet<u128>)> {
+    let (mut own, mut others, mut position) = (Vec::new(), HashSet::new(), 0);
+    for file in files {
+        for batch in file.batches(None, 0)? {
+            control.check()?;
+            let mut rows = Summaries::default();
+            rows.push(&batch?)?;
+            for (cell, of) in rows.sources() {
+                if of == Some(source) {
+                    own.push(position);
+                } else {
+                    others.insert(cell_key(cell));
+                }
+                position += 1;
+            }
+        }
+    }
+    Ok((own, others))
+}
+
+/// Tells the tests that each row of some files stands for; no more than a batch of them
+/// is held at a time.
+pub(in crate::store) fn each(
+    store: &Store,
+    named: &[commit::Summaries],
+    mut tell: impl FnMut(Cell, Tally),
+) -> Result<()> {
+    let files = open(store, named)?;
+    let mut meanings = Meanings::default();
+    for file in &files {
+        for batch in file.batches(None, 0)? {
+            meanings.push(&batch?)?;
+        }
+    }
+    for file in &files {
+        for batch in file.batches(None, 0)? {
+            meanings.each(&batch?, &mut tell)?;
+        }
+    }
+    Ok(())
 }
 
 /// The source of the rows that a file of the store held: its first name.

@@ -17,6 +17,10 @@ use super::error::{Error, Result};
 use crate::stats::cell::UNKNOWN;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 
+mod meaning;
+
+pub use meaning::Meanings;
+
 /// The column of a `summaries_<xxh3>.parquet` that says where a row came from: rows
 /// of one source are replaced together and share the meaning of `success`.
 pub const SOURCE: &str = "summary_source";
@@ -113,17 +117,15 @@ impl Summaries {
     /// What `success` counts, by the evidence of all rows of a source: assumed where it
     /// is so for any of them.
     pub fn convention(&self) -> Convention {
-        let conventions = self.conventions();
-        let assumed = conventions.values().find(|convention| **convention == Convention::Assumed);
-        assumed.or(conventions.values().next()).copied().unwrap_or(Convention::FullAndPartial)
+        self.meanings().convention()
     }
 
-    fn conventions(&self) -> BTreeMap<Option<&Arc<str>>, Convention> {
-        let mut by_source = BTreeMap::<_, Vec<&Counts>>::new();
+    fn meanings(&self) -> Meanings {
+        let mut meanings = Meanings::default();
         for row in &self.rows {
-            by_source.entry(row.source.as_ref()).or_default().push(row);
+            meanings.add(row);
         }
-        by_source.into_iter().map(|(source, rows)| (source, convention(&rows))).collect()
+        meanings
     }
 
     /// The tests of every cell.
@@ -133,10 +135,10 @@ impl Summaries {
 
     /// The tests of every cell, without the rows at these positions (ascending).
     pub fn cells_without(&self, losers: &[u64]) -> BTreeMap<Cell, Tally> {
-        let conventions = self.conventions();
+        let meanings = self.meanings();
         let mut cells = BTreeMap::<Cell, Tally>::new();
         for (row, _) in self.rows.iter().zip(0..).filter(|(_, at)| losers.binary_search(at).is_err()) {
-            let convention = conventions.get(&row.source.as_ref()).copied().unwrap_or(Convention::Assumed);
+            let convention = meanings.of(row.source.as_ref());
             cells.entry(row.cell.clone()).or_default().add(&row.tally(convention));
         }
         cells
@@ -181,21 +183,6 @@ impl Summaries {
             }
         }
         losers
-    }
-}
-
-/// What `success` counts, by the evidence of the rows of one source.
-fn convention(rows: &[&Counts]) -> Convention {
-    let unknown = || rows.iter().filter(|row| row.full.is_none() && row.partial > 0);
-    if unknown().any(|row| row.partial > row.success) {
-        return Convention::FullOnly;
-    }
-    let votes: i64 = rows.iter().filter_map(|row| vote(row)).sum();
-    match votes {
-        0 if unknown().next().is_none() => Convention::FullAndPartial,
-        0 => Convention::Assumed,
-        votes if votes > 0 => Convention::FullOnly,
-        _ => Convention::FullAndPartial,
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Number, Value};
 /// Deeper documents are refused: values are built by recursion.
 const DEEPEST: usize = 128;
 const BUFFER: usize = 64 << 10;
+/// Bytes of the longest value that is held as a whole.
+const LONGEST: u64 = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 
 /// Why a document can't be read on.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl<R: Read> Pull<R> {
         if self.peek()? != Some(b'"') {
             return Err(self.found("a name in quotes"));
         }
-        let name = self.text()?;
+        let name = self.text(self.offset())?;
         self.expect(b':', "':' after a name")?;
         Ok(Some(name))
     }
@@ -116,14 +118,20 @@ impl<R: Read> Pull<R> {
         self.more(b']')
     }
 
-    /// The next value as a whole.
+    /// The next value as a whole, which must not be longer than [`LONGEST`].
     pub(super) fn value(&mut self) -> Result<Value> {
+        self.shape()?;
+        let begin = self.offset();
+        self.value_from(begin)
+    }
+
+    fn value_from(&mut self, begin: u64) -> Result<Value> {
         match self.shape()? {
             Shape::Object => {
                 self.enter_object()?;
                 let mut fields = Map::new();
                 while let Some(name) = self.key()? {
-                    let value = self.value()?;
+                    let value = self.value_from(begin)?;
                     fields.insert(name, value);
                 }
                 Ok(Value::Object(fields))
@@ -132,12 +140,15 @@ impl<R: Read> Pull<R> {
                 self.enter_array()?;
                 let mut values = Vec::new();
                 while self.element()? {
-                    values.push(self.value()?);
+                    values.push(self.value_from(begin)?);
                 }
                 Ok(Value::Array(values))
             }
-            Shape::Text => Ok(Value::String(self.text()?)),
-            Shape::Plain => self.plain(),
+            Shape::Text => Ok(Value::String(self.text(begin)?)),
+            Shape::Plain => {
+                self.short(begin)?;
+                self.plain()
+            }
             Shape::End => Err(self.found("a value")),
         }
     }
@@ -265,8 +276,19 @@ impl<R: Read> Pull<R> {
         Ok(self.buffer.get(self.next..self.filled).unwrap_or_default())
     }
 
-    /// Goes over a text; `keep` gets what stands between its escapes, and those.
-    fn over_text(&mut self, mut keep: impl FnMut(&[u8])) -> Result<()> {
+    /// Complains when what began there is too long to be held.
+    fn short(&self, begin: u64) -> Result<()> {
+        if self.offset() - begin <= LONGEST {
+            return Ok(());
+        }
+        let size = LONGEST >> 20;
+        let why = format!("a value that begins here is longer than {size} MiB: take it out, or shorten it");
+        Err(Fault::Json { at: begin + 1, why })
+    }
+
+    /// Goes over a text; `keep` gets what stands between its escapes, and those, and says
+    /// whether there is room for more.
+    fn over_text(&mut self, mut keep: impl FnMut(&[u8]) -> bool) -> Result<()> {
         let begin = self.offset() + 1;
         let endless = || Fault::Json { at: begin, why: "a text that begins here does not end".to_owned() };
         self.expect(b'"', "a text in quotes")?;
@@ -276,12 +298,15 @@ impl<R: Read> Pull<R> {
                 return Err(endless());
             }
             let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'\\')) else {
-                keep(rest);
+                let room = keep(rest);
                 self.next = self.filled;
-                continue;
+                if room {
+                    continue;
+                }
+                return Ok(());
             };
             let (plain, special) = rest.split_at(at);
-            keep(plain);
+            let room = keep(plain);
             let ends = special.first() == Some(&b'"');
             self.next += at + 1;
             if ends {
@@ -289,23 +314,30 @@ impl<R: Read> Pull<R> {
             }
             // The escaped byte comes along, so that an escaped quote ends nothing.
             let Some(escaped) = self.byte()? else { return Err(endless()) };
-            keep(&[b'\\', escaped]);
             self.next += 1;
+            if !(room && keep(&[b'\\', escaped])) {
+                return Ok(());
+            }
         }
     }
 
     fn skip_text(&mut self) -> Result<()> {
         self.peek()?;
-        self.over_text(|_| {})
+        self.over_text(|_| true)
     }
 
-    fn text(&mut self) -> Result<String> {
+    /// A text of a value that began at `from`.
+    fn text(&mut self, from: u64) -> Result<String> {
+        self.peek()?;
         let begin = self.offset() + 1;
+        let room = (from + LONGEST).saturating_sub(begin);
         let (mut bytes, mut escapes) = (Vec::new(), false);
         self.over_text(|part| {
             escapes |= part.first() == Some(&b'\\');
             bytes.extend_from_slice(part);
+            bytes.len() as u64 <= room
         })?;
+        self.short(from)?;
         let text = String::from_utf8(bytes).map_err(|error| Fault::Json {
             at: begin + 1 + error.utf8_error().valid_up_to() as u64,
             why: "not UTF-8: convert the file".to_owned(),
@@ -460,6 +492,36 @@ mod tests {
         assert!(matches!(whole(b"[\"a\\x\"]"), Err(Fault::Json { at: 4, .. })));
         let deep = "[".repeat(1_000_000);
         assert!(said(deep.as_bytes()).1.contains("inside each other"));
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_refused_and_can_be_passed_over() {
+        let many = |piece: &str| piece.repeat((1 << 20) / piece.len() + 1);
+        for piece in ["x", "\\n", "ä\\n"] {
+            assert_eq!(refused(&format!("[1, \"{}\"]", many(piece))), 4);
+        }
+        assert_eq!(refused(&format!("[{} 4]", many("[2, 3], "))), 1, "many short ones together");
+    }
+
+    /// Where the whole is refused, though it can be passed over, and its elements read.
+    fn refused(text: &str) -> u64 {
+        let mut pull = Pull::new(text.as_bytes()).unwrap();
+        pull.skip().unwrap();
+        pull.end().unwrap();
+        let mut pull = Pull::new(text.as_bytes()).unwrap();
+        match pull.value() {
+            Err(Fault::Json { at, why }) if why.contains("longer than 1 MiB") => assert_eq!(at, 1),
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+        let mut pull = Pull::new(text.as_bytes()).unwrap();
+        pull.enter_array().unwrap();
+        while pull.element().unwrap() {
+            let at = pull.offset() + 1;
+            if pull.value().is_err() {
+                return at;
+            }
+        }
+        1
     }
 
     #[test]

@@ -10,10 +10,10 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::stats::{Cell, Tally};
+use crate::stats::{Cell, Rate, Tally};
 use crate::store::commit::Summaries;
 use crate::store::commit::base::Base;
-use crate::store::digest::{Digest, Keep, Reading, add};
+use crate::store::digest::{Digest, Keep, Reading};
 use crate::store::error::{Error, Result};
 use crate::store::layout::{MAIN, METADATA, MODEL_STATS};
 use crate::store::lock::StoreLock;
@@ -65,20 +65,19 @@ pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
 
 /// Writes both files, each replaced as a whole. The caller holds the store's lock.
 pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
-    let mut cells = source.cells.clone();
-    for (cell, tally) in &summaries::cells(store, &source.summaries)? {
-        add(&mut cells, cell, tally);
+    let mut seen = Seen::default();
+    for (cell, tally) in &source.cells {
+        seen.add(cell, tally);
     }
-    let source = &Source { cells, ..source.clone() };
-    let models = by_model(&source.cells);
-    let stats = model_stats(&models)?;
+    summaries::each(store, &source.summaries, |cell, tally| seen.add(&cell, &tally))?;
+    let stats = model_stats(&seen.models)?;
     replace(store, MODEL_STATS, |file, path| {
         let mut table = TableWriter::new(file, path, &stats.schema())?;
         table.write(&stats)?;
         table.key_value("evaltop.generation", source.generation.to_string());
         table.finish().map(drop)
     })?;
-    let metadata = metadata(source, &models).to_string();
+    let metadata = metadata(source, &seen).to_string();
     replace(store, METADATA, |mut file, path| {
         let written = file.write_all(metadata.as_bytes()).and_then(|()| file.sync());
         written.map_err(Error::io("write", path))
@@ -103,22 +102,44 @@ fn replace(
     written
 }
 
-fn by_model(cells: &BTreeMap<Cell, Tally>) -> BTreeMap<&str, Tally> {
-    let mut models: BTreeMap<&str, Tally> = BTreeMap::new();
-    for (cell, tally) in cells {
-        models.entry(&cell.model).or_default().add(tally);
-    }
-    models
+/// What the two files tell of the cells.
+#[derive(Debug, Default)]
+struct Seen {
+    models: BTreeMap<Arc<str>, Tally>,
+    prompt_types: BTreeSet<Arc<str>>,
+    rates: BTreeSet<Rate>,
+    difficulties: BTreeSet<Arc<str>>,
+    task_types: BTreeSet<Arc<str>>,
 }
 
-fn model_stats(models: &BTreeMap<&str, Tally>) -> Result<RecordBatch> {
+impl Seen {
+    fn add(&mut self, cell: &Cell, tally: &Tally) {
+        match self.models.get_mut(&cell.model) {
+            Some(sum) => sum.add(tally),
+            None => drop(self.models.insert(cell.model.clone(), tally.clone())),
+        }
+        let texts = [
+            (&mut self.prompt_types, &cell.prompt_type),
+            (&mut self.difficulties, &cell.difficulty),
+            (&mut self.task_types, &cell.task_type),
+        ];
+        for (seen, text) in texts {
+            if !seen.contains(text) {
+                seen.insert(text.clone());
+            }
+        }
+        self.rates.extend(cell.tool_success_rate);
+    }
+}
+
+fn model_stats(models: &BTreeMap<Arc<str>, Tally>) -> Result<RecordBatch> {
     let count =
         |get: fn(&Tally) -> u64| -> ArrayRef { Arc::new(models.values().map(get).collect::<UInt64Array>()) };
     let number = |get: fn(&Tally) -> Option<f64>| -> ArrayRef {
         Arc::new(models.values().map(get).collect::<Float64Array>())
     };
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("model", Arc::new(StringArray::from_iter_values(models.keys()))),
+        ("model", Arc::new(StringArray::from_iter_values(models.keys().map(|model| &**model)))),
         ("tests", count(|t| t.tests)),
         ("success", count(|t| t.full)),
         ("partial", count(|t| t.partial)),
@@ -143,13 +164,12 @@ fn totals(tally: &Tally) -> Value {
     })
 }
 
-fn metadata(source: &Source, models: &BTreeMap<&str, Tally>) -> Value {
+fn metadata(source: &Source, seen: &Seen) -> Value {
     let mut all = Tally::default();
-    for tally in models.values() {
+    for tally in seen.models.values() {
         all.add(tally);
     }
-    let texts = |get: fn(&Cell) -> &str| source.cells.keys().map(get).collect::<BTreeSet<_>>();
-    let rates: BTreeSet<_> = source.cells.keys().filter_map(|cell| cell.tool_success_rate).collect();
+    let texts = |seen: &BTreeSet<Arc<str>>| seen.iter().map(|text| json!(**text)).collect::<Value>();
     let columns = source.schema.fields().iter();
     json!({
         "schema_version": 1,
@@ -157,13 +177,13 @@ fn metadata(source: &Source, models: &BTreeMap<&str, Tally>) -> Value {
         "last_updated": source.created.to_string(),
         "rows": source.rows,
         "totals": totals(&all),
-        "models": models.iter().map(|(model, tally)| ((*model).to_owned(), totals(tally)))
+        "models": seen.models.iter().map(|(model, tally)| (model.to_string(), totals(tally)))
             .collect::<serde_json::Map<_, _>>(),
         "dimensions": {
-            "prompt_type": texts(|cell| &cell.prompt_type),
-            "tool_success_rate": rates,
-            "difficulty": texts(|cell| &cell.difficulty),
-            "task_type": texts(|cell| &cell.task_type),
+            "prompt_type": texts(&seen.prompt_types),
+            "tool_success_rate": seen.rates,
+            "difficulty": texts(&seen.difficulties),
+            "task_type": texts(&seen.task_types),
         },
         "schema": columns.map(|field| (field.name().clone(), field.data_type().to_string().into()))
             .collect::<serde_json::Map<_, Value>>(),

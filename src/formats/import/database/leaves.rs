@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::leaf;
-use super::survey::Survey;
+use super::survey::{Survey, counts};
 use super::walk::{Piece, Walk};
 use crate::formats::import::aliases::Aliases;
 use crate::formats::import::objects::{Object, Place, Reader, Remarks, Rows};
@@ -22,15 +22,26 @@ pub(super) struct Leaves {
 }
 
 impl Leaves {
-    /// A leaf, unless the model's tree stands for it.
-    fn leaf(&self, piece: Piece, read: u64) -> Option<Object> {
-        let Piece::Leaf(found) = piece else { return None };
-        if !found.nested() && self.survey.nested.contains(&found.model) {
-            return None;
-        }
-        let serde_json::Value::Object(fields) = found.fields else { return None };
-        let model = self.aliases.canonical(&found.model);
-        Some(object(&model, leaf::row(&model, found.names, fields, self.halve), read))
+    /// A leaf, unless the model's tree stands for it; the counts of a model that has
+    /// none. `any` says whether the model that is being read had leaves.
+    fn leaf(&self, piece: Piece, any: &mut bool, read: u64) -> Option<Object> {
+        let (model, names, fields) = match piece {
+            Piece::Leaf(found) => {
+                *any = true;
+                if !found.nested() && self.survey.mixed.contains(&found.model) {
+                    return None;
+                }
+                let serde_json::Value::Object(fields) = found.fields else { return None };
+                (found.model, found.names, fields)
+            }
+            Piece::Model(model, fields) => {
+                let counts = if std::mem::take(any) { None } else { counts(fields) };
+                (model, Vec::new(), counts?)
+            }
+            _ => return None,
+        };
+        let model = self.aliases.canonical(&model);
+        Some(object(&model, leaf::row(&model, names, fields, self.halve), read))
     }
 }
 
@@ -43,23 +54,19 @@ impl Reader for Leaves {
     fn rows(&self) -> Result<Rows<'_>> {
         let bad = |fault| bad_document(&self.path, None, fault);
         let mut walk = Walk::open(&self.path).map_err(bad)?;
-        let leaves = std::iter::from_fn(move || {
+        let mut any = false;
+        Ok(Box::new(std::iter::from_fn(move || {
             loop {
                 match walk.next().map_err(bad).transpose()? {
                     Err(error) => return Some(Err(error)),
                     Ok(piece) => {
-                        if let Some(object) = self.leaf(piece, walk.offset()) {
+                        if let Some(object) = self.leaf(piece, &mut any, walk.offset()) {
                             return Some(Ok(object));
                         }
                     }
                 }
             }
-        });
-        let bare = self.survey.bare.iter().map(|(model, counts)| {
-            let model = self.aliases.canonical(model);
-            Ok(object(&model, leaf::row(&model, Vec::new(), counts.clone(), self.halve), self.size))
-        });
-        Ok(Box::new(leaves.chain(bare)))
+        })))
     }
 
     fn size(&self) -> u64 {

@@ -2,7 +2,7 @@
 //! keyed by the file and the cell: importing again changes nothing, and a newer
 //! database takes the place of the older. Version 1 holds tests, which become records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use super::source::{Chunk, Source};
 use super::{Kind, Options, Report, detect};
 use crate::config::{show_count, show_counted};
 use crate::formats::export::Tree;
-use crate::stats::{Cell, Tally};
-use crate::store::digest::Columns;
+use crate::stats::Tally;
+use crate::store::digest::{Columns, cell_key};
 use crate::store::query::{self, Selection};
 use crate::store::schema::DIMENSIONS;
-use crate::store::summary::{Convention, Summaries};
+use crate::store::summary::{Convention, Meanings, Summaries};
 use crate::store::{Control, Error, Result, Store, summaries};
 
 mod expand;
@@ -131,24 +131,26 @@ pub(super) fn import(
     let mut report = Report::new(Kind::JsonDatabase, leaves.notes());
     let version = survey.version.clone();
     let mut leafage = Leafage { version, source: source.clone(), ..Leafage::default() };
-    // What is counted here is let go before the store begins to count.
-    let there = {
-        let mut rows = Summaries::default();
-        for chunk in leaves.chunks()? {
-            rows.push(&read(chunk)?)?;
-        }
-        let cells = rows.cells();
-        for tally in cells.values() {
-            leafage.tests.add(tally);
-        }
-        (report.rows, report.success) = (rows.rows(), leafage.tests.full);
-        if rows.convention() == Convention::Assumed {
-            let note = "nothing tells whether success has the partial ones in it: taken for yes";
-            report.notes.push(note.to_owned());
-        }
-        drop(rows);
-        There::new(store, &source, &cells, control)?
-    };
+    // Read over and over rather than held: a database may have millions of leaves.
+    let mut meanings = Meanings::default();
+    for chunk in leaves.chunks()? {
+        let batch = read(chunk)?;
+        meanings.push(&batch)?;
+        report.rows += batch.num_rows() as u64;
+    }
+    let mut there = There::new(store, &source, control)?;
+    for chunk in leaves.chunks()? {
+        meanings.each(&read(chunk)?, |cell, tally| {
+            leafage.tests.add(&tally);
+            there.look_up(cell_key(&cell));
+        })?;
+    }
+    report.success = leafage.tests.full;
+    if meanings.convention() == Convention::Assumed {
+        let note = "nothing tells whether success has the partial ones in it: taken for yes";
+        report.notes.push(note.to_owned());
+    }
+    let overlaps = there.overlaps();
     if let Some(said) = survey.said.filter(|said| *said != leafage.tests.tests) {
         report.notes.push(format!(
             "the root says {}, the leaves have {}: the leaves count",
@@ -156,11 +158,11 @@ pub(super) fn import(
             show_counted(leafage.tests.tests, "test")
         ));
     }
-    if !there.overlaps.is_empty() {
+    if !overlaps.is_empty() {
         if !options.database.allow_overlap {
-            return Err(there.refusal(path));
+            return Err(refusal(path, &overlaps));
         }
-        report.notes.extend(there.overlaps.iter().map(Overlap::note));
+        report.notes.extend(overlaps.iter().map(Overlap::note));
     }
     leafage.replaced = there.own;
     report.new = report.rows;
@@ -183,11 +185,22 @@ pub(super) fn import(
     Ok(report)
 }
 
-/// What the store has already of the cells of a database.
+/// What the store has already.
+#[derive(Default)]
 struct There {
     /// Rows of the same source.
     own: u64,
-    overlaps: Vec<Overlap>,
+    /// Where else its cells come from, by [`cell_key`]: places in the list of origins.
+    cells: HashMap<u128, Vec<u32>>,
+    /// Other sources, none for a legacy file; the records come last.
+    origins: Vec<(Origin, u64)>,
+}
+
+/// Where the store has a cell from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Source(Option<String>),
+    Records,
 }
 
 /// Cells that come from elsewhere too.
@@ -198,59 +211,85 @@ struct Overlap {
 }
 
 impl There {
-    fn new(store: &Store, source: &str, cells: &BTreeMap<Cell, Tally>, control: &Control) -> Result<Self> {
-        let mut there = Self { own: 0, overlaps: Vec::new() };
+    fn new(store: &Store, source: &str, control: &Control) -> Result<Self> {
+        let mut there = Self::default();
         if !known::there(store)? {
             return Ok(there);
         }
-        let mut rows = Summaries::default();
         for batch in query::rows(store, &Selection { summaries: true, ..Selection::default() }, control)? {
+            let mut rows = Summaries::default();
             rows.push(&batch?)?;
-        }
-        let mut others = BTreeMap::<Option<&str>, BTreeSet<&Cell>>::new();
-        for (cell, of) in rows.sources() {
-            if of == Some(source) {
-                there.own += 1;
-            } else if cells.contains_key(cell) {
-                others.entry(of).or_default().insert(cell);
+            for (cell, of) in rows.sources() {
+                if of == Some(source) {
+                    there.own += 1;
+                } else {
+                    there.add(cell_key(cell), Origin::Source(of.map(str::to_owned)));
+                }
             }
         }
-        there.overlaps.extend(others.into_iter().map(|(source, cells)| Overlap {
-            cells: cells.len() as u64,
-            source: Some(source.unwrap_or("a legacy file").to_owned()),
-        }));
         let columns = DIMENSIONS.iter().map(|name| (*name).to_owned()).collect();
-        let mut records = BTreeSet::new();
         for batch in
             query::rows(store, &Selection { columns: Some(columns), ..Selection::default() }, control)?
         {
             control.check()?;
             let batch = batch?;
             let columns = Columns::new(&batch)?;
-            let shared =
-                (0..batch.num_rows()).map(|row| columns.cell(row)).filter(|cell| cells.contains_key(cell));
-            records.extend(shared);
-        }
-        if !records.is_empty() {
-            there.overlaps.push(Overlap { cells: records.len() as u64, source: None });
+            for row in 0..batch.num_rows() {
+                there.add(columns.cell_key(row), Origin::Records);
+            }
         }
         Ok(there)
     }
 
-    fn refusal(&self, path: &Path) -> Error {
-        let what: Vec<_> = self.overlaps.iter().map(Overlap::what).collect();
-        let other = self.overlaps.iter().find_map(|overlap| overlap.source.as_ref());
-        let replace = match other {
-            Some(other) => format!(" (to take the place of those rows: --source '{other}')"),
-            None => String::new(),
-        };
-        Error::Refused(format!(
-            "{}: {}, so the same tests might count twice{replace}; give --allow-overlap if they are different \
-             tests; nothing was imported from this file",
-            path.display(),
-            what.join(" and "),
-        ))
+    fn add(&mut self, key: u128, origin: Origin) {
+        // There are few, and mostly the same as before.
+        let at = self.origins.iter().rposition(|(known, _)| *known == origin).unwrap_or_else(|| {
+            self.origins.push((origin, 0));
+            self.origins.len() - 1
+        }) as u32;
+        let from = self.cells.entry(key).or_default();
+        if !from.contains(&at) {
+            from.push(at);
+        }
     }
+
+    /// Counts a cell of the database, once.
+    fn look_up(&mut self, key: u128) {
+        for at in self.cells.remove(&key).into_iter().flatten() {
+            if let Some((_, count)) = self.origins.get_mut(at as usize) {
+                *count += 1;
+            }
+        }
+    }
+
+    /// What was found of the cells that were looked up.
+    fn overlaps(&self) -> Vec<Overlap> {
+        let mut found: Vec<_> = self.origins.iter().filter(|(_, cells)| *cells > 0).collect();
+        found.sort();
+        let overlap = |(origin, cells): &(Origin, u64)| Overlap {
+            cells: *cells,
+            source: match origin {
+                Origin::Source(source) => Some(source.clone().unwrap_or_else(|| "a legacy file".to_owned())),
+                Origin::Records => None,
+            },
+        };
+        found.into_iter().map(overlap).collect()
+    }
+}
+
+fn refusal(path: &Path, overlaps: &[Overlap]) -> Error {
+    let what: Vec<_> = overlaps.iter().map(Overlap::what).collect();
+    let other = overlaps.iter().find_map(|overlap| overlap.source.as_ref());
+    let replace = match other {
+        Some(other) => format!(" (to take the place of those rows: --source '{other}')"),
+        None => String::new(),
+    };
+    Error::Refused(format!(
+        "{}: {}, so the same tests might count twice{replace}; give --allow-overlap if they are different \
+         tests; nothing was imported from this file",
+        path.display(),
+        what.join(" and "),
+    ))
 }
 
 impl Overlap {

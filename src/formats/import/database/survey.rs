@@ -17,12 +17,12 @@ use crate::store::{Error, Result};
 pub(super) struct Survey {
     /// As the root says.
     pub(super) version: Option<String>,
-    /// Models whose leaves stand under all levels.
-    pub(super) nested: BTreeSet<String>,
-    /// Models that have only kinds of task.
-    flat: BTreeSet<String>,
-    /// Counts of models that have neither.
-    pub(super) bare: Vec<(String, Map<String, Value>)>,
+    /// Models that have both leaves under all levels and kinds of task without any.
+    pub(super) mixed: BTreeSet<String>,
+    /// Whether any model has leaves.
+    leaves: bool,
+    /// Models that have counts and no leaves.
+    bare: u64,
     /// Models without any test.
     empty: u64,
     /// Name and fields of each group.
@@ -47,6 +47,8 @@ impl Survey {
         let mut other = Vec::new();
         let mut known = false;
         let mut in_group = 0;
+        // Of the model that is being read: leaves under all levels, and others.
+        let (mut nested, mut flat) = (false, false);
         while let Some(piece) = walk.next().map_err(|fault| bad_document(path, None, fault))? {
             match piece {
                 Piece::Root(name, value) => match (name.as_str(), value) {
@@ -58,18 +60,17 @@ impl Survey {
                     _ => {}
                 },
                 Piece::Leaf(leaf) => {
-                    let models = if leaf.nested() { &mut survey.nested } else { &mut survey.flat };
-                    if !models.contains(&leaf.model) {
-                        models.insert(leaf.model);
-                    }
+                    nested |= leaf.nested();
+                    flat |= !leaf.nested();
+                    survey.leaves = true;
                 }
                 Piece::Model(name, fields) => {
                     known = true;
-                    if !survey.nested.contains(&name) && !survey.flat.contains(&name) {
-                        match counts(fields) {
-                            Some(counts) => survey.bare.push((name, counts)),
-                            None => survey.empty += 1,
-                        }
+                    match (std::mem::take(&mut nested), std::mem::take(&mut flat)) {
+                        (true, true) => drop(survey.mixed.insert(name)),
+                        (false, false) if counts(fields).is_some() => survey.bare += 1,
+                        (false, false) => survey.empty += 1,
+                        _ => {}
                     }
                 }
                 Piece::Instance(..) => {
@@ -97,7 +98,7 @@ impl Survey {
 
     /// Whether its tests stand in groups only, as version 1 has them.
     pub(super) fn of_instances(&self) -> bool {
-        self.nested.is_empty() && self.flat.is_empty() && self.bare.is_empty() && self.instances > 0
+        !self.leaves && self.bare == 0 && self.instances > 0
     }
 
     /// What is odd about the file, a sentence each.
@@ -119,15 +120,15 @@ impl Survey {
                 "in test groups left out: the counts of the models stand for them",
             );
         }
-        if !self.bare.is_empty() {
-            say(self.bare.len() as u64, "model", "with counts alone, of no cell, kept as such");
+        if self.bare > 0 {
+            say(self.bare, "model", "with counts alone, of no cell, kept as such");
         }
         notes
     }
 }
 
 /// The counts of a model without leaves: its own, and those of `overall_stats`.
-fn counts(mut fields: Map<String, Value>) -> Option<Map<String, Value>> {
+pub(super) fn counts(mut fields: Map<String, Value>) -> Option<Map<String, Value>> {
     if let Some(Value::Object(overall)) = fields.remove("overall_stats") {
         for (name, value) in overall {
             fields.entry(name).or_insert(value);

@@ -178,7 +178,8 @@ impl Walk {
         let level = LEVELS.iter().position(|(key, _)| *key == name).filter(|at| [0, DEEPEST].contains(at));
         match level {
             Some(level) => return self.level(level),
-            None if name == "overall_stats" || self.pull.shape()? != Shape::Object => {
+            // Only counts are looked for here; a text may be of any length.
+            None if name == "overall_stats" || self.pull.shape()? == Shape::Plain => {
                 let value = self.pull.value()?;
                 self.fields.insert(name, value);
             }
