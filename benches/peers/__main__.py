@@ -26,6 +26,7 @@ missing = [package for package in PACKAGES if importlib.util.find_spec(package) 
 if missing:
     sys.exit(f"missing: {', '.join(missing)}. Install into this Python: {sys.executable} -m pip install {' '.join(missing)}")
 
+import json_document  # noqa: E402
 import stores  # noqa: E402
 
 
@@ -247,9 +248,45 @@ def size(bench):
               f"| {bytes / own.stat().st_size:.2f} | ≥ 1 |", flush=True)
 
 
+def against_json(bench):
+    """What a small runner would do with one JSON document, at its own sizes."""
+    folder = bench.folder / "against_json"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    document, lines, store = folder / "document.json", folder / "lines.jsonl", folder / "store"
+    json_document.document_of(10_000, document)
+    json_document.lines_of(10_000, lines)
+    Run([bench.evaltop, "import", lines, "--into", store])
+    Run([bench.evaltop, "consolidate", store])
+
+    def anew(name):
+        for place in [folder / "new", folder / "new.json"]:
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        place = folder / ("new" if name.endswith("store") else "new.json")
+        return [sys.executable, HERE / "json_document.py", name, place, bench.evaltop]
+
+    def of_document(name):
+        return [sys.executable, HERE / "json_document.py", name, document]
+
+    as_lines = ["--format", "jsonl"]
+    bench.compare("write 1,000 results, each safe before the next", "≥ 1",
+                  lambda: anew("write_store"), JSON=lambda: anew("write_document"))
+    bench.compare("10 processes at once, 100 results each", "≥ 1",
+                  lambda: anew("many_store"), JSON=lambda: anew("many_document"))
+    bench.compare("read 10,000 results", "≥ 1",
+                  lambda: [bench.evaltop, "query", store, *as_lines], JSON=lambda: of_document("read_document"))
+    bench.compare("read one model's of 10,000", "≥ 1",
+                  lambda: [bench.evaltop, "query", store, "--model", "model-3", *as_lines],
+                  JSON=lambda: of_document("query_document"))
+    own, theirs = (store / stores.MAIN).stat().st_size, document.stat().st_size
+    print(f"| size of 10,000 results | {own / 2**10:.0f} KiB | JSON | {theirs / 2**10:.0f} KiB "
+          f"| {theirs / own:.2f} | ≥ 1 |", flush=True)
+
+
 WORK = {work.__name__: work for work in [
     consolidate_many, consolidate_few, consolidate_sizes, replace_scattered, replace_together,
     status, status_sizes, status_small, query, export, record, size,
+    against_json,
 ]}
 
 
