@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::simulation::Simulation;
 use crate::store::increment::{Stems, publish};
-use crate::store::{Control, Record, Result, Store, consolidate, record};
+use crate::store::{Control, RealDisk, Record, Result, Store, consolidate, record};
 
 /// How far back the results go.
 const HOURS: i64 = 6;
@@ -47,7 +47,7 @@ impl Past {
     fn new(seed: u64, begin: Timestamp) -> Self {
         let writers = (0..WRITERS)
             .map(|index| {
-                let stems = Stems::new(begin + SignedDuration::from_secs(index as i64));
+                let stems = Stems::new(&RealDisk, begin + SignedDuration::from_secs(index as i64));
                 (stems, Simulation::new(seed, index as u64))
             })
             .collect();

@@ -34,7 +34,8 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
 }
 
 pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Control) -> Result<Outcome> {
-    let mended = if repair { validate::repair(store, planned, control)? } else { Vec::new() };
+    let mended =
+        if repair { validate::repair(store, planned, jiff::Timestamp::now(), control)? } else { Vec::new() };
     let report = validate::check(store, jiff::Timestamp::now(), control)?;
     let worst = report.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Note);
     let problems = report.findings.iter().filter(|finding| finding.level > Level::Note).count() as u64;

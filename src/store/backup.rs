@@ -83,7 +83,7 @@ pub(super) fn link_main(store: &Store, now: Timestamp) -> Result<String> {
 /// A copy of main that appears under its name when it is complete.
 fn copy_whole(store: &Store, path: &Path) -> io::Result<()> {
     let folder = store.layout.backups();
-    let temporary = format!(".test_results.{}.tmp", uuid::Uuid::now_v7().simple());
+    let temporary = format!(".test_results.{:032x}.tmp", store.disk.id());
     let copied = store
         .disk
         .copy(&store.layout.main(), &folder.join(&temporary))

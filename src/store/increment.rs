@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 
 use super::Store;
+use super::disk::Disk;
 use super::error::{Error, Result};
 use super::journal;
 use super::layout::{increment_name, journal_name};
@@ -30,12 +31,12 @@ pub struct Stems {
 impl Stems {
     /// For this process, from `now` on. No other process and no later call makes
     /// the same names.
-    pub fn new(now: Timestamp) -> Self {
+    pub fn new(disk: &dyn Disk, now: Timestamp) -> Self {
         let time = now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d_%H%M%S");
         Self {
             process_id: format!("{}_{time}", std::process::id()),
             host: host(),
-            random: uuid::Uuid::now_v7().as_u128() as u32,
+            random: disk.id() as u32,
             next: 0,
         }
     }
@@ -87,8 +88,8 @@ pub fn publish(
     let name = increment_name(stem);
     let folder = store.layout.incremental();
     let path = folder.join(&name);
-    let temporary = folder.join(format!(".{name}.{:08x}.tmp", uuid::Uuid::now_v7().as_u128() as u32));
     let disk = &*store.disk;
+    let temporary = folder.join(format!(".{name}.{:08x}.tmp", disk.id() as u32));
     let file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
     let written = file.try_lock().map_err(Error::io("lock", &temporary)).and_then(|_| {
         let mut writer = TableWriter::new(file, &temporary, schema)?;
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn an_increment_appears_once_and_leaves_no_temporary_file() {
         let (_folder, store) = store();
-        let stem = Stems::new(Timestamp::now()).next_stem();
+        let stem = Stems::new(&*store.disk, Timestamp::now()).next_stem();
         let batch = to_batch(&[Record { model: "m".into(), ..Record::default() }]).unwrap();
         let published = publish(&store, &stem, &batch.schema(), [Ok(batch.clone())]).unwrap();
         assert_eq!((published.rows, names(&store)), (1, vec![increment_name(&stem)]));
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn stems_are_what_layout_expects() {
-        let mut stems = Stems::new(Timestamp::now());
+        let mut stems = Stems::new(&crate::store::disk::RealDisk, Timestamp::now());
         for _ in 0..2 {
             let name = journal_name(&stems.next_stem());
             assert!(crate::store::layout::stem(&name).is_some(), "{name}");

@@ -54,14 +54,19 @@ pub fn look(store: &Store, entry: &Entry, now: Timestamp) -> Content {
 
 /// Publishes the rows of a transaction file as an increment and removes it; how many
 /// they are and the increment's name, or `None` where it is gone or in use by now.
-pub fn recover(store: &Store, name: &str, control: &Control) -> Result<Option<(u64, String)>> {
+pub fn recover(
+    store: &Store,
+    name: &str,
+    now: Timestamp,
+    control: &Control,
+) -> Result<Option<(u64, String)>> {
     let folder = store.layout.incremental();
     if classify(name) != IncrementalName::Transaction {
         return Ok(None);
     }
     let Ok(stat) = store.disk.stat(&folder.join(name)) else { return Ok(None) };
     let entry = Entry { name: name.to_owned(), stat };
-    if !matches!(look(store, &entry, Timestamp::now()), Content::Rows(_)) {
+    if !matches!(look(store, &entry, now), Content::Rows(_)) {
         return Ok(None);
     }
     let claimed = claim(store, name)?;
@@ -96,8 +101,7 @@ fn claim(store: &Store, name: &str) -> Result<String> {
         return Ok(name.to_owned());
     }
     let folder = store.layout.incremental();
-    let id = uuid::Uuid::now_v7().simple();
-    let claimed = format!("{CLAIMED}{id}.tmp");
+    let claimed = format!("{CLAIMED}{:032x}.tmp", store.disk.id());
     let (from, to) = (folder.join(name), folder.join(&claimed));
     store.disk.publish(&from, &to).map_err(Error::io("rename", from))?;
     Ok(claimed)
@@ -153,7 +157,7 @@ mod tests {
         }
 
         fn recover(&self, name: &str) -> Option<(u64, String)> {
-            recover(&self.store, name, &Control::default()).unwrap()
+            recover(&self.store, name, Timestamp::now(), &Control::default()).unwrap()
         }
 
         fn count(&self) -> u64 {

@@ -100,7 +100,7 @@ impl Writer {
                 store.disk.sync_folder(folder).map_err(Error::io("sync", folder))?;
             }
         }
-        let stems = Stems::new(Timestamp::now());
+        let stems = Stems::new(&*store.disk, Timestamp::now());
         let process_id = stems.process_id().to_owned();
         let state = State {
             stems,

@@ -174,7 +174,7 @@ pub fn import(
         } else {
             let folder = store.layout.incremental();
             store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
-            let stem = Stems::new(now).next_stem();
+            let stem = Stems::new(&*store.disk, now).next_stem();
             let batches = std::iter::once(Ok(first)).chain(rows.by_ref());
             rows.report.increment = Some(increment::publish(store, &stem, &target, batches)?.name);
         }

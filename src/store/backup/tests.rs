@@ -18,7 +18,8 @@ fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     store.create().unwrap();
-    Fixture { _folder: folder, store, stems: Stems::new(Timestamp::now()) }
+    let stems = Stems::new(&*store.disk, Timestamp::now());
+    Fixture { _folder: folder, store, stems }
 }
 
 impl Fixture {

@@ -110,7 +110,7 @@ impl Base {
         CommitRecord {
             format: FORMAT,
             generation: self.generation + 1,
-            commit_id: uuid::Uuid::now_v7().simple().to_string(),
+            commit_id: format!("{:032x}", store.disk.id()),
             parent_id: last.map(|last| last.commit_id.clone()),
             created: now,
             zone: self.zone_name(store),

@@ -27,7 +27,8 @@ fn fixture() -> Fixture {
     let mut store = Store::new(folder.path());
     store.zone = jiff::tz::TimeZone::UTC;
     store.disk.create_folder(&store.layout.incremental()).unwrap();
-    Fixture { _folder: folder, store, stems: Stems::new(Timestamp::now()) }
+    let stems = Stems::new(&*store.disk, Timestamp::now());
+    Fixture { _folder: folder, store, stems }
 }
 
 fn record(id: &str, time: i64) -> Record {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 
-use super::scenarios::{case, main_and_increments, merge};
-use super::{Case, World, now};
-use crate::store::backup::restore;
+use super::scenarios::{case, main_and_increments, merge, merge_then_legacy, restore, with_a_backup};
+use super::{Case, Scenario, World, now};
+use crate::store::backup;
 use crate::store::{Control, Result, summaries};
 
 /// The model that only summary rows have.
@@ -40,7 +40,8 @@ fn merged(world: &mut World) -> Result<()> {
 
 /// Undoes the last operation.
 pub(super) fn undo(world: &mut World) -> Result<()> {
-    restore::run(&world.store, &restore::Options::default(), now(), &Control::default()).map(drop)
+    backup::restore::run(&world.store, &backup::restore::Options::default(), now(), &Control::default())
+        .map(drop)
 }
 
 fn undo_and_merge(world: &mut World) -> Result<()> {
@@ -48,5 +49,23 @@ fn undo_and_merge(world: &mut World) -> Result<()> {
     merge(world)
 }
 
+fn undo_and_merge_then_legacy(world: &mut World) -> Result<()> {
+    undo(world)?;
+    merge_then_legacy(world)
+}
+
+fn restored(world: &mut World) -> Result<()> {
+    with_a_backup(world)?;
+    restore(world)
+}
+
 pub(super) const REPLACE: Case = case("replace summary rows", main_and_summaries, import_again);
-pub(super) const UNDO: Case = Case { tells: false, ..case("undo a consolidate", merged, undo_and_merge) };
+pub(super) const UNDO: Case = undone("undo a consolidate", merged, undo_and_merge);
+/// Nothing syncs the folder of increments between the two commits after the undo.
+pub(super) const UNDO_LATER: Case =
+    undone("undo, consolidate, then a legacy file", merged, undo_and_merge_then_legacy);
+pub(super) const UNDO_RESTORE: Case = undone("undo a restore", restored, undo_and_merge);
+
+const fn undone(name: &'static str, setup: Scenario, run: Scenario) -> Case {
+    Case { tells: false, ..case(name, setup, run) }
+}

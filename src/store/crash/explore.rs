@@ -1,9 +1,9 @@
 //! Stops a scenario at every step that it takes, and checks every state that the
 //! machine could wake up with.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::mutant::Mutant;
 use super::oracle::{self, Expected};
@@ -59,10 +59,18 @@ pub(super) struct Effort {
     seeds: u64,
 }
 
+fn seeds() -> Option<u64> {
+    std::env::var("EVALTOP_CRASH_STATES").ok().and_then(|n| n.parse().ok())
+}
+
+/// Whether this is a long run.
+pub(super) fn is_long() -> bool {
+    seeds().is_some()
+}
+
 /// Everything that time allows.
 pub(super) fn thorough() -> Effort {
-    let seeds = std::env::var("EVALTOP_CRASH_STATES").ok().and_then(|n| n.parse().ok());
-    Effort { subsets: 8, seeds: seeds.unwrap_or(64) }
+    Effort { subsets: 8, seeds: seeds().unwrap_or(64) }
 }
 
 /// Enough to notice a fault.
@@ -134,7 +142,7 @@ impl Prepared {
         let mut world = prepared.world(prepared.start.after_kill());
         (case.run)(&mut world).map_err(|error| format!("the scenario fails: {error}"))?;
         prepared.steps = world.disk.steps();
-        prepared.check_all(&mut HashSet::new(), &world.disk, &world.ledger, effort, "at its end")?;
+        prepared.check_all(&world.disk, &world.ledger, effort, "at its end")?;
         Ok(prepared)
     }
 
@@ -150,6 +158,7 @@ impl Prepared {
             kept: &ledger.kept,
             made: &ledger.made,
             damaged: self.case.damaged,
+            told: self.case.told,
         }
     }
 
@@ -163,20 +172,10 @@ impl Prepared {
     }
 
     /// Checks what the death of the process and what a loss of power leave.
-    fn check_all(
-        &self,
-        known: &mut HashSet<(u64, usize, bool)>,
-        disk: &SimDisk,
-        ledger: &Ledger,
-        effort: Effort,
-        when: &str,
-    ) -> Result<(), String> {
+    fn check_all(&self, disk: &SimDisk, ledger: &Ledger, effort: Effort, when: &str) -> Result<(), String> {
         let killed = std::iter::once((false, disk.after_kill()));
         let lost = after_power_loss(disk, effort).map(|state| (true, state));
         for (power, state) in killed.chain(lost) {
-            if !known.insert((state.content(), ledger.size(), power)) {
-                continue;
-            }
             let expected = self.expected(ledger, power);
             let other = self.is_under_way(&state).then(|| state.after_kill());
             let other = || other.map_or(Ok(()), |other| expected.check_after_other_code(&other));
@@ -190,8 +189,9 @@ impl Prepared {
 
     /// Whether a commit was announced or happened: it matters then who speaks for main.
     fn is_under_way(&self, disk: &SimDisk) -> bool {
-        let announced = |(path, _): &(PathBuf, Vec<u8>)| path.extension().is_some_and(|e| e == "pending");
-        self.case.tells && (main_of(disk) != self.main || disk.files().iter().any(announced))
+        let announced = |path: &Path| path.extension().is_some_and(|e| e == "pending");
+        let files = disk.files();
+        self.case.tells && (main_of(disk) != self.main || files.iter().any(|(path, _)| announced(path)))
     }
 
     /// Lets the process die at each of its steps.
@@ -200,10 +200,9 @@ impl Prepared {
         disk.record();
         let mut world = self.world(disk);
         (self.case.run)(&mut world).map_err(|error| format!("the scenario fails: {error}"))?;
-        let mut known = HashSet::new();
         for (step, (moment, what)) in (0..).zip(world.disk.moments().iter().zip(world.disk.log())) {
             let when = format!("at step {step}: {what}");
-            self.check_all(&mut known, moment, world.promised(step), self.effort, &when)?;
+            self.check_all(moment, world.promised(step), self.effort, &when)?;
         }
         Ok(())
     }
@@ -215,7 +214,6 @@ impl Prepared {
         disk.record();
         let mut first = self.world(disk);
         (self.case.run)(&mut first).map_err(|error| format!("the scenario fails: {error}"))?;
-        let mut known = HashSet::new();
         for (step, moment) in (0..).zip(first.disk.moments()).step_by(stride) {
             let disk = moment.after_kill();
             disk.record();
@@ -223,18 +221,21 @@ impl Prepared {
             then(&mut world).map_err(|error| format!("what follows step {step} fails: {error}"))?;
             for (second, (moment, what)) in (0..).zip(world.disk.moments().iter().zip(world.disk.log())) {
                 let when = format!("at step {step}, and again at step {second} of what followed: {what}");
-                self.check_all(&mut known, moment, world.promised(second), TWICE, &when)?;
+                self.check_all(moment, world.promised(second), TWICE, &when)?;
             }
             let when = format!("at step {step}, and again at the end of what followed");
-            self.check_all(&mut known, &world.disk, &world.ledger, TWICE, &when)?;
+            self.check_all(&world.disk, &world.ledger, TWICE, &when)?;
         }
         Ok(())
     }
 
-    /// Lets the disk fail with `kind` at every step: the scenario may fail with a clear
-    /// error, nothing is lost, and the next consolidation succeeds.
-    pub(super) fn fail(&self, kind: ErrorKind) -> Result<(), String> {
+    /// Lets the disk fail at every step, in turn because it is full and for another
+    /// reason: the scenario may fail with a clear error, nothing is lost, and the next
+    /// consolidation succeeds.
+    pub(super) fn fail(&self, first: u64) -> Result<(), String> {
         for step in 0..self.steps {
+            let full = (step + first).is_multiple_of(2);
+            let kind = if full { ErrorKind::StorageFull } else { ErrorKind::Other };
             let disk = self.start.after_kill();
             disk.fault(step, kind);
             let mut world = self.world(disk);
@@ -262,7 +263,6 @@ pub(super) fn check_end(disk: &SimDisk, ledger: &Ledger) -> Result<(), String> {
     let mut ledger = ledger.clone();
     let late = std::mem::take(&mut ledger.late);
     ledger.acknowledge(&late);
-    let expected =
-        Expected { must: &ledger.acknowledged, may: &ledger.attempted, kept: &[], made: &[], damaged: false };
+    let expected = Expected::among(&ledger.acknowledged, &ledger.attempted);
     expected.check(&disk.after_kill()).map_err(|why| format!("in the end: {why}"))
 }

@@ -1,76 +1,127 @@
 //! Several programs on one store, in many orders: no order loses a row, counts one
 //! twice, or shows a reader something else.
 
-use super::programs::{self as p, Script, run};
+use super::legacy;
+use super::mutant::Mutant;
+use super::programs::{self as p, Play, Script, Start};
 use super::scenarios as s;
 use super::schedule::Schedule;
 use super::{Scenario, World};
 use crate::store::Result;
-
-/// Programs that start on the same store.
-#[derive(Clone, Copy)]
-struct Play {
-    name: &'static str,
-    setup: Scenario,
-    scripts: &'static [Script],
-}
 
 fn increments_and_legacy(world: &mut World) -> Result<()> {
     s::main_and_increments(world)?;
     s::legacy(world)
 }
 
-const EVERYBODY: Play = Play {
-    name: "everybody",
-    setup: s::main_and_increments,
-    scripts: &[
+const fn play(name: &'static str, scripts: &'static [Script]) -> Play {
+    Play { name, setup: s::main_and_increments, scripts, rewrites_main: false }
+}
+
+const fn on(setup: Scenario, play: Play) -> Play {
+    Play { setup, ..play }
+}
+
+const EVERYBODY: Play = play(
+    "everybody",
+    &[
         p::writer,
         p::writer_that_dies,
         p::consolidator,
         p::consolidator,
         p::reader,
         p::cleaner,
-        p::legacy_writer,
+        legacy::writer,
     ],
+);
+const WRITERS: Play = play("writers and a consolidator", &[p::writer, p::writer, p::consolidator]);
+const CONSOLIDATORS: Play = play("two consolidators", &[p::busy, p::busy]);
+const READER: Play = play("a reader and commits", &[p::reader, p::busy]);
+const READER_OF_JOURNALS: Play = play("a reader and a writer", &[p::reader, p::writer, p::consolidator]);
+const CLEANER: Play = play("a cleanup", &[p::cleaner, p::writer, p::writer_that_dies, p::busy]);
+const BUSY: Play = play("commits beside others", &[p::busy, p::writer, p::consolidator, p::cleaner]);
+
+const LEGACY: Play = on(
+    increments_and_legacy,
+    play("a legacy writer and an impatient consolidator", &[p::impatient_consolidator, legacy::writer]),
+);
+const REMEMBERS: Play = on(
+    increments_and_legacy,
+    play(
+        "a legacy writer that remembers",
+        &[legacy::writer_that_remembers, p::impatient_consolidator, p::impatient_consolidator, p::reader],
+    ),
+);
+const REMOVES: Play = on(
+    increments_and_legacy,
+    play(
+        "a legacy writer that removes its file",
+        &[legacy::writer_that_removes, p::impatient_consolidator, p::impatient_consolidator],
+    ),
+);
+const REPLACES: Play = on(
+    increments_and_legacy,
+    play(
+        "a legacy writer that renames",
+        &[legacy::writer_that_replaces, p::impatient_consolidator, p::impatient_consolidator, p::reader],
+    ),
+);
+const MAIN: Play = Play {
+    rewrites_main: true,
+    ..play("other code adds to main without the lock", &[p::busy, legacy::rewriter_of_main])
 };
-const WRITERS: Play = Play {
-    name: "writers and a consolidator",
-    setup: s::main_and_increments,
-    scripts: &[p::writer, p::writer, p::consolidator],
+const MAIN_LOCKED: Play = Play {
+    rewrites_main: true,
+    ..play(
+        "other code adds to main under the lock",
+        &[p::busy, legacy::locking_rewriter_of_main, p::reader, p::writer],
+    )
 };
-const CONSOLIDATORS: Play =
-    Play { name: "two consolidators", setup: s::main_and_increments, scripts: &[p::busy, p::busy] };
-const READER: Play =
-    Play { name: "a reader and commits", setup: s::main_and_increments, scripts: &[p::reader, p::busy] };
-const READER_OF_JOURNALS: Play = Play {
-    name: "a reader and a writer",
-    setup: s::main_and_increments,
-    scripts: &[p::reader, p::writer, p::consolidator],
-};
-const LEGACY: Play = Play {
-    name: "a legacy writer and an impatient consolidator",
-    setup: increments_and_legacy,
-    scripts: &[p::impatient_consolidator, p::legacy_writer],
-};
+
+/// Faults that only others notice, and a play whose first program has them.
+const FAULTS: [(Mutant, Play); 6] = [
+    (Mutant::MainReadFirst, READER),
+    (Mutant::NoSecondLook, READER),
+    (Mutant::LockedAfterLink, WRITERS),
+    (Mutant::NoLastLook, MAIN),
+    (Mutant::RemovedUnretired, LEGACY),
+    (Mutant::RetiredUnlooked, LEGACY),
+];
+
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
 }
 
 /// The first order, of so many, that shows something wrong.
 fn wrong(play: Play, schedules: u64) -> Option<String> {
+    let start = Start::of(play).unwrap();
     let first = number("EVALTOP_SCHEDULE_SEED", 0);
     (first..first + schedules).find_map(|seed| {
-        let why = run(play.setup, play.scripts, Schedule::Seed(seed)).err()?;
+        let why = start.run(Schedule::Seed(seed), None).err()?;
         Some(format!("{}: {why} (EVALTOP_SCHEDULE_SEED={seed} shows it again)", play.name))
     })
 }
 
 /// The same where the first program stops once, at each of its operations in turn.
-fn wrong_at_a_stop(play: Play) -> Option<String> {
+fn wrong_at_a_stop(play: Play, fault: Option<Mutant>) -> Option<String> {
+    let start = Start::of(play).unwrap();
     for at in 1.. {
-        match run(play.setup, play.scripts, Schedule::Stop(at)) {
+        match start.run(Schedule::Stop(at), fault) {
             Err(why) => return Some(format!("{}: {why} (stopped at operation {at})", play.name)),
-            Ok(trace) if (trace.iter().filter(|me| **me == 0).count() as u64) < at => return None,
+            Ok(turns) if (turns.trace().iter().filter(|me| **me == 0).count() as u64) < at => return None,
+            Ok(_) => {}
+        }
+    }
+    None
+}
+
+/// The same where the first program dies at each of its operations in turn.
+fn wrong_at_a_death(play: Play) -> Option<String> {
+    let start = Start::of(play).unwrap();
+    for at in 1.. {
+        match start.run(Schedule::Dies(at), None) {
+            Err(why) => return Some(format!("{}: {why} (died at operation {at})", play.name)),
+            Ok(turns) if !turns.died() => return None,
             Ok(_) => {}
         }
     }
@@ -84,18 +135,46 @@ fn everybody_in_any_order() {
 
 #[test]
 fn a_few_in_any_order() {
-    for play in [WRITERS, CONSOLIDATORS, READER, READER_OF_JOURNALS, LEGACY] {
+    for play in [WRITERS, CONSOLIDATORS, READER, READER_OF_JOURNALS, CLEANER, BUSY] {
+        assert_eq!(wrong(play, number("EVALTOP_SCHEDULES", 12)), None);
+    }
+}
+
+#[test]
+fn legacy_programs_in_any_order() {
+    for play in [LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN, MAIN_LOCKED] {
         assert_eq!(wrong(play, number("EVALTOP_SCHEDULES", 12)), None);
     }
 }
 
 #[test]
 fn one_stops_while_the_others_go_on() {
-    assert_eq!(wrong_at_a_stop(READER), None);
+    for play in [READER, LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN] {
+        assert_eq!(wrong_at_a_stop(play, None), None);
+    }
+}
+
+#[test]
+fn one_dies_while_the_others_go_on() {
+    for play in [WRITERS, BUSY, CLEANER, MAIN] {
+        assert_eq!(wrong_at_a_death(play), None);
+    }
+}
+
+#[test]
+fn looks_and_locks_that_are_left_out_are_noticed() {
+    for (fault, play) in FAULTS {
+        let start = Start::of(play).unwrap();
+        let noticed = wrong_at_a_stop(play, Some(fault))
+            .or_else(|| (0..200).find_map(|seed| start.run(Schedule::Seed(seed), Some(fault)).err()));
+        println!("{fault:?} is noticed: {noticed:?}");
+        assert!(noticed.is_some(), "{fault:?} in '{}'", play.name);
+    }
 }
 
 #[test]
 fn a_schedule_plays_again() {
-    let again = || run(EVERYBODY.setup, EVERYBODY.scripts, Schedule::Seed(5)).unwrap();
+    let start = Start::of(EVERYBODY).unwrap();
+    let again = || start.run(Schedule::Seed(5), None).unwrap().trace();
     assert_eq!(again(), again());
 }

@@ -6,7 +6,7 @@
 //! protocol swapped. `schedule` lets several programs take turns at every operation.
 //!
 //! Variables for long runs: `EVALTOP_CRASH_STATES` is the number of states a step after
-//! a loss of power (64), `EVALTOP_SCHEDULES` the number of schedules a scenario,
+//! a loss of power (64; where it is set, each step fails in both ways), `EVALTOP_SCHEDULES` the number of schedules a scenario,
 //! `EVALTOP_SCHEDULE_SEED` the first of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +16,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::consolidate::Options;
 use super::disk::Disk;
 use super::disk::sim::SimDisk;
 use super::journal::Journal;
 use super::{Layout, Record, Result, Store};
 
+mod aside;
 mod beside;
 mod explore;
 mod interleavings;
+mod known;
+mod legacy;
 mod matrix;
 mod mutant;
 mod mutants;
@@ -69,12 +73,6 @@ impl Ledger {
     fn acknowledge_durably(&mut self, records: &[Record]) {
         self.acknowledge(records);
         promise(&mut self.durable, records);
-    }
-
-    /// Grows with every promise.
-    fn size(&self) -> usize {
-        let sizes = [self.attempted.len(), self.acknowledged.len(), self.durable.len(), self.kept.len()];
-        sizes.into_iter().sum::<usize>() + self.made.len()
     }
 
     /// Everything that was acknowledged is on disk for good.
@@ -159,6 +157,24 @@ pub(crate) struct Case {
     /// Whether the rows tell what happened if other code rewrites main right after: they
     /// don't when an undo takes rows without an id out of main.
     pub(crate) tells: bool,
+    /// What has to be said to consolidate.
+    pub(crate) told: Told,
+}
+
+/// What has to be said to consolidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Told {
+    Nothing,
+    /// Main has fewer rows than the last commit left in it.
+    AcceptMain,
+    /// Main holds summary rows.
+    ConvertMain,
+}
+
+impl Told {
+    fn options(self) -> Options {
+        Options { accept_main: self == Self::AcceptMain, convert_main: self == Self::ConvertMain }
+    }
 }
 
 /// An attempt at a test; later attempts have later timestamps.

@@ -1,7 +1,8 @@
 //! A disk that carries out the protocol's operations in the wrong order, or leaves one
 //! out: how the store would behave if its code had that fault.
 
-use std::io::{self, Write};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::store::commit::CommitRecord;
-use crate::store::disk::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
-use crate::store::layout::{IncrementalName, MAIN, classify, journal_name, stem};
+use crate::store::disk::{self, Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use crate::store::layout::{IncrementalName, MAIN, classify, journal_name, stem, unretired_name};
 use crate::store::parquet_file::ParquetFile;
 
 /// What is wrong.
@@ -39,6 +40,18 @@ pub(super) enum Mutant {
     AcknowledgedBeforeWrite,
     /// An unreadable file is removed, and then it gets its name in quarantine.
     RemovedBeforeQuarantine,
+    /// A reader opens main, and then it lists what waits.
+    MainReadFirst,
+    /// A reader takes it that files which it listed are still what they were.
+    NoSecondLook,
+    /// A journal gets its name, and then it is locked.
+    LockedAfterLink,
+    /// A commit takes it that main is still what it was when the new one was begun.
+    NoLastLook,
+    /// A consumed legacy file is removed at once.
+    RemovedUnretired,
+    /// A retired file is removed without a look at what its writer did meanwhile.
+    RetiredUnlooked,
 }
 
 /// The disk of a process with that fault.
@@ -59,10 +72,35 @@ struct Memory {
     later: Option<(PathBuf, PathBuf)>,
     /// An announcement that comes later.
     announcement: Option<(PathBuf, Vec<u8>)>,
+    /// What waits, as it was listed last.
+    listed: HashMap<PathBuf, Stat>,
+    /// Main, for whoever opens it next.
+    main: Option<Arc<dyn ReadFile>>,
+}
+
+/// A file as it was once.
+#[derive(Debug)]
+struct Past {
+    stat: Stat,
+    bytes: Vec<u8>,
+}
+
+impl ReadFile for Past {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(self.stat)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        (&self.bytes[self.bytes.len().min(offset as usize)..]).read(buf)
+    }
 }
 
 fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn is_retired(path: &Path) -> bool {
+    name(path).starts_with("increment_retired_")
 }
 
 fn is_new_main(path: &Path) -> bool {
@@ -108,6 +146,7 @@ impl Mutated {
     fn after_rename(&self) -> io::Result<()> {
         let mut memory = self.memory();
         memory.writing = false;
+        memory.main = None;
         for mut file in memory.unsynced.drain(..) {
             file.sync()?;
         }
@@ -130,15 +169,43 @@ impl Disk for Mutated {
         if blind && folder.ends_with("incremental") {
             return Ok(Vec::new());
         }
-        self.disk.list(folder)
+        if !folder.ends_with("incremental") {
+            return self.disk.list(folder);
+        }
+        if self.mutant == Mutant::MainReadFirst && self.memory().main.is_none() {
+            let main = self.disk.open(&folder.with_file_name(MAIN))?;
+            self.memory().main = Some(main);
+        }
+        let entries = self.disk.list(folder)?;
+        let listed = entries.iter().map(|entry| (folder.join(&entry.name), entry.stat));
+        self.memory().listed = listed.collect();
+        Ok(entries)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        self.disk.stat(path)
+        let memory = self.memory();
+        let before = match self.mutant {
+            Mutant::NoSecondLook => memory.listed.get(path).copied(),
+            Mutant::RetiredUnlooked if is_retired(path) => {
+                let names = [path.to_path_buf(), path.with_file_name(unretired_name(name(path)))];
+                names.iter().find_map(|name| memory.listed.get(name).copied())
+            }
+            Mutant::NoLastLook if path.ends_with(MAIN) => {
+                memory.main.as_ref().map(|main| main.stat()).transpose()?
+            }
+            _ => None,
+        };
+        drop(memory);
+        before.map_or_else(|| self.disk.stat(path), Ok)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        self.disk.open(path)
+        let before = match self.mutant {
+            Mutant::MainReadFirst if path.ends_with(MAIN) => self.memory().main.take(),
+            Mutant::NoLastLook if path.ends_with(MAIN) => self.memory().main.clone(),
+            _ => None,
+        };
+        before.map_or_else(|| self.disk.open(path), Ok)
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
@@ -148,11 +215,16 @@ impl Disk for Mutated {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         if is_new_main(path) {
             self.memory().writing = true;
+            if self.mutant == Mutant::NoLastLook {
+                let main = path.with_file_name(MAIN);
+                let past = Past { stat: self.disk.stat(&main)?, bytes: disk::read(&*self.disk, &main)? };
+                self.memory().main = Some(Arc::new(past));
+            }
         }
         let changed = match self.mutant {
             Mutant::RenamedBeforeSync => is_new_main(path),
             Mutant::PublishedBeforeSync => name(path).starts_with(".increment_"),
-            Mutant::AcknowledgedBeforeWrite => name(path).starts_with(".journal_"),
+            Mutant::AcknowledgedBeforeWrite | Mutant::LockedAfterLink => name(path).starts_with(".journal_"),
             Mutant::AnnouncedAfterRename => name(path).ends_with(".pending"),
             _ => false,
         };
@@ -166,6 +238,9 @@ impl Disk for Mutated {
     }
 
     fn publish(&self, temporary: &Path, to: &Path) -> io::Result<()> {
+        if self.mutant == Mutant::RemovedUnretired && is_retired(to) {
+            return self.disk.remove(to.parent().unwrap_or(to), &[name(temporary)]);
+        }
         let copied = self.memory().later.take();
         if let (Mutant::CopiedInPlace, Some((from, _))) = (self.mutant, copied) {
             return self.disk.copy(&from, to);
@@ -201,7 +276,7 @@ impl Disk for Mutated {
                 Ok(())
             }
             Mutant::RemovedBeforeQuarantine if to.starts_with("/store/quarantine") => {
-                let bytes = crate::store::disk::read(&*self.disk, from)?;
+                let bytes = disk::read(&*self.disk, from)?;
                 self.disk.remove(from.parent().unwrap_or(Path::new("/")), &[name(from)])?;
                 let mut file = self.disk.create(to)?;
                 file.write_all(&bytes)?;
@@ -243,6 +318,14 @@ impl Disk for Mutated {
         self.disk.space(path)
     }
 
+    fn is_open_for_writing(&self, path: &Path) -> io::Result<Option<bool>> {
+        self.disk.is_open_for_writing(path)
+    }
+
+    fn id(&self) -> u128 {
+        self.disk.id()
+    }
+
     fn pause(&self, time: Duration) {
         self.disk.pause(time);
     }
@@ -276,6 +359,11 @@ impl Write for LateFile {
                 let earlier = std::mem::replace(&mut self.waiting, buf.to_vec());
                 self.inner()?.write_all(&earlier)?;
             }
+            Mutant::LockedAfterLink => {
+                let file = self.inner()?;
+                file.try_lock()?;
+                return file.write(buf);
+            }
             _ => return self.inner()?.write(buf),
         }
         Ok(buf.len())
@@ -289,7 +377,7 @@ impl Write for LateFile {
 impl WriteFile for LateFile {
     fn sync(&mut self) -> io::Result<()> {
         match self.mutant {
-            Mutant::AcknowledgedBeforeWrite => self.inner()?.sync(),
+            Mutant::AcknowledgedBeforeWrite | Mutant::LockedAfterLink => self.inner()?.sync(),
             _ => Ok(()),
         }
     }
@@ -299,7 +387,8 @@ impl WriteFile for LateFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        self.file.as_ref().ok_or_else(Self::missing)?.try_lock()
+        let file = self.file.as_ref().ok_or_else(Self::missing)?;
+        if self.mutant == Mutant::LockedAfterLink { Ok(true) } else { file.try_lock() }
     }
 
     fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {
@@ -317,8 +406,8 @@ impl Drop for LateFile {
             (Mutant::AcknowledgedBeforeWrite, Some(mut file)) => {
                 let _ = file.write_all(&self.waiting);
             }
+            (Mutant::LockedAfterLink, _) | (_, None) => {}
             (_, Some(file)) => memory.unsynced.push(file),
-            (_, None) => {}
         }
     }
 }

@@ -29,7 +29,7 @@ const fn followed(by: super::Scenario, listed: Listed) -> Listed {
 }
 
 /// fsyncs that carry a promise.
-const UNSYNCED: [Listed; 30] = [
+const UNSYNCED: [Listed; 31] = [
     unsynced("make store", s::PUBLISH),
     unsynced("make incremental", s::PUBLISH),
     followed(s::append_durably, unsynced("folder above", s::APPEND)),
@@ -60,18 +60,21 @@ const UNSYNCED: [Listed; 30] = [
     unsynced("publish summaries", s::REPLACE),
     unsynced("sync staged", s::UNDO),
     unsynced("publish staged", s::UNDO),
+    unsynced("remove staged", s::UNDO_LATER),
 ];
 
 /// fsyncs without which nothing would be lost, and why. They belong to operations that
 /// carry a promise elsewhere.
-const SPARE: [(&str, &str); 13] = [
+const SPARE: [(&str, &str); 15] = [
     ("copy backup", "the publication that follows syncs the same folder"),
     ("link quarantined file", "the folder is synced once more after the reason, before anything is removed"),
     ("publish retired file", "main has its rows, and the removal that follows syncs the same folder"),
     ("remove retired file", "should it come back, its entry stays in the record for seven days"),
-    ("remove staged", "no scenario shows yet what its absence would do"),
+    ("publish transaction", "its increment is published in the same folder before it is removed"),
+    ("remove transaction", "should it come back, its rows come in as repeats of themselves"),
     ("remove legacy file", "should an unreadable file come back, it goes into quarantine once more"),
     ("remove temporary increment", "should it come back, it is removed once more"),
+    ("remove temporary staged", "should it come back, it is removed once more"),
     ("remove temporary metadata", "should it come back, it is removed once more"),
     ("remove temporary model_stats", "should it come back, it is removed once more"),
     ("remove temporary test_keys", "should it come back, it is removed once more"),

@@ -1,16 +1,15 @@
 //! The programs that take turns on one store, and what each must see all along.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
 
 use super::explore::check_end;
+use super::mutant::{Mutant, Mutated};
 use super::oracle::{self, Expected};
-use super::scenarios::{legacy_bytes, legacy_rows};
 use super::schedule::{Schedule, Turn, Turns};
 use super::{Ledger, World, loose, store_on};
 use crate::store::disk::Disk;
@@ -23,61 +22,94 @@ use crate::store::{Control, Error, Record, Store, cleanup, consolidate, incremen
 /// One of the programs.
 pub(super) struct Program {
     pub(super) store: Store,
-    disk: SimDisk,
-    turn: Turn,
+    pub(super) disk: SimDisk,
+    pub(super) turn: Turn,
     ledger: Arc<Mutex<Ledger>>,
-    me: usize,
+    pub(super) me: usize,
 }
 
 pub(super) type Script = fn(&Program) -> Result<(), String>;
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Lets programs take turns on a store, and
-/// checks what is there in the end. The trace says who had each turn.
-pub(super) fn run(
-    setup: super::Scenario,
-    scripts: &[Script],
-    schedule: Schedule,
-) -> Result<Vec<usize>, String> {
-    let mut world =
-        World::new(SimDisk::new(super::now().as_nanosecond() - 3_600_000_000_000), None, Ledger::default());
-    setup(&mut world).map_err(text)?;
-    let disk = world.disk.after_kill();
-    let ledger = Arc::new(Mutex::new(world.ledger.clone()));
-    let turns = Turns::new(scripts.len(), schedule);
-    let threads: Vec<_> = scripts
-        .iter()
-        .enumerate()
-        .map(|(me, script)| {
-            let turn = Turn { disk: Arc::new(disk.clone()), turns: turns.clone(), me };
-            let shared: Arc<dyn Disk> = Arc::new(turn.clone());
-            let program =
-                Program { store: store_on(shared), disk: disk.clone(), turn, ledger: ledger.clone(), me };
-            let (script, turns) = (*script, turns.clone());
-            thread::spawn(move || {
-                turns.begin(me);
-                let ended = catch_unwind(AssertUnwindSafe(|| script(&program)));
-                drop(program);
-                turns.end(me);
-                ended.unwrap_or_else(|_| Err("it panics".to_owned()))
-            })
-        })
-        .collect();
-    let ended: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-    for (me, ended) in ended.into_iter().enumerate() {
-        ended.map_err(|why| format!("program {me}: {why}"))?;
+/// Programs that start on the same store.
+#[derive(Clone, Copy)]
+pub(super) struct Play {
+    pub(super) name: &'static str,
+    pub(super) setup: super::Scenario,
+    pub(super) scripts: &'static [Script],
+    /// One of them rewrites main in place.
+    pub(super) rewrites_main: bool,
+}
+
+/// A play whose store is there.
+pub(super) struct Start {
+    play: Play,
+    disk: SimDisk,
+    ledger: Ledger,
+}
+
+impl Start {
+    pub(super) fn of(play: Play) -> Result<Self, String> {
+        let disk = SimDisk::new(super::now().as_nanosecond() - 3_600_000_000_000);
+        let mut world = World::new(disk, None, Ledger::default());
+        (play.setup)(&mut world).map_err(text)?;
+        Ok(Self { play, disk: world.disk, ledger: world.ledger })
     }
-    let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    check_end(&disk, &ledger)?;
-    Ok(turns.trace())
+
+    /// Lets the programs take turns, the first perhaps with something wrong with it, and
+    /// checks what is there in the end.
+    pub(super) fn run(&self, schedule: Schedule, wrong: Option<Mutant>) -> Result<Arc<Turns>, String> {
+        let disk = self.disk.after_kill();
+        let ledger = Arc::new(Mutex::new(self.ledger.clone()));
+        let turns = Turns::new(self.play.scripts.len(), schedule, self.play.rewrites_main);
+        let threads: Vec<_> = self
+            .play
+            .scripts
+            .iter()
+            .enumerate()
+            .map(|(me, script)| {
+                let turn = Turn { disk: Arc::new(disk.clone()), turns: turns.clone(), me };
+                let shared: Arc<dyn Disk> = match wrong {
+                    Some(mutant) if me == 0 => Arc::new(Mutated::new(Arc::new(turn.clone()), mutant)),
+                    _ => Arc::new(turn.clone()),
+                };
+                let program =
+                    Program { store: store_on(shared), disk: disk.clone(), turn, ledger: ledger.clone(), me };
+                let (script, turns) = (*script, turns.clone());
+                thread::spawn(move || {
+                    turns.begin(me);
+                    let ended = catch_unwind(AssertUnwindSafe(|| script(&program)));
+                    drop(program);
+                    turns.end(me);
+                    ended.unwrap_or_else(|_| Err("it panics".to_owned()))
+                })
+            })
+            .collect();
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        for (me, ended) in ended.into_iter().enumerate() {
+            if me > 0 || !turns.died() {
+                ended.map_err(|why| format!("program {me}: {why}"))?;
+            }
+        }
+        let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        check_end(&disk, &ledger)?;
+        Ok(turns)
+    }
 }
 
 impl Program {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a reader must see. Rows of legacy code are not there while it rewrites its file.
+    fn promised(&self) -> BTreeMap<String, i64> {
+        let mut promised = self.ledger().acknowledged.clone();
+        promised.retain(|test, _| !test.starts_with("legacy-"));
+        promised
     }
 
     fn now(&self) -> Timestamp {
@@ -128,7 +160,17 @@ pub(super) fn writer_that_dies(program: &Program) -> Result<(), String> {
 fn consolidated(program: &Program, now: Timestamp) -> Result<(), String> {
     match consolidate::run(&program.store, &consolidate::Options::default(), now, &Control::default()) {
         // Other code changed main: nothing was done, and the next one does it.
-        Ok(_) | Err(Error::MainChanged { .. } | Error::Changed { .. } | Error::Unstable { .. }) => Ok(()),
+        Ok(_)
+        | Err(
+            Error::MainChanged { .. }
+            | Error::Changed { .. }
+            | Error::Unstable { .. }
+            | Error::InProgress { .. },
+        ) => Ok(()),
+        // Other code is writing it.
+        Err(Error::Unreadable { path, .. }) if path == program.store.layout.main() => Ok(()),
+        // The same, and some of it was done before.
+        Err(Error::Refused(why)) if why.contains("had been merged before") => Ok(()),
         Err(error) => Err(format!("consolidate fails: {error}")),
     }
 }
@@ -158,11 +200,14 @@ pub(super) fn busy(program: &Program) -> Result<(), String> {
     Ok(())
 }
 
+/// What a reader may say of a store that others change.
+const EXCUSES: [&str; 3] = ["kept changing", "was changed while", "is being written by another program"];
+
 /// A dashboard and a query, both of which see what was acknowledged before they began.
 pub(super) fn reader(program: &Program) -> Result<(), String> {
     let mut scanner = Scanner::new();
     for _ in 0..3 {
-        let must = program.ledger().acknowledged.clone();
+        let must = program.promised();
         let seen = scanner.scan(&program.store, program.now(), &Control::default());
         let most = program.ledger().attempted.len() as u64;
         match seen {
@@ -172,16 +217,16 @@ pub(super) fn reader(program: &Program) -> Result<(), String> {
                     return Err(format!("{tests} tests are counted, of {} to {most}", must.len()));
                 }
             }
-            Err(Error::Unstable { .. }) => {}
+            Err(Error::Unstable { .. } | Error::InProgress { .. }) => {}
             Err(error) => return Err(format!("a reader fails: {error}")),
         }
-        let must = program.ledger().acknowledged.clone();
+        let must = program.promised();
         let seen = oracle::read(&program.store);
         let may = program.ledger().attempted.clone();
-        let expected = Expected { must: &must, may: &may, kept: &[], made: &[], damaged: false };
+        let expected = Expected::among(&must, &may);
         match seen {
             Ok(seen) => expected.of(&seen)?,
-            Err(why) if why.contains("kept changing") || why.contains("was changed while") => {}
+            Err(why) if EXCUSES.iter().any(|excuse| why.contains(excuse)) => {}
             Err(why) => return Err(why),
         }
     }
@@ -198,33 +243,4 @@ pub(super) fn cleaner(program: &Program) -> Result<(), String> {
             Err(error) => Err(text(error)),
         }
     })
-}
-
-fn legacy_path(program: &Program) -> PathBuf {
-    program.store.layout.incremental().join("increment_7_20260131_120000.parquet")
-}
-
-/// Reads its file where it is there, and writes it anew with a row more. What it wrote
-/// counts in the end; while it writes, nobody can tell.
-pub(super) fn legacy_writer(program: &Program) -> Result<(), String> {
-    let path = legacy_path(program);
-    let mut rows = if program.disk.stat(&path).is_ok() { legacy_rows().to_vec() } else { Vec::new() };
-    for round in 0..3 {
-        program.turn.step();
-        // A consumed file is gone, and its writer begins with nothing.
-        if program.disk.stat(&path).is_err() {
-            rows.clear();
-        }
-        rows.push(loose(&format!("legacy-{}-{round}", program.me), 0));
-        program.ledger().attempt(&rows);
-        program.turn.step();
-        let mut file = program.disk.rewrite(&path).map_err(text)?;
-        let bytes = legacy_bytes(&rows);
-        for half in bytes.chunks(bytes.len().div_ceil(2)) {
-            program.turn.step();
-            file.write_all(half).map_err(text)?;
-        }
-    }
-    program.ledger().late.extend(rows);
-    Ok(())
 }

@@ -7,8 +7,9 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray}
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-pub(super) use super::beside::{REPLACE, UNDO};
-use super::{Case, Scenario, World, loose, now, records, with_ids};
+pub(super) use super::aside::{ACCEPT, CONVERT, TRANSACTION};
+pub(super) use super::beside::{REPLACE, UNDO, UNDO_LATER, UNDO_RESTORE};
+use super::{Case, Scenario, Told, World, loose, now, records, with_ids};
 use crate::store::backup::{self, restore};
 use crate::store::increment::{Stems, publish, publish_journal};
 use crate::store::journal::{Journal, to_lines};
@@ -63,7 +64,8 @@ fn journal(world: &mut World, batch: &[Record]) -> Result<Journal> {
     world.store.create()?;
     world.note(|ledger, _| ledger.attempt(batch));
     let store = &world.store;
-    let mut journal = Journal::create(&*store.disk, &store.layout, &Stems::new(now()).next_stem())?;
+    let mut journal =
+        Journal::create(&*store.disk, &store.layout, &Stems::new(&*store.disk, now()).next_stem())?;
     journal.append(&to_lines(batch)?, batch.len() as u64, true)?;
     world.note(|ledger, _| ledger.acknowledge_durably(batch));
     Ok(journal)
@@ -78,7 +80,8 @@ pub(super) fn increment(world: &mut World, batch: &[Record]) -> Result<()> {
     world.store.create()?;
     world.note(|ledger, _| ledger.attempt(batch));
     let rows = to_batch(batch)?;
-    publish(&world.store, &Stems::new(now()).next_stem(), &rows.schema(), [Ok(rows)])?;
+    let stem = Stems::new(&*world.store.disk, now()).next_stem();
+    publish(&world.store, &stem, &rows.schema(), [Ok(rows)])?;
     world.note(|ledger, _| ledger.acknowledge_durably(batch));
     Ok(())
 }
@@ -162,8 +165,11 @@ fn everything(world: &mut World) -> Result<()> {
 }
 
 pub(super) fn merge(world: &mut World) -> Result<()> {
-    let outcome =
-        consolidate::run(&world.store, &consolidate::Options::default(), now(), &Control::default())?;
+    merge_told(world, Told::Nothing)
+}
+
+pub(super) fn merge_told(world: &mut World, told: Told) -> Result<()> {
+    let outcome = consolidate::run(&world.store, &told.options(), now(), &Control::default())?;
     world.note(|ledger, _| ledger.all_durable());
     if let Some(name) = outcome.backup {
         let path = world.store.layout.backups().join(name);
@@ -179,7 +185,7 @@ fn merge_twice(world: &mut World) -> Result<()> {
 }
 
 /// Two commits with nothing between them that syncs the folder of increments.
-fn merge_then_legacy(world: &mut World) -> Result<()> {
+pub(super) fn merge_then_legacy(world: &mut World) -> Result<()> {
     merge(world)?;
     legacy(world)?;
     merge(world)
@@ -212,7 +218,7 @@ fn back_up(world: &mut World) -> Result<()> {
 }
 
 /// Two commits, so that there is a backup, and rows that wait.
-fn with_a_backup(world: &mut World) -> Result<()> {
+pub(super) fn with_a_backup(world: &mut World) -> Result<()> {
     main_and_increments(world)?;
     merge(world)?;
     increment(world, &records(50..52, 0))?;
@@ -221,7 +227,7 @@ fn with_a_backup(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn restore(world: &mut World) -> Result<()> {
+pub(super) fn restore(world: &mut World) -> Result<()> {
     let backups = backup::list(&world.store)?;
     let from = backups.first().map(|entry| entry.name.clone()).unwrap_or_default();
     let options = restore::Options { from: Some(from.into()), discard_newer: false };
@@ -257,7 +263,7 @@ fn with_a_damaged_increment(world: &mut World) -> Result<()> {
 
 fn repair(world: &mut World) -> Result<()> {
     let report = validate::check(&world.store, now(), &Control::default())?;
-    validate::repair(&world.store, &report, &Control::default())?;
+    validate::repair(&world.store, &report, now(), &Control::default())?;
     let folder = world.store.layout.quarantine();
     world.note(|ledger, disk| ledger.made(disk, &folder));
     Ok(())
@@ -270,7 +276,8 @@ fn with_leftovers(world: &mut World) -> Result<()> {
     let files = world.disk.files();
     merge(world)?;
     let consumed = files.into_iter().filter(|(path, _)| path.starts_with(&folder));
-    let temporary = (folder.join(".increment_5_20260131_120000_h_0a_0.parquet.1.tmp"), b"PAR1".to_vec());
+    let temporary =
+        (folder.join(".increment_5_20260131_120000_h_0a_0.parquet.1.tmp"), Arc::new(b"PAR1".to_vec()));
     for (path, bytes) in consumed.chain([temporary]) {
         let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
         file.write_all(&bytes).map_err(Error::io("write", &path))?;
@@ -284,7 +291,7 @@ fn clean_up(world: &mut World) -> Result<()> {
 }
 
 pub(super) const fn case(name: &'static str, setup: Scenario, run: Scenario) -> Case {
-    Case { name, setup, run, damaged: false, tells: true }
+    Case { name, setup, run, damaged: false, tells: true, told: Told::Nothing }
 }
 
 pub(super) const APPEND: Case = case("append", nothing, append);
@@ -310,7 +317,7 @@ pub(super) const RESTORE_DAMAGED: Case =
 pub(super) const REPAIR: Case = Case { damaged: true, ..case("repair", with_a_damaged_increment, repair) };
 pub(super) const CLEANUP: Case = case("cleanup", with_leftovers, clean_up);
 
-pub(super) const ALL: [Case; 20] = [
+pub(super) const ALL: [Case; 25] = [
     APPEND,
     APPEND_DURABLY,
     PUBLISH,
@@ -331,4 +338,9 @@ pub(super) const ALL: [Case; 20] = [
     CLEANUP,
     REPLACE,
     UNDO,
+    UNDO_LATER,
+    UNDO_RESTORE,
+    TRANSACTION,
+    CONVERT,
+    ACCEPT,
 ];

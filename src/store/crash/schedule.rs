@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::store::disk::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
-use crate::store::layout::LOCK;
+use crate::store::layout::{IncrementalName, LOCK, MAIN, classify};
 
 /// Longer than any schedule takes; a test that hangs says so.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,6 +21,24 @@ pub(super) enum Schedule {
     Seed(u64),
     /// The first program stops at this operation until the others have ended.
     Stop(u64),
+    /// As by a seed, and the first program dies at the operation of this number.
+    Dies(u64),
+}
+
+/// What an operation may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Goes,
+    /// The program dies in it.
+    Ends,
+    /// It is dead.
+    Over,
+}
+
+impl Life {
+    fn check(self) -> io::Result<()> {
+        if self == Self::Goes { Ok(()) } else { Err(io::Error::other("the process is dead")) }
+    }
 }
 
 #[derive(Debug)]
@@ -35,13 +53,19 @@ struct State {
     /// Operations of the first program.
     first: u64,
     trace: Vec<usize>,
+    /// Whether a program changes main in place.
+    main_is_rewritten: bool,
+    /// Whoever has looked at main for the last time before it replaces it: in this moment
+    /// the promises to code that takes no lock don't hold.
+    last_look: Option<usize>,
 }
 
 /// The turn of several programs.
 #[derive(Debug)]
 pub(super) struct Turns {
     state: Mutex<State>,
-    changed: Condvar,
+    /// One for each program.
+    changed: Vec<Condvar>,
 }
 
 impl State {
@@ -56,6 +80,13 @@ impl State {
         (0..self.ready.len()).filter(|&at| at != me && self.ready[at] && !self.blocked[at]).collect()
     }
 
+    fn life(&self, me: usize) -> Life {
+        match self.schedule {
+            Schedule::Dies(at) if me == 0 && self.first >= at => Life::Over,
+            _ => Life::Goes,
+        }
+    }
+
     /// The next one; `stay` when the current one could go on.
     fn choose(&mut self, me: usize, stay: bool) -> Option<usize> {
         let others = self.others(me);
@@ -63,7 +94,7 @@ impl State {
             return stay.then_some(me);
         }
         let next = match self.schedule {
-            Schedule::Seed(seed) => {
+            Schedule::Seed(seed) | Schedule::Dies(seed) => {
                 let rarely = [2, 6, 24][seed as usize % 3];
                 if stay && self.random(rarely) > 0 {
                     return Some(me);
@@ -84,9 +115,9 @@ impl State {
 }
 
 impl Turns {
-    pub(super) fn new(programs: usize, schedule: Schedule) -> Arc<Self> {
+    pub(super) fn new(programs: usize, schedule: Schedule, main_is_rewritten: bool) -> Arc<Self> {
         let seed = match schedule {
-            Schedule::Seed(seed) => seed,
+            Schedule::Seed(seed) | Schedule::Dies(seed) => seed,
             Schedule::Stop(_) => 1,
         };
         let state = State {
@@ -97,8 +128,11 @@ impl Turns {
             blocked: vec![false; programs],
             first: 0,
             trace: Vec::new(),
+            main_is_rewritten,
+            last_look: None,
         };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+        let changed = (0..programs).map(|_| Condvar::new()).collect();
+        Arc::new(Self { state: Mutex::new(state), changed })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,7 +142,7 @@ impl Turns {
     fn wait(&self, mut state: MutexGuard<'_, State>, me: usize) {
         while state.current != me {
             let (next, timeout) =
-                self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+                self.changed[me].wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
             state = next;
             assert!(!timeout.timed_out(), "program {me} never gets its turn");
         }
@@ -120,18 +154,53 @@ impl Turns {
     }
 
     /// Hands on the turn, perhaps, and waits for the next.
-    pub(super) fn step(&self, me: usize) {
+    fn step(&self, me: usize) -> Life {
         let mut state = self.lock();
+        let life = state.life(me);
+        if life == Life::Over {
+            return life;
+        }
         state.trace.push(me);
         state.first += u64::from(me == 0);
+        let life = match state.life(me) {
+            Life::Goes => Life::Goes,
+            _ => return Life::Ends,
+        };
+        if state.last_look == Some(me) {
+            return life;
+        }
         let next = state.choose(me, true).unwrap_or(me);
         self.hand_on(state, me, next);
+        life
+    }
+
+    /// Whether some program changes the bytes of such a file in place. To read those of
+    /// another one concerns nobody, so nobody else gets the turn there.
+    fn is_rewritten(&self, path: &Path) -> bool {
+        let kind = path.file_name().and_then(|name| name.to_str()).map(classify);
+        let grows = matches!(kind, Some(IncrementalName::LegacyIncrement | IncrementalName::Journal));
+        grows || (path.ends_with(MAIN) && self.lock().main_is_rewritten)
+    }
+
+    /// Lets nobody else have the turn until main is replaced, or not.
+    fn last_look(&self, me: usize, begins: bool) {
+        let mut state = self.lock();
+        if begins && state.main_is_rewritten {
+            state.last_look = Some(me);
+        } else if state.last_look == Some(me) {
+            state.last_look = None;
+        }
+    }
+
+    /// Whether the first program died.
+    pub(super) fn died(&self) -> bool {
+        self.lock().life(0) != Life::Goes
     }
 
     fn hand_on(&self, mut state: MutexGuard<'_, State>, me: usize, next: usize) {
         if next != me {
             state.current = next;
-            self.changed.notify_all();
+            self.changed[next].notify_one();
         }
         self.wait(state, me);
     }
@@ -157,13 +226,14 @@ impl Turns {
     pub(super) fn end(&self, me: usize) {
         let mut state = self.lock();
         state.ready[me] = false;
+        state.last_look = None;
         if state.others(me).is_empty() {
             state.blocked.fill(false);
         }
         if let Some(next) = state.choose(me, false) {
             state.current = next;
+            self.changed[next].notify_one();
         }
-        self.changed.notify_all();
     }
 
     /// Who had the turn at each operation.
@@ -181,73 +251,86 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) fn step(&self) {
-        self.turns.step(self.me);
+    pub(super) fn step(&self) -> io::Result<()> {
+        self.turns.step(self.me).check()
     }
 }
 
 impl Disk for Turn {
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        self.step();
+        self.step()?;
         self.disk.list(folder)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        self.step();
+        self.step()?;
         self.disk.stat(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        self.step();
-        Ok(Arc::new(TurnRead { file: self.disk.open(path)?, turn: self.clone() }))
+        self.step()?;
+        let (file, rewritten) = (self.disk.open(path)?, self.turns.is_rewritten(path));
+        Ok(Arc::new(TurnRead { file, rewritten, turn: self.clone() }))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.step();
+        self.step()?;
         self.disk.create_folder(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        self.step();
+        self.step()?;
         Ok(Box::new(TurnWrite { file: self.disk.create(path)?, turn: self.clone() }))
     }
 
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
-        self.step();
+        self.step()?;
         self.disk.publish(temporary, name)
     }
 
     fn replace(&self, temporary: &Path, name: &Path) -> io::Result<()> {
-        self.step();
-        self.disk.replace(temporary, name)
+        self.step()?;
+        let replaced = self.disk.replace(temporary, name);
+        if name.ends_with(MAIN) {
+            self.turns.last_look(self.me, false);
+        }
+        replaced
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step();
+        self.step()?;
         self.disk.link(from, to)
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step();
+        self.step()?;
         self.disk.copy(from, to)
     }
 
     fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
         for name in names {
-            self.step();
+            // The announcement that is withdrawn, when main is not what it was.
+            if name.ends_with(".pending") {
+                self.turns.last_look(self.me, false);
+            }
+            self.step()?;
             self.disk.remove(folder, &[name])?;
         }
         Ok(())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.step()?;
+        if folder.ends_with("commits") {
+            self.turns.last_look(self.me, true);
+        }
         self.disk.sync_folder(folder)
     }
 
     /// Waits for the store's lock while somebody else can give it back.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
         loop {
-            self.step();
+            self.step()?;
             match self.disk.try_lock(path)? {
                 Some(file) => {
                     let turns = self.turns.clone();
@@ -260,34 +343,46 @@ impl Disk for Turn {
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
-        self.step();
+        self.step()?;
         self.disk.is_locked(path)
+    }
+
+    fn is_open_for_writing(&self, path: &Path) -> io::Result<Option<bool>> {
+        self.step()?;
+        self.disk.is_open_for_writing(path)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.disk.space(path)
     }
 
+    fn id(&self) -> u128 {
+        self.disk.id()
+    }
+
     fn pause(&self, time: Duration) {
         self.disk.pause(time);
-        self.step();
+        let _ = self.step();
     }
 }
 
 #[derive(Debug)]
 struct TurnRead {
     file: Arc<dyn ReadFile>,
+    rewritten: bool,
     turn: Turn,
 }
 
 impl ReadFile for TurnRead {
     fn stat(&self) -> io::Result<Stat> {
-        self.turn.step();
+        self.turn.step()?;
         self.file.stat()
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.turn.step();
+        if self.rewritten {
+            self.turn.step()?;
+        }
         self.file.read_at(offset, buf)
     }
 }
@@ -300,7 +395,11 @@ struct TurnWrite {
 
 impl Write for TurnWrite {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.turn.step();
+        let life = self.turn.turns.step(self.turn.me);
+        if life == Life::Ends {
+            self.file.write_all(&buf[..buf.len() / 2])?;
+        }
+        life.check()?;
         self.file.write(buf)
     }
 
@@ -311,21 +410,22 @@ impl Write for TurnWrite {
 
 impl WriteFile for TurnWrite {
     fn sync(&mut self) -> io::Result<()> {
+        self.turn.step()?;
         self.file.sync()
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.turn.step();
+        self.turn.step()?;
         self.file.truncate(len)
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        self.turn.step();
+        self.turn.step()?;
         self.file.try_lock()
     }
 
     fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {
-        self.turn.step();
+        self.turn.step()?;
         self.file.copy_from(source, range)
     }
 }

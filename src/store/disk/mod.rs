@@ -118,6 +118,10 @@ pub trait Disk: Debug + Send + Sync {
     }
     /// Room on the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
+    /// An id that nobody else makes: for commits and for names of files.
+    fn id(&self) -> u128 {
+        uuid::Uuid::now_v7().as_u128()
+    }
     /// Waits for other processes to do something.
     fn pause(&self, time: Duration) {
         std::thread::sleep(time);

@@ -362,7 +362,7 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
         Err(error) => {
             let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
             let locked = store.disk.is_locked(&store.layout.lock()).unwrap_or(false);
-            if stat.bytes > 0 && (locked || is_fresh(&stat, now)) {
+            if locked || (stat.bytes > 0 && is_fresh(&stat, now)) {
                 return Err(Error::InProgress { path });
             }
             return Err(error.at(path));

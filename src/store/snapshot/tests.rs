@@ -192,6 +192,18 @@ fn a_torn_main_is_in_progress_while_it_is_fresh_and_unreadable_later() {
 }
 
 #[test]
+fn a_main_that_other_code_empties_under_the_lock_is_being_written() {
+    let fixture = Fixture::new();
+    fixture.main(&batch(&records(0, 3)), Some(vec![]));
+    fs::write(fixture.store.layout.main(), b"").unwrap();
+    let lock = fixture.store.disk.try_lock(&fixture.store.layout.lock()).unwrap();
+    let scan = || Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap_err();
+    assert!(matches!(scan(), Error::InProgress { .. }));
+    drop(lock);
+    assert!(matches!(scan(), Error::Unreadable { .. }));
+}
+
+#[test]
 fn summaries_and_mixed_mains_weigh_their_totals() {
     let fixture = Fixture::new();
     let summaries = RecordBatch::try_from_iter([

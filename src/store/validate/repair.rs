@@ -12,7 +12,7 @@ use crate::store::parquet_file::ParquetFile;
 use crate::store::{Control, Error, Result, Store, transactions};
 
 /// Does the repairs that a report proposes; says for each what was done.
-pub fn repair(store: &Store, report: &Report, control: &Control) -> Result<Vec<String>> {
+pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control) -> Result<Vec<String>> {
     let mut done = Vec::new();
     let mut rebuilt = false;
     for repair in report.findings.iter().filter_map(|finding| finding.repair.as_ref()) {
@@ -20,13 +20,13 @@ pub fn repair(store: &Store, report: &Report, control: &Control) -> Result<Vec<S
         match repair {
             Repair::RebuildDerived if rebuilt => {}
             Repair::RebuildDerived => {
-                rebuild_derived(store, Timestamp::now(), control)?;
+                rebuild_derived(store, now, control)?;
                 rebuilt = true;
                 done.push("wrote model_stats.parquet and metadata.json anew".to_owned());
             }
             Repair::RecoverJournal(name) => done.extend(recover(store, name)?),
             Repair::RecoverTransaction(name) => done.extend(
-                transactions::recover(store, name, control)?
+                transactions::recover(store, name, now, control)?
                     .map(|(rows, increment)| format!("published {name} as {increment} ({rows} rows)")),
             ),
             Repair::Quarantine { name, reason } => done.extend(quarantine(store, name, reason)?),

@@ -94,7 +94,7 @@ fn repairs_lose_no_row_and_say_what_they_did() {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
     fs::File::open(&pending).unwrap().set_modified(old).unwrap();
     let report = checked(&fixture);
-    let done = repair(&fixture.store, &report, &Control::default()).unwrap();
+    let done = repair(&fixture.store, &report, Timestamp::now(), &Control::default()).unwrap();
     assert_eq!(done.len(), 4, "{done:?}");
     assert!(!pending.exists());
     assert_eq!(fs::read(layout.quarantine().join(bad)).unwrap(), b"PAR1 and no more");
@@ -106,7 +106,10 @@ fn repairs_lose_no_row_and_say_what_they_did() {
     assert!(report.findings.iter().all(|f| f.level == Level::Note && f.repair.is_none()), "{report:?}");
     assert_eq!(report.rows, 9);
     // The same repairs again find nothing to do.
-    assert_eq!(repair(&fixture.store, &report, &Control::default()).unwrap(), Vec::<String>::new());
+    assert_eq!(
+        repair(&fixture.store, &report, Timestamp::now(), &Control::default()).unwrap(),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -122,9 +125,9 @@ fn the_journal_of_a_living_writer_is_left_alone() {
         }],
         ..Report::default()
     };
-    assert!(repair(&fixture.store, &report, &Control::default()).unwrap().is_empty());
+    assert!(repair(&fixture.store, &report, Timestamp::now(), &Control::default()).unwrap().is_empty());
     drop(journal);
-    assert_eq!(repair(&fixture.store, &report, &Control::default()).unwrap().len(), 1);
+    assert_eq!(repair(&fixture.store, &report, Timestamp::now(), &Control::default()).unwrap().len(), 1);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn write(
     now: Timestamp,
 ) -> Result<Option<Staged>> {
     let (store, disk) = (restore.store, &*restore.store.disk);
-    let name = staged_name(&Stems::new(now).next_stem());
+    let name = staged_name(&Stems::new(disk, now).next_stem());
     let folder = store.layout.incremental();
     disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
     let temporary = format!(".{name}.tmp");

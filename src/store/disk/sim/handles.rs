@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::{LockFile, ReadFile, Stat, WriteFile, copy_range};
 use super::SimDisk;
@@ -92,7 +92,7 @@ impl LockFile for SimWrite {
         let mut state = self.disk.lock();
         state.alive()?;
         let node = state.inodes.get_mut(&self.inode).ok_or_else(missing)?;
-        node.now = holder.as_bytes().to_vec();
+        node.now = Arc::new(holder.as_bytes().to_vec());
         node.durable.clone_from(&node.now);
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! An fsync has a name: `sync <kind>` for that of a file, and for that of a folder the
 //! operation that it belongs to and the kind of file, like `replace main`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use crate::store::layout::LOCK;
 
 mod handles;
 mod state;
@@ -119,20 +120,27 @@ impl SimDisk {
     }
 
     /// Every file with its bytes, by path.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
         let state = self.lock();
         let names = state.folders.iter().flat_map(|(path, folder)| folder.now.iter().map(move |n| (path, n)));
         names.map(|(path, (name, inode))| (path.join(name), state.inodes[inode].now.clone())).collect()
     }
 
-    /// A hash of everything that programs see: two disks with the same are the same to them.
+    /// A hash of everything that matters to programs: two disks with the same are the
+    /// same to them. Numbers of inodes don't, but which names share one; nor does who
+    /// held a lock.
     pub(crate) fn content(&self) -> u64 {
         let state = self.lock();
         let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+        let mut seen = BTreeMap::new();
         for (path, folder) in &state.folders {
             hasher.update(path.as_os_str().as_encoded_bytes());
             for (name, inode) in &folder.now {
-                for part in [name.as_bytes(), &inode.to_le_bytes(), &state.inodes[inode].now] {
+                let first = seen.len();
+                let number = *seen.entry(inode).or_insert(first);
+                let bytes = &state.inodes[inode].now;
+                let bytes = if name == LOCK { &[] } else { bytes.as_slice() };
+                for part in [name.as_bytes(), &number.to_le_bytes(), bytes] {
                     hasher.update(&part.len().to_le_bytes());
                     hasher.update(part);
                 }
@@ -166,7 +174,8 @@ impl SimDisk {
 
     fn awake(new: State, old: &State) -> Self {
         let clock_ns = old.clock_ns + 1_000_000_000;
-        let state = State { next_inode: old.next_inode, clock_ns, skipped: old.skipped.clone(), ..new };
+        let (next_inode, ids) = (old.next_inode, (old.ids.0 + 1, 0));
+        let state = State { next_inode, ids, clock_ns, skipped: old.skipped.clone(), ..new };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -302,6 +311,14 @@ impl Disk for SimDisk {
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
         Ok(Space { free: 1 << 40, total: 1 << 41 })
+    }
+
+    /// The same at each play of a scenario; never one from before the disk woke up.
+    fn id(&self) -> u128 {
+        let mut state = self.lock();
+        state.ids.1 += 1;
+        let (woken, made) = state.ids;
+        xxhash_rust::xxh3::xxh3_128(&[woken.to_le_bytes(), made.to_le_bytes()].concat())
     }
 
     fn pause(&self, time: Duration) {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::Stat;
 use super::Survival;
@@ -11,14 +12,15 @@ use crate::store::layout::{IncrementalName, classify};
 
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    Write { at: u64, bytes: Vec<u8> },
+    Write { at: u64, bytes: Arc<[u8]> },
     Truncate(u64),
 }
 
+/// Copies of a disk share the bytes of their files.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inode {
-    pub(super) now: Vec<u8>,
-    pub(super) durable: Vec<u8>,
+    pub(super) now: Arc<Vec<u8>>,
+    pub(super) durable: Arc<Vec<u8>>,
     pub(super) pending: Vec<Change>,
     pub(super) modified_ns: i128,
 }
@@ -45,6 +47,8 @@ pub(super) struct State {
     pub(super) folders: BTreeMap<PathBuf, Folder>,
     pub(super) locks: BTreeSet<u64>,
     pub(super) next_inode: u64,
+    /// How often it woke up, and how many ids were made since.
+    pub(super) ids: (u64, u64),
     pub(super) clock_ns: i128,
     pub(super) steps: u64,
     /// Steps that fail once, having done nothing (a write: half of it).
@@ -94,6 +98,7 @@ pub(super) fn kind_of(path: &Path) -> String {
         IncrementalName::LegacyIncrement if name.starts_with("increment_retired_") => "retired file",
         IncrementalName::LegacyIncrement => "legacy file",
         IncrementalName::Rejected => "rejected lines",
+        IncrementalName::Transaction => "transaction",
         _ if plain.starts_with("test_results.parquet.lock") => "lock",
         _ if plain.starts_with("test_results.") => "main",
         _ => {
@@ -123,10 +128,10 @@ impl Change {
         match (how, self) {
             (Survival::Lost, _) => {}
             (Survival::Torn, Self::Write { at, bytes: new }) => {
-                Self::Write { at: *at, bytes: new[..new.len() / 2].to_vec() }.apply(bytes);
+                Self::Write { at: *at, bytes: new[..new.len() / 2].into() }.apply(bytes);
             }
             (Survival::Hollow, Self::Write { at, bytes: new }) => {
-                Self::Write { at: *at, bytes: vec![0; new.len()] }.apply(bytes);
+                Self::Write { at: *at, bytes: vec![0; new.len()].into() }.apply(bytes);
             }
             (_, change) => change.apply(bytes),
         }
@@ -149,18 +154,19 @@ impl Step {
 
 impl Inode {
     fn change(&mut self, change: Change) {
-        change.apply(&mut self.now);
+        change.apply(Arc::make_mut(&mut self.now));
         self.pending.push(change);
     }
 
     /// After a loss of power.
     pub(super) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) {
-        let mut bytes = std::mem::take(&mut self.durable);
         for change in std::mem::take(&mut self.pending) {
-            change.survive(keep(), &mut bytes);
+            let how = keep();
+            if how != Survival::Lost {
+                change.survive(how, Arc::make_mut(&mut self.durable));
+            }
         }
-        self.now.clone_from(&bytes);
-        self.durable = bytes;
+        self.now.clone_from(&self.durable);
     }
 }
 
@@ -304,11 +310,11 @@ impl State {
         let half = &bytes[..bytes.len() / 2];
         if let Some(moment) = self.moments.as_mut().and_then(|moments| moments.last_mut()) {
             let node = moment.inodes.get_mut(&inode).ok_or_else(missing)?;
-            node.change(Change::Write { at, bytes: half.to_vec() });
+            node.change(Change::Write { at, bytes: half.into() });
         }
         let written = if fault.is_ok() { bytes } else { half };
         if !written.is_empty() {
-            self.change(inode, Change::Write { at, bytes: written.to_vec() })?;
+            self.change(inode, Change::Write { at, bytes: written.into() })?;
         }
         fault
     }
