@@ -4,13 +4,14 @@
     cargo build --release
     assets/pictures.py [--program target/release/evaltop]
 
-Needs tmux and Python 3, nothing else; takes two minutes. The demo runs with a fixed seed in
-a terminal of its own, keys are pressed, and what the terminal shows is written as SVG:
+Needs tmux and Python 3, nothing else; takes three minutes. The demo runs with a fixed seed in
+a terminal and a home folder of its own, keys are pressed, and what the terminal shows is written as SVG:
 still pictures, and a recorded session that plays by itself where the SVG is shown.
 """
 import argparse
 import os
 import subprocess
+import tempfile
 import time
 
 from screenshot import CELL_H, Sheet, svg, svg_document, svg_rows
@@ -23,10 +24,11 @@ STEP = 1.0
 class Terminal:
     """The program in tmux."""
 
-    def __init__(self, size, *command):
+    def __init__(self, size, home, *command):
         self.columns, self.rows = size
         self.tmux = ["tmux", "-L", "evaltop-pictures"]
-        environment = ["-e", "COLORTERM=truecolor", "-e", "LC_ALL=C.UTF-8", "-e", "EVALTOP_CONFIG="]
+        environment = ["-e", "COLORTERM=truecolor", "-e", "LC_ALL=C.UTF-8", "-e", "EVALTOP_CONFIG=", "-e", f"HOME={home}",
+                       "-e", f"XDG_STATE_HOME={home}"]
         self.run("-f", "/dev/null", "new-session", "-d", "-s", "p", "-x", str(size[0]), "-y", str(size[1]),
                  *environment, *command)
 
@@ -112,18 +114,26 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--program", default="target/release/evaltop")
     program = os.path.abspath(parser.parse_args().program)
-    terminal = Terminal((80, 24), program, "demo")
+    home = tempfile.TemporaryDirectory(prefix="evaltop-pictures-")
+    store = os.path.join(home.name, "runs", "pilot_bench_parquet_data")
+    terminal = Terminal((80, 24), home.name, program, "demo", "--dir", store)
     try:
         terminal.wait("failed (usual")
         terminal.picture("dashboard.svg")
         terminal.picture("alert.svg", "i")
         terminal.press("Escape")
         frames, length = record(terminal, [
-            (3, []), (2, ["j"]), (4, ["Enter"]), (3, ["NPage"]), (1, ["Escape"]), (4, ["i"]),
+            (3, []), (2, ["g"]), (3, ["Enter"]), (3, ["NPage"]), (3, ["Right"]), (1, ["Escape"]), (4, ["i"]),
             (1, ["Escape"]), (1, ["/"]), (2, ["q", "w", "e"]), (1, ["Escape"]), (3, ["c"]), (7, ["y"]),
         ])
         write("session.svg", animated(frames, length, terminal.columns, terminal.rows))
         terminal.picture("model.svg", "g", "Enter")
+        terminal.press("Escape")
+        terminal.press("Space", "j", "=")
+        terminal.wait("only it passed")
+        terminal.picture("compare.svg")
+        terminal.press("Escape")
+        terminal.picture("history.svg", "H")
         terminal.press("Escape")
         terminal.picture("help.svg", "?")
         terminal.press("Escape")
@@ -135,6 +145,7 @@ def main():
         time.sleep(2)
     finally:
         terminal.close()
+        home.cleanup()
 
 
 if __name__ == "__main__":

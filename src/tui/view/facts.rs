@@ -52,8 +52,12 @@ fn totals(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     if totals.tests == 0 {
         parts.truncate(1);
     }
-    let rate = per_minute(seen.per_minute);
-    parts.push(figure(model, if rate == "·" { "0".to_owned() } else { rate }, "/min"));
+    // As wide as it can become, so that nothing after it moves while it changes.
+    let rate = match per_minute(seen.per_minute) {
+        nothing if nothing == "·" => "0".to_owned(),
+        rate => text::right(&rate, 5),
+    };
+    parts.push(figure(model, rate, "/min"));
     parts.extend(left(model, seen));
     if seen.behind.is_some() {
         parts.push(vec![model.span(Role::Warning, "of an earlier look")]);
