@@ -44,6 +44,11 @@ class Terminal:
     def press(self, *keys):
         self.run("send-keys", "-t", "p", *keys)
 
+    def back(self):
+        """One step back. A key that follows at once would make it Alt and that key."""
+        self.press("Escape")
+        time.sleep(1)
+
     def wait(self, text, seconds=120):
         end = time.time() + seconds
         while text not in self.text():
@@ -121,22 +126,22 @@ def main():
         terminal.wait("failed (usual")
         terminal.picture("dashboard.svg")
         terminal.picture("alert.svg", "i")
-        terminal.press("Escape")
+        terminal.back()
         frames, length = record(terminal, [
             (3, []), (2, ["g"]), (3, ["Enter"]), (3, ["NPage"]), (3, ["Right"]), (1, ["Escape"]), (4, ["i"]),
             (1, ["Escape"]), (1, ["/"]), (2, ["q", "w", "e"]), (1, ["Escape"]), (3, ["c"]), (7, ["y"]),
         ])
         write("session.svg", animated(frames, length, terminal.columns, terminal.rows))
         terminal.picture("model.svg", "g", "Enter")
-        terminal.press("Escape")
+        terminal.back()
         terminal.press("Space", "j", "=")
         terminal.wait("only it passed")
         terminal.picture("compare.svg")
-        terminal.press("Escape")
+        terminal.back()
         terminal.picture("history.svg", "H")
-        terminal.press("Escape")
+        terminal.back()
         terminal.picture("help.svg", "?")
-        terminal.press("Escape")
+        terminal.back()
         terminal.run("resize-window", "-t", "p", "-x", "140", "-y", "40")
         terminal.columns, terminal.rows = 140, 40
         time.sleep(2)

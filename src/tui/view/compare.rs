@@ -110,7 +110,7 @@ fn method(difference: &Difference) -> String {
             Some(p) => format!("few of them differ: exact test, p = {p:.3}"),
             None => "few of them differ: exact test".to_owned(),
         },
-        Method::Clustered => "clustered by task, since some were tried more than once".to_owned(),
+        Method::Clustered => "clustered by task: some were tried more than once".to_owned(),
     }
 }
 

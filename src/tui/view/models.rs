@@ -124,7 +124,7 @@ fn thumb(model: &Model, area: Rect, first: usize, buffer: &mut Buffer) {
     let long = (rows * rows / all).max(1);
     let from = (first * (rows - long)).div_ceil(all - rows);
     for row in area.rows().skip(from).take(long) {
-        buffer.set_string(row.right() - 1, row.y, "▐", model.style(Role::Dim));
+        buffer.set_string(row.right() - 1, row.y, "▐", model.style(Role::Rule));
     }
 }
 
