@@ -11,11 +11,11 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Store;
 use super::disk::{self, LockFile};
 use super::error::{Error, Result};
 use super::layout;
 use super::lock;
+use super::{Control, Store};
 
 /// A claim, held until this is dropped.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl Claim {
     /// Claims some work by its hashes; [`Error::Claimed`] where another process has
     /// claimed any of it. The store's folder must be there.
     pub fn take(store: &Store, work: &HashSet<u128>) -> Result<Self> {
-        let _one_at_a_time = lock::wait_for(store, &store.layout.runs_lock(), "run", lock::PATIENCE)?;
+        let _one_at_a_time =
+            lock::wait_for(store, &store.layout.runs_lock(), "run", lock::PATIENCE, &Control::default())?;
         let root = store.layout.root();
         for entry in store.disk.list(root).map_err(Error::io("read", root))? {
             if layout::is_run_claim(&entry.name) {

@@ -186,7 +186,7 @@ fn journal_rows(store: &Store, path: &Path) -> Result<Option<u64>> {
 /// Merges what waits.
 pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Outcome> {
     store.check()?;
-    let _lock = StoreLock::take(store, "consolidate")?;
+    let _lock = StoreLock::take(store, "consolidate", control)?;
     run_locked(store, options, now, control)
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Store;
 use super::disk::LockFile;
 use super::error::{Error, Result};
+use super::{Control, Store};
 
 /// How long to wait for the other one before saying who it is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
@@ -23,14 +23,19 @@ pub struct StoreLock {
 }
 
 impl StoreLock {
-    /// Waits a few seconds at most, then says who holds it. `purpose` tells others
-    /// what it is held for.
-    pub fn take(store: &Store, purpose: &str) -> Result<Self> {
-        Self::take_within(store, purpose, PATIENCE)
+    /// Waits a few seconds at most, unless cancelled, then says who holds it. `purpose`
+    /// tells others what it is held for.
+    pub fn take(store: &Store, purpose: &str, control: &Control) -> Result<Self> {
+        Self::take_within(store, purpose, PATIENCE, control)
     }
 
-    fn take_within(store: &Store, purpose: &str, patience: Duration) -> Result<Self> {
-        Ok(Self { file: wait_for(store, &store.layout.lock(), purpose, patience)? })
+    pub(super) fn take_within(
+        store: &Store,
+        purpose: &str,
+        patience: Duration,
+        control: &Control,
+    ) -> Result<Self> {
+        Ok(Self { file: wait_for(store, &store.layout.lock(), purpose, patience, control)? })
     }
 }
 
@@ -40,6 +45,7 @@ pub(super) fn wait_for(
     path: &Path,
     purpose: &str,
     patience: Duration,
+    control: &Control,
 ) -> Result<Box<dyn LockFile>> {
     let mut waited = Duration::ZERO;
     loop {
@@ -47,6 +53,10 @@ pub(super) fn wait_for(
             // Only for people: a lock without it is as good.
             let _ = file.describe(&describe(purpose, Timestamp::now()));
             return Ok(file);
+        }
+        control.check()?;
+        if waited.is_zero() {
+            control.progress(&format!("waiting for {}", holder(store, path)), 0, 0);
         }
         if waited >= patience {
             return Err(Error::Locked { holder: holder(store, path), path: path.to_path_buf() });
@@ -116,19 +126,28 @@ fn owner_in(locks: &str, inode: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
     fn the_second_one_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
-        let held = StoreLock::take(&store, "consolidate").unwrap();
-        let error = StoreLock::take_within(&store, "backup", Duration::ZERO).unwrap_err().to_string();
+        let held = StoreLock::take(&store, "consolidate", &Control::default()).unwrap();
+        let take = |control: &Control| StoreLock::take_within(&store, "backup", Duration::ZERO, control);
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        let control = Control::new(move |progress| heard.lock().unwrap().push_str(&progress.what));
+        let error = take(&control).unwrap_err().to_string();
         let pid = format!("process {} ", std::process::id());
         assert!(error.contains(&pid) && error.contains("consolidate"), "{error}");
+        assert!(said.lock().unwrap().starts_with(&format!("waiting for {pid}")));
+        control.cancel();
+        assert!(matches!(take(&control), Err(Error::Cancelled)));
         drop(held);
         assert_eq!(std::fs::read(store.layout.lock()).unwrap(), b"");
-        StoreLock::take_within(&store, "backup", Duration::ZERO).unwrap();
+        take(&Control::default()).unwrap();
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub fn replace(
     control: &Control,
 ) -> Result<Outcome> {
     store.create()?;
-    let _lock = StoreLock::take(store, "import")?;
+    let _lock = StoreLock::take(store, "import", control)?;
     let first = Base::open(store, false)?;
     if inputs::main_blocks(first.main.as_ref(), first.record.as_ref())? {
         return Err(Error::Refused(format!(

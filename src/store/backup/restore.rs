@@ -87,7 +87,7 @@ pub fn plan(store: &Store, options: &Options, control: &Control) -> Result<Resto
 /// Restores.
 pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Restored> {
     store.check()?;
-    let _lock = StoreLock::take(store, "restore")?;
+    let _lock = StoreLock::take(store, "restore", control)?;
     recover::finish(store, now)?;
     let mut restore = Restore::open(store, options, now, control)?;
     let mut waiting = None;

@@ -39,7 +39,7 @@ pub(in crate::store) struct Source {
 
 /// Reads main and writes both files anew.
 pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
-    let _lock = StoreLock::take(store, "rebuild")?;
+    let _lock = StoreLock::take(store, "rebuild", control)?;
     let base = Base::open(store, true)?;
     let mut cells = BTreeMap::new();
     let columns = match &base.main {

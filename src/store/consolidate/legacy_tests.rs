@@ -210,7 +210,7 @@ fn a_main_that_other_code_rewrites_while_it_holds_the_lock_is_waited_for() {
     f.increment(LEGACY, &batch(&records(0, 3)));
     merged(&f).unwrap();
     f.increment(LEGACY, &batch(&records(0, 5)));
-    let held = StoreLock::take(&f.store, "another program").unwrap();
+    let held = StoreLock::take(&f.store, "another program", &Control::default()).unwrap();
     assert!(matches!(merged(&f), Err(Error::Locked { .. })));
     f.main(&batch(&records(0, 4)), None);
     drop(held);
