@@ -61,11 +61,15 @@ pub(super) fn run(store: &Store, detail: &cleanup::Plan, control: &Control) -> R
         let kept = count(outcome.kept.len() as u64, "file");
         summary.push_str(&["; ", &kept, " changed meanwhile and stayed"].concat());
     }
+    if outcome.left > 0 {
+        summary.push_str(&["; cancelled before ", &count(outcome.left, "more file")].concat());
+    }
     Ok(Outcome {
+        changed: !outcome.removed.is_empty(),
         summary,
         lines: outcome.kept.iter().map(|path| format!("stayed: {}", path.display())).collect(),
         json: json!({
-            "schema_version": 1, "removed": outcome.removed, "bytes": outcome.bytes, "kept": outcome.kept,
+            "schema_version": 1, "removed": outcome.removed, "bytes": outcome.bytes, "kept": outcome.kept, "left": outcome.left,
         }),
         severity: Severity::Healthy,
     })

@@ -57,7 +57,7 @@ fn made(name: &str) -> Option<civil::DateTime> {
 /// Gives a new backup its name by `make`, trying others where one is taken.
 fn named(store: &Store, now: Timestamp, make: impl Fn(&std::path::Path) -> io::Result<()>) -> Result<String> {
     let folder = store.layout.backups();
-    store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+    store.create_part(&folder)?;
     for attempt in 0.. {
         let name = name(now, attempt);
         match make(&folder.join(&name)) {
@@ -167,7 +167,7 @@ pub fn source(store: &Store) -> Result<ParquetFile> {
 /// Copies the current main into `backups/`.
 pub fn run(store: &Store, now: Timestamp, control: &Control) -> Result<Made> {
     source(store)?;
-    let _lock = StoreLock::take(store, "backup")?;
+    let _lock = StoreLock::take(store, "backup", control)?;
     control.check()?;
     let main = source(store)?;
     let name = named(store, now, |path| copy_whole(store, path))?;

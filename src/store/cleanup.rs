@@ -106,6 +106,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// Files that changed after the plan was made, and stayed.
     pub kept: Vec<PathBuf>,
+    /// Files that are still there because somebody cancelled.
+    pub left: u64,
 }
 
 /// Says what would go. Changes nothing.
@@ -129,14 +131,20 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
 
 /// Removes what a plan lists, except what has changed since.
 pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
-    let _lock = StoreLock::take(store, "cleanup")?;
+    let _lock = StoreLock::take(store, "cleanup", control)?;
     // A restore or an import may have come to need them since.
     let unneeded: Vec<String> = unneeded(store)?.into_iter().map(|entry| entry.name).collect();
     let mut outcome = Outcome::default();
     let total = plan.items.len() as u64;
     for (done, item) in (0..).zip(&plan.items) {
         control.progress("removing leftovers", done, total);
-        control.check()?;
+        match control.check() {
+            Err(Error::Cancelled) if !outcome.removed.is_empty() => {
+                outcome.left = total - done;
+                break;
+            }
+            other => other?,
+        }
         let path = item.folder.join(&item.name);
         match store.disk.stat(&path) {
             Ok(_) if item.reason == Reason::OldSummaries && !unneeded.contains(&item.name) => {

@@ -29,6 +29,7 @@ pub mod kind;
 pub mod layout;
 pub mod lock;
 pub mod merge;
+pub mod operations;
 pub mod parquet_file;
 pub mod query;
 pub mod record;
@@ -74,6 +75,13 @@ impl Store {
     pub fn create(&self) -> Result<()> {
         let folder = self.layout.incremental();
         self.disk.create_folder(&folder).map_err(Error::io("create", folder))
+    }
+
+    /// Makes a folder inside the store where it is missing, and never the store itself: one
+    /// that was moved or unmounted under a job must not come to be an empty one.
+    fn create_part(&self, folder: &Path) -> Result<()> {
+        let there = self.disk.stat(self.layout.root());
+        there.and_then(|_| self.disk.create_folder(folder)).map_err(Error::io("create", folder))
     }
 
     /// Whether there is a store: main, or one of the folders that go with it.

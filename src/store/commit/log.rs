@@ -79,7 +79,7 @@ pub fn newest_done(store: &Store) -> Result<Option<CommitRecord>> {
 /// Announces a commit, durably.
 pub fn announce(store: &Store, record: &CommitRecord) -> Result<()> {
     let folder = store.layout.commits();
-    store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+    store.create_part(&folder)?;
     let path = folder.join(name(record, "pending"));
     let json = record.to_json()?;
     let written = store.disk.create(&path).and_then(|mut file| {

@@ -62,7 +62,7 @@ fn quarantine(store: &Store, name: &str, reason: &str) -> Result<Option<String>>
     if is_whole(store, name) {
         return Ok(None);
     }
-    store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+    store.create_part(&folder)?;
     let mut kept = name.to_owned();
     let mut number = 1;
     // The second name first: a file is never without one.

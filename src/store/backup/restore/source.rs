@@ -54,7 +54,7 @@ pub(super) fn last(store: &Store, base: &Base) -> Result<PathBuf> {
 /// Keeps a main that can't be read: a second name in `quarantine/`, with the reason.
 pub(super) fn quarantine(store: &Store, id: &str, reason: &str) -> Result<PathBuf> {
     let folder = store.layout.quarantine();
-    store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+    store.create_part(&folder)?;
     let main = store.layout.main();
     let path = folder.join(format!("test_results_{id}.parquet"));
     let why = folder.join(format!("test_results_{id}.parquet.reason.txt"));

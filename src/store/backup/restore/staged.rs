@@ -33,7 +33,7 @@ pub(super) fn write(
     let (store, disk) = (restore.store, &*restore.store.disk);
     let name = staged_name(&Stems::new(disk, now).next_stem());
     let folder = store.layout.incremental();
-    disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+    store.create_part(&folder)?;
     let temporary = format!(".{name}.tmp");
     let path = folder.join(&temporary);
     let write = || -> Result<Option<Staged>> {
