@@ -39,7 +39,9 @@ fn slip(args: &WatchArgs) -> Result<(), Usage> {
 /// `evaltop watch`.
 pub fn run(args: &WatchArgs) -> Result<Exit> {
     slip(args)?;
-    if !io::stdout().is_terminal() {
+    // A dumb terminal is one that can't move its cursor.
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if dumb || !io::stdout().is_terminal() {
         return status::run(&StatusArgs { dir: args.dir.clone(), format: StatusFormat::Text });
     }
     let (store, config) = dir::open(args.dir.as_deref())?;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::terminal;
 
 /// How long the event loop may take to end by itself.
-const GRACE: Duration = Duration::from_millis(1_500);
+const GRACE: Duration = Duration::from_millis(1_200);
 /// Whether it has ended, so that what comes after it may take its time.
 static ENDED: AtomicBool = AtomicBool::new(false);
 

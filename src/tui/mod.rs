@@ -6,6 +6,7 @@
 pub use settings::{check_keys, usual_keys};
 pub(crate) use theme::locale_is_utf8;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ mod keymap;
 mod message;
 mod model;
 mod notify;
+mod out;
 mod pace;
 mod settings;
 mod table;
@@ -108,13 +110,13 @@ pub fn run(options: Options) -> Result<End> {
         .build()
         .context("cannot start the dashboard's threads")?;
     terminal::report_panics();
-    let end = runtime.block_on(show(options, settings));
+    let end = panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(show(options, settings))));
     gone::ended();
     terminal::give_back();
     // A job that is still running is killed with the process: it can stop anywhere.
     runtime.shutdown_timeout(FAREWELL);
-    drop(std::panic::take_hook());
-    end
+    drop(panic::take_hook());
+    end.unwrap_or_else(|mistake| panic::resume_unwind(mistake))
 }
 
 fn settings(options: &Options) -> Result<Settings> {
@@ -227,7 +229,7 @@ impl Desk {
             self.notify(terminal);
             let now = Instant::now();
             let frame = self.drawn.map_or(now, |at| at + FRAME);
-            if self.dirty && frame <= now {
+            if self.dirty && frame <= now && out::is_free() {
                 self.dirty = false;
                 // Where the terminal is gone there is nobody to tell.
                 match terminal.draw(&self.model) {
@@ -252,6 +254,7 @@ impl Desk {
                 answer = self.answers.recv() => answers.extend(answer),
                 told = self.outside.recv() => outside = Some(told.unwrap_or(Outside::End)),
                 hint = hint => hinted = Some(hint),
+                () = out::freed() => {}
                 () = sleep_until(wake) => {}
             }
             while let Ok(event) = self.input.try_recv() {
@@ -275,6 +278,12 @@ impl Desk {
                 self.answered(terminal, answer)?;
             }
             for event in events {
+                terminal::panic_if_asked("screen");
+                // Whatever the size is in the end, what the terminal made of the picture on the way
+                // is not known.
+                if matches!(event, Event::Resize(..)) {
+                    terminal.forget();
+                }
                 if let Some(message) = message(event) {
                     self.tell(terminal, message)?;
                 }
@@ -295,7 +304,8 @@ impl Desk {
     fn wake(&self, frame: Instant) -> Instant {
         let now = Instant::now();
         let mut wake = now + Duration::from_secs(3_600);
-        if self.dirty {
+        // What is on its way to the terminal tells when it is out.
+        if self.dirty && out::is_free() {
             wake = wake.min(frame);
         }
         for due in [self.pace.due(), self.notifier.due()].into_iter().flatten() {

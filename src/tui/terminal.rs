@@ -3,22 +3,26 @@
 //! the one that is shown, so a picture that stands still costs no byte.
 
 use std::backtrace::Backtrace;
+use std::cell::RefCell;
 use std::fs;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
 };
+use crossterm::queue;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
 };
-use crossterm::{execute, queue};
 use etcetera::BaseStrategy;
 use jiff::Timestamp;
 use ratatui::backend::CrosstermBackend;
@@ -28,6 +32,7 @@ use ratatui::widgets::Widget;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::model::Model;
+use super::out;
 use super::view::Screen;
 
 use crate::store::parquet_file::panics_are_caught;
@@ -36,11 +41,32 @@ use crate::store::parquet_file::panics_are_caught;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Whether the mouse was asked for.
 static MOUSE: AtomicBool = AtomicBool::new(false);
+/// Where the report of the last panic is.
+static REPORT: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// How long a terminal that takes nothing may hold up the end.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The bytes of a frame while it is made.
+#[derive(Debug, Clone, Default)]
+struct Bytes(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    /// Nothing: a frame is sent as one.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// The terminal while the dashboard has it. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    terminal: Terminal<CrosstermBackend<Bytes>>,
+    bytes: Bytes,
     shown: Option<(Buffer, Option<Position>)>,
 }
 
@@ -48,12 +74,14 @@ impl Taken {
     /// Takes the terminal over.
     pub(crate) fn enter(mouse: bool) -> io::Result<Self> {
         MOUSE.store(mouse, Ordering::Relaxed);
+        out::begin()?;
         take()?;
         let (columns, rows) = crossterm::terminal::size()?;
         let area = Rect::new(0, 0, columns, rows);
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout()));
+        let bytes = Bytes::default();
         let options = TerminalOptions { viewport: Viewport::Fixed(area) };
-        Ok(Self { terminal: Terminal::with_options(backend, options)?, shown: None })
+        let terminal = Terminal::with_options(CrosstermBackend::new(bytes.clone()), options)?;
+        Ok(Self { terminal, bytes, shown: None })
     }
 
     /// Columns and rows.
@@ -63,6 +91,9 @@ impl Taken {
 
     /// Shows the model. Returns whether anything had to be written.
     pub(crate) fn draw(&mut self, model: &Model) -> io::Result<bool> {
+        if out::has_failed() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let screen = Screen(model);
         let mut buffer = Buffer::empty(model.area);
         screen.render(model.area, &mut buffer);
@@ -80,17 +111,16 @@ impl Taken {
                 to.set_cursor_position(cursor);
             }
         })?;
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        self.pass(&self.bytes.0.take());
         self.shown = Some(frame);
         Ok(true)
     }
 
-    /// Passes bytes on that show nothing. Where they can't be written the next frame tells.
-    pub(crate) fn pass(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            let out = self.terminal.backend_mut();
-            let _ = out.write_all(bytes).and_then(|()| out.flush());
-        }
+    /// Passes bytes on. Where they can't be written the next frame tells.
+    #[allow(clippy::unused_self)] // only who has the terminal may
+    pub(crate) fn pass(&self, bytes: &[u8]) {
+        out::send(bytes);
     }
 
     /// Gives the terminal back, stops the process until it is continued, takes the
@@ -101,10 +131,15 @@ impl Taken {
         self.resume()
     }
 
+    /// Draws everything the next time.
+    pub(crate) fn forget(&mut self) {
+        self.shown = None;
+    }
+
     /// Takes the terminal again after the process was stopped by somebody.
     pub(crate) fn resume(&mut self) -> io::Result<()> {
         take()?;
-        self.shown = None;
+        self.forget();
         Ok(())
     }
 }
@@ -117,13 +152,15 @@ impl Drop for Taken {
 
 fn take() -> io::Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
+    let mut bytes = Vec::new();
     let taken = enable_raw_mode().and_then(|()| {
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)?;
+        queue!(bytes, EnterAlternateScreen, EnableBracketedPaste, Hide)?;
         if MOUSE.load(Ordering::Relaxed) {
-            execute!(io::stdout(), EnableMouseCapture)?;
+            queue!(bytes, EnableMouseCapture)?;
         }
         Ok(())
     });
+    out::send(&bytes);
     if taken.is_err() {
         give_back();
     }
@@ -135,12 +172,13 @@ pub(crate) fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let mut out = io::stdout();
+    let mut bytes = Vec::new();
     if MOUSE.load(Ordering::Relaxed) {
-        let _ = queue!(out, DisableMouseCapture);
+        let _ = queue!(bytes, DisableMouseCapture);
     }
-    let _ = queue!(out, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, Show);
-    let _ = out.flush();
+    let _ = queue!(bytes, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, Show);
+    out::send(&bytes);
+    out::flush(PATIENCE);
     let _ = disable_raw_mode();
 }
 
@@ -158,15 +196,33 @@ pub(crate) fn report_panics() {
             give_back();
         }
         let report = write_report(info);
+        *REPORT.lock().unwrap_or_else(PoisonError::into_inner) = report;
         if ours {
-            let place = report.map_or_else(
-                || "no report could be written".to_owned(),
-                |p| format!("a report is in {}", p.display()),
-            );
-            eprintln!("evaltop stopped because of a mistake in its code ({place}).");
+            // Where nobody listens any more, saying so must not be a second panic.
+            let _ = writeln!(io::stderr(), "{}.", mistake("evaltop"));
         }
     }));
 }
+
+/// What is said of a panic in a worker: `what` stopped, and where the report is.
+pub(crate) fn mistake(what: &str) -> String {
+    let report = REPORT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let place = report.map_or_else(
+        || "no report could be written".to_owned(),
+        |path| format!("a report is in {}", path.display()),
+    );
+    format!("{what} stopped because of a mistake in the code ({place})")
+}
+
+/// Panics where a test asks for it, to see what becomes of the terminal.
+#[cfg(debug_assertions)]
+#[allow(clippy::panic)] // that is what it is for
+pub(crate) fn panic_if_asked(place: &str) {
+    assert!(std::env::var("EVALTOP_TEST_MISTAKE").as_deref() != Ok(place), "asked for by a test");
+}
+
+#[cfg(not(debug_assertions))]
+pub(crate) fn panic_if_asked(_place: &str) {}
 
 /// Writes what is known of a panic; returns where.
 fn write_report(info: &PanicHookInfo<'_>) -> Option<PathBuf> {
@@ -217,7 +273,7 @@ mod tests {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("evaltop stopped because of a mistake in its code (a report is in "), "{said}");
+        assert!(said.contains("evaltop stopped because of a mistake in the code (a report is in "), "{said}");
         assert_eq!(said.matches("evaltop stopped").count(), 1, "a worker's is told by the dashboard: {said}");
         let reports: Vec<String> = fs::read_dir(state.path().join("evaltop"))
             .unwrap()

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use super::hook;
 use super::message::{Effect, Failure, JobId, Message};
 use super::notify::Call;
+use super::terminal::{mistake, panic_if_asked};
 use crate::config::Config;
 use crate::jobs::{self, Plan, Request};
 use crate::monitor::{Monitor, Observation, WatchMode};
@@ -20,9 +21,6 @@ use crate::store::{Control, Error, Progress, Store};
 
 /// The least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(80);
-/// What is said when a worker panicked; the hook wrote the report.
-const MISTAKE: &str = "stopped because of a mistake in the code; a report was written to the state folder";
-
 /// An answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -58,6 +56,7 @@ impl Workers {
         let answers = self.answers.clone();
         tokio::spawn(async move {
             let look = spawn_blocking(move || {
+                panic_if_asked("look");
                 monitor.set_watch(watch);
                 let seen = monitor.observe(Timestamp::now());
                 (monitor, seen)
@@ -79,7 +78,7 @@ impl Workers {
     /// A look failed: the next one starts from scratch.
     pub(crate) fn look_failed(&mut self) -> Message {
         self.monitor = Some(Box::new(Monitor::new(self.store.clone(), self.config.clone())));
-        Message::Trouble(format!("looking at the store {MISTAKE}"))
+        Message::Trouble(mistake("looking at the store"))
     }
 
     /// Finds out what a job would do.
@@ -91,7 +90,7 @@ impl Workers {
             let plan = spawn_blocking(move || jobs::plan(&store, &request, &control)).await;
             let plan = match plan {
                 Ok(plan) => plan.map(Box::new).map_err(|e| e.to_string()),
-                Err(_) => Err(format!("planning {MISTAKE}")),
+                Err(_) => Err(mistake("planning")),
             };
             let _ = answers.send(Answer::Message(Message::Planned(id, plan)));
         });
@@ -109,7 +108,7 @@ impl Workers {
             });
             let result = match work.await {
                 Ok(result) => result.map_err(|e| e.to_string()),
-                Err(_) => Err(format!("comparing {MISTAKE}")),
+                Err(_) => Err(mistake("comparing")),
             };
             let _ = answers.send(Answer::Message(Message::Compared(both, result)));
         });
@@ -121,12 +120,16 @@ impl Workers {
         let control = Control::new(reporter(id, answers.clone()));
         self.running = Some((id, control.clone()));
         tokio::spawn(async move {
-            let outcome = spawn_blocking(move || jobs::run(&store, &plan, &control)).await;
+            let outcome = spawn_blocking(move || {
+                panic_if_asked("job");
+                jobs::run(&store, &plan, &control)
+            })
+            .await;
             let result = match outcome {
                 Ok(Ok(outcome)) => Ok(Box::new(outcome)),
                 Ok(Err(Error::Cancelled)) => Err(Failure::Cancelled),
                 Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
-                Err(_) => Err(Failure::Failed(format!("the job {MISTAKE}"))),
+                Err(_) => Err(Failure::Failed(mistake("the job"))),
             };
             let _ = answers.send(Answer::Message(Message::Finished(id, result)));
         });
@@ -137,7 +140,7 @@ impl Workers {
         let answers = self.answers.clone();
         tokio::spawn(async move {
             let told = spawn_blocking(move || hook::run(&call)).await;
-            let told = told.unwrap_or_else(|_| Err(format!("notify.hook {MISTAKE}")));
+            let told = told.unwrap_or_else(|_| Err(mistake("notify.hook")));
             let _ = answers.send(Answer::Message(Message::Told(told)));
         });
     }

@@ -10,7 +10,7 @@ use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
-const SIGNS: [&str; 7] = [
+const SIGNS: [&str; 8] = [
     "█ full success, ▒ partial success. The paler end of a bar lies within the 95 % interval, \
      which also stands in figures (±0.4 where it is narrow).",
     "› is the selected model, ● a marked one, ◆ both; a name in the colour of a warning fails in a burst.",
@@ -20,6 +20,7 @@ const SIGNS: [&str; 7] = [
     "A filter's words all have to hold: parts of the name, or name: rate: partial: ci: tests: min: infra: time: \
      trend: with < or > and a number.",
     "The mouse: a click selects, a second one opens, one on a column's heading sorts by it; the wheel scrolls.",
+    "The activity is also kept in evaltop/evaltop.log in the state folder (~/.local/state).",
 ];
 
 /// The help.
