@@ -218,6 +218,23 @@ pub struct WriterView {
     pub limit_seconds: f64,
 }
 
+/// Something that was done to the store, as its doer tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationView {
+    /// When it ended.
+    pub at: Timestamp,
+    /// This process did it.
+    pub own: bool,
+    /// Which process did it.
+    pub by: String,
+    /// What it did, or why it failed; sanitise before drawing.
+    pub summary: String,
+    /// The commit that it made.
+    pub generation: Option<u64>,
+    /// It did not do what it should have.
+    pub failed: bool,
+}
+
 /// One look at a store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
@@ -259,6 +276,8 @@ pub struct Observation {
     pub disk: Option<(u64, u64)>,
     /// What people should know about the data, a sentence each.
     pub notes: Vec<String>,
+    /// The last things that were done to the store, oldest first.
+    pub operations: Vec<OperationView>,
     /// Why the figures are those of an earlier look, when they are.
     pub behind: Option<String>,
     /// What needs a person, worst first.

@@ -16,7 +16,8 @@ use crate::config::{show_count, show_counted};
 use crate::formats::import::{self, Aliases, DatabaseOptions, Kind, Leafage, Mapping, Options, Report};
 use crate::formats::text::sanitise;
 use crate::jobs::{ExportFormat, ExportOptions, Request};
-use crate::store::Error;
+use crate::store::operations::{self, Operation};
+use crate::store::{Error, Store};
 
 /// `evaltop import`.
 pub fn import(args: &ImportArgs) -> Result<Exit> {
@@ -54,6 +55,7 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
     for path in &args.files {
         match import::import(&store, path, &options, Timestamp::now(), &shown.control) {
             Ok(report) => {
+                note(&store, path, &report, args);
                 if aloud {
                     say(path, &report, args)?;
                 }
@@ -85,6 +87,21 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
         writeln!(io::stdout().lock(), "{report}")?;
     }
     Ok(exit)
+}
+
+/// Notes in the store what came into it.
+fn note(store: &Store, path: &Path, report: &Report, args: &ImportArgs) {
+    let (new, noun) = match &report.leaves {
+        None => (report.new, "row"),
+        Some(_) => (report.rows - report.existing.min(report.rows), "summary row"),
+    };
+    if new == 0 || args.dry_run {
+        return;
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let summary = format!("imported {} from {name}", show_counted(new, noun));
+    let generation = report.leaves.as_ref().map(|leaves| leaves.generation).filter(|n| *n > 0);
+    operations::keep(store, &Operation { generation, ..Operation::now("import", summary) });
 }
 
 /// What became of a file, for people.

@@ -35,5 +35,6 @@ pub(super) fn run(store: &Store, control: &Control) -> Result<Outcome> {
             "rows": done.rows, "bytes": done.bytes,
         }),
         severity: Severity::Healthy,
+        changed: true,
     })
 }

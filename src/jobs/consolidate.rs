@@ -99,6 +99,7 @@ pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control
     }
     let wrong = done.skipped.iter().any(|skipped| skipped.kind != SkipKind::InProgress);
     Ok(Outcome {
+        changed: done.commits > 0,
         summary: parts.join(", "),
         lines,
         json: json!({

@@ -80,6 +80,7 @@ pub(super) fn run(store: &Store, options: &ExportOptions, rows: u64, control: &C
             "schema_version": 1, "format": format, "output": options.output, "rows": done, "bytes": bytes,
         }),
         severity: Severity::Healthy,
+        changed: false,
     })
 }
 

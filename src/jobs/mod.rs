@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::health::Severity;
+use crate::store::operations::{self, Operation};
 use crate::store::{Control, Error, Result, Store};
 
 mod backup;
@@ -136,6 +137,8 @@ pub struct Outcome {
     pub json: Value,
     /// Healthy, or what was found or skipped: decides the exit code.
     pub severity: Severity,
+    /// Whether the store is another one now.
+    pub changed: bool,
 }
 
 /// Says what a job would do. Changes nothing.
@@ -150,8 +153,40 @@ pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan>
     }
 }
 
-/// Does what a plan says.
+/// Does what a plan says, and notes in the store what was done to it.
 pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
+    let ended = perform(store, plan, control);
+    if let Some(operation) = noted(&plan.request, &ended) {
+        operations::keep(store, &operation);
+    }
+    ended
+}
+
+/// What the store's own log says of a job: nothing where it changed nothing.
+fn noted(request: &Request, ended: &Result<Outcome>) -> Option<Operation> {
+    let name = match request {
+        Request::Consolidate(_) => "consolidate",
+        Request::Cleanup(_) => "cleanup",
+        Request::Backup => "backup",
+        Request::Restore(_) => "restore",
+        Request::Validate { repair: true } => "repair",
+        Request::Validate { repair: false } | Request::Export(_) => return None,
+    };
+    match ended {
+        Ok(outcome) => {
+            let generation = outcome.json.get("generation").and_then(Value::as_u64);
+            let done = Operation { generation, ..Operation::now(name, &outcome.summary) };
+            outcome.changed.then_some(done)
+        }
+        Err(Error::Cancelled | Error::Locked { .. } | Error::NoStore { .. }) => None,
+        Err(error) => {
+            let summary = format!("{name} failed: {error}");
+            Some(Operation { failed: true, ..Operation::now(name, summary) })
+        }
+    }
+}
+
+fn perform(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
     match (&plan.request, &plan.detail) {
         (Request::Consolidate(options), _) => consolidate::run(store, options, control),
         (Request::Cleanup(_), Detail::Cleanup(detail)) => cleanup::run(store, detail, control),
@@ -164,3 +199,6 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
         _ => Err(Error::Refused("the plan does not belong to this job: plan it again".into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ pub(super) fn run(store: &Store, wanted: &RestoreOptions, control: &Control) -> 
         lines,
         json: json(&done, false),
         severity: Severity::Healthy,
+        changed: true,
     })
 }
 

@@ -45,6 +45,7 @@ pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Contr
         n => format!("{checked}: {}", count(n, "problem")),
     };
     Ok(Outcome {
+        changed: !mended.is_empty(),
         summary,
         lines: mended.iter().cloned().chain(report.findings.iter().map(line)).collect(),
         json: json!({

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::health;
 use crate::stats::levels::{Level, Levels};
+use crate::store::operations::{Followed, Operation};
 use crate::store::snapshot::Scanner;
 use crate::store::{Control, Error, Store};
+use observation::OperationView;
 use superseding::Superseding;
 
 mod figures;
@@ -41,6 +43,7 @@ pub struct Monitor {
     writers: writers::Writers,
     levels: Levels,
     superseding: Superseding,
+    operations: Followed,
     last: Option<Observation>,
 }
 
@@ -55,6 +58,7 @@ impl Monitor {
             writers: writers::Writers::default(),
             levels: Levels::default(),
             superseding: Superseding::default(),
+            operations: Followed::default(),
             last: None,
         }
     }
@@ -76,6 +80,7 @@ impl Monitor {
         seen.store = root.to_path_buf();
         seen.watch = self.watch.clone();
         seen.disk = self.store.disk.space(root).ok().map(|space| (space.free, space.total));
+        seen.operations = self.operations.look(&self.store).iter().map(view).collect();
         seen.alerts = health::check(&seen, &self.config.thresholds);
         self.last = Some(seen.clone());
         seen
@@ -141,6 +146,17 @@ impl Monitor {
             tracing::warn!("the store could not be read: {error}");
         }
         seen
+    }
+}
+
+fn view(operation: &Operation) -> OperationView {
+    OperationView {
+        at: operation.at,
+        own: operation.is_own(),
+        by: operation.by(),
+        summary: operation.summary.clone(),
+        generation: operation.generation,
+        failed: operation.failed,
     }
 }
 

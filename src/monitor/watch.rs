@@ -337,6 +337,25 @@ mod tests {
     }
 
     #[test]
+    fn a_hundred_thousand_events_cost_few_hints_and_the_next_change_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = start_with(folder.path(), Duration::from_secs(600), RETRY, native).unwrap();
+        let begun = Instant::now();
+        let mut hints = 0;
+        // Made, closed, renamed from and to, removed: five events each.
+        for number in 0..20_000 {
+            let (path, other) = (folder.path().join("a"), folder.path().join(format!("b{}", number % 7)));
+            write(&path, "");
+            fs::rename(&path, &other).unwrap();
+            fs::remove_file(&other).unwrap();
+            hints += u32::from(watch.hints.try_recv().is_ok());
+        }
+        let most = begun.elapsed().as_millis() / PAUSE.as_millis() + 1;
+        assert!((1..=most).contains(&u128::from(hints)), "{hints} of at most {most}");
+        assert!(hinted_by(&mut watch, || write(&folder.path().join("after"), "1")));
+    }
+
+    #[test]
     fn reading_makes_no_hint_and_writing_does() {
         let open = Event::new(EventKind::Access(AccessKind::Open(AccessMode::Any)));
         assert!(!matters(&open));

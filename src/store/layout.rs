@@ -15,6 +15,9 @@ pub const MODEL_STATS: &str = "model_stats.parquet";
 /// Derived: totals, models, dimensions, schema, generation.
 pub const METADATA: &str = "metadata.json";
 
+/// What was done to the store, for people.
+pub const OPERATIONS: &str = "operations.jsonl";
+
 /// Names of which any one makes a folder a store.
 pub const PARTS: [&str; 4] = [MAIN, "incremental", "commits", "backups"];
 
@@ -58,6 +61,11 @@ impl Layout {
     /// The derived totals.
     pub fn metadata(&self) -> PathBuf {
         self.root.join(METADATA)
+    }
+
+    /// What was done to the store, for people.
+    pub fn operations(&self) -> PathBuf {
+        self.root.join(OPERATIONS)
     }
 
     /// Where writers publish increments and keep journals.
@@ -121,11 +129,12 @@ pub fn classify(name: &str) -> IncrementalName {
 }
 
 /// Prefixes of what we write under a temporary name `.<name>.tmp` first.
-const TEMPORARY: [&str; 9] = [
+const TEMPORARY: [&str; 10] = [
     ".test_results.",
     ".model_stats.",
     ".test_keys.",
     ".metadata.",
+    ".operations.",
     ".summaries_",
     ".increment_",
     ".staged_",

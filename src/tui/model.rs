@@ -219,6 +219,15 @@ pub(crate) struct Jobs {
     pub ours: bool,
 }
 
+/// A new generation of which nobody has said where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unexplained {
+    /// Main's rows before.
+    pub rows: u64,
+    /// When it was seen.
+    pub since: Timestamp,
+}
+
 /// Two models compared, or about to be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Compared {
@@ -294,6 +303,8 @@ pub(crate) struct Model {
     pub prompt: Prompt,
     /// Jobs.
     pub jobs: Jobs,
+    /// A commit by another process that has not said what it did, yet.
+    pub unexplained: Option<Unexplained>,
     /// Leave as soon as the running job ends.
     pub leaving: bool,
     /// The newest line of the activity, until a key is pressed.
@@ -330,6 +341,7 @@ impl Model {
             overlays: Vec::new(),
             prompt: Prompt::None,
             jobs: Jobs::default(),
+            unexplained: None,
             leaving: false,
             notice: None,
             was_there: false,

@@ -308,6 +308,7 @@ picture!(an_outcome, {
         lines: Vec::new(),
         json: serde_json::Value::Null,
         severity: Severity::Healthy,
+        changed: true,
     };
     let id = model.jobs.last_id;
     update(&mut model, Message::Finished(id, Ok(Box::new(outcome))));

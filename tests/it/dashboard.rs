@@ -14,6 +14,10 @@ use evaltop::store::{Record, Store};
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 
+mod away;
+mod manners;
+mod others;
+
 /// Longer than anything takes on a busy machine: a limit, not a measure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,6 +34,7 @@ struct Terminal {
     bytes: Arc<AtomicUsize>,
     raw: Arc<Mutex<Vec<u8>>>,
     closing: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -67,20 +72,25 @@ impl Terminal {
         let kept = Arc::clone(&raw);
         let mut reader = pty.master.try_clone_reader().unwrap();
         let closing = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(AtomicBool::new(false));
         let (shown, counted, over) = (Arc::clone(&screen), Arc::clone(&bytes), Arc::clone(&closing));
+        let stopped = Arc::clone(&held);
         let reader = Some(thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 shown.lock().unwrap().process(&buffer[..n]);
                 kept.lock().unwrap().extend_from_slice(&buffer[..n]);
                 counted.fetch_add(n, Ordering::SeqCst);
+                while stopped.load(Ordering::SeqCst) && !over.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(5));
+                }
                 if over.load(Ordering::SeqCst) {
                     break;
                 }
             }
         }));
         let keys = pty.master.take_writer().unwrap();
-        Self { master: Some(pty.master), keys: Some(keys), child, screen, bytes, raw, closing, reader }
+        Self { master: Some(pty.master), keys: Some(keys), child, screen, bytes, raw, closing, held, reader }
     }
 
     fn text(&self) -> String {
@@ -104,6 +114,13 @@ impl Terminal {
         let writer = self.keys.as_mut().unwrap();
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
+    }
+
+    /// Gives the terminal another size.
+    fn resize(&self, rows: u16, cols: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        self.master.as_ref().unwrap().resize(size).unwrap();
     }
 
     fn signal(&self, signal: Signal) {
@@ -406,9 +423,7 @@ fn a_storm_of_sizes_ends_in_the_last_one() {
     for step in 0..120_u16 {
         let last = step == 119;
         let (rows, cols) = if last { (30, 100) } else { (1 + step * 7 % 70, 1 + step * 13 % 220) };
-        terminal.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
-        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
-        terminal.master.as_ref().unwrap().resize(size).unwrap();
+        terminal.resize(rows, cols);
     }
     terminal.wait("the picture of the last size", |s| {
         let rows: Vec<String> = s.rows(0, 100).collect();
@@ -471,9 +486,7 @@ fn follows_the_size_of_the_terminal() {
     for (rows, cols, expected) in
         [(5, 30, "too small"), (40, 140, "TIME"), (10, 40, "model-a"), (24, 80, "INFRA")]
     {
-        terminal.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
-        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
-        terminal.master.as_ref().unwrap().resize(size).unwrap();
+        terminal.resize(rows, cols);
         terminal.wait_for(expected);
     }
     terminal.press("q");

@@ -8,12 +8,19 @@ use jiff::{SignedDuration, Timestamp};
 use super::compare;
 use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
-use crate::monitor::observation::StoreState;
+use crate::monitor::observation::{OperationView, StoreState};
 use crate::stats::progress::RunProgress;
 use crate::tui::book::Change;
 use crate::tui::format::{plural, span, thousands};
 use crate::tui::message::Effect;
-use crate::tui::model::{ACTIVITY_KEPT, Model};
+use crate::tui::model::{ACTIVITY_KEPT, Model, Unexplained};
+
+/// How long whoever made a commit may take to say what it did.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+/// What was done so long before the last look is no news.
+const PAST: SignedDuration = SignedDuration::from_mins(10);
+/// How much of the store's own past is told at the start.
+const REMEMBERED: usize = 20;
 
 /// Time went on.
 pub(super) fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
@@ -55,6 +62,7 @@ pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effec
     let mut effects = vec![Effect::Alerts];
     if model.frozen.is_none() {
         effects.extend(compare::refresh(model));
+        effects.extend(model.unexplained.map(|_| Effect::Scan));
     }
     effects
 }
@@ -85,6 +93,7 @@ pub(super) fn freeze(model: &mut Model) {
 fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<Item = Change>) {
     if let Some(old) = model.seen.replace(Arc::clone(new)) {
         note_state(model, &old.state, &new.state);
+        note_operations(model, news(&old, new));
         note_generation(model, &old, new);
         note_alerts(model, changes);
         for note in new.notes.iter().filter(|n| !old.notes.contains(n)) {
@@ -119,7 +128,11 @@ fn note_progress(model: &mut Model, new: &Observation) {
 
 /// At the start: what the store itself tells of its past.
 fn note_history(model: &mut Model, new: &Observation) {
-    if let Some(committed) = new.main.committed.filter(|_| new.main.generation > 0) {
+    let first = new.operations.len().saturating_sub(REMEMBERED);
+    note_operations(model, new.operations.iter().skip(first));
+    model.notice = None;
+    let told = new.operations.iter().any(|done| done.generation == Some(new.main.generation));
+    if let Some(committed) = new.main.committed.filter(|_| new.main.generation > 0 && !told) {
         model.note(
             Severity::Healthy,
             format!("committed generation {}: {} in main", new.main.generation, plural(new.main.rows, "row")),
@@ -147,13 +160,46 @@ fn note_state(model: &mut Model, old: &StoreState, new: &StoreState) {
     }
 }
 
-/// A commit that no job of ours made.
+/// What other processes did since the look before. What lies further back is the past of
+/// a store that took this one's place.
+fn news<'a>(old: &Observation, new: &'a Observation) -> impl Iterator<Item = &'a OperationView> {
+    let before = old.at.saturating_sub(PAST).unwrap_or(Timestamp::MIN);
+    let is_new = |done: &&OperationView| !old.operations.contains(done) && done.at > before;
+    new.operations.iter().filter(is_new).collect::<Vec<_>>().into_iter()
+}
+
+fn note_operations<'a>(model: &mut Model, operations: impl Iterator<Item = &'a OperationView>) {
+    for done in operations.filter(|done| !done.own) {
+        let severity = if done.failed { Severity::Warning } else { Severity::Healthy };
+        model.note(severity, format!("{} ({})", done.summary, done.by));
+        if let Some(entry) = model.activity.front_mut() {
+            entry.at = done.at.min(model.now);
+        }
+    }
+}
+
+/// A commit that no job of ours made, and of which its maker says nothing: older programs
+/// don't, and others die before they can.
 fn note_generation(model: &mut Model, old: &Observation, new: &Observation) {
-    let both_ready = old.state == StoreState::Ready && new.state == StoreState::Ready;
-    if !both_ready || model.jobs.ours || old.main.generation == new.main.generation {
+    if new.state != StoreState::Ready {
+        model.unexplained = None;
         return;
     }
-    let (before, after) = (old.main.rows, new.main.rows);
+    let changed = old.state == StoreState::Ready && old.main.generation != new.main.generation;
+    if changed && !model.jobs.ours {
+        let rows = model.unexplained.map_or(old.main.rows, |commit| commit.rows);
+        model.unexplained = Some(Unexplained { rows, since: model.now });
+    }
+    let Some(commit) = model.unexplained else { return };
+    if new.operations.iter().any(|done| done.generation == Some(new.main.generation)) {
+        model.unexplained = None;
+        return;
+    }
+    if model.now.duration_since(commit.since) < PATIENCE {
+        return;
+    }
+    model.unexplained = None;
+    let (before, after) = (commit.rows, new.main.rows);
     let rows = if after >= before {
         format!("{} more rows", thousands(after - before))
     } else {

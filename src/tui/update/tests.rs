@@ -11,7 +11,7 @@ use ratatui::widgets::Widget;
 use super::update;
 use crate::health::{Remedy, Severity};
 use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request, RestoreOptions};
-use crate::observation::{Observation, StoreState};
+use crate::observation::{Observation, OperationView, StoreState};
 use crate::stats::Cell;
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
 use crate::stats::progress::Expected;
@@ -51,6 +51,7 @@ fn outcome() -> Outcome {
         lines: Vec::new(),
         json: serde_json::Value::Null,
         severity: Severity::Healthy,
+        changed: true,
     }
 }
 
@@ -259,14 +260,56 @@ fn what_another_process_did_is_told_and_what_we_did_is_not_told_twice() {
         Message::Observed(Box::new(seen))
     };
     let mut model = showing(80, 24, healthy());
-    update(&mut model, later(8));
+    let before = model.noted;
+    assert!(update(&mut model, later(8)).contains(&Effect::Scan), "its maker may still say what it did");
+    assert_eq!(model.noted, before);
+    update(&mut model, Message::Tick(now() + SignedDuration::from_secs(6)));
+    assert!(!update(&mut model, later(8)).contains(&Effect::Scan));
     assert_eq!(newest(&model), "another process committed generation 8: 2,013 more rows");
+    update(&mut model, later(8));
+    assert_eq!(model.noted, before + 1, "once");
 
     let mut model = showing(80, 24, healthy());
     let id = running(&mut model);
     update(&mut model, Message::Finished(id, Ok(Box::new(outcome()))));
     update(&mut model, later(8));
     assert_eq!(newest(&model), "consolidated 38 files");
+}
+
+#[test]
+fn other_processes_say_themselves_what_they_did() {
+    let done = |summary: &str, generation, own| OperationView {
+        at: now(),
+        own,
+        by: "process 4711".to_owned(),
+        summary: summary.to_owned(),
+        generation,
+        failed: summary.contains("failed"),
+    };
+    let mut seen = healthy();
+    let look = |seen: &Observation| Message::Observed(Box::new(seen.clone()));
+    let mut model = showing(80, 24, seen.clone());
+    seen.main.generation = 8;
+    update(&mut model, look(&seen));
+    seen.operations = vec![
+        OperationView { at: now() - SignedDuration::from_hours(3), ..done("of another store", None, false) },
+        done("consolidated 4 files", Some(8), false),
+        done("our own", None, true),
+    ];
+    assert!(!update(&mut model, look(&seen)).contains(&Effect::Scan), "told, so nothing is waited for");
+    assert_eq!(newest(&model), "consolidated 4 files (process 4711)");
+    seen.operations.push(done("backup failed: the disk is full", None, false));
+    update(&mut model, look(&seen));
+    let noted = model.noted;
+    assert_eq!(newest(&model), "backup failed: the disk is full (process 4711)");
+    assert_eq!(model.activity[0].severity, Severity::Warning);
+    update(&mut model, Message::Tick(now() + SignedDuration::from_secs(60)));
+    update(&mut model, look(&seen));
+    assert_eq!(model.noted, noted, "once");
+    // Who opens it later is told of the past, and is not asked to read it now.
+    let model = showing(80, 24, seen);
+    assert_eq!(newest(&model), "backup failed: the disk is full (process 4711)");
+    assert_eq!((model.activity.len(), model.notice), (3, None));
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! Jobs that are disturbed in each of their phases: cancelled, or the store moved away
+//! under them. No result may be lost or counted twice, and what is said must be true.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::store::Record;
+use crate::store::cleanup::Reason;
+use crate::store::operations::Followed;
+use crate::store::snapshot::Scanner;
+use crate::store::writer::{Writer, WriterOptions};
+
+/// Tests in the store below.
+const TESTS: u64 = 40;
+
+fn write(store: &Store, tests: u64) {
+    let mut writer = Writer::open(store, WriterOptions::default()).unwrap();
+    let record = |at| Record { model: "m".to_owned(), success: at % 2 == 0, ..Record::default() };
+    writer.append_all((0..tests).map(record).collect()).unwrap();
+    writer.close().unwrap();
+}
+
+fn done(store: &Store, request: &Request) -> Outcome {
+    let control = Control::default();
+    run(store, &plan(store, request, &control).unwrap(), &control).unwrap()
+}
+
+fn consolidate() -> Request {
+    Request::Consolidate(ConsolidateOptions::default())
+}
+
+/// Main with a backup, two increments, and files that a dead process left behind.
+fn store(root: &Path) -> Store {
+    let store = Store::new(root.join("results"));
+    write(&store, 10);
+    done(&store, &consolidate());
+    write(&store, 10);
+    done(&store, &consolidate());
+    for _ in 0..2 {
+        write(&store, 10);
+    }
+    for number in 0..3 {
+        let path = store.layout.incremental().join(format!(".increment_{number}.tmp"));
+        std::fs::write(&path, "left").unwrap();
+        let old = Timestamp::now() - SignedDuration::from_hours(1);
+        std::fs::File::open(&path).unwrap().set_modified(old.into()).unwrap();
+    }
+    store
+}
+
+fn requests(root: &Path) -> Vec<Request> {
+    let export = |format| {
+        let output = root.join("out");
+        Request::Export(ExportOptions {
+            format,
+            output,
+            filter: crate::store::query::Filter::default(),
+            overwrite: true,
+        })
+    };
+    vec![
+        consolidate(),
+        Request::Restore(RestoreOptions { from: None, discard_newer: false }),
+        Request::Cleanup(CleanupOptions { keep: 0, ..CleanupOptions::default() }),
+        Request::Backup,
+        Request::Validate { repair: false },
+        export(ExportFormat::Parquet),
+        export(ExportFormat::Json),
+    ]
+}
+
+fn tests(store: &Store) -> u64 {
+    let snapshot = Scanner::new().scan(store, Timestamp::now(), &Control::default()).unwrap();
+    snapshot.cells.values().map(|tally| tally.tests).sum()
+}
+
+/// Runs every job again and again, with `trouble` at its first, second, … sign of life,
+/// until it gets through all of them; `after` looks at how it ended.
+fn disturbed(
+    trouble: impl Fn(&Store, &Control) + Send + Sync + Copy + 'static,
+    after: impl Fn(&Store, &Request, Result<Outcome>),
+) {
+    let names = requests(Path::new("")).len();
+    for at in 0..names {
+        for phase in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let store = store(folder.path());
+            let request = requests(folder.path()).swap_remove(at);
+            let plan = plan(&store, &request, &Control::default()).unwrap();
+            let own: Arc<Mutex<Option<Control>>> = Arc::default();
+            let (heard, reached, on) = (Arc::clone(&own), Arc::new(Mutex::new(0)), store.clone());
+            let count = Arc::clone(&reached);
+            let control = Control::new(move |_| {
+                let mut count = count.lock().unwrap();
+                if *count == phase {
+                    trouble(&on, heard.lock().unwrap().as_ref().unwrap());
+                }
+                *count += 1;
+            });
+            *own.lock().unwrap() = Some(control.clone());
+            let ended = run(&store, &plan, &control);
+            *own.lock().unwrap() = None;
+            after(&store, &request, ended);
+            assert_eq!(tests(&store), TESTS, "{request:?}, {phase}");
+            if *reached.lock().unwrap() <= phase {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_job_can_be_cancelled_in_each_of_its_phases() {
+    disturbed(
+        |_, control| control.cancel(),
+        |store, request, ended| match ended {
+            Ok(outcome) => {
+                if let (Request::Cleanup(_), Some(left)) =
+                    (request, outcome.json["left"].as_u64().filter(|n| *n > 0))
+                {
+                    assert!(
+                        outcome.summary.contains(&format!("cancelled before {left} more")),
+                        "{}",
+                        outcome.summary
+                    );
+                }
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::Cancelled), "{error}");
+                if let Request::Cleanup(options) = request {
+                    // Nothing was changed, it says.
+                    let plan = crate::store::cleanup::plan(store, options, Timestamp::now()).unwrap();
+                    assert_eq!(
+                        plan.items.iter().filter(|item| item.reason == Reason::StaleTemporary).count(),
+                        3
+                    );
+                }
+            }
+        },
+    );
+}
+
+fn away(store: &Store) -> PathBuf {
+    store.layout.root().with_extension("away")
+}
+
+#[test]
+fn a_store_that_vanishes_under_a_job_is_whole_when_it_comes_back() {
+    disturbed(
+        |store, _| std::fs::rename(store.layout.root(), away(store)).unwrap(),
+        |store, request, ended| {
+            if away(store).exists() {
+                assert!(!store.layout.root().exists(), "nobody makes another one: {request:?}");
+                std::fs::rename(away(store), store.layout.root()).unwrap();
+            } else {
+                ended.unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn what_changed_the_store_is_noted_in_it_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    for request in requests(folder.path()) {
+        done(&store, &request);
+    }
+    // Nothing is left to do.
+    done(&store, &Request::Cleanup(CleanupOptions::default()));
+    std::fs::write(store.layout.main(), "no Parquet").unwrap();
+    let control = Control::default();
+    let plan = Plan {
+        request: Request::Backup,
+        ..plan(&store, &Request::Validate { repair: false }, &control).unwrap()
+    };
+    run(&store, &plan, &control).unwrap_err();
+    let mut followed = Followed::default();
+    let noted: Vec<_> =
+        followed.look(&store).iter().map(|o| (o.operation.as_str(), o.generation, o.failed)).collect();
+    let expected = [
+        ("consolidate", Some(1), false),
+        ("consolidate", Some(2), false),
+        ("consolidate", Some(3), false),
+        ("restore", Some(4), false),
+        ("cleanup", None, false),
+        ("backup", None, false),
+        ("backup", None, true),
+    ];
+    assert_eq!(noted, expected);
+}
