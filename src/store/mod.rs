@@ -20,6 +20,7 @@ pub mod control;
 pub mod digest;
 pub mod disk;
 pub mod error;
+mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod graft;
@@ -34,6 +35,7 @@ pub mod parquet_file;
 pub mod query;
 pub mod record;
 pub mod schema;
+mod search;
 pub mod snapshot;
 pub mod summaries;
 pub mod summary;

@@ -166,6 +166,39 @@ impl ParquetFile {
         Ok(footer.page_index().cloned())
     }
 
+    /// The same file with its page index, so that pages are skipped unread; as it is
+    /// where there is none that can be read.
+    pub(super) fn with_page_index(&self) -> Self {
+        let read = || {
+            let footer = ParquetMetaData::clone(self.metadata());
+            let mut reader = ParquetMetaDataReader::new_with_metadata(footer)
+                .with_page_index_policy(PageIndexPolicy::Optional);
+            reader.read_page_indexes(&self.source)?;
+            self.as_schema(reader.finish()?.into(), self.schema().clone())
+        };
+        guarded(read).unwrap_or_else(|_| self.clone())
+    }
+
+    /// The same file with some text columns as dictionaries, which are cheap to search.
+    pub(super) fn with_dictionaries(&self, names: &[&str]) -> Self {
+        let keyed = |field: &Arc<Field>| {
+            if *field.data_type() == DataType::Utf8 && names.contains(&field.name().as_str()) {
+                let keys = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                return Arc::new(field.as_ref().clone().with_data_type(keys));
+            }
+            Arc::clone(field)
+        };
+        let fields: Vec<_> = self.schema().fields().iter().map(keyed).collect();
+        let schema = Schema::new_with_metadata(fields, self.schema().metadata().clone());
+        let footer = || self.as_schema(self.metadata().clone(), schema.into());
+        guarded(footer).unwrap_or_else(|_| self.clone())
+    }
+
+    fn as_schema(&self, footer: Arc<ParquetMetaData>, schema: SchemaRef) -> Result<Self, ParquetError> {
+        let reader = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))?;
+        Ok(Self { reader, ..self.clone() })
+    }
+
     /// The bytes.
     pub fn raw(&self) -> &dyn ReadFile {
         &*self.source.file
@@ -191,6 +224,16 @@ impl ParquetFile {
     /// The rows of some row groups only, in that order.
     pub fn row_groups(&self, columns: Option<&[&str]>, groups: Vec<usize>) -> Result<Batches> {
         self.read(columns, Some(groups), |builder| builder)
+    }
+
+    /// Some rows of one row group.
+    pub(super) fn selected(
+        &self,
+        columns: Option<&[&str]>,
+        group: usize,
+        rows: RowSelection,
+    ) -> Result<Batches> {
+        self.read(columns, Some(vec![group]), |builder| builder.with_row_selection(rows))
     }
 
     /// Only the rows at these positions (ascending, without repetition).

@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
+pub use super::filter::Filter;
 use super::snapshot::{Depth, Scanner, retrying};
 use super::{Control, Result, Store};
-use crate::stats::{Rate, Tally};
+use crate::stats::Tally;
 
-mod filter;
+mod copy;
 mod group;
+mod ordered;
 mod pairs;
 mod part;
 mod rows;
@@ -17,25 +19,6 @@ mod rows;
 pub use group::{grouped, spreads};
 pub use pairs::{Side, pairs};
 pub use rows::{Rows, rows};
-
-/// Which rows. Several values of one dimension are alternatives; empty means all.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Filter {
-    /// Models.
-    pub models: Vec<String>,
-    /// Prompt types.
-    pub prompt_types: Vec<String>,
-    /// Rates of successful tool calls.
-    pub tool_success_rates: Vec<Rate>,
-    /// Difficulties.
-    pub difficulties: Vec<String>,
-    /// Kinds of task.
-    pub task_types: Vec<String>,
-    /// Rows at or after.
-    pub since: Option<Timestamp>,
-    /// Rows before.
-    pub until: Option<Timestamp>,
-}
 
 /// What is wanted of the rows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -78,7 +61,7 @@ pub fn existing(
 ) -> Result<HashMap<u128, (Option<i64>, u64)>> {
     retrying(store, || {
         let mut scanner = Scanner::new();
-        let view = scanner.view(store, Timestamp::now(), Depth::Rows, control)?;
+        let view = scanner.view(store, Timestamp::now(), Depth::Rows(&Filter::default()), control)?;
         scanner.attempts(&view, keys, control)
     })
 }

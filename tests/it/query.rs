@@ -312,3 +312,22 @@ fn a_full_disk_is_no_success() {
     let store = Fixture::new();
     store.refuses(1, &["--format", "csv", "-o", "/dev/full"], "cannot write");
 }
+
+#[test]
+fn duckdb_finds_the_same_rows() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/query/same.py");
+    let out = Command::new(python)
+        .args([script, env!("CARGO_BIN_EXE_evaltop")])
+        .arg(folder.path())
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout).trim(),
+        "the same",
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}

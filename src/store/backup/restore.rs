@@ -22,6 +22,7 @@ use crate::store::consolidate::{self, derived, recover};
 use crate::store::digest::Digest;
 use crate::store::disk;
 use crate::store::error::{Error, Result};
+use crate::store::filter::Filter;
 use crate::store::layout::{MAIN, is_staged};
 use crate::store::lock::StoreLock;
 use crate::store::parquet_file::ParquetFile;
@@ -213,7 +214,9 @@ impl<'a> Restore<'a> {
     fn held(&self) -> Result<(Held, Losers)> {
         let lost = match self.own {
             Some(_) => Losers::default(),
-            None => foreign::losers(&self.backup, &self.schema, &self.zone, self.control)?,
+            None => {
+                foreign::losers(&self.backup, &Filter::default(), &self.schema, &self.zone, self.control)?
+            }
         };
         let mut held = Held::default();
         self.each(&lost, |batch| held.add(batch))?;

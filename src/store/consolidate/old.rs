@@ -16,6 +16,7 @@ use crate::store::Control;
 use crate::store::commit::CommitRecord;
 use crate::store::digest::{Columns, Digest, short};
 use crate::store::error::{Error, Result};
+use crate::store::filter::Filter;
 use crate::store::graft::Stock;
 use crate::store::kind::{self, Shape, shape};
 use crate::store::parquet_file::ParquetFile;
@@ -54,7 +55,7 @@ impl Old<'_> {
         let losers = if self.record.is_some() {
             HashSet::new()
         } else {
-            let found = foreign::losers(self.main, self.schema, self.zone, self.control)?;
+            let found = foreign::losers(self.main, &Filter::default(), self.schema, self.zone, self.control)?;
             choice.superseded += found.superseded;
             choice.repeated += found.repeated;
             found.rows

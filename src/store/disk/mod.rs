@@ -129,7 +129,7 @@ pub trait Disk: Debug + Send + Sync {
 }
 
 /// Appends a range of another file by reading and writing.
-fn copy_range(source: &dyn ReadFile, range: Range<u64>, target: &mut impl Write) -> io::Result<()> {
+pub fn copy_range(source: &dyn ReadFile, range: Range<u64>, target: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut at = range.start;
     while at < range.end {

@@ -1,51 +1,52 @@
-//! One place where rows are: a Parquet file, or a journal.
+//! One place where rows are, read onwards: a Parquet file or a part of it, or a journal.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::statistics::Statistics;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 
-use super::rows::Plan;
-use super::{Filter, Result, Store};
-use crate::stats::cell::UNKNOWN;
+use super::rows::{Plan, refused};
+use super::{Result, Store};
 use crate::store::Error;
 use crate::store::disk::ReadFile;
 use crate::store::journal;
 use crate::store::parquet_file::{Batches, ParquetFile};
 use crate::store::record::Extras;
-use crate::store::schema::timestamp_type;
+use crate::store::search::{Piece, Search};
 use crate::store::snapshot::{Increment, JournalFile};
 
-/// Rows in one place, read onwards.
+/// Rows in one place.
 #[derive(Debug)]
 pub(super) struct Part {
     source: Source,
     /// Rows before this position are in main.
     skip: u64,
     /// Positions of the rows that don't count, ascending.
-    losers: Vec<u64>,
+    losers: Arc<[u64]>,
     /// Whether it is a file of summary rows beside main.
     pub(super) beside_main: bool,
+    /// About how many rows it has.
+    pub(super) rows: u64,
 }
 
 #[derive(Debug)]
 enum Source {
     /// To be opened when its turn comes.
     Closed(Store, Increment),
-    Parquet(Groups),
+    /// To be searched when its turn comes.
+    Open(ParquetFile),
+    Parquet(Box<Pieces>),
     Journal(Lines),
 }
 
-/// A Parquet file, row group by row group, those left out that can't match.
+/// What of a Parquet file is yet to be read.
 #[derive(Debug)]
-struct Groups {
-    file: ParquetFile,
-    /// Number and first position of the row groups to come; `None` before the first look.
-    left: Option<VecDeque<(usize, u64)>>,
-    current: Option<(Batches, u64)>,
+struct Pieces {
+    search: Search,
+    left: VecDeque<Piece>,
+    current: Option<Batches>,
 }
 
 /// A journal up to the rows that it had when the view was made.
@@ -60,12 +61,26 @@ struct Lines {
 }
 
 impl Part {
-    pub(super) fn file(file: ParquetFile, losers: Vec<u64>) -> Self {
-        Self { source: Source::Parquet(Groups::of(file)), skip: 0, losers, beside_main: false }
+    fn of(source: Source, rows: u64, losers: Vec<u64>) -> Self {
+        Self { source, skip: 0, losers: losers.into(), beside_main: false, rows }
+    }
+
+    /// A file, in parts that can be read at once.
+    pub(super) fn pieces(file: &ParquetFile, plan: &Plan, losers: Vec<u64>) -> Vec<Self> {
+        let search = Search::new(file, &plan.filter);
+        let losers: Arc<[u64]> = losers.into();
+        let part = |piece: Piece| {
+            let rows = piece.span().end - piece.span().start;
+            let pieces = Box::new(Pieces { search: search.clone(), left: [piece].into(), current: None });
+            let losers = Arc::clone(&losers);
+            Self { source: Source::Parquet(pieces), skip: 0, losers, beside_main: false, rows }
+        };
+        search.pieces().into_iter().map(part).collect()
     }
 
     pub(super) fn summaries(file: ParquetFile, losers: Vec<u64>) -> Self {
-        Self { beside_main: true, ..Self::file(file, losers) }
+        let rows = file.rows();
+        Self { beside_main: true, ..Self::of(Source::Open(file), rows, losers) }
     }
 
     pub(super) fn increment(
@@ -74,12 +89,12 @@ impl Part {
         open: Option<ParquetFile>,
         losers: Vec<u64>,
     ) -> Self {
-        let skip = increment.skip;
+        let (skip, rows) = (increment.skip, increment.rows);
         let source = match open {
-            Some(file) => Source::Parquet(Groups::of(file)),
+            Some(file) => Source::Open(file),
             None => Source::Closed(store.clone(), increment),
         };
-        Self { source, skip, losers, beside_main: false }
+        Self { skip, ..Self::of(source, rows, losers) }
     }
 
     pub(super) fn journal(store: &Store, journal: &JournalFile, rows: u64, losers: Vec<u64>) -> Result<Self> {
@@ -87,97 +102,51 @@ impl Part {
         let file = store.disk.open(&path).map_err(Error::io("read", &path))?;
         let bytes = file.stat().map_err(Error::io("read", &path))?.bytes;
         let lines = Lines { file, path, bytes, offset: 0, position: 0, rows };
-        Ok(Self { source: Source::Journal(lines), skip: 0, losers, beside_main: false })
+        Ok(Self::of(Source::Journal(lines), rows, losers))
     }
 
-    /// Whether the row at a position counts.
-    pub(super) fn counts(&self, position: u64) -> bool {
-        position >= self.skip && self.losers.binary_search(&position).is_err()
-    }
-
-    /// The next batch as stored, and the position of its first row.
-    pub(super) fn next(&mut self, plan: &Plan) -> Result<Option<(u64, RecordBatch)>> {
+    /// The next batch as stored, without the rows that don't count.
+    pub(super) fn next(&mut self, plan: &Plan) -> Result<Option<RecordBatch>> {
         if let Source::Closed(store, increment) = &self.source {
-            self.source = Source::Parquet(Groups::of(increment.open(store)?));
+            self.source = Source::Open(increment.open(store)?);
+        }
+        if let Source::Open(file) = &self.source {
+            let search = Search::new(file, &plan.filter);
+            let left = search.pieces().into();
+            self.source = Source::Parquet(Box::new(Pieces { search, left, current: None }));
         }
         match &mut self.source {
-            Source::Closed(..) => Ok(None),
-            Source::Parquet(groups) => groups.next(plan),
-            Source::Journal(lines) => lines.next(),
+            Source::Closed(..) | Source::Open(_) => Ok(None),
+            Source::Parquet(pieces) => pieces.next(plan, self.skip, &self.losers),
+            Source::Journal(lines) => lines.next(&self.losers),
         }
     }
 }
 
-impl Groups {
-    fn of(file: ParquetFile) -> Self {
-        Self { file, left: None, current: None }
-    }
-
-    fn next(&mut self, plan: &Plan) -> Result<Option<(u64, RecordBatch)>> {
-        let file = &self.file;
-        let left = self.left.get_or_insert_with(|| groups(file, &plan.filter));
+impl Pieces {
+    fn next(&mut self, plan: &Plan, skip: u64, losers: &[u64]) -> Result<Option<RecordBatch>> {
+        let file = self.search.file();
         loop {
-            if let Some((batches, position)) = &mut self.current {
+            if let Some(batches) = &mut self.current {
                 if let Some(batch) = batches.next() {
                     // Rewritten in place meanwhile: whatever came of it says nothing.
                     file.check_unchanged()?;
-                    let batch = batch?;
-                    let first = *position;
-                    *position += batch.num_rows() as u64;
-                    return Ok(Some((first, batch)));
+                    return batch.map(Some);
                 }
                 self.current = None;
             }
-            let Some((group, position)) = left.pop_front() else { return Ok(None) };
-            let columns = plan.columns(file.schema());
-            self.current = Some((file.row_groups(Some(&columns), vec![group])?, position));
+            let Some(piece) = self.left.pop_front() else { return Ok(None) };
+            let found = self.search.find(&piece, skip, losers);
+            file.check_unchanged()?;
+            if let Some(found) = found? {
+                self.current = Some(self.search.read(Some(&plan.columns(file.schema())), &found)?);
+            }
         }
     }
-}
-
-fn groups(file: &ParquetFile, filter: &Filter) -> VecDeque<(usize, u64)> {
-    let mut position = 0;
-    let typed =
-        file.schema().field_with_name("timestamp").is_ok_and(|field| *field.data_type() == timestamp_type());
-    let mut groups = VecDeque::new();
-    for (at, group) in file.metadata().row_groups().iter().enumerate() {
-        if may_match(group, filter, typed) {
-            groups.push_back((at, position));
-        }
-        position += u64::try_from(group.num_rows()).unwrap_or(0);
-    }
-    groups
-}
-
-/// Whether a row group's statistics leave room for a matching row.
-fn may_match(group: &RowGroupMetaData, filter: &Filter, typed_time: bool) -> bool {
-    let statistics = |name: &str| {
-        let column = group.columns().iter().find(|column| column.column_path().string() == name);
-        column.and_then(|column| column.statistics())
-    };
-    let texts = filter.texts().into_iter().all(|(name, values)| {
-        // Rows without a value count as "unknown", and statistics don't show them.
-        if values.is_empty() || values.iter().any(|value| value == UNKNOWN) {
-            return true;
-        }
-        let Some(Statistics::ByteArray(range)) = statistics(name) else { return true };
-        let (Some(min), Some(max)) = (range.min_opt(), range.max_opt()) else { return true };
-        values.iter().any(|value| (min.data()..=max.data()).contains(&value.as_bytes()))
-    });
-    let times = || {
-        let Some(Statistics::Int64(range)) = statistics("timestamp").filter(|_| typed_time) else {
-            return true;
-        };
-        let late = |since: i64| range.max_opt().is_none_or(|max| *max >= since);
-        let early = |until: i64| range.min_opt().is_none_or(|min| *min < until);
-        filter.since.is_none_or(|since| late(since.as_microsecond()))
-            && filter.until.is_none_or(|until| early(until.as_microsecond()))
-    };
-    texts && times()
 }
 
 impl Lines {
-    fn next(&mut self) -> Result<Option<(u64, RecordBatch)>> {
+    fn next(&mut self, losers: &[u64]) -> Result<Option<RecordBatch>> {
         while self.position < self.rows && self.offset < self.bytes {
             let chunk = journal::read_open(&self.file, self.bytes, self.offset)
                 .map_err(Error::io("read", &self.path))?;
@@ -192,7 +161,10 @@ impl Lines {
             extras.add(&records);
             let first = self.position;
             self.position += records.len() as u64;
-            return Ok(Some((first, extras.to_batch(&records)?)));
+            let counts = |position: u64| losers.binary_search(&position).is_err();
+            let counting: BooleanArray = (first..self.position).map(|at| Some(counts(at))).collect();
+            let batch = extras.to_batch(&records)?;
+            return filter_record_batch(&batch, &counting).map(Some).map_err(refused);
         }
         Ok(None)
     }

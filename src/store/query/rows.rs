@@ -1,6 +1,7 @@
 //! Matching rows, batch by batch, each record once.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
@@ -8,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::ordered::{Ordered, Work};
 use super::part::Part;
 use super::{Control, Filter, Result, Selection, Store};
 use crate::store::Error;
@@ -16,6 +18,7 @@ use crate::store::kind::{self, Shape, shape};
 use crate::store::layout::MAIN;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, TIMESTAMP_TEXT, Union, adapt, project};
+use crate::store::search::readers;
 use crate::store::snapshot::{Depth, Scanner, View, retrying};
 
 /// Increments that are held open from the start, so that a consolidate meanwhile
@@ -26,15 +29,34 @@ const OPEN_AHEAD: usize = 512;
 /// rewrite them in place meanwhile; of larger ones an error says so.
 const HELD_BYTES: u64 = 256 << 20;
 
+/// Fewer rows than this are read before threads would have begun.
+const WORTH_THREADS: u64 = if cfg!(test) { 32 } else { 65_536 };
+
 /// Batches of matching rows, all with the columns of [`Rows::schema`]. After an
 /// error there are no more.
 #[derive(Debug)]
 pub struct Rows {
     schema: SchemaRef,
-    parts: VecDeque<Part>,
-    plan: Plan,
+    pub(super) reading: Reading<RecordBatch>,
+    pub(super) plan: Arc<Plan>,
     left: u64,
-    control: Control,
+    pub(super) control: Control,
+    whole: bool,
+    /// Main, if there is one, and the positions of its rows that don't count.
+    pub(super) main: Option<(ParquetFile, Vec<u64>)>,
+    expected: Option<u64>,
+}
+
+/// Something made of each batch, with the number of its rows.
+type Results<T> = Box<dyn Iterator<Item = Result<(u64, T)>>>;
+
+/// How far they are read.
+#[derive(Debug)]
+pub(super) enum Reading<T> {
+    /// Not yet begun.
+    Ahead(VecDeque<Part>),
+    Alone(VecDeque<Part>),
+    Together(Ordered<Result<T>>),
 }
 
 /// What happens to each batch.
@@ -55,15 +77,63 @@ impl Rows {
         &self.schema
     }
 
+    /// Whether these are all records with all their columns.
+    pub fn are_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// How many there are, where that is known without reading them.
+    pub fn expected(&self) -> Option<u64> {
+        self.expected
+    }
+
+    /// Does something with each batch where it is read: on all cores, where that pays.
+    /// Each result comes with the number of its rows.
+    pub fn through<T: Send + 'static>(
+        mut self,
+        work: impl Fn(&RecordBatch) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<Results<T>> {
+        let counted = move |batch: &RecordBatch| Ok((batch.num_rows() as u64, work(batch)?));
+        if let Reading::Ahead(parts) = &mut self.reading
+            && self.left == u64::MAX
+            && let Some(threads) = threads(parts, self.left)
+        {
+            let parts = std::mem::take(parts);
+            let mut together = together(parts, threads, self.plan, move |batch| counted(&batch))?;
+            let control = self.control;
+            let next = move || control.check().and_then(|()| taken(&mut together)).transpose();
+            return Ok(Box::new(until_an_error(next)));
+        }
+        Ok(Box::new(self.map(move |batch| counted(&batch?))))
+    }
+
     fn step(&mut self) -> Result<Option<RecordBatch>> {
         while self.left > 0 {
             self.control.check()?;
-            let Some(part) = self.parts.front_mut() else { return Ok(None) };
-            let Some((position, batch)) = part.next(&self.plan)? else {
-                self.parts.pop_front();
-                continue;
+            let batch = match &mut self.reading {
+                Reading::Ahead(parts) => {
+                    let parts = std::mem::take(parts);
+                    self.reading = match threads(&parts, self.left) {
+                        Some(threads) => {
+                            Reading::Together(together(parts, threads, Arc::clone(&self.plan), Ok)?)
+                        }
+                        None => Reading::Alone(parts),
+                    };
+                    continue;
+                }
+                Reading::Together(together) => match taken(together)? {
+                    Some(batch) => batch,
+                    None => return Ok(None),
+                },
+                Reading::Alone(parts) => {
+                    let Some(part) = parts.front_mut() else { return Ok(None) };
+                    let Some(batch) = self.plan.next(part)? else {
+                        parts.pop_front();
+                        continue;
+                    };
+                    batch
+                }
             };
-            let batch = self.plan.apply(&batch, part.beside_main, |at| part.counts(position + at as u64))?;
             if batch.num_rows() > 0 {
                 let rows = usize::try_from(self.left).unwrap_or(usize::MAX).min(batch.num_rows());
                 self.left -= rows as u64;
@@ -72,6 +142,56 @@ impl Rows {
         }
         Ok(None)
     }
+}
+
+/// How many threads read; `None` where one is enough.
+fn threads(parts: &VecDeque<Part>, limit: u64) -> Option<usize> {
+    let rows: u64 = parts.iter().map(|part| part.rows).sum();
+    let threads = readers(parts.len());
+    (threads > 1 && rows.min(limit) >= WORTH_THREADS).then_some(threads)
+}
+
+fn together<T: Send + 'static>(
+    parts: VecDeque<Part>,
+    threads: usize,
+    plan: Arc<Plan>,
+    work: impl Fn(RecordBatch) -> Result<T> + Send + Sync + 'static,
+) -> Result<Ordered<Result<T>>> {
+    let read = move |mut part: Part, give: &mut dyn FnMut(Result<T>) -> bool| {
+        loop {
+            let result = match plan.next(&mut part) {
+                Ok(Some(batch)) if batch.num_rows() == 0 => continue,
+                Ok(Some(batch)) => work(batch),
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            let failed = result.is_err();
+            if !give(result) || failed {
+                return;
+            }
+        }
+    };
+    let work: Arc<Work<Part, Result<T>>> = Arc::new(read);
+    Ordered::start(parts, threads, &work).map_err(unread)
+}
+
+fn taken<T: Send + 'static>(together: &mut Ordered<Result<T>>) -> Result<Option<T>> {
+    together.next().map_err(unread)?.transpose()
+}
+
+/// What `next` gives, and nothing after an error.
+fn until_an_error<T>(mut next: impl FnMut() -> Option<Result<T>>) -> impl Iterator<Item = Result<T>> {
+    let mut over = false;
+    std::iter::from_fn(move || {
+        let step = if over { None } else { next() };
+        over = !matches!(step, Some(Ok(_)));
+        step
+    })
+}
+
+#[allow(clippy::needless_pass_by_value)] // as map_err wants it
+fn unread(error: std::io::Error) -> Error {
+    Error::Refused(format!("the rows can't be read on ({error}): try again"))
 }
 
 impl Iterator for Rows {
@@ -93,18 +213,33 @@ pub fn rows(store: &Store, selection: &Selection, control: &Control) -> Result<R
 }
 
 fn open(store: &Store, selection: &Selection, control: &Control) -> Result<Rows> {
-    let view = Scanner::new().view(store, Timestamp::now(), Depth::Rows, control)?;
+    let view = Scanner::new().view(store, Timestamp::now(), Depth::Rows(&selection.filter), control)?;
     let union = if selection.summaries { summary_columns(&view)? } else { view.union.clone() };
     let plan = Plan::new(selection, &union.finish(), &view.files.zone)?;
     let mut output = plan.target.project(&plan.output).map_err(refused)?;
     output.metadata.clear();
+    let main = view.files.main.as_ref().map(|main| (main.file.clone(), view.main_losers.clone()));
+    let everything = *selection == Selection { columns: selection.columns.clone(), ..Selection::default() };
     Ok(Rows {
         schema: output.into(),
-        parts: parts(store, view, selection.summaries)?,
-        plan,
+        whole: everything && selection.columns.is_none(),
+        main,
+        expected: expected(&view).filter(|_| everything),
+        reading: Reading::Ahead(parts(store, view, &plan)?),
+        plan: Arc::new(plan),
         left: selection.limit.unwrap_or(u64::MAX),
         control: control.clone(),
     })
+}
+
+/// The number of records, where no file holds anything else.
+fn expected(view: &View) -> Option<u64> {
+    let main = view.files.main.as_ref();
+    let increments = view.files.increments.iter().map(|increment| shape(&increment.schema));
+    let mut shapes = main.map(|main| shape(main.file.schema())).into_iter().chain(increments);
+    let main = main.map_or(0, |main| main.file.rows() - view.main_losers.len() as u64);
+    let waiting = view.sources.iter().map(|source| source.digest.records - source.losers.len() as u64);
+    shapes.all(|shape| shape == Shape::Records).then(|| main + waiting.sum::<u64>())
 }
 
 /// The columns of all files that may hold summary rows.
@@ -125,11 +260,12 @@ fn file_name(file: &ParquetFile) -> String {
 }
 
 /// Where the rows are, oldest first: main, increments, journals.
-fn parts(store: &Store, view: View, summaries: bool) -> Result<VecDeque<Part>> {
+fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
+    let summaries = plan.summaries;
     let mut parts = VecDeque::new();
     let View { files, mut sources, main_losers, summary_losers, .. } = view;
     if let Some(main) = files.main {
-        parts.push_back(Part::file(main.file, main_losers));
+        parts.extend(Part::pieces(&main.file, plan, main_losers));
     }
     if summaries {
         let mut first = 0;
@@ -205,37 +341,34 @@ impl Plan {
         names
     }
 
+    /// The next batch of a part as it is returned.
+    pub(super) fn next(&self, part: &mut Part) -> Result<Option<RecordBatch>> {
+        let batch = part.next(self)?;
+        batch.map(|batch| self.apply(batch, part.beside_main)).transpose()
+    }
+
     /// What of a batch is returned; `beside_main` says that all its rows are summary rows.
-    fn apply(
-        &self,
-        batch: &RecordBatch,
-        beside_main: bool,
-        counts: impl Fn(usize) -> bool,
-    ) -> Result<RecordBatch> {
-        let (rows, at) = match kind::split(batch)? {
-            _ if beside_main => (Some(batch.clone()), (0..batch.num_rows()).collect()),
-            split if self.summaries => {
-                let others = (0..batch.num_rows()).filter(|at| split.at.binary_search(at).is_err());
-                (split.summaries, others.collect())
-            }
-            split => (split.records, split.at),
+    fn apply(&self, batch: RecordBatch, beside_main: bool) -> Result<RecordBatch> {
+        let rows = if beside_main {
+            Some(batch)
+        } else {
+            let split = kind::split(&batch)?;
+            if self.summaries { split.summaries } else { split.records }
         };
         let Some(rows) = rows else {
             return RecordBatch::new_empty(self.target.clone()).project(&self.output).map_err(refused);
         };
-        let rows = adapt(&rows, &self.target, &self.zone)?;
-        let columns = Columns::new(&rows)?;
-        let counted = |row: usize| at.get(row).is_some_and(|at| counts(*at));
-        let everything = self.filter == Filter::default();
-        let mask: arrow::array::BooleanArray = (0..rows.num_rows())
-            .map(|row| Some(counted(row) && (everything || self.filter.matches(&columns, row))))
-            .collect();
-        let rows = filter_record_batch(&rows, &mask).map_err(refused)?;
+        let mut rows = adapt(&rows, &self.target, &self.zone)?;
+        if self.filter != Filter::default() {
+            let columns = Columns::new(&rows)?;
+            let matches = (0..rows.num_rows()).map(|row| Some(self.filter.matches(&columns, row)));
+            rows = filter_record_batch(&rows, &matches.collect()).map_err(refused)?;
+        }
         rows.project(&self.output).map_err(refused)
     }
 }
 
 #[allow(clippy::needless_pass_by_value)] // as map_err wants it
-fn refused(error: arrow::error::ArrowError) -> Error {
+pub(super) fn refused(error: arrow::error::ArrowError) -> Error {
     Error::Refused(format!("the rows can't be put together: {error}"))
 }

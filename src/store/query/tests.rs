@@ -4,6 +4,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use proptest::prelude::*;
 
 use super::*;
+use crate::stats::Rate;
 use crate::store::commit::Consumed;
 use crate::store::digest;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
@@ -218,6 +219,53 @@ proptest! {
         prop_assert_eq!(found.num_rows(), distinct.len());
         let full = found["success"].as_boolean().true_count() as u64;
         prop_assert_eq!(group(&fixture, &Filter::default(), &[]), [(vec![], distinct.len() as u64, full)]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Choosing rows first and counting each test once comes to the same as the other way
+    /// round, with main read in pieces on several threads or as a whole.
+    #[test]
+    fn a_filter_chooses_among_the_rows_that_count(
+        rows in prop::collection::vec((0..6_i64, 0..3_u8, 0..8_i64), 1..160),
+        cut in 0..160_usize, groups in 1..30_usize, committed: bool,
+        model in prop::option::of(0..3_u8), since in prop::option::of(0..8_i64), by_id: bool,
+    ) {
+        let fixture = Fixture::new();
+        let id = |at: usize, id: i64| if by_id { format!("t{id}") } else { format!("t{at}") };
+        let made: Vec<Record> = rows
+            .iter()
+            .enumerate()
+            .map(|(at, (own, model, time))| Record { model: format!("m{model}"), ..record(&id(at, *own), at % 3 == 0, *time) })
+            .collect();
+        let (main, waiting) = made.split_at(cut.min(made.len()));
+        let mut main = main.to_vec();
+        if committed {
+            let mut seen = HashSet::new();
+            main.retain(|row| seen.insert((row.test_id.clone(), row.model.clone())));
+        }
+        let groups: Vec<RecordBatch> = main.chunks(groups).map(batch).collect();
+        if !groups.is_empty() {
+            fixture.main_in_groups(&groups, committed.then(Vec::new));
+        }
+        if !waiting.is_empty() {
+            fixture.increment(LEGACY, &batch(waiting));
+        }
+        let filter = Filter {
+            models: model.iter().map(|model| format!("m{model}")).collect(),
+            since: since.map(|since| Timestamp::from_microsecond(since).unwrap()),
+            ..Filter::default()
+        };
+        let whole = all(&fixture, &Selection::default());
+        let columns = digest::Columns::new(&whole).unwrap();
+        let expected: Vec<usize> = (0..whole.num_rows()).filter(|row| filter.matches(&columns, *row)).collect();
+        let chosen = all(&fixture, &Selection { filter, ..Selection::default() });
+        prop_assert_eq!(chosen.num_rows(), expected.len());
+        for (at, row) in expected.into_iter().enumerate() {
+            prop_assert_eq!(chosen.slice(at, 1), whole.slice(row, 1));
+        }
     }
 }
 

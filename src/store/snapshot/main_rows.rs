@@ -147,8 +147,8 @@ impl MainRows {
     }
 
     /// Whether this is still what is known of `main`.
-    pub(super) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth) -> bool {
-        (self.tallied || depth == Depth::Rows)
+    pub(super) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth<'_>) -> bool {
+        (self.tallied || (depth != Depth::Tallies && main.commit.is_some()))
             && same(&self.stat, &main.file.stat())
             && self.reading.zone == *zone
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::files::{Files, Main, list, retrying, same};
 use super::footers::Footers;
@@ -15,9 +16,11 @@ use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
 use crate::stats::clusters::Clusters;
 use crate::stats::{Cell, Tally};
+use crate::store::consolidate::foreign::losers;
 use crate::store::digest::{Activity, Digest, Row, add};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
+use crate::store::filter::Filter;
 use crate::store::kind::{Shape, shape};
 use crate::store::layout::{IncrementalName, MAIN, classify, stem};
 use crate::store::parquet_file::ParquetFile;
@@ -36,10 +39,11 @@ pub struct Scanner {
 }
 
 /// How much a [`View`] has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Depth {
-    /// Which rows count. A main that a commit made need not be read for that.
-    Rows,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::store) enum Depth<'a> {
+    /// Which rows of matching cells count. A main that a commit made need not be read
+    /// for that, and of another one only the keys of those rows.
+    Rows(&'a Filter),
     /// The tallies of all of them too.
     Tallies,
 }
@@ -103,7 +107,7 @@ impl Scanner {
         &mut self,
         store: &Store,
         now: Timestamp,
-        depth: Depth,
+        depth: Depth<'_>,
         control: &Control,
     ) -> Result<View> {
         let files = list(store, now, &mut self.footers)?;
@@ -144,18 +148,20 @@ impl Scanner {
         store: &Store,
         view: &mut View,
         now: Timestamp,
-        depth: Depth,
+        depth: Depth<'_>,
         control: &Control,
     ) -> Result<()> {
         self.main = match &view.files.main {
             None => None,
             Some(main) => {
-                let rows = match self.main.take().filter(|rows| rows.is_of(main, &view.files.zone, depth)) {
-                    Some(rows) => rows,
-                    None if depth == Depth::Rows && main.commit.is_some() => {
+                let known = self.main.take().filter(|rows| rows.is_of(main, &view.files.zone, depth));
+                let rows = match (known, depth) {
+                    (Some(rows), _) => rows,
+                    (None, Depth::Rows(filter)) if main.commit.is_some() || is_plain(main) => {
+                        view.main_losers = losers_of(main, filter, &view.files.zone, control)?;
                         MainRows::unread(store, main, &view.files.zone, now)?
                     }
-                    None => changed_or(main, MainRows::read(store, main, &view.files.zone, now, control))?,
+                    _ => changed_or(main, MainRows::read(store, main, &view.files.zone, now, control))?,
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;
@@ -306,7 +312,7 @@ impl Scanner {
         for (source, losers) in view.sources.iter_mut().zip(std::mem::take(&mut resolved.losers)) {
             source.losers = losers;
         }
-        view.main_losers = std::mem::take(&mut resolved.main_losers);
+        view.main_losers.append(&mut resolved.main_losers);
         if let Some(rows) = rows {
             view.main_losers.extend(rows.resolved.losers.iter().flatten());
             view.main_losers.sort_unstable();
@@ -367,6 +373,22 @@ fn changed_or<T>(main: &Main, result: Result<T>) -> Result<T> {
         Ok(now) if !same(&now, &main.file.stat()) => Error::Changed { path: main.file.path().to_path_buf() },
         _ => error,
     })
+}
+
+/// Whether all of main's rows are records.
+fn is_plain(main: &Main) -> bool {
+    shape(main.file.schema()) == Shape::Records
+}
+
+/// The positions of main's rows that other rows of main replace, in matching cells.
+fn losers_of(main: &Main, filter: &Filter, zone: &TimeZone, control: &Control) -> Result<Vec<u64>> {
+    if main.commit.is_some() {
+        return Ok(Vec::new());
+    }
+    let mut union = Union::new();
+    union.add(MAIN, main.file.schema())?;
+    let found = losers(&main.file, filter, &union.finish(), zone, control);
+    Ok(changed_or(main, found)?.rows.into_iter().collect())
 }
 
 fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {

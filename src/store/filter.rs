@@ -1,18 +1,44 @@
-//! Whether a row matches.
+//! Which rows are meant, and whether one of them is.
 
-use super::Filter;
+use jiff::Timestamp;
+
+use super::digest::Columns;
 use crate::stats::{Cell, Rate};
-use crate::store::digest::Columns;
+
+/// Which rows. Several values of one dimension are alternatives; empty means all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    /// Models.
+    pub models: Vec<String>,
+    /// Prompt types.
+    pub prompt_types: Vec<String>,
+    /// Rates of successful tool calls.
+    pub tool_success_rates: Vec<Rate>,
+    /// Difficulties.
+    pub difficulties: Vec<String>,
+    /// Kinds of task.
+    pub task_types: Vec<String>,
+    /// Rows at or after.
+    pub since: Option<Timestamp>,
+    /// Rows before.
+    pub until: Option<Timestamp>,
+}
 
 impl Filter {
     /// The text dimensions and the values that are asked for.
-    pub(super) fn texts(&self) -> [(&'static str, &[String]); 4] {
+    pub(in crate::store) fn texts(&self) -> [(&'static str, &[String]); 4] {
         [
             ("model", &self.models),
             ("prompt_type", &self.prompt_types),
             ("difficulty", &self.difficulties),
             ("task_type", &self.task_types),
         ]
+    }
+
+    /// The same without its range of time: it chooses whole cells, and so all attempts
+    /// at a test or none.
+    pub(in crate::store) fn of_cells(&self) -> Self {
+        Self { since: None, until: None, ..self.clone() }
     }
 
     /// Whether tests of a cell match, whenever they were.
@@ -23,7 +49,7 @@ impl Filter {
     }
 
     /// Whether a row of an adapted batch matches.
-    pub(super) fn matches(&self, columns: &Columns, row: usize) -> bool {
+    pub(in crate::store) fn matches(&self, columns: &Columns, row: usize) -> bool {
         self.texts().into_iter().all(|(name, wanted)| accepts(wanted, columns.dimension(name, row)))
             && self.accepts_rate(columns.rate(row))
             && self.accepts_time(columns.timestamp(row))
