@@ -140,7 +140,7 @@ fn rows(
     };
     let Some(order) = order else {
         let rows = query::rows(store, &selection, control)?;
-        return write(form, (Arc::clone(rows.schema()), rows), output, control);
+        return formats::write_rows(form, rows, output, |_| control.check()).map(drop);
     };
     // Columns that only the order needs are read and left out again.
     if let Some(columns) = &mut selection.columns {

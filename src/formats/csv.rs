@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use arrow::array::RecordBatch;
-use arrow::csv::{Writer, WriterBuilder};
+use arrow::csv::WriterBuilder;
 use arrow::datatypes::SchemaRef;
 
 use super::plain::{plain, plain_schema};
@@ -14,24 +14,31 @@ use crate::store::Result;
 
 /// Comma-separated values.
 #[derive(Debug)]
-pub struct Csv<W: Write>(Writer<W>);
+pub struct Csv<W: Write>(W);
 
 impl<W: Write> Csv<W> {
     /// Writes to `out`; the header at once, so that no rows are still a table.
-    pub fn new(out: W, schema: &SchemaRef) -> Result<Self> {
-        let mut writer = WriterBuilder::new().with_header(true).build(out);
-        let header = RecordBatch::new_empty(plain_schema(schema, true));
-        writer.write(&header).map_err(refused)?;
-        Ok(Self(writer))
+    pub fn new(mut out: W, schema: &SchemaRef) -> Result<Self> {
+        let mut header = WriterBuilder::new().with_header(true).build(Vec::new());
+        header.write(&RecordBatch::new_empty(plain_schema(schema, true))).map_err(refused)?;
+        out.write_all(&header.into_inner()).map_err(refused)?;
+        Ok(Self(out))
     }
+}
+
+/// The rows of a batch, without a header.
+pub fn lines(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let mut writer = WriterBuilder::new().with_header(false).build(Vec::new());
+    writer.write(&plain(batch, true).map_err(refused)?).map_err(refused)?;
+    Ok(writer.into_inner())
 }
 
 impl<W: Write> RowWriter for Csv<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(&plain(batch, true).map_err(refused)?).map_err(refused)
+        self.0.write_all(&lines(batch)?).map_err(refused)
     }
 
-    fn finish(self: Box<Self>) -> Result<()> {
-        self.0.into_inner().flush().map_err(refused)
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.0.flush().map_err(refused)
     }
 }

@@ -35,21 +35,23 @@ impl<W: Write> RowWriter for Array<W> {
 
 /// One object a line.
 #[derive(Debug)]
-pub struct Lines<W: Write>(Writer<W, LineDelimited>);
+pub struct Lines<W: Write>(pub W);
 
-impl<W: Write> Lines<W> {
-    /// Writes to `out`, which should be buffered.
-    pub fn new(out: W) -> Self {
-        Self(WriterBuilder::new().with_explicit_nulls(true).build(out))
-    }
+/// The rows of a batch, a line each.
+pub fn lines(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let mut writer: Writer<_, LineDelimited> =
+        WriterBuilder::new().with_explicit_nulls(true).build(Vec::new());
+    writer.write(&plain(batch, false).map_err(refused)?).map_err(refused)?;
+    writer.finish().map_err(refused)?;
+    Ok(writer.into_inner())
 }
 
 impl<W: Write> RowWriter for Lines<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(&plain(batch, false).map_err(refused)?).map_err(refused)
+        self.0.write_all(&lines(batch)?).map_err(refused)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        self.0.finish().map_err(refused)
+        self.0.flush().map_err(refused)
     }
 }

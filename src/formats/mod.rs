@@ -23,10 +23,12 @@ pub mod output;
 pub mod parquet;
 mod plain;
 pub mod plot;
+mod rows;
 pub mod table;
 pub mod text;
 
 pub use output::Output;
+pub use rows::write_rows;
 
 /// A form in which rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +68,7 @@ pub fn writer(
         Form::Table { width } => Box::new(table::Table::new(out, schema, width, TimeZone::system())),
         Form::Markdown => Box::new(markdown::Markdown::new(out, schema, TimeZone::system())?),
         Form::Json => Box::new(json::Array::new(out)),
-        Form::Jsonl => Box::new(json::Lines::new(out)),
+        Form::Jsonl => Box::new(json::Lines(out)),
         Form::Csv => Box::new(csv::Csv::new(out, schema)?),
         Form::Parquet => Box::new(parquet::Parquet::new(out, schema)?),
     })

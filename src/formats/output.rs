@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::store::disk::WriteFile;
+use crate::store::disk::{ReadFile, WriteFile, copy_range};
 use crate::store::layout::{self, Layout};
 use crate::store::{Disk, Error, RealDisk, Result};
 
@@ -89,6 +90,37 @@ impl Write for Handle {
     }
 }
 
+/// So that whole row groups can be copied.
+impl WriteFile for Handle {
+    fn sync(&mut self) -> io::Result<()> {
+        self.with(|out| {
+            out.flush()?;
+            match out.get_mut() {
+                Sink::File(file) => file.sync(),
+                Sink::Stdout(_) | Sink::Special(_) => Ok(()),
+            }
+        })
+    }
+
+    fn truncate(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {
+        self.with(|out| {
+            out.flush()?;
+            match out.get_mut() {
+                Sink::File(file) => file.copy_from(source, range),
+                stream => copy_range(source, range, stream),
+            }
+        })
+    }
+}
+
 impl Output {
     /// Standard output.
     pub fn stdout() -> Self {
@@ -136,7 +168,8 @@ impl Output {
         }
     }
 
-    fn path(&self) -> &Path {
+    /// Its path, for messages.
+    pub(super) fn path(&self) -> &Path {
         match &self.target {
             Target::Stream(path) | Target::File { path, .. } => path,
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 
-use super::{Form, Output, RowWriter, writer};
+use super::{Form, Output, RowWriter, write_rows, writer};
 use crate::store::query::{self, Filter, Selection};
 use crate::store::{Control, Result, Store};
 
@@ -14,6 +14,9 @@ mod tree;
 
 pub(in crate::formats) use tree::{Leaf, SCORES, iso, rate_name};
 pub use tree::{Tree, tree};
+
+/// Rows that an estimate is judged by.
+const JUDGED_BY: u64 = 8_192;
 
 /// What an export of rows would write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,30 +37,24 @@ pub fn rows(
     rows: u64,
     control: &Control,
 ) -> Result<u64> {
-    let batches = query::rows(store, &everything(filter), control)?;
-    let mut writer = writer(form, batches.schema(), output.handle())?;
-    let mut done = 0;
-    for batch in batches {
-        control.check()?;
-        let batch = batch?;
-        writer.write(&batch)?;
-        done += batch.num_rows() as u64;
+    let all = query::rows(store, &everything(filter), control)?;
+    write_rows(form, all, output, |done| {
         control.progress("exporting", done, rows.max(done));
-    }
-    control.check()?;
-    writer.finish()?;
-    Ok(done)
+        control.check()
+    })
 }
 
-/// How much [`rows`] would write. Reads one column of all rows, and all of the first.
+/// How much [`rows`] would write. Reads one column of the matching rows, where only that
+/// tells their number, and all columns of the first.
 pub fn estimate(store: &Store, filter: &Filter, form: Form, control: &Control) -> Result<Estimate> {
     let count = Selection { columns: Some(vec!["model".to_owned()]), ..everything(filter) };
-    let mut rows = 0;
-    for batch in query::rows(store, &count, control)? {
-        control.check()?;
-        rows += batch?.num_rows() as u64;
-    }
-    let first = query::rows(store, &everything(filter), control)?.next().transpose()?;
+    let all = query::rows(store, &count, control)?;
+    let rows = match all.expected() {
+        Some(rows) => rows,
+        None => all.through(|_| Ok(()))?.map(|step| Ok(step?.0)).sum::<Result<u64>>()?,
+    };
+    let first = Selection { limit: Some(JUDGED_BY), ..everything(filter) };
+    let first = query::rows(store, &first, control)?.next().transpose()?;
     let bytes = first.map_or(Ok(0), |batch| scaled(&batch, form, rows))?;
     Ok(Estimate { rows, bytes })
 }
