@@ -2,8 +2,9 @@
 //! deduplicated by the rule that a store follows. The files may be mains, increments or
 //! what other tools wrote; they are only read.
 //!
-//! They are read twice, first for the tests' keys and then for the rows that stay, so
-//! memory grows with the number of tests and not with their size.
+//! They are read twice, first for the tests' keys and then for the rows that stay; rows whose
+//! key comes more than once are compared in between. So memory grows with the number of
+//! tests, by eight bytes each, and not with their size.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,14 @@ use arrow::datatypes::SchemaRef;
 use jiff::tz::TimeZone;
 
 use super::consolidate::choice::Choice;
-use super::digest::{Columns, row_hashes};
+use super::consolidate::foreign::more_than_once;
+use super::consolidate::merge::records;
+use super::digest::{Columns, row_hashes, short};
+use super::filter::Filter;
+use super::kind::Shape;
 use super::parquet_file::ParquetFile;
 use super::schema::{Union, adapt};
+use super::search::Search;
 use super::{Control, Disk, Error, Result, kind};
 
 /// Files to be merged, and which of their rows stay.
@@ -25,6 +31,10 @@ pub struct Merge {
     schema: SchemaRef,
     zone: TimeZone,
     choice: Choice,
+    /// Records of all files.
+    total: u64,
+    /// Of those, the ones that go: their positions in the files one after the other, ascending.
+    lost: Vec<u64>,
 }
 
 impl Merge {
@@ -39,24 +49,54 @@ impl Merge {
             files.push(file);
         }
         let (schema, choice) = (union.finish(), Choice::default());
-        let mut merge = Self { files, schema, zone: zone.clone(), choice };
-        let mut choice = Choice::default();
-        let total = merge.files.iter().map(ParquetFile::rows).sum();
-        let mut done = 0;
+        let total = files.iter().map(ParquetFile::rows).sum();
+        let mut merge = Self { files, schema, zone: zone.clone(), choice, total, lost: Vec::new() };
+        let mut hashes = Vec::new();
         for file in &merge.files {
-            for batch in merge.batches(file)? {
+            hashes.append(&mut merge.keys(file, control, |_, key| Some(short(key)))?);
+        }
+        let twice = more_than_once(hashes);
+        let (mut choice, mut compared) = (Choice::default(), Vec::new());
+        let mut before = 0;
+        for file in merge.files.iter().filter(|_| !twice.is_empty()) {
+            let found = merge.keys(file, control, |at, key| twice.contains(&short(key)).then_some(at))?;
+            for batch in file.rows_at(None, &found)? {
                 control.check()?;
-                let batch = batch?;
+                let batch = records(&batch?, &merge.schema, zone)?;
                 let (columns, hashes) = (Columns::new(&batch)?, row_hashes(&batch)?);
                 for (row, hash) in hashes.into_iter().enumerate() {
                     choice.push(columns.key(row).map(|key| (key, (columns.timestamp(row), hash))));
                 }
-                done += batch.num_rows() as u64;
-                control.progress("comparing", done, total);
             }
+            compared.extend(found.into_iter().map(|at| before + at));
+            before += file.rows();
         }
+        let lost = compared.into_iter().enumerate().filter(|(at, _)| !choice.keeps(*at));
+        merge.lost = lost.map(|(_, position)| position).collect();
         merge.choice = choice;
         Ok(merge)
+    }
+
+    /// What `pick` makes of position and key of each record of a file that has one.
+    fn keys<T: Send>(
+        &self,
+        file: &ParquetFile,
+        control: &Control,
+        pick: impl Fn(u64, u128) -> Option<T> + Sync,
+    ) -> Result<Vec<T>> {
+        if kind::shape(file.schema()) == Shape::Records {
+            return Search::new(file, &Filter::default()).keys(&self.schema, &self.zone, control, pick);
+        }
+        let (mut picked, mut at) = (Vec::new(), 0);
+        for batch in self.batches(file)? {
+            control.check()?;
+            let batch = batch?;
+            let columns = Columns::new(&batch)?;
+            let rows = (0..batch.num_rows()).map(|row| (at + row as u64, columns.key(row)));
+            picked.extend(rows.filter_map(|(at, key)| pick(at, key?)));
+            at += batch.num_rows() as u64;
+        }
+        Ok(picked)
     }
 
     /// The columns of every batch.
@@ -66,7 +106,7 @@ impl Merge {
 
     /// Rows that stay.
     pub fn rows(&self) -> u64 {
-        self.choice.kept()
+        self.total - self.lost.len() as u64
     }
 
     /// Attempts that newer ones replace.
@@ -82,13 +122,14 @@ impl Merge {
     /// The rows that stay, in the order of the files.
     pub fn run(&self, control: &Control, mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         let (mut at, mut written) = (0, 0);
+        let mut lost = self.lost.iter().copied().peekable();
         for file in &self.files {
             for batch in self.batches(file)? {
                 control.check()?;
                 let batch = batch?;
-                let mask: BooleanArray =
-                    (at..at + batch.num_rows()).map(|at| Some(self.choice.keeps(at))).collect();
-                at += batch.num_rows();
+                let end = at + batch.num_rows() as u64;
+                let mask: BooleanArray = (at..end).map(|at| Some(lost.next_if_eq(&at).is_none())).collect();
+                at = end;
                 let kept = filter_record_batch(&batch, &mask).map_err(|error| {
                     Error::Refused(format!(
                         "the rows of {} can't be put together: {error}",

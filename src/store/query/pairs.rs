@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use super::{Control, Filter, Result, Selection, Store, rows};
 use crate::stats::paired::Pair;
 use crate::store::digest::Columns;
+use crate::store::schema::DIMENSIONS;
 
 /// The dimension whose values are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +48,8 @@ pub fn pairs(
         Side::Model => filter.models = wanted,
         Side::PromptType => filter.prompt_types = wanted,
     }
-    let columns = Columns::NAMES.map(str::to_owned).to_vec();
+    let columns =
+        ["test_id", "task_id", "success"].into_iter().chain(DIMENSIONS).map(str::to_owned).collect();
     let selection = Selection { filter, columns: Some(columns), ..Selection::default() };
     let mut tests: HashMap<u128, Pair> = HashMap::new();
     let mut unknown = Pair::default();
