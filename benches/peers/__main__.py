@@ -1,7 +1,7 @@
 """evaltop against its peers, on the same rows, in the same run: `python3 benches/peers [--rows N] [WORK…]`.
 
 Makes its stores with DuckDB, runs evaltop and the peers in turn, each in a cold process,
-and prints a table: medians, spread, peak memory, ratio, target. Figures of different runs
+and prints a table: medians, spread, CPU time, peak memory, ratio, target. Figures of different runs
 don't compare, because machines are shared; ratios of one run do. Installs nothing: it says
 what is missing. Needs about 10 GB of disk for 10 million rows.
 """
@@ -41,7 +41,7 @@ def apart(function, *args, **more):
 
 
 class Run:
-    """Seconds and peak memory of one cold process."""
+    """Seconds, CPU seconds and peak memory of one cold process."""
 
     def __init__(self, argv, stdin=None):
         begin = time.perf_counter()
@@ -52,6 +52,7 @@ class Run:
         _, status, usage = os.wait4(child.pid, 0)
         self.seconds = time.perf_counter() - begin
         self.memory = usage.ru_maxrss / 1024
+        self.cpu = usage.ru_utime + usage.ru_stime
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode not in (0, 10, 20):
             sys.exit(f"{' '.join(map(str, argv))} ended with {child.returncode}: {err.decode()}")
@@ -110,7 +111,8 @@ def median(runs):
 def show(runs):
     times = sorted(run.seconds for run in runs)
     memory = max(run.memory for run in runs)
-    return f"{statistics.median(times):.3f} s ({times[0]:.3f}–{times[-1]:.3f}), {memory:.0f} MiB"
+    cpu = statistics.median(run.cpu for run in runs)
+    return f"{statistics.median(times):.3f} s ({times[0]:.3f}–{times[-1]:.3f}), {cpu:.2f} s CPU, {memory:.0f} MiB"
 
 
 def consolidate(bench, what, target, store, pandas=True):
@@ -189,15 +191,30 @@ def status_small(bench):
 CELL = ["--model", "model-03", "--prompt-type", "cot", "--tool-success-rate", "0.8"]
 
 
-def query(bench):
+def foreign(bench):
+    """The same rows in a main that pandas wrote."""
     ours, foreign = bench.main(), bench.folder / f"foreign_{bench.rows}"
     if not foreign.exists():
         apart(stores.by_pandas, ours / stores.MAIN, foreign / stores.MAIN)
-    for name, store, target in [("evaltop", ours, "≥ 2"), ("pandas", foreign, "≥ 1")]:
+    return foreign
+
+
+def query(bench):
+    for name, store, target in [("evaltop", bench.main(), "≥ 2"), ("pandas", foreign(bench), "≥ 1")]:
         bench.compare(
             f"query one cell of {bench.rows:,}, main by {name}", target,
             lambda store=store: [bench.evaltop, "query", store, *CELL, "--format", "parquet", "-o", bench.folder / "out"],
             DuckDB=lambda store=store: bench.way("duckdb_query", store),
+        )
+
+
+def group_by(bench):
+    """Tallies of all rows by model."""
+    for name, store in [("evaltop", bench.main()), ("pandas", foreign(bench))]:
+        bench.compare(
+            f"group {bench.rows:,} by model, main by {name}", "≥ 1",
+            lambda store=store: [bench.evaltop, "query", store, "--group-by", "model", "--format", "json"],
+            DuckDB=lambda store=store: bench.way("duckdb_status_of_main", store),
         )
 
 
@@ -285,7 +302,7 @@ def against_json(bench):
 
 WORK = {work.__name__: work for work in [
     consolidate_many, consolidate_few, consolidate_sizes, replace_scattered, replace_together,
-    status, status_sizes, status_small, query, export, record, size,
+    status, status_sizes, status_small, query, group_by, export, record, size,
     against_json,
 ]}
 
@@ -305,7 +322,7 @@ def main():
         sys.exit(f"no program at {options.evaltop}: cargo build --release")
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; {versions}; "
-          f"{options.repeat} runs each, median (least–most), peak memory\n")
+          f"{options.repeat} runs each, median (least–most), CPU time, peak memory\n")
     print("| work | evaltop | peer | its figure | peer ÷ evaltop | target |\n|---|---|---|---|---|---|", flush=True)
     bench = Bench(options)
     for name in options.work or WORK:
