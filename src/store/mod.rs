@@ -47,7 +47,7 @@ pub mod validate;
 pub mod writer;
 
 #[cfg(test)]
-mod crash;
+pub(crate) mod crash;
 
 pub use control::{Control, Progress};
 pub use disk::{Disk, RealDisk};

@@ -19,6 +19,8 @@ use crate::store::{Control, Error, Result, Store, schema};
 mod aliases;
 mod condition;
 mod convert;
+#[cfg(test)]
+mod crash_tests;
 mod csv;
 mod database;
 pub mod detect;

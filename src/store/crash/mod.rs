@@ -132,6 +132,16 @@ impl World {
         self.history.push((self.disk.steps(), self.ledger.clone()));
     }
 
+    /// These rows may be there from now on.
+    pub(crate) fn expect(&mut self, records: &[Record]) {
+        self.note(|ledger, _| ledger.attempt(records));
+    }
+
+    /// They are there from now on, whatever happens.
+    pub(crate) fn promise(&mut self, records: &[Record]) {
+        self.note(|ledger, _| ledger.acknowledge_durably(records));
+    }
+
     /// What was promised before a step.
     fn promised(&self, step: u64) -> &Ledger {
         let before = self.history.iter().take_while(|(from, _)| *from <= step);
@@ -175,6 +185,13 @@ impl Told {
     fn options(self) -> Options {
         Options { accept_main: self == Self::AcceptMain, convert_main: self == Self::ConvertMain }
     }
+}
+
+/// Stops a case at every step that it takes, and lets the disk fail at every step.
+pub(crate) fn withstands(case: Case) -> std::result::Result<(), String> {
+    let prepared = explore::Prepared::new(case, explore::Change::None, explore::thorough())?;
+    prepared.explore()?;
+    prepared.fail(0)
 }
 
 /// An attempt at a test; later attempts have later timestamps.
