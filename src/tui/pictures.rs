@@ -345,6 +345,20 @@ picture!(a_run_that_began_a_moment_ago, {
     showing(80, 40, seen)
 });
 picture!(a_drill_down_at_200_by_60, after(200, 60, warning(), "enter"));
+picture!(a_single_long_alert, {
+    let mut seen = warning();
+    seen.alerts.truncate(1);
+    let more = "; 29 of 31 failures are HTTP 429, and the last one said so a moment ago";
+    seen.alerts[0].message.push_str(more);
+    showing(80, 24, seen)
+});
+picture!(alerts_without_room_at_80_by_28, {
+    let mut seen = fixture::critical();
+    for alert in &mut seen.alerts {
+        alert.message = format!("{0}, and then {0}", alert.message);
+    }
+    showing(80, 28, seen)
+});
 picture!(long_messages_at_40_by_60, {
     let mut seen = fixture::critical();
     seen.notes = vec!["another process removed 9 files, 2.1 MiB, from backups and quarantine".to_owned()];

@@ -40,7 +40,10 @@ impl Widget for Activity<'_> {
 
 /// Which entry stands in which row below the heading, and which of its lines.
 pub(crate) fn placed(model: &Model, area: Rect) -> Vec<(usize, usize)> {
-    let height = |item: usize| model.activity.get(item).map_or(1, |e| broken(model, e, area.width).len());
+    let height = |item: usize| match model.activity.get(item) {
+        Some(entry) if rows::wraps(area) => broken(model, entry, area.width).len(),
+        _ => 1,
+    };
     rows::place(model.activity.len(), height, model.entry.at, area)
 }
 

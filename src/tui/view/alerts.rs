@@ -30,6 +30,7 @@ impl Widget for Alerts<'_> {
         let focused = model.focus == Focus::Alerts;
         let title = if alerts.is_empty() { "ALERTS".to_owned() } else { format!("ALERTS {}", alerts.len()) };
         let placed = placed(model, area);
+        let granted = granted(model, area);
         let hidden = alerts.len() - placed.iter().filter(|(_, part)| *part == 0).count().min(alerts.len());
         let more = if hidden > 0 { format!("{hidden} more") } else { String::new() };
         heading(model, &title, &more, area.width, focused).render(area, buffer);
@@ -41,16 +42,35 @@ impl Widget for Alerts<'_> {
             let Some(alert) = alerts.get(item) else { continue };
             let chosen = focused && item == model.alert.at;
             let style = if chosen { model.style(Role::Selected) } else { Style::new() };
-            line(model, alert, chosen, part, area).style(style).render(row, buffer);
+            let last = granted.get(item).is_none_or(|rows| part + 1 == *rows);
+            line(model, alert, chosen, (part, last), area.width).style(style).render(row, buffer);
         }
     }
 }
 
 /// Which alert stands in which row below the heading, and which of its lines.
 pub(crate) fn placed(model: &Model, area: Rect) -> Vec<(usize, usize)> {
+    let granted = granted(model, area);
+    let height = |item: usize| granted.get(item).copied().unwrap_or(1);
+    rows::place(granted.len(), height, model.alert.at, area)
+}
+
+/// Rows that all alerts take in full at a width.
+pub(super) fn lines(model: &Model, width: u16) -> usize {
+    model.alerts().into_iter().map(|alert| broken(model, alert, width).len()).sum()
+}
+
+/// Rows for each alert: one, so that as many as can be are seen, and what is left over for
+/// the worst ones' further lines.
+fn granted(model: &Model, area: Rect) -> Vec<usize> {
     let alerts = model.alerts();
-    let height = |item: usize| alerts.get(item).map_or(1, |alert| broken(model, alert, area.width).len());
-    rows::place(alerts.len(), height, model.alert.at, area)
+    let mut spare = usize::from(area.height.saturating_sub(1)).saturating_sub(alerts.len());
+    let rows = |alert: &Alert| {
+        let further = (broken(model, alert, area.width).len().max(1) - 1).min(spare);
+        spare -= further;
+        1 + further
+    };
+    alerts.into_iter().map(rows).collect()
 }
 
 /// The sign of a severity.
@@ -92,15 +112,19 @@ fn broken(model: &Model, alert: &Alert, width: u16) -> Vec<String> {
     text::wrap(&status::said(alert, &right), room)
 }
 
-fn line(model: &Model, alert: &Alert, chosen: bool, part: usize, area: Rect) -> Line<'static> {
+fn line(
+    model: &Model,
+    alert: &Alert,
+    chosen: bool,
+    (part, last): (usize, bool),
+    width: u16,
+) -> Line<'static> {
     let noted = model.is_quiet(alert);
     let (of_sign, of_text) = if noted { (Role::Dim, Role::Dim) } else { (alert.severity.into(), Role::Text) };
     let right = right(model, alert);
-    let text = if rows::wraps(area) {
-        broken(model, alert, area.width).into_iter().nth(part).unwrap_or_default()
-    } else {
-        status::said(alert, &right)
-    };
+    let mut parts = broken(model, alert, width).into_iter().skip(part);
+    // The last row that it has tells that there is more.
+    let text = if last { parts.collect::<Vec<_>>().join(" ") } else { parts.next().unwrap_or_default() };
     let (marker, sign) = match part {
         0 => (if chosen { "›" } else { " " }, if noted { "·" } else { sign(alert.severity) }),
         _ => (" ", " "),
@@ -111,5 +135,5 @@ fn line(model: &Model, alert: &Alert, chosen: bool, part: usize, area: Rect) -> 
         model.span(of_text, format!(" {text}")),
     ]);
     let right = if part == 0 { right } else { String::new() };
-    with_right(left, vec![model.span(Role::Dim, right)], area.width)
+    with_right(left, vec![model.span(Role::Dim, right)], width)
 }

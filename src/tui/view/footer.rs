@@ -107,7 +107,11 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             hints
         }
         Prompt::None if !matches!(model.store_state(), Some(StoreState::Ready)) => {
-            vec![pair(Action::Help, "help"), pair(Action::Quit, "quit")]
+            let mut hints = vec![pair(Action::Help, "help"), pair(Action::Quit, "quit")];
+            if matches!(model.store_state(), Some(StoreState::Unreadable(_))) && !model.settings.readonly {
+                hints.insert(0, pair(Action::Validate, "validate"));
+            }
+            hints
         }
         Prompt::None => panes(model),
     }

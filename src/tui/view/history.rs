@@ -117,7 +117,7 @@ fn towers(
     (0..rows)
         .rev()
         .map(move |row| {
-            let label = if row + 1 == rows {
+            let label = if row + 1 == rows && most > 0.0 {
                 top.as_str()
             } else if row == 0 {
                 "0"

@@ -5,6 +5,7 @@
 
 use ratatui::layout::Rect;
 
+use super::alerts;
 use crate::tui::model::{Focus, Model, Prompt};
 
 /// Below this many columns or rows nothing useful fits.
@@ -127,16 +128,22 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16) {
     // The headings of alerts and activity.
     let room = room - 2;
     let spare = room.saturating_sub(14);
-    let alerts = 2 + wanted(model.alerts().len()).saturating_sub(2).min(spare / 6);
+    let beside = model.area.width >= WIDE;
+    let width = if beside { model.area.width / 2 } else { model.area.width };
+    let full = wanted(alerts::lines(model, width));
+    let mut alerts = 2 + full.saturating_sub(2).min(spare / 6);
     let mut activity = 1 + spare / 6;
     let models = wanted(model.table.order.len()).max(11);
     // Side by side they need one heading, and the rows of the higher one.
-    let beside = model.area.width >= WIDE;
     let events = if beside { alerts.max(activity).max(PROMPT - 1) - 1 } else { alerts + activity };
     let surplus = room.saturating_sub(events + models);
     let share = if beside { surplus * 2 / 3 } else { surplus / 2 };
     let history = if surplus > HISTORY { share.clamp(HISTORY, 24) } else { 0 };
-    activity += (surplus - history.min(surplus)).min(24);
+    let left = (surplus - history.min(surplus)).min(24);
+    // What needs somebody goes before what happened.
+    let told = if beside { 0 } else { full.saturating_sub(alerts).min(left) };
+    alerts += told;
+    activity += left - told;
     (history, alerts + 1, activity + 1)
 }
 
