@@ -18,6 +18,7 @@ use super::layout::{self, IncrementalName};
 use super::lock::StoreLock;
 use super::parquet_file::ParquetFile;
 use super::summaries::unneeded;
+use super::test_keys;
 
 /// A temporary file younger than this may belong to a process that has not locked it yet.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -225,12 +226,12 @@ impl Planner<'_> {
     }
 
     fn temporary(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
+        let used = record.map_or_else(Vec::new, |record| test_keys::names_of(self.store, &record.commit_id));
         for folder in [self.store.layout.root().to_path_buf(), self.store.layout.incremental()] {
             for entry in self.list(&folder)? {
                 let path = folder.join(&entry.name);
-                let outdated = |of: &str| record.is_none_or(|record| record.commit_id != of);
-                let ours = layout::is_temporary(&entry.name)
-                    || layout::test_keys_of(&entry.name).is_some_and(outdated);
+                let outdated = layout::test_keys_of(&entry.name).is_some() && !used.contains(&entry.name);
+                let ours = layout::is_temporary(&entry.name) || outdated;
                 if ours
                     && self.older(&entry.stat, FRESH)
                     && !self.store.disk.is_locked(&path).map_err(Error::io("look at", &path))?

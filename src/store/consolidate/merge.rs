@@ -121,11 +121,18 @@ impl<'a> Merged<'a> {
 
     /// Rows of the old main.
     pub(in crate::store) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.write(batch)
+        self.tally(batch)?;
+        self.stays(batch)
     }
 
     /// New rows.
     pub(in crate::store) fn new_rows(&mut self, batch: RecordBatch) -> Result<()> {
+        self.tally(&batch)?;
+        self.joins(batch)
+    }
+
+    /// Rows of the old main's end that are in the tallies already, to be sorted with the new ones.
+    pub(in crate::store) fn joins(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -158,15 +165,12 @@ impl<'a> Merged<'a> {
         };
         let sorted = sorted().map_err(|error| kernel(&error))?;
         drop(waiting);
-        self.write(&sorted)
+        self.table.write(&sorted)
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
+    fn tally(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = Columns::new(batch)?;
         (0..batch.num_rows()).for_each(|row| self.tallies.tally(&columns, row, self.now));
-        self.table.write(batch)
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -159,8 +160,8 @@ impl Old<'_> {
         Ok(())
     }
 
-    /// Begins the new main with what stays; `more` rows are to follow.
-    pub(super) fn write<'t>(&self, table: TableWriter<'t>, survey: Survey, more: bool) -> Result<Merged<'t>> {
+    /// Begins the new main with what stays; `new` rows are to follow.
+    pub(super) fn write<'t>(&self, table: TableWriter<'t>, survey: Survey, new: u64) -> Result<Merged<'t>> {
         let merged = Merged::new(table, self.schema.clone(), self.now);
         let mut merged = merged.continuing(survey.tallies);
         let lost = &survey.lost;
@@ -177,7 +178,7 @@ impl Old<'_> {
         let ours = self.record.is_some() && self.is_plain();
         let stock = if ours { Stock::of(self.main, self.schema)? } else { None };
         let cut = match &stock {
-            Some(_) => parts(&groups, more, group_rows() as u64),
+            Some(_) => parts(&groups, new, group_rows() as u64),
             None => vec![Part::Encode(0..groups.len())],
         };
         for part in cut {
@@ -190,8 +191,14 @@ impl Old<'_> {
             self.control.progress("copying main", start, self.main.rows());
             match (part, &stock) {
                 (Part::Copy(groups), Some(stock)) => merged.graft(stock, groups)?,
-                (Part::Copy(groups) | Part::Encode(groups), _) => {
-                    self.encode(&mut merged, groups, start..end, within(lost, start..end))?;
+                (Part::Copy(groups) | Part::Encode(groups), stock) => {
+                    // What is long was sorted before, in its own runs.
+                    let short = end - start <= 2 * group_rows() as u64;
+                    let joins = stock.is_some() && new > 0 && end == self.main.rows() && short;
+                    let add = |batch: RecordBatch| {
+                        if joins { merged.joins(batch) } else { merged.stays(&batch) }
+                    };
+                    self.encode(groups, start..end, within(lost, start..end), add)?;
                 }
             }
         }
@@ -200,10 +207,10 @@ impl Old<'_> {
 
     fn encode(
         &self,
-        merged: &mut Merged<'_>,
         groups: Range<usize>,
         rows: Range<u64>,
         lost: &[u64],
+        mut add: impl FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
         let (mut read, mut position) = (rows.start, rows.start);
         for batch in self.main.row_groups(None, groups.collect())? {
@@ -215,8 +222,7 @@ impl Old<'_> {
             let end = position + batch.num_rows() as u64;
             let here = within(lost, position..end);
             let keep = (position..end).map(|at| here.binary_search(&at).is_err());
-            let keep = if here.is_empty() { batch } else { filtered(&batch, keep.collect())? };
-            merged.stays(&keep)?;
+            add(if here.is_empty() { batch } else { filtered(&batch, keep.collect())? })?;
             position = end;
         }
         if read == rows.end {

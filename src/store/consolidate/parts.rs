@@ -12,28 +12,51 @@ pub(super) enum Part {
 }
 
 /// Cuts main into parts. `groups` has the rows of each row group and how many of them
-/// go; `full` is the size of a full one. What loses rows is encoded anew, and so is
-/// the last one when `more` rows follow and it is not full. Small neighbours are
-/// encoded together, so that there are never many small row groups.
-pub(super) fn parts(groups: &[(u64, u64)], more: bool, full: u64) -> Vec<Part> {
-    let last = groups.len().saturating_sub(1);
-    let anew: Vec<bool> = groups
-        .iter()
-        .enumerate()
-        .map(|(at, (rows, lost))| *lost > 0 || (more && at == last && *rows < full))
-        .collect();
-    let small: Vec<bool> =
-        groups.iter().zip(&anew).map(|((rows, lost), anew)| *anew || rows - lost < full / 2).collect();
-    let is = |flags: &[bool], at: Option<usize>| at.and_then(|at| flags.get(at)).copied().unwrap_or(false);
+/// go; `new` rows are to follow; `full` is the size of a full row group. What loses rows
+/// is encoded anew. A small row group joins what follows it unless it is at least twice as
+/// large: so each row is encoded anew a few times only, however many small commits there
+/// are, and at most as many small row groups stand at the end as `full` can be halved.
+pub(super) fn parts(groups: &[(u64, u64)], new: u64, full: u64) -> Vec<Part> {
+    let mut encode: Vec<bool> = groups.iter().map(|(_, lost)| *lost > 0).collect();
+    let mut follows = Follows { rows: new, anew: true };
+    for at in (0..groups.len()).rev() {
+        let Some((rows, lost)) = groups.get(at) else { continue };
+        let rows = rows - lost;
+        let joins = follows.takes(rows, full);
+        let mut set = |at: usize| encode.get_mut(at).is_some_and(|flag| std::mem::replace(flag, true));
+        if joins {
+            set(at);
+            set(at + 1);
+        }
+        let anew = joins || *lost > 0;
+        let adds = if joins { follows.rows } else { 0 };
+        follows = Follows { rows: rows + adds, anew };
+    }
+    runs(&encode)
+}
+
+/// What stands behind a row group.
+struct Follows {
+    rows: u64,
+    /// It is encoded in any case.
+    anew: bool,
+}
+
+impl Follows {
+    /// Whether a row group of so many rows joins it.
+    fn takes(&self, rows: u64, full: u64) -> bool {
+        let fits = if self.anew { rows < full } else { rows < full / 2 && self.rows < full / 2 };
+        fits && rows < 2 * self.rows
+    }
+}
+
+fn runs(encode: &[bool]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    for at in 0..groups.len() {
-        let here = Some(at);
-        let beside = is(&small, at.checked_sub(1)) || is(&small, at.checked_add(1));
-        let encode = is(&anew, here) || (is(&small, here) && beside);
+    for (at, encode) in encode.iter().enumerate() {
         match parts.last_mut() {
             Some(Part::Copy(run)) if !encode => run.end = at + 1,
-            Some(Part::Encode(run)) if encode => run.end = at + 1,
-            _ if encode => parts.push(Part::Encode(at..at + 1)),
+            Some(Part::Encode(run)) if *encode => run.end = at + 1,
+            _ if *encode => parts.push(Part::Encode(at..at + 1)),
             _ => parts.push(Part::Copy(at..at + 1)),
         }
     }
@@ -47,24 +70,52 @@ mod tests {
 
     #[test]
     fn full_row_groups_are_copied() {
-        assert_eq!(parts(&[], true, 10), []);
-        assert_eq!(parts(&[(10, 0), (10, 0)], true, 10), [Copy(0..2)]);
-        assert_eq!(parts(&[(10, 0), (9, 0)], false, 10), [Copy(0..2)]);
+        assert_eq!(parts(&[], 1, 10), []);
+        assert_eq!(parts(&[(10, 0), (10, 0)], 7, 10), [Copy(0..2)]);
+        assert_eq!(parts(&[(10, 0), (9, 0)], 0, 10), [Copy(0..2)]);
     }
 
     #[test]
-    fn what_loses_rows_or_is_not_full_at_the_end_is_encoded_anew() {
-        assert_eq!(parts(&[(10, 0), (9, 0)], true, 10), [Copy(0..1), Encode(1..2)]);
+    fn what_loses_rows_is_encoded_anew_and_a_small_end_once_as_much_follows() {
+        assert_eq!(parts(&[(10, 0), (9, 0)], 4, 10), [Copy(0..2)]);
+        assert_eq!(parts(&[(10, 0), (9, 0)], 5, 10), [Copy(0..1), Encode(1..2)]);
+        assert_eq!(parts(&[(10, 0), (9, 0), (4, 0), (2, 0)], 1, 10), [Copy(0..4)]);
+        assert_eq!(parts(&[(10, 0), (9, 0), (4, 0), (2, 0)], 2, 10), [Copy(0..1), Encode(1..4)]);
         let groups = [(10, 0), (10, 1), (10, 0), (4, 0)];
-        assert_eq!(parts(&groups, true, 10), [Copy(0..1), Encode(1..2), Copy(2..3), Encode(3..4)]);
+        assert_eq!(parts(&groups, 3, 10), [Copy(0..1), Encode(1..2), Copy(2..3), Encode(3..4)]);
     }
 
     #[test]
     fn small_neighbours_become_one() {
-        assert_eq!(parts(&[(4, 0), (10, 0), (2, 0), (3, 0)], false, 10), [Copy(0..2), Encode(2..4)]);
+        assert_eq!(parts(&[(4, 0), (10, 0), (2, 0), (3, 0)], 0, 10), [Copy(0..2), Encode(2..4)]);
         assert_eq!(
-            parts(&[(10, 0), (4, 0), (10, 7), (10, 0)], false, 10),
+            parts(&[(10, 0), (4, 0), (10, 7), (10, 0)], 0, 10),
             [Copy(0..1), Encode(1..3), Copy(3..4)]
         );
+    }
+
+    /// Commits of a row each: row groups stay few, and no row is encoded often.
+    #[test]
+    fn many_small_commits_cost_little() {
+        let (full, commits) = (1_000, 20_000_u64);
+        let mut groups: Vec<(u64, u64)> = Vec::new();
+        let mut encoded = 0;
+        for _ in 0..commits {
+            let mut last = 1;
+            for part in parts(&groups, 1, full) {
+                if let Encode(range) = part {
+                    last += groups.drain(range).map(|(rows, _)| rows).sum::<u64>();
+                }
+            }
+            encoded += last;
+            while last > 0 {
+                groups.push((last.min(full), 0));
+                last -= last.min(full);
+            }
+            let small = groups.iter().filter(|(rows, _)| *rows < full / 2).count();
+            assert!(small <= 10 && groups.len() as u64 <= 12 + 2 * commits / full, "{groups:?}");
+        }
+        assert_eq!(groups.iter().map(|(rows, _)| rows).sum::<u64>(), commits);
+        assert!(encoded < 12 * commits, "{encoded}");
     }
 }

@@ -265,7 +265,7 @@ impl Round<'_> {
                 let index = self.test_keys();
                 let old = Old { main, test_keys: index.as_ref(), record, now, schema, zone: &zone, control };
                 let survey = old.survey(choice)?;
-                old.write(table, survey, choice.kept() > 0)?
+                old.write(table, survey, choice.kept())?
             }
         };
         let mut at = 0;

@@ -79,9 +79,31 @@ impl WriteFile for File {
     }
 }
 
+/// Bytes that are copied at once. While the next ones are copied, the disk writes them:
+/// the sync at the end has little left to wait for.
+const PIECE: u64 = if cfg!(test) { 64 << 10 } else { 32 << 20 };
+
 /// Copies as much of a range as the kernel does by itself, sharing the blocks of both
 /// files where the file system can; returns where the rest begins.
 fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Result<u64> {
+    let target = &*target;
+    std::thread::scope(|scope| {
+        let (copied, pieces) = std::sync::mpsc::sync_channel(1);
+        let write = move || pieces.iter().try_for_each(|()| target.sync_data());
+        let long = range.end.saturating_sub(range.start) > 2 * PIECE;
+        // Without a second thread the sync at the end does it all.
+        let writing = long.then(|| std::thread::Builder::new().spawn_scoped(scope, write).ok()).flatten();
+        let at = copy_pieces(source, range, target, || {
+            let _ = copied.try_send(());
+        })?;
+        drop(copied);
+        // What failed to be written must not be synced as if nothing had happened.
+        let written = writing.map(|writing| writing.join().unwrap_or_else(|_| Err(io::Error::other("sync"))));
+        written.transpose().map(|_| at)
+    })
+}
+
+fn copy_pieces(source: &File, range: Range<u64>, target: &File, mut then: impl FnMut()) -> io::Result<u64> {
     let mut at = range.start;
     #[cfg(target_os = "linux")]
     {
@@ -90,11 +112,12 @@ fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Re
         const BLOCK: u64 = 4096;
         for end in [range.end / BLOCK * BLOCK, range.end] {
             while at < end {
-                let length = usize::try_from(end - at).unwrap_or(usize::MAX);
-                match rustix::fs::copy_file_range(source, Some(&mut at), &mut *target, None, length) {
+                let length = (end - at).min(PIECE) as usize;
+                match rustix::fs::copy_file_range(source, Some(&mut at), target, None, length) {
                     Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
                         return Ok(at);
                     }
+                    Ok(_) if at < end => then(),
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -102,7 +125,7 @@ fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Re
         }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (source, target);
+    let _ = (source, target, &mut then);
     Ok(at)
 }
 

@@ -2,13 +2,14 @@
 //! copied, and the keys of the others, read from the new main itself.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::ops::RangeInclusive;
 
 use jiff::tz::TimeZone;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BLOCK, Entry, MAGIC, TestKeys};
+use super::sorted::{Base, Output, Sorted, Trailer, is_plain};
+use super::{Entry, TestKeys, names_of};
 use crate::store::commit::CommitRecord;
 use crate::store::digest::{Columns, short};
 use crate::store::disk::WriteFile;
@@ -21,6 +22,9 @@ use crate::store::{Control, Store};
 
 /// Keys that are sorted at once; beyond it main is read once for each so many.
 const AT_ONCE: u64 = if cfg!(test) { 50 } else { 8_000_000 };
+/// The small file holds at most this part of main's rows, and at most so many.
+const SHARE: u64 = 10;
+const MOST: u64 = 1_000_000;
 
 /// Calls `take` with the row group, the position in the file and the key of each record
 /// of some row groups that has one.
@@ -81,7 +85,9 @@ pub(in crate::store) fn make(
     let temporary = root.join(format!("{name}.tmp"));
     if u16::try_from(main.metadata().num_row_groups()).is_ok() {
         let file = store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let written = write(&main, record, zone, old, copied, file)
+        let making = Making { main: &main, record, zone, copied };
+        let written = making
+            .write(old, file)
             .and_then(|()| store.disk.replace(&temporary, &path).map_err(Error::io("replace", &path)));
         if let Err(error) = written {
             let _ = store.disk.remove(root, &[&format!("{name}.tmp")]);
@@ -96,57 +102,137 @@ pub(in crate::store) fn make(
     store.disk.remove(root, &stale).map_err(Error::io("clean up", root))
 }
 
-/// The names of indexes of other commits.
+/// The names of files that are no part of a commit's index.
 fn stale(store: &Store, current: &str) -> Result<Vec<String>> {
     let root = store.layout.root();
     let entries = store.disk.list(root).map_err(Error::io("read", root))?;
     let names = entries.into_iter().map(|entry| entry.name);
-    Ok(names.filter(|name| layout::test_keys_of(name).is_some_and(|of| of != current)).collect())
+    let used = names_of(store, current);
+    Ok(names.filter(|name| layout::test_keys_of(name).is_some() && !used.contains(name)).collect())
 }
 
-fn write(
-    main: &ParquetFile,
-    record: &CommitRecord,
-    zone: &TimeZone,
-    old: Option<&TestKeys>,
-    copied: &[(usize, usize)],
-    file: Box<dyn WriteFile>,
-) -> Result<()> {
-    // A damaged old index tells nothing.
-    let old = old.filter(|old| (0..old.blocks()).all(|block| old.block(block).is_ok()));
-    let taken: BTreeMap<usize, usize> = match old {
-        Some(_) => copied.iter().map(|(now, before)| (*before, *now)).collect(),
-        None => BTreeMap::new(),
-    };
-    let groups = main.metadata().row_groups().iter().enumerate();
-    let anew = groups.filter(|(now, _)| !taken.values().any(|taken| taken == now));
-    let (anew, rows): (Vec<usize>, Vec<u64>) =
-        anew.map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default())).unzip();
-    let passes = rows.iter().sum::<u64>().div_ceil(AT_ONCE).max(1);
-    let mut output = Output::new(file);
-    let failed = |error| Error::io("write", layout::test_keys_name(&record.commit_id))(error);
-    let mut before =
-        old.map(|old| Taken { old, block: 0, entries: Vec::new().into_iter(), now: &taken }.peekable());
-    for pass in 0..passes {
-        let range = part(pass, passes);
-        let mut found: Vec<Entry> = Vec::new();
-        each_key(main, zone, &anew, &Control::default(), |group, _, key| {
-            if range.contains(&short(key)) {
-                found.push((short(key), group as u16));
-            }
-        })?;
-        found.sort_unstable();
-        for entry in found {
-            while let Some(earlier) = before.as_mut().and_then(|before| before.next_if(|old| *old <= entry)) {
-                output.push(earlier).map_err(failed)?;
-            }
-            output.push(entry).map_err(failed)?;
+/// What an index is made of.
+struct Making<'a> {
+    main: &'a ParquetFile,
+    record: &'a CommitRecord,
+    zone: &'a TimeZone,
+    copied: &'a [(usize, usize)],
+}
+
+impl Making<'_> {
+    fn write(&self, old: Option<&TestKeys>, file: Box<dyn WriteFile>) -> Result<()> {
+        let name = layout::test_keys_name(&self.record.commit_id);
+        let failed = |error| Error::io("write", &name)(error);
+        let mut output = Output::new(file);
+        let base = match old.and_then(|old| Some((old, self.base(old)?))) {
+            Some((old, base)) => self.little(old, base, &mut output).map_err(failed)?,
+            None => None,
+        };
+        if base.is_none() {
+            self.all(old, &mut output, failed)?;
         }
+        let commit = xxh3_64(self.record.commit_id.as_bytes());
+        output.finish(&Trailer { commit, main: self.main.stat().bytes, base }).map_err(failed)
     }
-    for entry in before.into_iter().flatten() {
-        output.push(entry).map_err(failed)?;
+
+    /// Rows of the row groups from a number on.
+    fn rows_from(&self, group: usize) -> u64 {
+        let groups = self.main.metadata().row_groups().iter().skip(group);
+        groups.map(|group| u64::try_from(group.num_rows()).unwrap_or_default()).sum()
     }
-    output.finish(main.stat().bytes, &record.commit_id).map_err(failed)
+
+    /// The large file of the old index, where it goes on to be one: the row groups before
+    /// the first that is not what it was have kept their numbers, few rows come after
+    /// these, and none of them has its entry in that file only.
+    fn base(&self, old: &TestKeys) -> Option<Base> {
+        let same = self.copied.iter().enumerate().take_while(|(at, copied)| **copied == (*at, *at)).count();
+        let (base, until) = if let Some((base, _)) = &old.base {
+            (Base { groups: base.groups.min(same), ..base.clone() }, base.groups)
+        } else {
+            (Base { id: old.id.clone(), checksum: old.own.checksum, groups: same }, usize::MAX)
+        };
+        let moved = self.copied.iter().any(|(_, before)| (base.groups..until).contains(before));
+        let few = self.rows_from(base.groups) <= (self.main.rows() / SHARE).min(MOST);
+        (few && !moved && is_plain(&base.id)).then_some(base)
+    }
+
+    /// The entries of the row groups that the base does not know; `None` when the old
+    /// ones can't be read.
+    fn little(&self, old: &TestKeys, base: Base, output: &mut Output) -> io::Result<Option<Base>> {
+        let taken = match &old.base {
+            Some(_) => old.own.all(),
+            None => Ok(Vec::new()),
+        };
+        let Ok(taken) = taken else { return Ok(None) };
+        let now = self.numbers();
+        let moved = |(hash, group): Entry| Some((hash, *now.get(&usize::from(group))? as u16));
+        let mut entries: Vec<Entry> = taken.into_iter().filter_map(moved).collect();
+        let anew: Vec<usize> = self.anew().into_iter().map(|(group, _)| group).collect();
+        let read = each_key(self.main, self.zone, &anew, &Control::default(), |group, _, key| {
+            entries.push((short(key), group as u16));
+        });
+        if read.is_err() {
+            return Ok(None);
+        }
+        entries.sort_unstable();
+        entries.into_iter().try_for_each(|entry| output.push(entry))?;
+        Ok(Some(base))
+    }
+
+    /// The numbers that the row groups have now, by those before.
+    fn numbers(&self) -> BTreeMap<usize, usize> {
+        self.copied.iter().map(|(now, before)| (*before, *now)).collect()
+    }
+
+    /// The row groups that were not copied, with their rows.
+    fn anew(&self) -> Vec<(usize, u64)> {
+        let taken: std::collections::HashSet<usize> = self.copied.iter().map(|(now, _)| *now).collect();
+        let groups = self.main.metadata().row_groups().iter().enumerate();
+        let anew = groups.filter(|(now, _)| !taken.contains(now));
+        anew.map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default())).collect()
+    }
+
+    /// All entries: a new base.
+    fn all(
+        &self,
+        old: Option<&TestKeys>,
+        output: &mut Output,
+        failed: impl Fn(io::Error) -> Error,
+    ) -> Result<()> {
+        let rows = |groups: &[(usize, u64)]| groups.iter().map(|(_, rows)| rows).sum::<u64>();
+        let mut now = self.numbers();
+        let mut anew = self.anew();
+        let known = old.and_then(Known::of);
+        if known.is_none() {
+            now.clear();
+            let groups = self.main.metadata().row_groups().iter().enumerate();
+            anew =
+                groups.map(|(at, group)| (at, u64::try_from(group.num_rows()).unwrap_or_default())).collect();
+        }
+        let moved = |(hash, group): Entry| Some((hash, *now.get(&usize::from(group))? as u16));
+        let (large, small) = known.map_or((None, Vec::new()), |known| (Some(known.large), known.small));
+        let mut small: Vec<Entry> = small.into_iter().filter_map(moved).collect();
+        let mut before = large.into_iter().flatten().filter_map(moved).peekable();
+        let groups: Vec<usize> = anew.iter().map(|(group, _)| *group).collect();
+        let passes = rows(&anew).div_ceil(AT_ONCE).max(1);
+        for pass in 0..passes {
+            let range = part(pass, passes);
+            let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
+            each_key(self.main, self.zone, &groups, &Control::default(), |group, _, key| {
+                if range.contains(&short(key)) {
+                    found.push((short(key), group as u16));
+                }
+            })?;
+            found.sort_unstable();
+            for entry in found {
+                while let Some(earlier) = before.next_if(|old| *old <= entry) {
+                    output.push(earlier).map_err(&failed)?;
+                }
+                output.push(entry).map_err(&failed)?;
+            }
+        }
+        before.try_for_each(|entry| output.push(entry)).map_err(failed)
+    }
 }
 
 /// The hashes of one pass.
@@ -156,73 +242,45 @@ fn part(pass: u64, passes: u64) -> RangeInclusive<u64> {
     pass * width..=end
 }
 
-/// The entries of an old index whose row groups were taken over, with their new numbers.
-struct Taken<'a> {
-    old: &'a TestKeys,
-    block: usize,
-    entries: std::vec::IntoIter<Entry>,
-    now: &'a BTreeMap<usize, usize>,
+/// The entries of an old index: those of the large file one after the other, the others at once.
+struct Known<'a> {
+    large: Blocks<'a>,
+    small: Vec<Entry>,
 }
 
-impl Iterator for Taken<'_> {
+impl<'a> Known<'a> {
+    /// `None` when a part is damaged: then it tells nothing.
+    fn of(old: &'a TestKeys) -> Option<Self> {
+        let (keys, until, small) = match &old.base {
+            Some((base, keys)) => (keys, base.groups, old.own.all().ok()?),
+            None => (&old.own, usize::MAX, Vec::new()),
+        };
+        (0..keys.blocks()).all(|block| keys.block(block).is_ok()).then_some(())?;
+        Some(Self { large: Blocks { keys, until, block: 0, entries: Vec::new().into_iter() }, small })
+    }
+}
+
+/// The entries of a file that belong to the row groups before a number.
+struct Blocks<'a> {
+    keys: &'a Sorted,
+    until: usize,
+    block: usize,
+    entries: std::vec::IntoIter<Entry>,
+}
+
+impl Iterator for Blocks<'_> {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
         loop {
-            for (hash, group) in self.entries.by_ref() {
-                if let Some(now) = self.now.get(&usize::from(group)) {
-                    return Some((hash, *now as u16));
-                }
+            if let Some(entry) = self.entries.find(|(_, group)| usize::from(*group) < self.until) {
+                return Some(entry);
             }
-            if self.block >= self.old.blocks() {
+            if self.block >= self.keys.blocks() {
                 return None;
             }
-            self.entries = self.old.block(self.block).unwrap_or_default().into_iter();
+            self.entries = self.keys.block(self.block).unwrap_or_default().into_iter();
             self.block += 1;
         }
-    }
-}
-
-/// Writes entries in ascending order.
-struct Output {
-    file: io::BufWriter<Box<dyn WriteFile>>,
-    block: Vec<Entry>,
-    directory: Vec<u8>,
-    entries: u64,
-}
-
-impl Output {
-    fn new(file: Box<dyn WriteFile>) -> Self {
-        let file = io::BufWriter::with_capacity(1 << 20, file);
-        Self { file, block: Vec::with_capacity(BLOCK), directory: Vec::new(), entries: 0 }
-    }
-
-    fn push(&mut self, entry: Entry) -> io::Result<()> {
-        self.block.push(entry);
-        self.entries += 1;
-        if self.block.len() == BLOCK { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let Some((first, _)) = self.block.first() else { return Ok(()) };
-        let mut bytes: Vec<u8> = self.block.iter().flat_map(|(hash, _)| hash.to_le_bytes()).collect();
-        bytes.extend(self.block.iter().flat_map(|(_, group)| group.to_le_bytes()));
-        self.directory.extend(first.to_le_bytes());
-        self.directory.extend(xxh3_64(&bytes).to_le_bytes());
-        self.block.clear();
-        self.file.write_all(&bytes)
-    }
-
-    /// Nothing is synced: after a loss of power the checksums tell.
-    fn finish(mut self, main: u64, commit: &str) -> io::Result<()> {
-        self.flush()?;
-        let mut ending = self.directory;
-        for number in [MAGIC, xxh3_64(commit.as_bytes()), main, self.entries] {
-            ending.extend(number.to_le_bytes());
-        }
-        let checksum = xxh3_64(&ending);
-        ending.extend(checksum.to_le_bytes());
-        self.file.write_all(&ending)?;
-        self.file.flush()
     }
 }

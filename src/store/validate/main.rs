@@ -181,12 +181,9 @@ fn indexed(
     }
     report.files += 1;
     let index = TestKeys::of(store, &main.file, commit);
-    let entries = index.and_then(|index| {
-        let blocks = (0..index.blocks()).map(|at| index.block(at).ok());
-        blocks.collect::<Option<Vec<_>>>().map(|blocks| blocks.concat())
-    });
+    let entries = index.and_then(|index| index.entries().ok());
     let Some(entries) = entries else {
-        let message = "it is damaged, so main's keys are read instead; the next consolidate makes it anew";
+        let message = "it is damaged, so main's keys are read instead: remove this file, and the next consolidate makes it anew";
         report.add(Level::Note, name, message);
         return Ok(());
     };

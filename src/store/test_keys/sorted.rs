@@ -1,0 +1,201 @@
+//! One file of an index: entries in ascending order, in blocks that each have a
+//! checksum; then the directory of the blocks, then the trailer.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Entry;
+use crate::store::disk::{ReadFile, WriteFile, bytes_at};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"evtkeys2");
+/// Entries in a full block: what one look-up reads.
+pub(super) const BLOCK: usize = if cfg!(test) { 8 } else { 1_024 };
+/// Bytes of an entry: hash and row group.
+const ENTRY: usize = 10;
+/// Bytes of a block's place in the directory: its first hash, its checksum.
+const PLACE: usize = 16;
+/// Bytes of a commit's id.
+const ID: usize = 32;
+/// Numbers of the trailer: magic, commit, size of main, entries, base's id, checksum and
+/// row groups, checksum.
+const NUMBERS: usize = 7 + ID / 8;
+const TRAILER: usize = NUMBERS * 8;
+
+/// What a file says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Trailer {
+    /// Hash of its commit's id.
+    pub(super) commit: u64,
+    /// Size of that commit's main.
+    pub(super) main: u64,
+    /// The file that holds the entries of the first row groups.
+    pub(super) base: Option<Base>,
+}
+
+/// A file that another one builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Base {
+    /// Its commit.
+    pub(super) id: String,
+    /// Its checksum.
+    pub(super) checksum: u64,
+    /// The row groups from here on are not its business any more.
+    pub(super) groups: usize,
+}
+
+/// An open file.
+#[derive(Debug, Clone)]
+pub(super) struct Sorted {
+    file: Arc<dyn ReadFile>,
+    pub(super) entries: usize,
+    /// First hash and checksum of each block.
+    places: Vec<(u64, u64)>,
+    pub(super) trailer: Trailer,
+    pub(super) checksum: u64,
+}
+
+pub(super) fn damaged() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|bytes| bytes.try_into().map_or(0, u64::from_le_bytes))
+}
+
+/// Whether a commit's id can stand in a trailer.
+pub(super) fn is_plain(id: &str) -> bool {
+    (1..=ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+impl Sorted {
+    pub(super) fn open(file: Arc<dyn ReadFile>) -> io::Result<Self> {
+        let length = file.stat()?.bytes;
+        let end = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
+        let trailer = bytes_at(&*file, end, TRAILER)?;
+        let mut numbers_of = numbers(&trailer);
+        let mut next = || numbers_of.next().unwrap_or_default();
+        let (magic, commit, main, entries) = (next(), next(), next(), next());
+        let id: Vec<u8> = (0..ID / 8).flat_map(|_| next().to_le_bytes()).filter(|byte| *byte != 0).collect();
+        let (base, groups, checksum) = (next(), next(), next());
+        let entries = usize::try_from(entries).map_err(|_| damaged())?;
+        let body = entries.checked_mul(ENTRY).ok_or_else(damaged)?;
+        let directory = entries.div_ceil(BLOCK) * PLACE;
+        if magic != MAGIC || (body + directory + TRAILER) as u64 != length {
+            return Err(damaged());
+        }
+        let mut ending = bytes_at(&*file, body as u64, directory)?;
+        ending.extend(trailer.get(..TRAILER - 8).unwrap_or_default());
+        if xxh3_64(&ending) != checksum {
+            return Err(damaged());
+        }
+        let all: Vec<u64> = numbers(ending.get(..directory).unwrap_or_default()).collect();
+        let places = all.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
+        let id = String::from_utf8(id).map_err(|_| damaged())?;
+        let base = Base { id, checksum: base, groups: usize::try_from(groups).map_err(|_| damaged())? };
+        let trailer = Trailer { commit, main, base: is_plain(&base.id).then_some(base) };
+        Ok(Self { file, entries, places: places.collect(), trailer, checksum })
+    }
+
+    /// Number of blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The entries of a block, ascending.
+    pub(super) fn block(&self, at: usize) -> io::Result<Vec<Entry>> {
+        let n = BLOCK.min(self.entries.saturating_sub(at * BLOCK));
+        let content = bytes_at(&*self.file, (at * BLOCK * ENTRY) as u64, n * ENTRY)?;
+        let (_, checksum) = self.places.get(at).ok_or_else(damaged)?;
+        if xxh3_64(&content) != *checksum {
+            return Err(damaged());
+        }
+        let (hashes, groups) = content.split_at(n * 8);
+        let groups = groups.chunks_exact(2).map(|bytes| bytes.try_into().map_or(0, u16::from_le_bytes));
+        Ok(numbers(hashes).zip(groups).collect())
+    }
+
+    /// All entries, ascending.
+    pub(super) fn all(&self) -> io::Result<Vec<Entry>> {
+        let mut all = Vec::with_capacity(self.entries);
+        for block in 0..self.blocks() {
+            all.extend(self.block(block)?);
+        }
+        Ok(all)
+    }
+
+    /// The row groups that may hold some keys (ascending). Only the blocks in which they
+    /// would be are read.
+    pub(super) fn groups(&self, wanted: &[u64], found: &mut HashSet<usize>) -> io::Result<()> {
+        let mut current: Option<(usize, Vec<Entry>)> = None;
+        for &hash in wanted {
+            let first = self.places.partition_point(|(first, _)| *first < hash).saturating_sub(1);
+            let last = self.places.partition_point(|(first, _)| *first <= hash);
+            for at in first..last {
+                let entries = match current.take() {
+                    Some((block, entries)) if block == at => entries,
+                    _ => self.block(at)?,
+                };
+                let from = entries.partition_point(|(other, _)| *other < hash);
+                let same = entries.iter().skip(from).take_while(|(other, _)| *other == hash);
+                found.extend(same.map(|(_, group)| usize::from(*group)));
+                current = Some((at, entries));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes entries in ascending order.
+pub(super) struct Output {
+    file: io::BufWriter<Box<dyn WriteFile>>,
+    block: Vec<Entry>,
+    directory: Vec<u8>,
+    entries: u64,
+}
+
+impl Output {
+    pub(super) fn new(file: Box<dyn WriteFile>) -> Self {
+        let file = io::BufWriter::with_capacity(1 << 20, file);
+        Self { file, block: Vec::with_capacity(BLOCK), directory: Vec::new(), entries: 0 }
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) -> io::Result<()> {
+        self.block.push(entry);
+        self.entries += 1;
+        if self.block.len() == BLOCK { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some((first, _)) = self.block.first() else { return Ok(()) };
+        let mut bytes: Vec<u8> = self.block.iter().flat_map(|(hash, _)| hash.to_le_bytes()).collect();
+        bytes.extend(self.block.iter().flat_map(|(_, group)| group.to_le_bytes()));
+        self.directory.extend(first.to_le_bytes());
+        self.directory.extend(xxh3_64(&bytes).to_le_bytes());
+        self.block.clear();
+        self.file.write_all(&bytes)
+    }
+
+    /// Nothing is synced: after a loss of power the checksums tell.
+    pub(super) fn finish(mut self, trailer: &Trailer) -> io::Result<()> {
+        self.flush()?;
+        let mut ending = self.directory;
+        for number in [MAGIC, trailer.commit, trailer.main, self.entries] {
+            ending.extend(number.to_le_bytes());
+        }
+        let none = Base { id: String::new(), checksum: 0, groups: 0 };
+        let base = trailer.base.as_ref().unwrap_or(&none);
+        let mut id = base.id.clone().into_bytes();
+        id.resize(ID, 0);
+        ending.extend(id);
+        for number in [base.checksum, base.groups as u64] {
+            ending.extend(number.to_le_bytes());
+        }
+        let checksum = xxh3_64(&ending);
+        ending.extend(checksum.to_le_bytes());
+        self.file.write_all(&ending)?;
+        self.file.flush()
+    }
+}
