@@ -1,5 +1,16 @@
 //! Settings: plain data with defaults, read from TOML. Flags beat the environment,
 //! the environment beats `evaltop.toml` inside the store, that beats the user's file.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use evaltop::config::{parse_duration, parse_size, show_duration};
+//!
+//! assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+//! assert_eq!(parse_size("100MiB"), Ok(100 << 20));
+//! assert_eq!(show_duration(7_380.0), "2h03");
+//! assert!(parse_duration("soon").is_err());
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -7,10 +18,12 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
 mod load;
+mod near;
 mod notify;
 mod units;
 
 pub use load::{ConfigError, STORE_FILE};
+pub use near::{did_you_mean, nearest};
 pub use notify::{Desktop, Level, Notify};
 pub use units::{parse_duration, parse_size, show_count, show_counted, show_duration, show_exact, show_size};
 

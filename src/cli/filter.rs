@@ -1,13 +1,17 @@
 //! Which rows: the filters that `query` and `export` share, and how times are typed.
 
+use std::io::Write;
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 
-use super::{FilterArgs, Usage};
-use crate::config::parse_duration;
+use super::{FilterArgs, Usage, loudness};
+use crate::config::{did_you_mean, parse_duration};
+use crate::formats::text::sanitise;
 use crate::stats::Rate;
-use crate::store::query::Filter;
+use crate::store::query::{self, Filter, GroupValue};
+use crate::store::{Control, Store};
 
 impl FilterArgs {
     /// The filter that the flags stand for. Ages count back from `now`; times
@@ -40,6 +44,30 @@ impl FilterArgs {
             );
         }
         Ok(filter)
+    }
+}
+
+/// Says on stderr which models of a filter the store does not have: the likely reason
+/// why nothing matched.
+pub(super) fn note_unknown_models(store: &Store, filter: &Filter, control: &Control) {
+    if filter.models.is_empty() || loudness::quiet() {
+        return;
+    }
+    // It is only a hint: where the store can't be read, somebody else says so.
+    let Ok(groups) = query::grouped(store, &Filter::default(), &["model".to_owned()], control) else {
+        return;
+    };
+    let mut there = Vec::new();
+    for group in &groups {
+        if let Some(GroupValue::Text(model)) = group.values.first() {
+            there.push(model.as_str());
+        }
+    }
+    for model in filter.models.iter().filter(|model| !there.contains(&model.as_str())) {
+        let meant = did_you_mean(model, there.iter().copied());
+        let note = format!("evaltop: nothing matches: there is no model '{model}'{meant}");
+        // A terminal that is gone can't be told.
+        let _ = writeln!(std::io::stderr(), "{}", sanitise(&note));
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, Exit, loudness};
+use crate::config::nearest;
 
 /// Examples of each command, as they are typed.
 const EXAMPLES: &[(&str, &[&str])] = &[
@@ -76,9 +77,17 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 /// Examples of the program as a whole.
 const OF_ALL: &[&str] = &["evaltop my_store", "evaltop demo", "evaltop help run"];
 
+/// Exit codes, as [`Exit`] has them.
+const EXITS: &str = "Exit codes: 0 done or healthy, 1 failed, 2 wrong command line, 10 warnings, 20 critical,\n\
+    75 another process is at it, 130 interrupted";
+
+/// Where the log is.
+const LOG: &str = "Log: evaltop/evaltop.log in $XDG_STATE_HOME (~/.local/state): warnings of the dashboard, and what\n\
+    RUST_LOG asks for, such as RUST_LOG=evaltop=debug";
+
 /// The command line with its examples.
 pub(super) fn command() -> Command {
-    let mut command = Cli::command().after_help(listed(OF_ALL));
+    let mut command = Cli::command().after_help(format!("{}\n\n{EXITS}\n\n{LOG}", listed(OF_ALL)));
     for (name, examples) in EXAMPLES {
         command = command.mut_subcommand(name, |sub| sub.after_help(listed(examples)));
     }
@@ -94,29 +103,7 @@ fn listed(examples: &[&str]) -> String {
 pub(super) fn meant(typed: &str) -> Option<String> {
     let command = Cli::command();
     let names = command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name);
-    let near = names.map(|name| (distance(typed, name), name)).min()?;
-    (near.0 <= 2 && near.0 < typed.chars().count()).then(|| near.1.to_owned())
-}
-
-/// Letters to add, take away, change or swap with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (at(&row, j) + usize::from(x != y)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
-            let swapped = j > 0 && i > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
-            if swapped {
-                best = best.min(at(&before, j - 1) + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row.last().copied().unwrap_or_default()
+    nearest(typed, names).map(str::to_owned)
 }
 
 /// `evaltop completions`.
@@ -128,8 +115,13 @@ pub struct CompletionsArgs {
 
 /// `evaltop completions`.
 pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
+    let all = command();
+    // Made anew, because the scripts would offer hidden commands too.
+    let mut shown = Command::new("evaltop")
+        .args(all.get_arguments().cloned())
+        .subcommands(all.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "evaltop", &mut script);
+    clap_complete::generate(args.shell, &mut shown, "evaltop", &mut script);
     io::stdout().lock().write_all(&script)?;
     Ok(Exit::Ok)
 }

@@ -11,9 +11,10 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::filter::note_unknown_models;
 use super::progress::Shown;
 use super::{Exit, QueryArgs, QueryFormat, Usage, dir};
-use crate::config::show_count;
+use crate::config::{did_you_mean, show_count};
 use crate::formats::{self, Form, Output, plot};
 use crate::store::query::{self, Filter, Selection};
 use crate::store::schema::DIMENSIONS;
@@ -46,7 +47,7 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
     let written = if args.plot {
         plot(args, &store, &filter, &output, &control)
     } else if args.group_by.is_empty() {
-        rows(args, &store, filter, &output, form, &control)
+        rows(args, &store, filter.clone(), &output, form, &control)
     } else {
         groups(args, &store, &filter, &control).and_then(|groups| {
             let batch = (groups.schema(), std::iter::once(Ok(groups)));
@@ -54,7 +55,12 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
         })
     };
     let ended = match written {
-        Ok(()) => output.commit(),
+        Ok(written) => {
+            if written == 0 {
+                note_unknown_models(&store, &filter, &control);
+            }
+            output.commit()
+        }
         // Whoever reads the pipe has seen enough.
         Err(_) if output.closed() => Ok(()),
         Err(error) => Err(output.explain(error)),
@@ -70,8 +76,10 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
 /// What can't be meant, whatever the store holds.
 fn check(args: &QueryArgs) -> Result<(), Usage> {
     if let Some(unknown) = args.group_by.iter().find(|name| !DIMENSIONS.contains(&name.as_str())) {
-        let there_are = DIMENSIONS.join(", ");
-        return Err(Usage(format!("cannot group by '{unknown}': the columns to group by are {there_are}")));
+        let (meant, there_are) = (did_you_mean(unknown, DIMENSIONS), DIMENSIONS.join(", "));
+        return Err(Usage(format!(
+            "cannot group by '{unknown}'{meant}: the columns to group by are {there_are}"
+        )));
     }
     let sorted = !args.sort.is_empty() || args.top.is_some();
     if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_none_or(|n| n > MOST_SORTED) {
@@ -129,7 +137,7 @@ fn rows(
     output: &Output,
     form: Form,
     control: &Control,
-) -> StoreResult<()> {
+) -> StoreResult<u64> {
     let order = order(args, "timestamp");
     let limit = args.limit.or(args.top);
     let mut selection = Selection {
@@ -163,13 +171,17 @@ fn write(
     (schema, batches): (SchemaRef, impl Iterator<Item = StoreResult<RecordBatch>>),
     output: &Output,
     control: &Control,
-) -> StoreResult<()> {
+) -> StoreResult<u64> {
     let mut writer = formats::writer(form, &schema, output.handle())?;
+    let mut rows = 0;
     for batch in batches {
         control.check()?;
-        writer.write(&batch?)?;
+        let batch = batch?;
+        rows += batch.num_rows() as u64;
+        writer.write(&batch)?;
     }
-    writer.finish()
+    writer.finish()?;
+    Ok(rows)
 }
 
 /// Tallies as rows, so that every form writes them.
@@ -192,8 +204,11 @@ fn groups(args: &QueryArgs, store: &Store, filter: &Filter, control: &Control) -
     let at = |name: &String| {
         schema.index_of(name).map_err(|_| {
             let there_are: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+            let meant = did_you_mean(name, there_are.iter().copied());
             let there_are = there_are.join(", ");
-            crate::store::Error::Refused(format!("no column '{name}': grouped tallies have {there_are}"))
+            crate::store::Error::Refused(format!(
+                "no column '{name}'{meant}: grouped tallies have {there_are}"
+            ))
         })
     };
     let chosen = args.columns.iter().map(at).collect::<StoreResult<Vec<_>>>()?;
@@ -207,8 +222,9 @@ fn plot(
     filter: &Filter,
     output: &Output,
     control: &Control,
-) -> StoreResult<()> {
-    let bars = tallies::bars(&groups(args, store, filter, control)?, &args.group_by);
+) -> StoreResult<u64> {
+    let groups = groups(args, store, filter, control)?;
+    let bars = tallies::bars(&groups, &args.group_by);
     let extension = args.output.as_deref().and_then(Path::extension).and_then(|e| e.to_str());
     let drawn = if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) {
         plot::svg::render(&bars)
@@ -219,7 +235,9 @@ fn plot(
         plot::text::render(&bars, columns, ascii)
     };
     let written = output.handle().write_all(drawn.as_bytes());
-    written.map_err(crate::store::Error::io("write", args.output.as_deref().unwrap_or(Path::new("stdout"))))
+    let place = args.output.as_deref().unwrap_or(Path::new("stdout"));
+    written.map_err(crate::store::Error::io("write", place))?;
+    Ok(groups.num_rows() as u64)
 }
 
 fn terminal_columns() -> usize {

@@ -11,7 +11,7 @@ use etcetera::BaseStrategy;
 use toml::Table;
 use toml::de::DeTable;
 
-use super::Config;
+use super::{Config, did_you_mean};
 
 /// The settings of one store, inside its folder.
 pub const STORE_FILE: &str = "evaltop.toml";
@@ -181,7 +181,15 @@ fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
 
 /// The message on one line, with quotes as everywhere else.
 fn sentence(error: &toml::de::Error) -> String {
-    error.message().split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'")
+    let said = error.message().split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'");
+    // "unknown field 'x', expected one of 'a', 'b'": what stands in quotes are the names.
+    match (said.starts_with("unknown "), said.split_once(',')) {
+        (true, Some((unknown, there))) => {
+            let typed = unknown.split('\'').nth(1).unwrap_or_default();
+            format!("{unknown}{},{there}", did_you_mean(typed, there.split('\'').skip(1).step_by(2)))
+        }
+        _ => said,
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -264,7 +272,12 @@ mod tests {
     #[test]
     fn a_wrong_setting_names_its_file_and_line() {
         let unknown = refusal("[thresholds]\nincrements_warning = 1\nincrement_warning = 2\n");
-        assert!(unknown.starts_with("config.toml line 3: unknown field 'increment_warning'"), "{unknown}");
+        assert!(
+            unknown.starts_with(
+                "config.toml line 3: unknown field 'increment_warning' (did you mean 'increments_warning'?), expected"
+            ),
+            "{unknown}"
+        );
         let kind = refusal("\n[thresholds]\n\nincrements_warning = \"many\"\n");
         assert!(kind.starts_with("config.toml line 4: invalid type"), "{kind}");
         assert_eq!(

@@ -1,6 +1,31 @@
 //! Maintenance as plan → run → outcome: the dashboard's and the commands' one way
 //! in. A plan says what would happen and changes nothing; running it reports its
 //! progress, can be cancelled at safe points, and ends in an outcome.
+//!
+//! ```
+//! use evaltop::jobs::{self, ConsolidateOptions, Request};
+//! use evaltop::store::Control;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use evaltop::store::writer::{Writer, WriterOptions};
+//! # use evaltop::store::{Record, Store};
+//! # let folder = tempfile::tempdir()?;
+//! # let store = Store::new(folder.path().join("my_store"));
+//! # let mut writer = Writer::open(&store, WriterOptions::default())?;
+//! # for n in 0..20 {
+//! #     let model = if n % 2 == 0 { "large" } else { "small" };
+//! #     let task_id = Some(format!("book-{}", n / 2));
+//! #     writer.append(Record { model: model.into(), task_id, success: n != 3, ..Record::default() })?;
+//! # }
+//! # writer.close()?;
+//! let request = Request::Consolidate(ConsolidateOptions::default());
+//! let plan = jobs::plan(&store, &request, &Control::default())?;
+//! assert!(!plan.is_empty && plan.removes.is_empty());
+//! let outcome = jobs::run(&store, &plan, &Control::default())?;
+//! assert_eq!(outcome.json["rows_added"], 20);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::PathBuf;
 

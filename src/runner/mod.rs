@@ -4,6 +4,39 @@
 //! start of the same plan runs only what is missing, and one at the same time is refused;
 //! whatever ends the run, no process of it is left, and what had not ended is simply
 //! missing, to be run the next time.
+//!
+//! ```
+//! use evaltop::runner::{self, Limits, Spec, Stop, plan};
+//! use evaltop::store::writer::WriterOptions;
+//! use evaltop::store::{Control, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = Store::new(folder.path().join("my_store"));
+//! let dimensions = plan::Dimensions { models: vec!["large".to_owned()], ..plan::Dimensions::default() };
+//! let rows = plan::product(&dimensions, 3, None)?;
+//! let spec = Spec {
+//!     command: vec!["true".into()], // Exit status 0 is a success.
+//!     workers: 2,
+//!     timeout: Some(std::time::Duration::from_secs(60)),
+//!     retries: 0,
+//!     backoff: std::time::Duration::from_secs(1),
+//!     limits: Limits::default(),
+//!     infrastructure_exits: vec![75],
+//!     stop_on_burst: false,
+//!     rerun_infrastructure: false,
+//!     guard: None,
+//!     session: None,
+//!     writer: WriterOptions::default(),
+//! };
+//! let stop = Stop::new()?;
+//! let first = runner::run(&store, &rows, &spec, &stop, &Control::default(), &|_, _| {})?;
+//! assert_eq!(first.counts.success, 3);
+//! let second = runner::run(&store, &rows, &spec, &stop, &Control::default(), &|_, _| {})?;
+//! assert_eq!(second.counts.there, 3); // Nothing is missing any more.
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

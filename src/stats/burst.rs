@@ -13,6 +13,15 @@
 //!   its failures add nothing, or every such model would alarm for ever.
 //! - S is capped at twice the alarm level. That delays no alarm; it only lets one
 //!   end a few passes after the failures do.
+//!
+//! ```
+//! use evaltop::stats::burst::{Before, detect};
+//!
+//! let usual = Before { tests: 400, failed: 80 };
+//! assert!(detect(usual, &[false, true, false, false, true, false]).is_none());
+//! let alarm = detect(usual, &[true; 8]).expect("eight in a row are no accident at 20 %");
+//! assert_eq!((alarm.failed, alarm.of), (8, 8));
+//! ```
 
 /// S above this is an alarm.
 pub const ALARM: f64 = 7.0;

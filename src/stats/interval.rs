@@ -1,5 +1,13 @@
 //! The 95 % interval of a success rate. Wilson's, because Wald's has zero width at
 //! 0 of n and real cells are 0 of 48.
+//!
+//! ```
+//! use evaltop::stats::interval::wilson;
+//!
+//! let interval = wilson(81, 263).expect("there are tests");
+//! assert!((interval.low - 0.2553).abs() < 1e-4 && (interval.high - 0.3662).abs() < 1e-4);
+//! assert_eq!(wilson(0, 0), None);
+//! ```
 
 /// Two-sided 95 % quantile of the standard normal distribution.
 pub const Z95: f64 = 1.959_963_984_540_054;

@@ -11,6 +11,31 @@
 //! - Several trials of a test, or several tests of a task: each test counts by its mean
 //!   on either side, and the standard error is clustered by task, or by test where it
 //!   names none, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n (Miller 2024, arXiv 2411.00640).
+//!
+//! ```
+//! use evaltop::store::Control;
+//! use evaltop::store::query::{Filter, Side, pairs};
+//! use evaltop::stats::paired::compare;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use evaltop::store::writer::{Writer, WriterOptions};
+//! # use evaltop::store::{Record, Store};
+//! # let folder = tempfile::tempdir()?;
+//! # let store = Store::new(folder.path().join("my_store"));
+//! # let mut writer = Writer::open(&store, WriterOptions::default())?;
+//! # for n in 0..20 {
+//! #     let model = if n % 2 == 0 { "large" } else { "small" };
+//! #     let task_id = Some(format!("book-{}", n / 2));
+//! #     writer.append(Record { model: model.into(), task_id, success: n != 3, ..Record::default() })?;
+//! # }
+//! # writer.close()?;
+//! let tests = pairs(&store, &Filter::default(), Side::Model, ["large", "small"], &Control::default())?;
+//! let found = compare(tests);
+//! assert_eq!((found.pairs, found.unmatched_first), (10, 0));
+//! assert_eq!((found.first_rate, found.second_rate), (1.0, 0.9));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,37 @@
 //! Filtered rows and grouped tallies of a snapshot. Never changes the store.
+//!
+//! ```
+//! use evaltop::store::Control;
+//! use evaltop::store::query::{Filter, Selection, grouped, rows};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use evaltop::store::writer::{Writer, WriterOptions};
+//! # use evaltop::store::{Record, Store};
+//! # let folder = tempfile::tempdir()?;
+//! # let store = Store::new(folder.path().join("my_store"));
+//! # let mut writer = Writer::open(&store, WriterOptions::default())?;
+//! # for n in 0..20 {
+//! #     let model = if n % 2 == 0 { "large" } else { "small" };
+//! #     let task_id = Some(format!("book-{}", n / 2));
+//! #     writer.append(Record { model: model.into(), task_id, success: n != 3, ..Record::default() })?;
+//! # }
+//! # writer.close()?;
+//! let by = ["model".to_owned()];
+//! let groups = grouped(&store, &Filter::default(), &by, &Control::default())?;
+//! let full: Vec<u64> = groups.iter().map(|group| group.tally.full).collect();
+//! assert_eq!(full, [10, 9]); // large, small
+//!
+//! let filter = Filter { models: vec!["small".to_owned()], ..Filter::default() };
+//! let columns = Some(vec!["test_id".to_owned(), "success".to_owned()]);
+//! let selection = Selection { filter, columns, ..Selection::default() };
+//! let mut count = 0;
+//! for batch in rows(&store, &selection, &Control::default())? {
+//!     count += batch?.num_rows(); // Batches of Arrow, so that no store is too large.
+//! }
+//! assert_eq!(count, 10);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::{HashMap, HashSet};
 

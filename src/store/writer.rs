@@ -6,6 +6,23 @@
 //! old segments become increments in a background thread; the journal stays until
 //! a commit has consumed its increment. The newest journal stays locked while the
 //! writer lives, so that anyone can tell a dead writer from a silent one.
+//!
+//! ```
+//! use evaltop::store::writer::{Durability, Writer, WriterOptions};
+//! use evaltop::store::{Record, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = Store::new(folder.path().join("my_store"));
+//! let options = WriterOptions { durability: Durability::Disk, ..WriterOptions::default() };
+//! let mut writer = Writer::open(&store, options)?;
+//! let record = Record { model: "large".into(), success: true, turns: Some(4), ..Record::default() };
+//! let ids = writer.append_all(vec![record.clone(), record])?; // One fsync for both.
+//! assert_ne!(ids[0], ids[1]);
+//! writer.close()?; // Publishes an increment; a writer that is killed loses nothing either.
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::VecDeque;
 use std::path::Path;

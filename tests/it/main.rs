@@ -15,6 +15,7 @@ mod analysis;
 mod concurrency;
 mod dashboard;
 mod demo;
+mod exits;
 mod graft;
 mod guide;
 mod hostile;

@@ -133,6 +133,15 @@ fn completions_and_manual_pages_know_every_command() {
         for word in ["consolidate", "compare", "num-instances", "group-by"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+        assert!(!script.contains("run-guard"), "{shell}: what is nobody's to type");
+        // PowerShell can't check without running.
+        fs::write(dir.join("script"), &script).unwrap();
+        match std::process::Command::new(shell).args(["-n", "script"]).current_dir(dir).output() {
+            Ok(checked) => {
+                assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}")
+            }
+            Err(_) => eprintln!("SKIPPED: {shell} is not there, so its completions were not checked"),
+        }
     }
     assert!(output(&["man", "-o", "man1"], dir).starts_with("wrote "));
     let help = output(&["--help"], dir);

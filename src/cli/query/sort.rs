@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use crate::config::did_you_mean;
 use crate::store::{Error, Result};
 
 /// Rows that are sorted at once, however few are wanted.
@@ -74,7 +75,8 @@ impl Order {
 
 fn unknown(name: &str, schema: &Schema) -> Error {
     let there_are: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    Error::Refused(format!("cannot sort by '{name}': the columns are {}", there_are.join(", ")))
+    let meant = did_you_mean(name, there_are.iter().copied());
+    Error::Refused(format!("cannot sort by '{name}'{meant}: the columns are {}", there_are.join(", ")))
 }
 
 #[allow(clippy::needless_pass_by_value)] // as map_err wants it

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::condition::Condition;
 use super::convert::{self, Bad};
 use super::source::{Column, stand_for};
+use crate::config::did_you_mean;
 use crate::store::digest::is_id;
 use crate::store::schema::{CANONICAL, Kind, kind_of};
 
@@ -85,10 +86,10 @@ impl Plan {
     pub(super) fn new(mapping: &Mapping, columns: &[Column]) -> Result<Self, String> {
         let there_are = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
         let find = |name: &str| {
-            columns
-                .iter()
-                .position(|column| column.name == name)
-                .ok_or_else(|| format!("has no column '{name}', it has {}", there_are()))
+            columns.iter().position(|column| column.name == name).ok_or_else(|| {
+                let meant = did_you_mean(name, columns.iter().map(|column| column.name.as_str()));
+                format!("has no column '{name}'{meant}, it has {}", there_are())
+            })
         };
         let condition = |condition: &Condition| -> Result<_, String> {
             let at = find(&condition.column)?;

@@ -3,6 +3,27 @@
 //! Promises: a file is imported whole, as one increment, or not at all; importing
 //! it again adds nothing; a value that does not fit is an error that names its
 //! line; memory is bounded whatever the file's size (every file is read twice).
+//!
+//! ```
+//! use evaltop::formats::import::{self, Mapping, Options};
+//! use evaltop::store::{Control, Store};
+//! use jiff::Timestamp;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("scores.csv");
+//! std::fs::write(&file, "question,model_name,score\n1,large,1.0\n2,large,0.25\n")?;
+//! let store = Store::new(folder.path().join("my_store"));
+//! let columns = ["model=model_name".to_owned(), "task_id=question".to_owned()];
+//! let mapping = Mapping::parse(&columns, Some("score>=1"), Some("score>0"))?;
+//! let options = Options { mapping, ..Options::default() };
+//! let report = import::import(&store, &file, &options, Timestamp::now(), &Control::default())?;
+//! assert_eq!((report.rows, report.new, report.success), (2, 2, 1));
+//! let again = import::import(&store, &file, &options, Timestamp::now(), &Control::default())?;
+//! assert_eq!((again.new, again.existing), (0, 2));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::HashSet;
 use std::path::Path;

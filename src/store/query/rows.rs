@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use super::ordered::{Ordered, Work};
 use super::part::Part;
 use super::{Control, Filter, Result, Selection, Store};
+use crate::config::did_you_mean;
 use crate::store::Error;
 use crate::store::digest::Columns;
 use crate::store::kind::{self, Shape, shape};
@@ -308,8 +309,9 @@ impl Plan {
         };
         if let Some(unknown) = wanted.iter().find(|name| all.field_with_name(name).is_err()) {
             let there_are: Vec<&str> = all.fields().iter().map(|field| field.name().as_str()).collect();
+            let meant = did_you_mean(unknown, there_are.iter().copied());
             let there_are = there_are.join(", ");
-            return Err(Error::Refused(format!("no column '{unknown}': the columns are {there_are}")));
+            return Err(Error::Refused(format!("no column '{unknown}'{meant}: the columns are {there_are}")));
         }
         let mut read = wanted.clone();
         if selection.filter != Filter::default() {
