@@ -138,7 +138,7 @@ fn completions_and_manual_pages_know_every_command() {
         fs::write(dir.join("script"), &script).unwrap();
         match std::process::Command::new(shell).args(["-n", "script"]).current_dir(dir).output() {
             Ok(checked) => {
-                assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}")
+                assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}");
             }
             Err(_) => eprintln!("SKIPPED: {shell} is not there, so its completions were not checked"),
         }
