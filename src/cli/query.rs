@@ -148,7 +148,7 @@ fn rows(
     };
     let Some(order) = order else {
         let rows = query::rows(store, &selection, control)?;
-        return formats::write_rows(form, rows, output, |_| control.check()).map(drop);
+        return formats::write_rows(form, rows, output, |_| control.check());
     };
     // Columns that only the order needs are read and left out again.
     if let Some(columns) = &mut selection.columns {

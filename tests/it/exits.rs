@@ -48,11 +48,13 @@ fn every_exit_code_of_the_table() {
         .unwrap();
     // It has answered, so it listens to signals.
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"{\"model\":\"m\",\"success\":true}\n")
-        .unwrap();
+    // Held open until the end, which would be another one otherwise.
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, b"{\"model\":\"m\",\"success\":true}\n").unwrap();
     std::io::BufRead::read_line(&mut out, &mut String::new()).unwrap();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     seen.extend(child.wait().unwrap().code());
+    drop(input);
 
     let guide = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide.md"));
     let table = guide.lines().skip_while(|line| !line.starts_with("| exit code |")).skip(2);

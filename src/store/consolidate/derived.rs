@@ -2,12 +2,13 @@
 //! totals without reading it. Any reader can live without them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{self, BufWriter};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::stats::{Cell, Rate, Tally};
@@ -77,10 +78,11 @@ pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
         table.key_value("evaltop.generation", source.generation.to_string());
         table.finish().map(drop)
     })?;
-    let metadata = metadata(source, &seen).to_string();
-    replace(store, METADATA, |mut file, path| {
-        let written = file.write_all(metadata.as_bytes()).and_then(|()| file.sync());
-        written.map_err(Error::io("write", path))
+    replace(store, METADATA, |file, path| {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        let written = serde_json::to_writer(&mut file, &metadata(source, &seen)).map_err(io::Error::from);
+        let file = written.and_then(|()| Ok(file.into_inner()?));
+        file.and_then(|mut file| file.sync()).map_err(Error::io("write", path))
     })
 }
 
@@ -164,28 +166,46 @@ fn totals(tally: &Tally) -> Value {
     })
 }
 
-fn metadata(source: &Source, seen: &Seen) -> Value {
+/// `metadata.json`. Written model by model, because there may be very many.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    schema_version: u32,
+    generation: u64,
+    last_updated: String,
+    rows: u64,
+    totals: Value,
+    #[serde(serialize_with = "by_model")]
+    models: &'a BTreeMap<Arc<str>, Tally>,
+    dimensions: Value,
+    schema: Value,
+}
+
+fn by_model<S: Serializer>(models: &BTreeMap<Arc<str>, Tally>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(models.iter().map(|(model, tally)| (&**model, totals(tally))))
+}
+
+fn metadata<'a>(source: &Source, seen: &'a Seen) -> Metadata<'a> {
     let mut all = Tally::default();
     for tally in seen.models.values() {
         all.add(tally);
     }
     let texts = |seen: &BTreeSet<Arc<str>>| seen.iter().map(|text| json!(**text)).collect::<Value>();
     let columns = source.schema.fields().iter();
-    json!({
-        "schema_version": 1,
-        "generation": source.generation,
-        "last_updated": source.created.to_string(),
-        "rows": source.rows,
-        "totals": totals(&all),
-        "models": seen.models.iter().map(|(model, tally)| (model.to_string(), totals(tally)))
-            .collect::<serde_json::Map<_, _>>(),
-        "dimensions": {
+    Metadata {
+        schema_version: 1,
+        generation: source.generation,
+        last_updated: source.created.to_string(),
+        rows: source.rows,
+        totals: totals(&all),
+        models: &seen.models,
+        dimensions: json!({
             "prompt_type": texts(&seen.prompt_types),
             "tool_success_rate": seen.rates,
             "difficulty": texts(&seen.difficulties),
             "task_type": texts(&seen.task_types),
-        },
-        "schema": columns.map(|field| (field.name().clone(), field.data_type().to_string().into()))
-            .collect::<serde_json::Map<_, Value>>(),
-    })
+        }),
+        schema: Value::Object(
+            columns.map(|field| (field.name().clone(), field.data_type().to_string().into())).collect(),
+        ),
+    }
 }
