@@ -2,9 +2,9 @@
 //! deduplicated by the rule that a store follows. The files may be mains, increments or
 //! what other tools wrote; they are only read.
 //!
-//! They are read twice, first for the tests' keys and then for the rows that stay; rows whose
-//! key comes more than once are compared in between. So memory grows with the number of
-//! tests, by eight bytes each, and not with their size.
+//! They are read for the tests' keys first, so many tests at a time that they and their rows
+//! can be held, and then for the rows that stay. Memory grows with the rows that go alone, by
+//! eight bytes each.
 
 use std::path::{Path, PathBuf};
 
@@ -24,15 +24,20 @@ use super::schema::{Union, adapt};
 use super::search::Search;
 use super::{Control, Disk, Error, Result, kind};
 
+/// About as many records are compared at once: 8 bytes each, and some 150 for each test that
+/// comes more than once.
+const AT_ONCE: u64 = if cfg!(test) { 8 } else { 4_000_000 };
+
 /// Files to be merged, and which of their rows stay.
 #[derive(Debug)]
 pub struct Merge {
     files: Vec<ParquetFile>,
     schema: SchemaRef,
     zone: TimeZone,
-    choice: Choice,
     /// Records of all files.
     total: u64,
+    superseded: u64,
+    repeated: u64,
     /// Of those, the ones that go: their positions in the files one after the other, ascending.
     lost: Vec<u64>,
 }
@@ -48,21 +53,35 @@ impl Merge {
             union.add(&path.display().to_string(), file.schema())?;
             files.push(file);
         }
-        let (schema, choice) = (union.finish(), Choice::default());
-        let total = files.iter().map(ParquetFile::rows).sum();
-        let mut merge = Self { files, schema, zone: zone.clone(), choice, total, lost: Vec::new() };
+        let schema = union.finish();
+        let total = files.iter().map(ParquetFile::rows).sum::<u64>();
+        let (zone, lost) = (zone.clone(), Vec::new());
+        let mut merge = Self { files, schema, zone, total, superseded: 0, repeated: 0, lost };
+        let parts = total.div_ceil(AT_ONCE);
+        for part in 0..parts {
+            merge.compare(|key| short(key) % parts == part, control)?;
+        }
+        merge.lost.sort_unstable();
+        Ok(merge)
+    }
+
+    /// Finds those that go among the records of some tests.
+    fn compare(&mut self, own: impl Fn(u128) -> bool + Sync, control: &Control) -> Result<()> {
         let mut hashes = Vec::new();
-        for file in &merge.files {
-            hashes.append(&mut merge.keys(file, control, |_, key| Some(short(key)))?);
+        for file in &self.files {
+            hashes.append(&mut self.keys(file, control, |_, key| own(key).then(|| short(key)))?);
         }
         let twice = more_than_once(hashes);
+        if twice.is_empty() {
+            return Ok(());
+        }
         let (mut choice, mut compared) = (Choice::default(), Vec::new());
         let mut before = 0;
-        for file in merge.files.iter().filter(|_| !twice.is_empty()) {
-            let found = merge.keys(file, control, |at, key| twice.contains(&short(key)).then_some(at))?;
+        for file in &self.files {
+            let found = self.keys(file, control, |at, key| twice.contains(&short(key)).then_some(at))?;
             for batch in file.rows_at(None, &found)? {
                 control.check()?;
-                let batch = records(&batch?, &merge.schema, zone)?;
+                let batch = records(&batch?, &self.schema, &self.zone)?;
                 let (columns, hashes) = (Columns::new(&batch)?, row_hashes(&batch)?);
                 for (row, hash) in hashes.into_iter().enumerate() {
                     choice.push(columns.key(row).map(|key| (key, (columns.timestamp(row), hash))));
@@ -72,9 +91,10 @@ impl Merge {
             before += file.rows();
         }
         let lost = compared.into_iter().enumerate().filter(|(at, _)| !choice.keeps(*at));
-        merge.lost = lost.map(|(_, position)| position).collect();
-        merge.choice = choice;
-        Ok(merge)
+        self.lost.extend(lost.map(|(_, position)| position));
+        self.superseded += choice.superseded;
+        self.repeated += choice.repeated;
+        Ok(())
     }
 
     /// What `pick` makes of position and key of each record of a file that has one.
@@ -111,12 +131,12 @@ impl Merge {
 
     /// Attempts that newer ones replace.
     pub fn superseded(&self) -> u64 {
-        self.choice.superseded
+        self.superseded
     }
 
     /// Rows that are identical to another one.
     pub fn repeated(&self) -> u64 {
-        self.choice.repeated
+        self.repeated
     }
 
     /// The rows that stay, in the order of the files.
@@ -165,4 +185,55 @@ impl Merge {
 
 fn named(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use arrow::array::AsArray;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::RealDisk;
+    use crate::store::fixture::{Fixture, batch, record};
+
+    proptest! {
+        // Each case writes files.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Of each test the newest attempt stays, wherever it is, in the order of the files.
+        #[test]
+        fn each_test_once(rows in prop::collection::vec((0..12_u8, 0..5_i64), 1..60), cut in 1..60_usize) {
+            let fixture = Fixture::new();
+            let made: Vec<_> = rows.iter().map(|(id, time)| record(&format!("t{id}"), true, *time)).collect();
+            let (one, two) = made.split_at(cut.min(made.len()));
+            let mut paths = Vec::new();
+            for (name, rows) in [("increment_1.parquet", one), ("increment_2.parquet", two)] {
+                if !rows.is_empty() {
+                    fixture.increment(name, &batch(rows));
+                    paths.push(fixture.store.layout.incremental().join(name));
+                }
+            }
+            let control = Control::default();
+            let merge = Merge::plan(&RealDisk, &paths, &TimeZone::UTC, &control).unwrap();
+            let mut newest: HashMap<String, i64> = HashMap::new();
+            for (id, time) in &rows {
+                let known = newest.entry(format!("t{id}")).or_insert(*time);
+                *known = (*known).max(*time);
+            }
+            let mut found = Vec::new();
+            merge
+                .run(&control, |batch| {
+                    let columns = Columns::new(&batch)?;
+                    let ids = batch["test_id"].as_string::<i32>();
+                    found.extend((0..batch.num_rows()).map(|row| (ids.value(row).to_owned(), columns.timestamp(row).unwrap())));
+                    Ok(())
+                })
+                .unwrap();
+            prop_assert_eq!((found.len() as u64, merge.rows()), (newest.len() as u64, newest.len() as u64));
+            prop_assert_eq!(merge.superseded() + merge.repeated(), (rows.len() - newest.len()) as u64);
+            prop_assert_eq!(found.into_iter().collect::<HashMap<_, _>>(), newest);
+        }
+    }
 }
