@@ -222,7 +222,7 @@ fn shows_what_arrives_consolidates_with_keys_and_leaves_the_terminal_as_it_was()
     terminal.wait_for("CONSOLIDATE?");
     terminal.press("y");
     terminal.wait_for("gen 1");
-    terminal.wait_for("consolidated");
+    terminal.wait_for("consolidated 1");
     terminal.wait_for("51 tests");
     assert!(run.store.join("test_results.parquet").exists());
 
@@ -294,7 +294,7 @@ fn jobs_and_their_outcomes_are_kept_in_a_log() {
     terminal.press("c");
     terminal.wait_for("CONSOLIDATE?");
     terminal.press("y");
-    terminal.wait_for("consolidated");
+    terminal.wait_for("consolidated 1");
     terminal.press("q");
     terminal.ended();
     let log = std::fs::read_to_string(run.store.with_extension("state").join("evaltop/evaltop.log")).unwrap();
@@ -452,7 +452,7 @@ fn files_that_arrive_during_a_job_are_counted_once() {
         }
     });
     terminal.press("y");
-    terminal.wait_for("consolidated");
+    terminal.wait_for("consolidated 1");
     writing.join().unwrap();
     terminal.wait_for("360 tests");
     terminal.press("q");
