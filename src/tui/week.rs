@@ -1,21 +1,24 @@
-//! A week in a few seconds: looks, ticks, keys, jobs, alerts that come and go. What
-//! the dashboard holds must not grow with the time that it is open.
+//! A week in a few seconds: looks, ticks, keys, jobs, alerts that come and go; then a
+//! store that is written, consolidated and cleaned up all week under the real scanner.
+//! What the dashboard holds must not grow with the time that it is open.
 
 use std::path::Path;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::fixture::{self, now, plan};
 use super::message::{Effect, Failure, Message};
 use super::model::Model;
 use super::notify::Notifier;
 use super::update::update;
-use crate::config::Notify;
+use crate::config::{Config, Notify};
 use crate::health::{Alert, Remedy, Severity};
-use crate::jobs::Outcome;
-use crate::observation::{Observation, StoreState};
-use crate::store::Progress;
+use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Outcome, Request};
+use crate::monitor::Monitor;
+use crate::observation::{Observation, StoreState, WriterState};
+use crate::store::journal::{self, Journal};
+use crate::store::{Control, Progress, Record, Store, increment};
 
 /// Seconds between two looks.
 const LOOK: i64 = 60;
@@ -143,4 +146,93 @@ fn a_week_of_events_leaves_memory_flat() {
     assert!(events > 1_200_000, "{events}");
     let (second, last) = (sizes[1], sizes[6]);
     assert!(last < second + second / 5, "grows: {sizes:?}");
+}
+
+/// Hours between two rounds of the store below.
+const ROUND: i64 = 3;
+
+/// Results of one model: the same tests come again and again, others are new.
+fn results(model: usize, round: i64, at: Timestamp) -> Vec<Record> {
+    let record = |n: i64| Record {
+        test_id: Some(if n < 4 { format!("again-{n}") } else { format!("new-{round}-{n}") }),
+        model: format!("model-{model}"),
+        task_type: Some("t".to_owned()),
+        success: (n + round) % 3 > 0,
+        error_message: Some(format!("message {n} of round {round}")),
+        timestamp: Some(at.as_microsecond() + n),
+        ..Record::default()
+    };
+    (0..8).map(record).collect()
+}
+
+fn job(store: &Store, request: &Request) {
+    let control = Control::default();
+    let plan = jobs::plan(store, request, &control).unwrap();
+    jobs::run(store, &plan, &control).unwrap();
+}
+
+#[test]
+fn a_week_of_a_real_store_leaves_memory_flat() {
+    // Nothing here is about disks, so where memory can stand in for one it does.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let root = folder.path().join("results");
+    let store = Store::new(&root);
+    store.create().unwrap();
+    let mut monitor = Monitor::new(store.clone(), Config::default());
+    let mut model = Model::new(fixture::settings(), now());
+    let (mut tests, mut dead, mut missing) = (0, 0, 0);
+    let begin = Timestamp::now() - SignedDuration::from_hours(7 * 24);
+    for round in 0..7 * 24 / ROUND {
+        let at = begin + SignedDuration::from_hours(round * ROUND);
+        let mut open = Vec::new();
+        for writer in 0..3 {
+            let seconds = at.as_second();
+            let stem = format!(
+                "{}_20260131_120000_{}_{seconds:08x}_{writer}",
+                1_000 + round * 3 + writer,
+                increment::host()
+            );
+            let mut journal = Journal::create(&*store.disk, &store.layout, &stem).unwrap();
+            let records = results(writer as usize, round, at);
+            journal.append(&journal::to_lines(&records).unwrap(), records.len() as u64, false).unwrap();
+            open.push(journal);
+        }
+        let stray = store.layout.incremental().join(format!("increment_{round}_20260131_120000.parquet"));
+        std::fs::write(&stray, "a legacy writer has begun").unwrap();
+        // The clock is set back for a while, and forward again.
+        let clock = if round % 40 == 39 { at - SignedDuration::from_hours(30) } else { at };
+        let mut look = |model: &mut Model| {
+            let seen = monitor.observe(clock);
+            update(model, Message::Tick(clock));
+            update(model, Message::Observed(Box::new(seen.clone())));
+            seen
+        };
+        let seen = look(&mut model);
+        assert_eq!(seen.waiting.in_progress + seen.waiting.unreadable, 1);
+        // Its writers die, all of them.
+        drop(open);
+        std::fs::remove_file(&stray).unwrap();
+        dead += look(&mut model).writers.iter().filter(|w| w.state == WriterState::Gone).count();
+        if round % 3 == 2 {
+            job(&store, &Request::Consolidate(ConsolidateOptions::default()));
+            job(&store, &Request::Cleanup(CleanupOptions { keep: 2, ..CleanupOptions::default() }));
+        }
+        if round % 9 == 8 {
+            let away = root.with_extension("away");
+            std::fs::rename(&root, &away).unwrap();
+            missing += u32::from(look(&mut model).state == StoreState::Missing);
+            std::fs::rename(&away, &root).unwrap();
+        }
+        let seen = look(&mut model);
+        tests = seen.totals.tests;
+    }
+    // 12 tests came again and again, 4 of each model in each round did not.
+    assert_eq!(tests as i64, 12 + 7 * 24 / ROUND * 12);
+    assert_eq!((dead > 100, missing), (true, 6));
+    // Who opens it now knows as much as who looked on all week, and holds about as much.
+    let mut fresh = Monitor::new(store.clone(), Config::default());
+    assert_eq!(fresh.observe(Timestamp::now()).totals, monitor.observe(Timestamp::now()).totals);
+    let (fresh, old) = (format!("{fresh:?}").len(), format!("{monitor:?}").len());
+    assert!(old < fresh + fresh / 4, "holds {old}, a new one {fresh}");
 }
