@@ -1,7 +1,9 @@
 //! Which rows stay when several are attempts at one test: the larger timestamp,
 //! then the larger hash of the canonical row. Independent of file, batch and order.
 
-use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use crate::stats::hashed::Hashed;
 
 /// What decides between attempts: timestamp, then hash of the canonical row.
 pub(in crate::store) type Rank = (Option<i64>, u64);
@@ -10,15 +12,15 @@ pub(in crate::store) type Rank = (Option<i64>, u64);
 struct Attempts {
     best: Rank,
     /// The new row that is the best so far; `None` when a row of main is.
-    best_at: Option<usize>,
-    /// Hashes of the other distinct attempts.
-    others: Vec<u64>,
+    best_at: Option<NonZeroU32>,
 }
 
 /// The attempts among the new rows, and what main has of them.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Choice {
-    attempts: HashMap<u128, Attempts>,
+    attempts: Hashed<u128, Attempts>,
+    /// Hashes of the other distinct attempts, for the few tests that have any.
+    others: Hashed<u128, Vec<u64>>,
     /// For each new row, whether it goes into main.
     keep: Vec<bool>,
     /// Attempts that others replaced.
@@ -28,28 +30,37 @@ pub(in crate::store) struct Choice {
 }
 
 impl Choice {
+    /// For so many new rows.
+    pub(in crate::store) fn for_rows(rows: u64) -> Self {
+        let mut choice = Self::default();
+        // A footer may claim more than there are.
+        choice.attempts.reserve(rows.min(4 << 20) as usize);
+        choice
+    }
+
     /// The next new row. Rows without a key always stay.
     pub(in crate::store) fn push(&mut self, keyed: Option<(u128, Rank)>) {
-        let at = self.keep.len();
         self.keep.push(true);
+        // Rows are numbered from 1 here.
+        let at = u32::try_from(self.keep.len()).ok().and_then(NonZeroU32::new);
         let Some((key, rank)) = keyed else { return };
         let Some(attempts) = self.attempts.get_mut(&key) else {
-            let first = Attempts { best: rank, best_at: Some(at), others: Vec::new() };
-            self.attempts.insert(key, first);
+            self.attempts.insert(key, Attempts { best: rank, best_at: at });
             return;
         };
-        let loser = if attempts.best.1 == rank.1 || attempts.others.contains(&rank.1) {
+        let others = self.others.entry(key).or_default();
+        let loser = if attempts.best.1 == rank.1 || others.contains(&rank.1) {
             self.repeated += 1;
-            Some(at)
+            at
         } else if rank > attempts.best {
             self.superseded += 1;
-            attempts.others.push(attempts.best.1);
+            others.push(attempts.best.1);
             attempts.best = rank;
-            attempts.best_at.replace(at)
+            std::mem::replace(&mut attempts.best_at, at)
         } else {
             self.superseded += 1;
-            attempts.others.push(rank.1);
-            Some(at)
+            others.push(rank.1);
+            at
         };
         drop_row(&mut self.keep, loser);
     }
@@ -74,16 +85,18 @@ impl Choice {
         let Some(attempts) = self.attempts.get_mut(&key) else { return true };
         if attempts.best.1 == rank.1 {
             self.repeated += 1;
-        } else if attempts.others.contains(&rank.1) {
-            self.repeated += 1;
-            return false;
         } else {
-            self.superseded += 1;
-            if rank < attempts.best {
-                attempts.others.push(rank.1);
+            let others = self.others.entry(key).or_default();
+            if others.contains(&rank.1) {
+                self.repeated += 1;
                 return false;
             }
-            attempts.others.push(attempts.best.1);
+            self.superseded += 1;
+            if rank < attempts.best {
+                others.push(rank.1);
+                return false;
+            }
+            others.push(attempts.best.1);
             attempts.best = rank;
         }
         drop_row(&mut self.keep, attempts.best_at.take());
@@ -101,14 +114,16 @@ impl Choice {
     }
 }
 
-fn drop_row(keep: &mut [bool], at: Option<usize>) {
-    if let Some(keep) = at.and_then(|at| keep.get_mut(at)) {
+fn drop_row(keep: &mut [bool], at: Option<NonZeroU32>) {
+    if let Some(keep) = at.and_then(|at| keep.get_mut(at.get() as usize - 1)) {
         *keep = false;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;

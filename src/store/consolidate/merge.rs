@@ -4,9 +4,7 @@
 use std::ops::Range;
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::{
-    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
-};
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use jiff::Timestamp;
@@ -17,12 +15,12 @@ use crate::store::digest::{Columns, Digest, key_in, row_hashes};
 use crate::store::error::{Error, Result};
 use crate::store::graft::Stock;
 use crate::store::kind::split;
-use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::{DIMENSIONS, adapt};
+use crate::store::parquet_file::{BATCH_ROWS, ParquetFile};
+use crate::store::schema::adapt;
 use crate::store::table::{TableWriter, group_rows};
 
 /// Bytes of new rows that are sorted at once.
-const SORT_BYTES: usize = 256 << 20;
+const SORT_BYTES: usize = 96 << 20;
 
 /// An error of Arrow's kernels, which only hostile data causes.
 fn kernel(error: &ArrowError) -> Error {
@@ -89,19 +87,28 @@ pub(in crate::store) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result
 /// rows, sorted by the dimensions in runs of bounded size.
 pub(in crate::store) struct Merged<'a> {
     table: TableWriter<'a>,
-    schema: SchemaRef,
     /// Of what is written.
     tallies: Digest,
     now: i64,
     waiting: Vec<RecordBatch>,
-    waiting_rows: usize,
     waiting_bytes: usize,
+    /// Their rows.
+    order: Vec<Waits>,
+}
+
+/// A row that waits to be sorted.
+struct Waits {
+    /// The number of its cell.
+    cell: u32,
+    time: Option<i64>,
+    /// Batch, and row in it.
+    at: (u32, u32),
 }
 
 impl<'a> Merged<'a> {
-    pub(in crate::store) fn new(table: TableWriter<'a>, schema: SchemaRef, now: Timestamp) -> Self {
+    pub(in crate::store) fn new(table: TableWriter<'a>, now: Timestamp) -> Self {
         let (tallies, now) = (Digest::default(), now.as_microsecond());
-        Self { table, schema, tallies, now, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0 }
+        Self { table, tallies, now, waiting: Vec::new(), waiting_bytes: 0, order: Vec::new() }
     }
 
     /// Goes on from the tallies of what stays of the old main.
@@ -121,25 +128,41 @@ impl<'a> Merged<'a> {
 
     /// Rows of the old main.
     pub(in crate::store) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.tally(batch)?;
+        let columns = Columns::new(batch)?;
+        for row in 0..batch.num_rows() {
+            self.tallies.tally(&columns, row, self.now);
+        }
         self.stays(batch)
     }
 
     /// New rows.
     pub(in crate::store) fn new_rows(&mut self, batch: RecordBatch) -> Result<()> {
-        self.tally(&batch)?;
-        self.joins(batch)
+        let now = self.now;
+        self.wait(batch, |tallies, columns, row| tallies.tally(columns, row, now))
     }
 
     /// Rows of the old main's end that are in the tallies already, to be sorted with the new ones.
     pub(in crate::store) fn joins(&mut self, batch: RecordBatch) -> Result<()> {
+        self.wait(batch, Digest::number_of_cell)
+    }
+
+    fn wait(
+        &mut self,
+        batch: RecordBatch,
+        mut cell: impl FnMut(&mut Digest, &Columns, usize) -> u32,
+    ) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.waiting_rows += batch.num_rows();
+        let columns = Columns::new(&batch)?;
+        let number = self.waiting.len() as u32;
+        for row in 0..batch.num_rows() {
+            let cell = cell(&mut self.tallies, &columns, row);
+            self.order.push(Waits { cell, time: columns.timestamp(row), at: (number, row as u32) });
+        }
         self.waiting_bytes += batch.get_array_memory_size();
         self.waiting.push(batch);
-        if self.waiting_rows >= 4 * group_rows() || self.waiting_bytes >= SORT_BYTES {
+        if self.order.len() >= 4 * group_rows() || self.waiting_bytes >= SORT_BYTES {
             self.sort_and_write()?;
         }
         Ok(())
@@ -152,25 +175,16 @@ impl<'a> Merged<'a> {
     }
 
     fn sort_and_write(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        (self.waiting_rows, self.waiting_bytes) = (0, 0);
-        if waiting.is_empty() {
-            return Ok(());
+        let (waiting, mut order) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.order));
+        self.waiting_bytes = 0;
+        let places = self.tallies.places_of_cells();
+        order.sort_unstable_by_key(|row| (places.get(row.cell as usize), row.time, row.at));
+        let batches: Vec<&RecordBatch> = waiting.iter().collect();
+        for rows in order.chunks(BATCH_ROWS) {
+            let rows: Vec<_> = rows.iter().map(|row| (row.at.0 as usize, row.at.1 as usize)).collect();
+            let sorted = interleave_record_batch(&batches, &rows).map_err(|error| kernel(&error))?;
+            self.table.write(&sorted)?;
         }
-        let sorted = || -> Result<RecordBatch, ArrowError> {
-            let all = concat_batches(&self.schema, &waiting)?;
-            let by = DIMENSIONS.iter().chain(&["timestamp"]).filter_map(|name| all.column_by_name(name));
-            let by: Vec<_> = by.map(|column| SortColumn { values: column.clone(), options: None }).collect();
-            take_record_batch(&all, &lexsort_to_indices(&by, None)?)
-        };
-        let sorted = sorted().map_err(|error| kernel(&error))?;
-        drop(waiting);
-        self.table.write(&sorted)
-    }
-
-    fn tally(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = Columns::new(batch)?;
-        (0..batch.num_rows()).for_each(|row| self.tallies.tally(&columns, row, self.now));
         Ok(())
     }
 }

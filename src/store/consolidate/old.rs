@@ -162,7 +162,7 @@ impl Old<'_> {
 
     /// Begins the new main with what stays; `new` rows are to follow.
     pub(super) fn write<'t>(&self, table: TableWriter<'t>, survey: Survey, new: u64) -> Result<Merged<'t>> {
-        let merged = Merged::new(table, self.schema.clone(), self.now);
+        let merged = Merged::new(table, self.now);
         let mut merged = merged.continuing(survey.tallies);
         let lost = &survey.lost;
         let mut starts = vec![0];

@@ -219,7 +219,8 @@ impl Round<'_> {
     /// Reads the new rows once to find attempts at one test among them.
     fn attempts(&self, inputs: &[Input<'_>], schema: &SchemaRef) -> Result<Choice, Trouble> {
         let zone = self.base.zone(self.store);
-        let mut choice = Choice::default();
+        let waiting = inputs.iter().map(|input| input.increment.rows.saturating_sub(input.increment.skip));
+        let mut choice = Choice::for_rows(waiting.sum());
         for input in inputs {
             self.control.check()?;
             let mut rows = input.increment.skip;
@@ -259,7 +260,7 @@ impl Round<'_> {
         let table = TableWriter::new(file, &temporary, schema)?;
         let zone = self.base.zone(self.store);
         let mut merged = match &self.base.main {
-            None => Merged::new(table, schema.clone(), self.now),
+            None => Merged::new(table, self.now),
             Some(main) => {
                 let (record, now, control) = (self.own_record(), self.now, self.control);
                 let index = self.test_keys();

@@ -1,6 +1,5 @@
 //! The canonical columns of an adapted batch, row by row.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray};
@@ -20,9 +19,10 @@ use crate::store::schema::TIMESTAMP_TEXT;
 /// read as null.
 #[derive(Debug)]
 pub struct Columns {
-    texts: HashMap<&'static str, StringArray>,
-    truths: HashMap<&'static str, BooleanArray>,
-    numbers: HashMap<&'static str, Float64Array>,
+    /// By [`slot`].
+    texts: [Option<StringArray>; SLOTS],
+    truths: [Option<BooleanArray>; SLOTS],
+    numbers: [Option<Float64Array>; SLOTS],
     timestamp: Option<ArrayRef>,
 }
 
@@ -70,6 +70,43 @@ impl Outcome {
     }
 }
 
+/// Slots of a row's columns: those of [`Columns::NAMES`], the text of a time, nothing.
+const SLOTS: usize = 19;
+
+/// The place of a column. Where the name is known when this is compiled, it costs nothing.
+#[inline(always)]
+// It is called several times a row, always with a constant.
+#[allow(clippy::inline_always)]
+fn slot(name: &str) -> usize {
+    match name {
+        "test_id" => 0,
+        "model" => 1,
+        "prompt_type" => 2,
+        "tool_success_rate" => 3,
+        "difficulty" => 4,
+        "task_type" => 5,
+        "success" => 6,
+        "partial_success" => 7,
+        "execution_time" => 8,
+        "turns" => 9,
+        "tool_calls" => 10,
+        "tool_coverage_rate" => 11,
+        "error_type" => 12,
+        "error_message" => 13,
+        "timestamp" => 14,
+        "process_id" => 15,
+        "task_id" => 16,
+        TIMESTAMP_TEXT => 17,
+        _ => 18,
+    }
+}
+
+fn put<T>(slots: &mut [Option<T>; SLOTS], name: &str, column: T) {
+    if let Some(place) = slots.get_mut(slot(name)) {
+        *place = Some(column);
+    }
+}
+
 /// A column as text; a null-typed one is all null.
 pub fn text_column(column: &ArrayRef) -> Result<StringArray> {
     let texts = cast(column, &DataType::Utf8)
@@ -102,24 +139,24 @@ impl Columns {
     /// Of a batch that [`crate::store::schema::adapt`] made.
     pub fn new(batch: &RecordBatch) -> Result<Self> {
         let mut columns = Self {
-            texts: HashMap::new(),
-            truths: HashMap::new(),
-            numbers: HashMap::new(),
+            texts: [const { None }; SLOTS],
+            truths: [const { None }; SLOTS],
+            numbers: [const { None }; SLOTS],
             timestamp: batch.column_by_name("timestamp").cloned(),
         };
         for name in Self::NAMES.into_iter().chain([TIMESTAMP_TEXT]) {
             let Some(column) = batch.column_by_name(name) else { continue };
             match column.data_type() {
                 DataType::Utf8 => {
-                    columns.texts.insert(name, column.as_string::<i32>().clone());
+                    put(&mut columns.texts, name, column.as_string::<i32>().clone());
                 }
                 DataType::Boolean => {
-                    columns.truths.insert(name, column.as_boolean().clone());
+                    put(&mut columns.truths, name, column.as_boolean().clone());
                 }
                 DataType::Int64 | DataType::Float64 => {
                     let doubles = cast(column, &DataType::Float64)
                         .map_err(|e| Error::Refused(format!("column '{name}' can't be read: {e}")))?;
-                    columns.numbers.insert(name, doubles.as_primitive::<Float64Type>().clone());
+                    put(&mut columns.numbers, name, doubles.as_primitive::<Float64Type>().clone());
                 }
                 _ => {}
             }
@@ -128,20 +165,23 @@ impl Columns {
     }
 
     /// A text; `None` where it is null.
+    #[inline]
     pub fn text(&self, name: &str, row: usize) -> Option<&str> {
-        let column = self.texts.get(name)?;
+        let column = self.texts.get(slot(name))?.as_ref()?;
         (row < column.len() && column.is_valid(row)).then(|| column.value(row))
     }
 
     /// A truth value.
+    #[inline]
     pub fn truth(&self, name: &str, row: usize) -> Option<bool> {
-        let column = self.truths.get(name)?;
+        let column = self.truths.get(slot(name))?.as_ref()?;
         (row < column.len() && column.is_valid(row)).then(|| column.value(row))
     }
 
     /// A number; `None` where it is null or NaN.
+    #[inline]
     pub fn number(&self, name: &str, row: usize) -> Option<f64> {
-        let column = self.numbers.get(name)?;
+        let column = self.numbers.get(slot(name))?.as_ref()?;
         let value = (row < column.len() && column.is_valid(row)).then(|| column.value(row));
         value.filter(|v| !v.is_nan())
     }
@@ -153,6 +193,7 @@ impl Columns {
     }
 
     /// A dimension that is text; "unknown" where it is missing.
+    #[inline]
     pub fn dimension(&self, name: &str, row: usize) -> &str {
         self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN)
     }

@@ -179,10 +179,28 @@ impl Digest {
         }
     }
 
-    /// Takes in a record that no other attempt supersedes, as main's.
-    pub fn tally(&mut self, columns: &Columns, row: usize, now: i64) {
+    /// Takes in a record that no other attempt supersedes, as main's; tells the number of
+    /// its cell.
+    pub fn tally(&mut self, columns: &Columns, row: usize, now: i64) -> u32 {
         let (cell, outcome) = self.see(columns, row, columns.cell_key(row), None, now);
         self.settle(cell, &outcome, columns.task(row));
+        cell
+    }
+
+    /// The number of a row's cell.
+    pub fn number_of_cell(&mut self, columns: &Columns, row: usize) -> u32 {
+        self.intern(columns.cell_key(row), || columns.cell(row))
+    }
+
+    /// By the number of a cell, its place among all cells in their order.
+    pub fn places_of_cells(&self) -> Vec<u32> {
+        let mut sorted: Vec<(&Cell, usize)> = self.cells.iter().zip(0..).collect();
+        sorted.sort_unstable();
+        let mut places = vec![0; sorted.len()];
+        for ((_, number), place) in sorted.into_iter().zip(0..) {
+            places.get_mut(number).into_iter().for_each(|at| *at = place);
+        }
+        places
     }
 
     /// Takes a record that was taken in out of the tallies. What happened stays.
