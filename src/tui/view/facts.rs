@@ -138,7 +138,7 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let unreadable = seen.waiting.unreadable;
     let role = if unreadable > 0 { Role::Warning } else { Role::Text };
     let mut parts = if main.bytes == 0 {
-        vec![vec![label(model, "main"), model.span(Role::Dim, "nothing consolidated yet")]]
+        vec![vec![label(model, "main"), model.span(Role::Dim, "no rows yet")]]
     } else {
         let rows = [model.span(Role::Text, figures.to_owned()), model.span(Role::Dim, format!(" {unit}"))];
         vec![
