@@ -3,6 +3,7 @@
 
 use super::legacy;
 use super::mutant::Mutant;
+use super::oracle;
 use super::programs::{self as p, Play, Script, Start};
 use super::scenarios as s;
 use super::schedule::Schedule;
@@ -12,6 +13,12 @@ use crate::store::Result;
 fn increments_and_legacy(world: &mut World) -> Result<()> {
     s::main_and_increments(world)?;
     s::legacy(world)
+}
+
+fn foreign_main(world: &mut World) -> Result<()> {
+    s::main_and_increments(world)?;
+    oracle::rewrite_main(&world.disk, &world.store);
+    Ok(())
 }
 
 const fn play(name: &'static str, scripts: &'static [Script]) -> Play {
@@ -37,6 +44,8 @@ const EVERYBODY: Play = play(
 const WRITERS: Play = play("writers and a consolidator", &[p::writer, p::writer, p::consolidator]);
 const CONSOLIDATORS: Play = play("two consolidators", &[p::busy, p::busy]);
 const READER: Play = play("a reader and commits", &[p::reader, p::busy]);
+const READER_OF_FOREIGN: Play =
+    on(foreign_main, play("a reader of a main that other code wrote", &[p::reader, p::busy]));
 const READER_OF_JOURNALS: Play = play("a reader and a writer", &[p::reader, p::writer, p::consolidator]);
 const CLEANER: Play = play("a cleanup", &[p::cleaner, p::writer, p::writer_that_dies, p::busy]);
 const BUSY: Play = play("commits beside others", &[p::busy, p::writer, p::consolidator, p::cleaner]);
@@ -149,7 +158,7 @@ fn legacy_programs_in_any_order() {
 
 #[test]
 fn one_stops_while_the_others_go_on() {
-    for play in [READER, LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN] {
+    for play in [READER, READER_OF_FOREIGN, LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN] {
         assert_eq!(wrong_at_a_stop(play, None), None);
     }
 }

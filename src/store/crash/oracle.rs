@@ -332,7 +332,7 @@ pub(super) fn restore(store: &Store) -> Result<(), String> {
 
 /// What other code does to main: reads it, and writes it in place without our metadata.
 /// `false` where there is none.
-fn rewrite_main(disk: &SimDisk, store: &Store) -> bool {
+pub(super) fn rewrite_main(disk: &SimDisk, store: &Store) -> bool {
     let files = disk.files();
     let Some((path, bytes)) = files.iter().find(|(path, _)| *path == store.layout.main()) else {
         return false;

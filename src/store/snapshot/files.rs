@@ -373,6 +373,13 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
     }
     let commit = CommitRecord::of(&file)?;
     let inherited = if commit.is_none() { log::newest_done(store)? } else { None };
+    if commit.is_none() {
+        // A commit that came in between speaks for the main that it made, not for this one.
+        let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
+        if !same(&stat, &file.stat()) {
+            return Err(Error::Changed { path });
+        }
+    }
     Ok(Some(Main { file, commit, inherited }))
 }
 
