@@ -16,8 +16,10 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
         Report::default()
     };
     let mendable: Vec<_> = report.findings.iter().filter(|finding| finding.repair.is_some()).collect();
+    let problems = report.findings.iter().any(|finding| finding.level > Level::Note);
     let summary = match (repair, mendable.len() as u64) {
         (false, _) => "check every file".to_owned(),
+        (true, 0) if problems => "mend nothing: what is wrong can't be mended safely".to_owned(),
         (true, 0) => "nothing to mend".to_owned(),
         (true, n) => format!("mend {}", count(n, "file")),
     };
@@ -27,7 +29,8 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
         lines: mendable.iter().map(|finding| line(finding)).collect(),
         removes: Vec::new(),
         needs_yes: repair && !mendable.is_empty(),
-        is_empty: repair && mendable.is_empty(),
+        // What can't be mended is told again.
+        is_empty: repair && !problems,
         json: json!({"schema_version": 1, "repair": mendable.iter().map(|f| entry(f)).collect::<Vec<_>>()}),
         detail: Detail::Validate(Box::new(report)),
     })

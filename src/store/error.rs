@@ -2,7 +2,7 @@
 //! happened, to which file, what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A result of the storage core.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -129,6 +129,21 @@ impl Error {
             path: path.into(),
             reason: reason.into(),
             remedy: "bring back a backup (evaltop restore), or see what can be mended (evaltop validate)",
+        }
+    }
+
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::NoStore { path, .. }
+            | Self::Io { path, .. }
+            | Self::Unreadable { path, .. }
+            | Self::Locked { path, .. }
+            | Self::MainChanged { path }
+            | Self::Changed { path }
+            | Self::InProgress { path }
+            | Self::Unstable { path } => Some(path),
+            Self::SchemaConflict { .. } | Self::Refused(_) | Self::Cancelled => None,
         }
     }
 

@@ -5,26 +5,25 @@
 //! never an absurd allocation; strings come out plain (no dictionaries, views or
 //! large offsets), so that a dictionary's key type can't overflow.
 
-use std::io::{self, Read};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowSelection,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexProvider;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::reader::ChunkReader;
 
 use super::disk::{Disk, ReadFile, Stat};
 use super::error::{Error, Result};
+
+pub use batches::Batches;
+use batches::Wanted;
+use pages::{Meter, Pages};
+use source::{Memory, Source};
 
 /// Rows a batch.
 pub const BATCH_ROWS: usize = 8_192;
@@ -33,14 +32,13 @@ pub const BATCH_ROWS: usize = 8_192;
 const SHORTEST: u64 = 12;
 
 /// Bytes of the longest footer that is read: tens of thousands of row groups.
-const FOOTER_BYTES: u32 = 256 << 20;
+const FOOTER_BYTES: u32 = 64 << 20;
 
 /// Of that, the most that a schema takes.
 const SCHEMA_BYTES: u64 = 4 << 20;
 
-/// A page that says it is larger than this must have at least a thousandth of that in
-/// the file.
-const PAGE_BYTES: u64 = 256 << 20;
+/// Bytes that values of a fixed size may take in a batch.
+const FIXED_BYTES: u64 = 64 << 20;
 
 /// Why a file did not open.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +72,8 @@ pub struct ParquetFile {
     source: Source,
     stat: Stat,
     rows: u64,
+    /// Rows that a batch may have at the most.
+    batch_rows: usize,
     reader: ArrowReaderMetadata,
 }
 
@@ -98,7 +98,8 @@ impl ParquetFile {
             other => OpenError::NoFooter(plain(&other)),
         })?;
         let rows = check(reader.metadata(), stat.bytes).map_err(OpenError::NoFooter)?;
-        Ok(Self { path: path.to_path_buf(), source, stat, rows, reader })
+        let batch_rows = check_widths(reader.schema()).map_err(OpenError::NoFooter)?;
+        Ok(Self { path: path.to_path_buf(), source, stat, rows, batch_rows, reader })
     }
 
     /// The path that it was opened by.
@@ -218,12 +219,12 @@ impl ParquetFile {
     /// All rows but the first `skip`, batch by batch, in the file's order. Of the
     /// named columns those that the file has, in the file's order; `None` for all.
     pub fn batches(&self, columns: Option<&[&str]>, skip: u64) -> Result<Batches> {
-        self.read(columns, None, |builder| builder.with_offset(usize::try_from(skip).unwrap_or(usize::MAX)))
+        Batches::new(self, columns, self.all_groups(), Wanted::After(skip))
     }
 
     /// The rows of some row groups only, in that order.
     pub fn row_groups(&self, columns: Option<&[&str]>, groups: Vec<usize>) -> Result<Batches> {
-        self.read(columns, Some(groups), |builder| builder)
+        Batches::new(self, columns, groups, Wanted::After(0))
     }
 
     /// Some rows of one row group.
@@ -238,67 +239,22 @@ impl ParquetFile {
 
     /// Only the rows at these positions (ascending, without repetition).
     pub fn rows_at(&self, columns: Option<&[&str]>, positions: &[u64]) -> Result<Batches> {
-        let ranges = positions.iter().filter_map(|&at| usize::try_from(at).ok()).map(|at| at..at + 1);
-        let all = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        let selection = RowSelection::from_consecutive_ranges(ranges, all);
-        self.read(columns, None, |builder| builder.with_row_selection(selection))
+        Batches::new(self, columns, self.all_groups(), Wanted::At(positions.to_vec()))
     }
 
-    fn read(
-        &self,
-        columns: Option<&[&str]>,
-        groups: Option<Vec<usize>>,
-        adjust: impl FnOnce(Builder) -> Builder,
-    ) -> Result<Batches> {
-        let build = || {
-            let mut builder = Builder::new_with_metadata(self.source.clone(), self.reader.clone());
-            if let Some(columns) = columns {
-                let roots = self.schema().fields().iter().enumerate();
-                let roots = roots.filter(|(_, field)| columns.contains(&field.name().as_str()));
-                let mask = ProjectionMask::roots(builder.parquet_schema(), roots.map(|(at, _)| at));
-                builder = builder.with_projection(mask);
-            }
-            if let Some(groups) = groups {
-                builder = builder.with_row_groups(groups);
-            }
-            adjust(builder.with_batch_size(BATCH_ROWS)).build()
-        };
-        let inner = guarded(build).map_err(|e| Error::unreadable(&self.path, plain(&e)))?;
-        Ok(Batches { inner: Some(inner), path: self.path.clone() })
-    }
-}
-
-type Builder = ParquetRecordBatchReaderBuilder<Source>;
-
-/// Batches of a file. After an error there are no more.
-pub struct Batches {
-    inner: Option<ParquetRecordBatchReader>,
-    path: PathBuf,
-}
-
-impl std::fmt::Debug for Batches {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-impl Iterator for Batches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let inner = self.inner.as_mut()?;
-        let step = guarded(|| inner.next().transpose().map_err(ParquetError::from));
-        match step {
-            Ok(Some(batch)) => Some(Ok(batch)),
-            Ok(None) => {
-                self.inner = None;
-                None
-            }
-            Err(error) => {
-                self.inner = None;
-                Some(Err(Error::unreadable(&self.path, plain(&error))))
-            }
+    /// Unpacks every page, without decoding what it holds: wrong checksums and torn pages
+    /// show themselves. Calls `each` for every row group.
+    pub fn check_pages(&self, mut each: impl FnMut() -> Result<()>) -> Result<()> {
+        for group in self.all_groups() {
+            each()?;
+            guarded(|| Pages::of(self, vec![group], Arc::new(Meter::of_pages())).unpack())
+                .map_err(|error| Error::unreadable(&self.path, plain(&error)))?;
         }
+        Ok(())
+    }
+
+    fn all_groups(&self) -> Vec<usize> {
+        (0..self.metadata().num_row_groups()).collect()
     }
 }
 
@@ -349,10 +305,9 @@ fn load(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
     }
     // The schema comes first. A footer that is torn is refused below.
     let looked_at = u64::from(length).min(SCHEMA_BYTES);
-    if let Some(start) = source.bytes.checked_sub(8 + u64::from(length))
-        && nesting::is_too_deep(&source.get_bytes(start, looked_at as usize)?)
-    {
-        return Err(ParquetError::General("its columns are nested too deeply".to_owned()));
+    if let Some(start) = source.bytes.checked_sub(8 + u64::from(length)) {
+        let footer = source.get_bytes(start, looked_at as usize)?;
+        nesting::check(&footer).map_err(|why| ParquetError::General(why.to_owned()))?;
     }
     let Ok(metadata) = ArrowReaderMetadata::load(source, ArrowReaderOptions::new()) else {
         // The embedded Arrow schema may be wrong where the Parquet schema is right.
@@ -403,6 +358,35 @@ fn check(metadata: &ParquetMetaData, bytes: u64) -> Result<u64, String> {
     Ok(rows)
 }
 
+/// Checks that values of a fixed size are of one that memory holds, null or not; returns the
+/// rows of them that a batch may have.
+fn check_widths(schema: &Schema) -> Result<usize, String> {
+    let mut all = 1_u64;
+    for field in schema.fields() {
+        all = all.saturating_add(width(field.data_type()));
+        if all > FIXED_BYTES {
+            return Err(format!("a value of column '{}' takes more than memory has", field.name()));
+        }
+    }
+    Ok(usize::try_from(FIXED_BYTES / all).unwrap_or(1).max(1))
+}
+
+/// Bytes that a value takes whatever it holds, where a file can choose that.
+fn width(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::FixedSizeBinary(size) => u64::try_from(*size).unwrap_or(u64::MAX),
+        DataType::FixedSizeList(item, length) => {
+            let length = u64::try_from(*length).unwrap_or(u64::MAX);
+            length.saturating_mul(width(item.data_type()).max(8))
+        }
+        DataType::Struct(fields) => {
+            fields.iter().fold(0, |sum, field| width(field.data_type()).saturating_add(sum))
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => width(item.data_type()),
+        _ => 0,
+    }
+}
+
 fn check_chunks(group: &RowGroupMetaData, bytes: u64) -> Result<(), String> {
     for column in group.columns() {
         let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
@@ -420,100 +404,11 @@ fn check_chunks(group: &RowGroupMetaData, bytes: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The open file as Parquet's reader wants it.
-#[derive(Debug, Clone)]
-struct Source {
-    file: Arc<dyn ReadFile>,
-    bytes: u64,
-}
-
-impl Length for Source {
-    fn len(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl ChunkReader for Source {
-    type T = io::BufReader<Cursor>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let mut head = [0; 24];
-        let read = self.file.read_at(start, &mut head)?;
-        if let Some((size, stored)) = page_sizes(head.get(..read).unwrap_or_default())
-            && size > PAGE_BYTES
-            && size / 1000 > stored
-        {
-            return Err(ParquetError::General(format!("a page of {stored} bytes claims to hold {size}")));
-        }
-        Ok(io::BufReader::new(Cursor { file: self.file.clone(), at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let end = start.checked_add(length as u64).filter(|end| *end <= self.bytes);
-        if end.is_none() {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} lie outside of the file")));
-        }
-        let mut buffer = vec![0; length];
-        Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
-        Ok(buffer.into())
-    }
-}
-
-/// The sizes that a page's header begins with, unpacked and stored; `None` where this
-/// is no page. The decoder trusts them and takes as much memory.
-fn page_sizes(head: &[u8]) -> Option<(u64, u64)> {
-    let mut rest = head.iter();
-    // Three integers of Thrift's compact protocol, each one field after the last.
-    let mut number = || {
-        (*rest.next()? == 0x15).then_some(())?;
-        let mut value = 0_u64;
-        for shift in (0..70).step_by(7) {
-            let byte = *rest.next()?;
-            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-            if byte < 0x80 {
-                return Some(value >> 1);
-            }
-        }
-        None
-    };
-    let (_kind, size, stored) = (number()?, number()?, number()?);
-    Some((size, stored))
-}
-
-/// The bytes of a file as it was.
-#[derive(Debug)]
-struct Memory {
-    bytes: Bytes,
-    stat: Stat,
-}
-
-impl ReadFile for Memory {
-    fn stat(&self) -> io::Result<Stat> {
-        Ok(self.stat)
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..));
-        rest.unwrap_or_default().read(buf)
-    }
-}
-
-/// Reads onwards from a position.
-#[derive(Debug)]
-struct Cursor {
-    file: Arc<dyn ReadFile>,
-    at: u64,
-}
-
-impl Read for Cursor {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(self.at, buf)?;
-        self.at = self.at.saturating_add(read as u64);
-        Ok(read)
-    }
-}
-
+mod batches;
+mod delta;
 mod nesting;
+mod pages;
+mod source;
 
 #[cfg(test)]
 mod tests;

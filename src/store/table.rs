@@ -22,6 +22,9 @@ use super::graft::{self, Footer, Kept, MAGIC, Shift, Skipping, Stock, advance};
 /// Rows in a full row group.
 const GROUP_ROWS: usize = 131_072;
 
+/// Encoded bytes in a row group: it stays in memory until it is full.
+const GROUP_BYTES: usize = 256 << 20;
+
 /// Rows in a full row group.
 #[cfg(not(test))]
 pub fn group_rows() -> usize {
@@ -55,6 +58,7 @@ pub(super) fn properties(schema: &Schema) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(group_rows()))
+        .set_max_row_group_bytes(Some(GROUP_BYTES))
         .set_created_by(format!("{}{}", graft::CREATED_BY, env!("CARGO_PKG_VERSION")));
     for unique in ["test_id", "timestamp"] {
         let column = ColumnPath::from(unique);

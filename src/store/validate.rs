@@ -99,17 +99,19 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
     match looked {
         Ok((files, snapshot)) => {
             main::check(store, &files, &snapshot, &mut report, control)?;
-            waiting::check(&files, &snapshot, &mut report);
+            waiting::check(store, &files, &snapshot, &mut report, control)?;
             summaries::check(store, &files, &mut report)?;
             beside::derived(store, &files, &snapshot, &mut report);
         }
         Err(error @ (Error::Cancelled | Error::NoStore { .. } | Error::Unstable { .. })) => {
             return Err(error);
         }
-        // Whatever else ends a scan is main's fault.
+        // What else ends a scan is the fault of the file that it names, or main's.
         Err(error) => {
+            let named = error.path().and_then(|path| path.strip_prefix(store.layout.root()).ok());
+            let file = named.map_or(super::layout::MAIN.to_owned(), |path| path.display().to_string());
             report.files += 1;
-            report.add(Level::Critical, super::layout::MAIN, error.to_string());
+            report.add(Level::Critical, file, error.to_string());
         }
     }
     beside::backups(store, &mut report, control)?;
@@ -128,5 +130,7 @@ fn generation(files: &Files) -> u64 {
     files.main.as_ref().and_then(|main| main.commit.as_ref()).map_or(0, |commit| commit.generation)
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -15,13 +15,17 @@ use jiff::Timestamp;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 11] = [
     ("parquet", parquet),
     ("commit", commit),
     ("journal", journal),
     ("record", record),
     ("jsonl", jsonl),
     ("csv", csv),
+    ("table", table),
+    ("database", database),
+    ("inspect", inspect),
+    ("lm_eval", lm_eval),
     ("config", config),
 ];
 
@@ -65,6 +69,26 @@ pub fn csv(bytes: &[u8]) {
     imported(bytes, Kind::Csv);
 }
 
+/// A Parquet file to import.
+pub fn table(bytes: &[u8]) {
+    imported(bytes, Kind::Parquet);
+}
+
+/// A JSON database, of any version: its leaves, and then records made of them.
+pub fn database(bytes: &[u8]) {
+    imported(bytes, Kind::JsonDatabase);
+}
+
+/// A log of the Inspect framework: an archive, or one document.
+pub fn inspect(bytes: &[u8]) {
+    imported(bytes, Kind::Inspect);
+}
+
+/// Samples of lm-evaluation-harness.
+pub fn lm_eval(bytes: &[u8]) {
+    imported(bytes, Kind::LmEval);
+}
+
 /// Settings inside a store.
 pub fn config(bytes: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
@@ -77,7 +101,8 @@ fn look(store: &Store) {
 }
 
 fn imported(bytes: &[u8], kind: Kind) {
-    as_file("import", bytes, |path, store| {
+    as_file("samples_task_2026-01-31T12-00-00.000000.jsonl", bytes, |path, store| {
+        let _ = import::detect::detect(path);
         let options = Options { kind: Some(kind), ..Options::default() };
         let _ = import::import(store, path, &options, Timestamp::now(), &Control::default());
     });

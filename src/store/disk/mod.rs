@@ -157,9 +157,13 @@ pub fn bytes_at(file: &dyn ReadFile, offset: u64, n: usize) -> io::Result<Vec<u8
     Ok(buffer)
 }
 
-/// A whole small file.
+/// A whole small file; an error where it is none.
 pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    const LIMIT: u64 = 256 << 20;
     let file = disk.open(path)?;
+    if file.stat()?.bytes > LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than any file of its kind"));
+    }
     let mut content = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

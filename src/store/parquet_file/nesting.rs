@@ -1,5 +1,6 @@
-//! How deep a footer's schema is nested, found out without recursion: the decoder
-//! recurses, and a few kilobytes of footer would exhaust any stack.
+//! How deep and how wide a footer's schema is, found out without recursion and without
+//! memory: the decoder recurses, and a few kilobytes of footer would exhaust any stack; it
+//! takes memory for as many children as a group claims to have.
 //!
 //! The footer is a struct of Thrift's compact protocol; field 2 is the list of schema
 //! elements, depth first, and field 5 of an element its number of children.
@@ -7,10 +8,25 @@
 /// Levels that a schema may have. Real ones have under ten.
 const DEEPEST: usize = 64;
 
-/// Whether the schema at the beginning of a footer is nested deeper than any real one.
-/// A footer that is no Thrift is the decoder's to refuse.
-pub(super) fn is_too_deep(footer: &[u8]) -> bool {
-    Scan { rest: footer }.too_deep().unwrap_or(false)
+/// Columns and groups that a schema may have. Real ones have under a hundred.
+const WIDEST: u64 = 100_000;
+
+/// Refuses a schema that is deeper or wider than any real one, and one that does not end
+/// in these first bytes of a footer.
+pub(super) fn check(footer: &[u8]) -> Result<(), &'static str> {
+    match (Scan { rest: footer }).schema() {
+        Some(Shape::Real) => Ok(()),
+        Some(Shape::Deep) => Err("its columns are nested too deeply"),
+        Some(Shape::Wide) => Err("it claims more columns than any table has"),
+        None => Err("its footer is damaged"),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Shape {
+    Real,
+    Deep,
+    Wide,
 }
 
 struct Scan<'a> {
@@ -18,20 +34,29 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn too_deep(&mut self) -> Option<bool> {
+    fn schema(&mut self) -> Option<Shape> {
         let mut id = 0;
         loop {
             let kind = self.field(&mut id)?;
             if id == 2 {
                 break;
             }
+            if kind == 0 {
+                return None;
+            }
             self.skip(kind, 0)?;
         }
         let (elements, _) = self.list()?;
+        if elements > WIDEST {
+            return Some(Shape::Wide);
+        }
         // Children that are still to come, for each open group.
         let mut open: Vec<u64> = Vec::new();
         for _ in 0..elements {
             let children = self.children()?;
+            if children > elements {
+                return Some(Shape::Wide);
+            }
             if let Some(left) = open.last_mut() {
                 *left = left.saturating_sub(1);
             }
@@ -39,13 +64,13 @@ impl Scan<'_> {
                 open.push(children);
             }
             if open.len() > DEEPEST {
-                return Some(true);
+                return Some(Shape::Deep);
             }
             while open.last() == Some(&0) {
                 open.pop();
             }
         }
-        Some(false)
+        Some(Shape::Real)
     }
 
     /// Reads one schema element; its number of children.
@@ -148,19 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_counted_without_recursion() {
-        assert!(!is_too_deep(&chain(60)));
-        assert!(is_too_deep(&chain(65)));
-        assert!(is_too_deep(&chain(10_000)));
+    fn depth_and_width_are_found_without_recursion() {
+        let shape = |footer: &[u8]| Scan { rest: footer }.schema();
+        assert_eq!(shape(&chain(60)), Some(Shape::Real));
+        assert_eq!(shape(&chain(65)), Some(Shape::Deep));
+        assert_eq!(shape(&chain(10_000)), Some(Shape::Deep));
         for cut in 0..300 {
-            assert!(!is_too_deep(&chain(60)[..cut]), "what is torn is for the decoder");
+            assert_eq!(shape(&chain(60)[..cut]), None, "torn");
         }
         // Many columns side by side are no depth.
-        let mut wide = vec![0x19, 0xfc, 0xe9, 0x07, 0x48, 1, b's', 0x15, 0xd0, 0x0f, 0];
+        let mut wide = vec![0x29, 0xfc, 0xe9, 0x07, 0x48, 1, b's', 0x15, 0xd0, 0x0f, 0];
         wide.extend([0x48, 1, b'c', 0].repeat(1_000));
-        assert!(!is_too_deep(&wide));
-        // A list that never ends, lists in lists.
-        assert!(!is_too_deep(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0]));
-        assert!(!is_too_deep(&vec![0x19; 100_000]));
+        assert_eq!(shape(&wide), Some(Shape::Real));
+        // A group of two billion children, and a list that never ends.
+        let group = [0x29, 0x1c, 0x48, 1, b's', 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0];
+        assert_eq!(shape(&group), Some(Shape::Wide));
+        let endless = [0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0];
+        assert_eq!(shape(&endless), Some(Shape::Wide));
+        assert_eq!(shape(&vec![0x19; 100_000]), None, "lists in lists");
     }
 }

@@ -1,5 +1,9 @@
 use std::fs;
 
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Encoding;
+use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
 use super::*;
@@ -69,6 +73,44 @@ fn what_is_no_parquet_says_so() {
     {
         fs::write(&path, text).unwrap();
         assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::NoFooter(_))), "{text:?}");
+    }
+}
+
+/// A file smaller than one of its values, whose rows would fill gigabytes at once.
+#[test]
+fn a_long_text_in_every_row_is_read_in_small_batches() {
+    let text = "x".repeat(256 << 10);
+    let column: ArrayRef = Arc::new(StringArray::from(vec![text.as_str(); 100]));
+    let rows = RecordBatch::try_from_iter([("model", column)]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    for dictionary in [true, false] {
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(dictionary)
+            .set_dictionary_page_size_limit(1 << 20)
+            .set_encoding(Encoding::DELTA_BYTE_ARRAY)
+            .build();
+        let file = fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties)).unwrap();
+        (0..25).for_each(|_| writer.write(&rows).unwrap());
+        writer.close().unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < 1 << 20);
+        let file = ParquetFile::open(&RealDisk, &path).unwrap();
+        let (mut at, mut largest) = (0, 0);
+        for batch in file.batches(None, 100).unwrap() {
+            let batch = batch.unwrap();
+            at += batch.num_rows();
+            largest = largest.max(batch.num_rows());
+            assert!(batch.column(0).as_string::<i32>().iter().all(|value| value == Some(&text)));
+        }
+        assert_eq!(at, 2_400, "with a dictionary: {dictionary}");
+        assert!(largest <= 2_048, "{largest} rows, with a dictionary: {dictionary}");
+        let picked: usize = file
+            .rows_at(None, &(0..2_500).step_by(50).collect::<Vec<_>>())
+            .unwrap()
+            .map(|batch| batch.unwrap().num_rows())
+            .sum();
+        assert_eq!(picked, 50);
     }
 }
 

@@ -212,13 +212,18 @@ fn take_increment(
     };
     match footer {
         Footer::Consumed => files.leftovers.push(entry),
-        Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither || *rows == 0 => {
+        Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither && *rows > 0 => {
             let (rows, skip, schema) = (*rows, *skip, schema.clone());
             let increment = Increment { name: entry.name, stat: entry.stat, rows, skip, schema, legacy };
             increment.check(store)?;
             files.increments.push(increment);
         }
         // What follows does not stand for its journal, where there is one.
+        // Of no rows: an empty frame's columns are of any type, and none has to fit.
+        Footer::Good { rows: 0, .. } => {
+            files.strays.push(entry);
+            return Ok(false);
+        }
         Footer::Good { .. } => {
             set_aside(files, entry, Some(NEITHER.to_owned()));
             return Ok(false);
@@ -230,6 +235,12 @@ fn take_increment(
         }
         Footer::Bad(reason) => {
             let reason = (!is_fresh(&entry.stat, now)).then(|| reason.clone());
+            set_aside(files, entry, reason);
+            return Ok(false);
+        }
+        // That it is fresh explains nothing.
+        Footer::Refused(reason) => {
+            let reason = Some(reason.clone());
             set_aside(files, entry, reason);
             return Ok(false);
         }

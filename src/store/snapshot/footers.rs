@@ -18,8 +18,10 @@ use crate::store::parquet_file::{OpenError, ParquetFile};
 pub(super) enum Footer {
     /// No byte in it.
     Empty,
-    /// No valid footer, or not to be read; why.
+    /// No valid footer; why.
     Bad(String),
+    /// The operating system does not let us read it; what it said.
+    Refused(String),
     /// Main contains all of it.
     Consumed,
     /// Main lacks its rows from `skip` on.
@@ -68,6 +70,8 @@ impl Footers {
         if !current {
             let settled = !legacy || is_settled(&entry.stat);
             let footer = read(store, entry, legacy, consumed)?;
+            // Whoever changes the mode of a file leaves no sign of it in its time.
+            let settled = settled && !matches!(footer, Footer::Refused(_));
             let known = Known { stat: entry.stat, settled, consumed: entry_consumed, footer };
             self.known.insert(entry.name.clone(), known);
         }
@@ -102,6 +106,7 @@ fn read(store: &Store, entry: &Entry, legacy: bool, consumed: &[&Consumed]) -> R
         Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::Io { action: "read", path, source: error });
         }
+        Err(OpenError::Io(error)) => return Ok(Footer::Refused(error.to_string())),
         Err(error) => return Ok(Footer::Bad(error.to_string())),
     };
     let skip = if legacy {

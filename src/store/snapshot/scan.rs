@@ -358,7 +358,7 @@ impl Scanner {
             superseded_waiting: view.resolved.superseded,
             superseding: view.resolved.superseding,
             repeated: commit.map_or(0, |commit| commit.repeated) + view.resolved.repeated,
-            writers: writers(store, &view.files, &waiting, &activity.processes)?,
+            writers: writers(store, &view.files, &waiting, &activity.processes),
             waiting,
             models: activity.models,
             clusters: view.clusters,

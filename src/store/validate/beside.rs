@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Level, Repair, Report, generation, incremental};
-use crate::store::commit::{CommitRecord, Summaries};
+use crate::store::commit::{CommitRecord, Summaries, log};
 use crate::store::disk::{Entry, ReadFile};
 use crate::store::layout::{IncrementalName, METADATA, MODEL_STATS, classify, is_backup, is_temporary};
 use crate::store::parquet_file::{OpenError, ParquetFile};
@@ -105,7 +105,7 @@ pub(super) fn backups(store: &Store, report: &mut Report, control: &Control) -> 
                 name,
                 "it is main itself under a second name, left by an interrupted commit; the next one removes it",
             ),
-            Ok(file) => backup(store, name, &file, report),
+            Ok(file) => backup(store, name, &file, report, control)?,
             Err(error) => {
                 let message = format!("it can't be read ({error}), so nothing can be restored from it: remove it");
                 report.add(Level::Warning, name, message);
@@ -116,12 +116,29 @@ pub(super) fn backups(store: &Store, report: &mut Report, control: &Control) -> 
 }
 
 /// What a backup says of itself, and the summary rows that belong to it.
-fn backup(store: &Store, name: String, file: &ParquetFile, report: &mut Report) {
+fn backup(
+    store: &Store,
+    name: String,
+    file: &ParquetFile,
+    report: &mut Report,
+    control: &Control,
+) -> Result<()> {
+    match file.check_pages(|| control.check()) {
+        Err(Error::Unreadable { reason, .. }) => {
+            let message = format!("it is damaged ({reason}), and not all of it can be restored: remove it");
+            report.add(Level::Warning, name, message);
+            return Ok(());
+        }
+        checked => checked?,
+    }
     let record = match CommitRecord::of(file) {
         Ok(Some(record)) => record,
         // Of a main of other code.
-        Ok(None) => return,
-        Err(error) => return report.add(Level::Warning, name, error.to_string()),
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            report.add(Level::Warning, name, error.to_string());
+            return Ok(());
+        }
     };
     let missing = |file: &&Summaries| store.disk.stat(&store.layout.root().join(&file.name)).is_err();
     if let Some(file) = record.summaries.iter().find(missing) {
@@ -131,6 +148,7 @@ fn backup(store: &Store, name: String, file: &ParquetFile, report: &mut Report) 
         let message = format!("its commit record says {} rows and it has {}", record.rows, file.rows());
         report.add(Level::Warning, name, message);
     }
+    Ok(())
 }
 
 /// Everything that is no data: said where somebody may want to know.
@@ -156,10 +174,20 @@ pub(super) fn others(store: &Store, now: Timestamp, report: &mut Report) -> Resu
     for entry in entries(store, store.layout.root())?.iter().filter(|entry| is_temporary(&entry.name)) {
         temporary(entry, entry.name.clone(), now, report);
     }
-    for entry in entries(store, &store.layout.commits())? {
-        if entry.name.ends_with(".pending") {
+    for copy in log::list(store)? {
+        let name = format!("commits/{}", copy.name);
+        if !copy.done {
             let message = "a commit was interrupted at its end; the next consolidate finishes it";
-            report.add(Level::Note, format!("commits/{}", entry.name), message);
+            report.add(Level::Note, name.clone(), message);
+        }
+        match log::read(store, &copy) {
+            Err(error) if !error.is_not_found() => {
+                let message = format!(
+                    "it can't be read, and would be missed if another program rewrote main: remove it ({error})"
+                );
+                report.add(Level::Warning, name, message);
+            }
+            _ => {}
         }
     }
     let quarantined = entries(store, &store.layout.quarantine())?;

@@ -1,9 +1,17 @@
 //! Increments and journals.
 
 use super::{Level, Repair, Report, incremental};
-use crate::store::snapshot::{FileState, Files, Snapshot};
+use crate::store::parquet_file::{OpenError, ParquetFile};
+use crate::store::snapshot::{FileState, Files, Snapshot, WaitingFile};
+use crate::store::{Control, Error, Result, Store};
 
-pub(super) fn check(files: &Files, snapshot: &Snapshot, report: &mut Report) {
+pub(super) fn check(
+    store: &Store,
+    files: &Files,
+    snapshot: &Snapshot,
+    report: &mut Report,
+    control: &Control,
+) -> Result<()> {
     report.files += snapshot.waiting.len() as u64;
     for file in &snapshot.waiting {
         let path = incremental(&file.name);
@@ -22,6 +30,11 @@ pub(super) fn check(files: &Files, snapshot: &Snapshot, report: &mut Report) {
             FileState::InProgress => {
                 report.add(Level::Note, path, "it is being written; it counts when it is whole");
             }
+            FileState::Unreadable(reason) if may_not_be_opened(store, &file.name) => report.add(
+                Level::Warning,
+                path,
+                format!("it may not be read and does not count ({reason}): check its owner and mode"),
+            ),
             FileState::Unreadable(reason) => report.mendable(
                 Level::Warning,
                 path,
@@ -29,6 +42,23 @@ pub(super) fn check(files: &Files, snapshot: &Snapshot, report: &mut Report) {
                 Repair::Quarantine { name: file.name.clone(), reason: reason.clone() },
             ),
             FileState::Conflict(sentence) => report.add(Level::Warning, path, sentence.clone()),
+        }
+    }
+    // A snapshot reads only the columns that it needs.
+    for increment in &files.increments {
+        let counts = |file: &&WaitingFile| file.name == increment.name && file.state == FileState::Ready;
+        if !snapshot.waiting.iter().any(|file| counts(&file)) {
+            continue;
+        }
+        match increment.open(store).and_then(|file| file.check_pages(|| control.check())) {
+            Err(Error::Unreadable { reason, .. }) => {
+                let message =
+                    format!("it is damaged ({reason}), so it can't be consolidated: write it again");
+                report.add(Level::Warning, incremental(&increment.name), message);
+            }
+            // It was consolidated meanwhile, or rewritten.
+            Err(error) if error.is_transient() => {}
+            checked => checked?,
         }
     }
     if !files.leftovers.is_empty() {
@@ -41,4 +71,11 @@ pub(super) fn check(files: &Files, snapshot: &Snapshot, report: &mut Report) {
             ),
         );
     }
+    Ok(())
+}
+
+/// Whether the operating system refuses it: then nothing is known against the file itself.
+fn may_not_be_opened(store: &Store, name: &str) -> bool {
+    let path = store.layout.incremental().join(name);
+    matches!(ParquetFile::open(&*store.disk, &path), Err(OpenError::Io(_)))
 }

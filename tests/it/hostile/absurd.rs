@@ -79,29 +79,46 @@ impl Thrift {
     }
 }
 
-/// A file with these pages, and a footer that says that they hold so many rows of one
-/// column of text in so many nested groups.
-fn parquet(pages: &[u8], rows: i64, depth: usize) -> Vec<u8> {
+/// Parquet's physical types.
+const BOOLEAN: i64 = 0;
+const INT64: i64 = 2;
+const TEXT: i64 = 6;
+const FIXED: i64 = 7;
+
+/// A file with these pages, and a footer that says that they are the rows of each of these
+/// columns, the first of them in so many nested groups.
+fn parquet(pages: &[u8], rows: i64, columns: &[(&str, i64)], depth: usize) -> Vec<u8> {
     let group = |name: &str| Thrift::default().int(3, I32, 0).text(4, name).int(5, I32, 1).end();
-    let mut schema = vec![Thrift::default().text(4, "schema").int(5, I32, 1).end()];
+    let mut schema = vec![Thrift::default().text(4, "schema").int(5, I32, columns.len() as i64).end()];
     schema.extend((0..depth).map(|_| group("g")));
-    schema.push(Thrift::default().int(1, I32, 6).int(3, I32, 0).text(4, "model").end());
+    for &(name, kind) in columns {
+        let element = Thrift::default().int(1, I32, kind).int(2, I32, i64::from(i32::MAX)).int(3, I32, 0);
+        let element = element.text(4, name);
+        schema.push(if kind == TEXT { element.int(6, I32, 0).end() } else { element.end() });
+    }
     let text = |text: &str| [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
-    let path: Vec<_> = (0..depth).map(|_| text("g")).chain([text("model")]).collect();
     let size = pages.len() as i64;
-    let column = Thrift::default()
-        .int(1, I32, 6)
-        .list(2, I32, &[varint(0), varint(16)])
-        .list(3, BINARY, &path)
-        .int(4, I32, 1)
-        .int(5, I64, rows)
-        .int(6, I64, size)
-        .int(7, I64, size)
-        .int(9, I64, 4)
-        .int(11, I64, 4)
-        .end();
-    let chunk = Thrift::default().int(2, I64, 4).field(3, STRUCT, &column).end();
-    let group = Thrift::default().list(1, STRUCT, &[chunk]).int(2, I64, size).int(3, I64, rows).end();
+    let chunks: Vec<_> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, &(name, kind))| {
+            let depth = if at == 0 { depth } else { 0 };
+            let path: Vec<_> = (0..depth).map(|_| text("g")).chain([text(name)]).collect();
+            let column = Thrift::default()
+                .int(1, I32, kind)
+                .list(2, I32, &[varint(0), varint(16)])
+                .list(3, BINARY, &path)
+                .int(4, I32, 1)
+                .int(5, I64, rows)
+                .int(6, I64, size)
+                .int(7, I64, size)
+                .int(9, I64, 4)
+                .int(11, I64, 4)
+                .end();
+            Thrift::default().int(2, I64, 4).field(3, STRUCT, &column).end()
+        })
+        .collect();
+    let group = Thrift::default().list(1, STRUCT, &chunks).int(2, I64, size).int(3, I64, rows).end();
     let footer = Thrift::default()
         .int(1, I32, 1)
         .list(2, STRUCT, &schema)
@@ -112,9 +129,9 @@ fn parquet(pages: &[u8], rows: i64, depth: usize) -> Vec<u8> {
 }
 
 /// A dictionary page that claims a size, of Snappy's bytes that claim it too.
-fn dictionary(claimed: i64) -> Vec<u8> {
+fn dictionary(claimed: i64, values: i64) -> Vec<u8> {
     let body = [varint(claimed as u64), vec![0; 64]].concat();
-    let page = Thrift::default().int(1, I32, 1).int(2, I32, 0).end();
+    let page = Thrift::default().int(1, I32, values).int(2, I32, 0).end();
     let header = Thrift::default()
         .int(1, I32, 2)
         .int(2, I32, claimed)
@@ -122,6 +139,33 @@ fn dictionary(claimed: i64) -> Vec<u8> {
         .field(7, STRUCT, &page)
         .end();
     [header, body].concat()
+}
+
+/// A dictionary page of 60 zeros that claims more values.
+fn zeros(values: i64) -> Vec<u8> {
+    let packed = [&[60, 59 << 2][..], &[0; 60]].concat();
+    let page = Thrift::default().int(1, I32, values).int(2, I32, 0).end();
+    let header = Thrift::default()
+        .int(1, I32, 2)
+        .int(2, I32, 60)
+        .int(3, I32, packed.len() as i64)
+        .field(7, STRUCT, &page)
+        .end();
+    [header, packed].concat()
+}
+
+/// A page of one text whose encoding claims to be of a trillion lengths.
+fn lengths() -> Vec<u8> {
+    let body = [&[0x80, 0x01, 4][..], &varint(1 << 40), &[0; 16]].concat();
+    let packed = [varint(body.len() as u64), vec![(body.len() as u8 - 1) << 2], body.clone()].concat();
+    let page = Thrift::default().int(1, I32, 1).int(2, I32, 6).int(3, I32, 3).int(4, I32, 3).end();
+    let header = Thrift::default()
+        .int(1, I32, 0)
+        .int(2, I32, body.len() as i64)
+        .int(3, I32, packed.len() as i64)
+        .field(5, STRUCT, &page)
+        .end();
+    [header, packed].concat()
 }
 
 fn store() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -139,16 +183,21 @@ fn make_old(path: &Path) {
 
 #[test]
 fn parquet_files_that_claim_more_than_they_hold() {
-    let mut huge_footer = parquet(&[], 0, 0);
+    let columns = [("model", TEXT), ("success", BOOLEAN)];
+    let mut huge_footer = parquet(&[], 0, &columns, 0);
     let length = huge_footer.len();
     huge_footer[length - 8..length - 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+    let most = i64::from(i32::MAX);
     for (what, bytes, hole) in [
-        ("a billion rows", parquet(&dictionary(10), 1_000_000_000, 0), 0),
-        ("a dictionary of 2 GiB", parquet(&dictionary(i64::from(i32::MAX)), 1, 0), 0),
-        ("a dictionary of 4 GB", parquet(&dictionary(4_000_000_000), 1, 0), 0),
+        ("a billion rows", parquet(&dictionary(10, 1), 1_000_000_000, &columns, 0), 0),
+        ("a dictionary of 2 GiB", parquet(&dictionary(most, 1), 1, &columns, 0), 0),
+        ("a dictionary of 4 GB", parquet(&dictionary(4_000_000_000, 1), 1, &columns, 0), 0),
+        ("a dictionary of two billion numbers", parquet(&zeros(most), 1, &[("success", INT64)], 0), 0),
+        ("a trillion lengths", parquet(&lengths(), 1, &columns, 0), 0),
+        ("values of 2 GiB", parquet(&[], 1, &[("model", FIXED), ("success", BOOLEAN)], 0), 0),
         ("a footer longer than the file", huge_footer.clone(), 0),
         ("a footer of 2 GiB", huge_footer, 1 << 31),
-        ("100,000 nested groups", parquet(&[], 0, 100_000), 0),
+        ("100,000 nested groups", parquet(&[], 0, &columns, 100_000), 0),
     ] {
         let (_folder, dir) = store();
         let path = dir.join("incremental/increment_1_20260131_120000.parquet");

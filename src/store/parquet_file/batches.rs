@@ -1,0 +1,115 @@
+//! The rows of a file, batch by batch.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::errors::ParquetError;
+
+use super::pages::{Meter, Pages};
+use super::{BATCH_ROWS, ParquetFile, guarded, plain};
+use crate::store::error::{Error, Result};
+
+/// Which rows of the row groups are wanted.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// All but the first so many.
+    After(u64),
+    /// Those at these positions: ascending, without repetition.
+    At(Vec<u64>),
+}
+
+/// Batches of a file. After an error there are no more.
+pub struct Batches {
+    inner: Option<ParquetRecordBatchReader>,
+    file: ParquetFile,
+    levels: FieldLevels,
+    groups: Vec<usize>,
+    wanted: Wanted,
+    /// Rows that were handed out.
+    given: u64,
+    meter: Arc<Meter>,
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batches").field("path", &self.file.path).finish_non_exhaustive()
+    }
+}
+
+impl Batches {
+    pub(super) fn new(
+        file: &ParquetFile,
+        columns: Option<&[&str]>,
+        groups: Vec<usize>,
+        wanted: Wanted,
+    ) -> Result<Self> {
+        let parquet = file.metadata().file_metadata().schema_descr();
+        let mask = columns.map_or_else(ProjectionMask::all, |columns| {
+            let roots = file.schema().fields().iter().enumerate();
+            let roots = roots.filter(|(_, field)| columns.contains(&field.name().as_str()));
+            ProjectionMask::roots(parquet, roots.map(|(at, _)| at))
+        });
+        let levels = guarded(|| parquet_to_arrow_field_levels(parquet, mask, Some(file.schema().fields())))
+            .map_err(|error| Error::unreadable(&file.path, plain(&error)))?;
+        let rows = BATCH_ROWS.min(file.batch_rows);
+        let meter = Arc::new(Meter::new(rows));
+        let mut batches = Self { inner: None, file: file.clone(), levels, groups, wanted, given: 0, meter };
+        let reader = batches.reader().map_err(|error| Error::unreadable(&file.path, plain(&error)))?;
+        batches.inner = Some(reader);
+        Ok(batches)
+    }
+
+    /// A reader of the rows that were not handed out yet.
+    fn reader(&self) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let pages = Pages::of(&self.file, self.groups.clone(), self.meter.clone());
+        guarded(|| {
+            let all = parquet::arrow::arrow_reader::RowGroups::num_rows(&pages);
+            let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+            let selection = match &self.wanted {
+                Wanted::After(0) if self.given == 0 => None,
+                Wanted::After(skip) => {
+                    let start = at(skip.saturating_add(self.given)).min(all);
+                    Some(RowSelection::from_consecutive_ranges(std::iter::once(start..all), all))
+                }
+                Wanted::At(positions) => {
+                    let rest = positions.get(at(self.given)..).unwrap_or_default();
+                    let ranges = rest.iter().map(|position| at(*position)..at(*position) + 1);
+                    Some(RowSelection::from_consecutive_ranges(ranges, all))
+                }
+            };
+            let rows = self.meter.rows().min(all);
+            ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &pages, rows, selection)
+        })
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut inner = self.inner.take()?;
+            self.meter.begin();
+            let step = guarded(|| inner.next().transpose().map_err(ParquetError::from));
+            let error = match step {
+                Ok(None) => return None,
+                Ok(Some(batch)) => {
+                    self.inner = Some(inner);
+                    self.given += batch.num_rows() as u64;
+                    return Some(Ok(batch));
+                }
+                Err(_) if self.meter.shrink() => match self.reader() {
+                    Ok(smaller) => {
+                        self.inner = Some(smaller);
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            return Some(Err(Error::unreadable(&self.file.path, plain(&error))));
+        }
+    }
+}
