@@ -139,6 +139,7 @@ impl Error {
             | Self::Io { path, .. }
             | Self::Unreadable { path, .. }
             | Self::Locked { path, .. }
+            | Self::Claimed { path, .. }
             | Self::MainChanged { path }
             | Self::Changed { path }
             | Self::InProgress { path }

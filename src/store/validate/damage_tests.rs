@@ -103,7 +103,7 @@ fn a_turned_byte_is_told_by_the_name_of_its_file() {
         let file = path.strip_prefix(fixture.store.layout.root()).unwrap().display().to_string();
         let told = report.findings.iter().find(|finding| finding.file == file && !is_ordinary(finding));
         assert!(told.is_some(), "{region} of {name}: {:?}", report.findings);
-        repair(&fixture.store, &report, &Control::default()).unwrap();
+        repair(&fixture.store, &report, fixture.now, &Control::default()).unwrap();
         assert_eq!(rows(&fixture), before, "{region} of {name}");
         // What is damaged is still there, or in quarantine.
         let kept = fixture.store.layout.quarantine().join(path.file_name().unwrap());
