@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexProvider;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
@@ -234,7 +234,7 @@ impl ParquetFile {
         group: usize,
         rows: RowSelection,
     ) -> Result<Batches> {
-        self.read(columns, Some(vec![group]), |builder| builder.with_row_selection(rows))
+        Batches::new(self, columns, vec![group], Wanted::Selected(rows))
     }
 
     /// Only the rows at these positions (ascending, without repetition).

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::ParquetError;
 
@@ -18,6 +18,26 @@ pub(super) enum Wanted {
     After(u64),
     /// Those at these positions: ascending, without repetition.
     At(Vec<u64>),
+    /// Those of a selection.
+    Selected(RowSelection),
+}
+
+/// A selection without the first so many of its rows.
+fn after(selection: RowSelection, given: u64) -> RowSelection {
+    let mut given = usize::try_from(given).unwrap_or(usize::MAX);
+    let mut rest = Vec::new();
+    for part in Vec::from(selection) {
+        if part.skip {
+            rest.push(part);
+            continue;
+        }
+        let gone = part.row_count.min(given);
+        given -= gone;
+        rest.push(RowSelector::skip(gone));
+        rest.push(RowSelector::select(part.row_count - gone));
+    }
+    rest.retain(|part| part.row_count > 0);
+    rest.into()
 }
 
 /// Batches of a file. After an error there are no more.
@@ -73,6 +93,8 @@ impl Batches {
                     let start = at(skip.saturating_add(self.given)).min(all);
                     Some(RowSelection::from_consecutive_ranges(std::iter::once(start..all), all))
                 }
+                Wanted::Selected(selection) if self.given == 0 => Some(selection.clone()),
+                Wanted::Selected(selection) => Some(after(selection.clone(), self.given)),
                 Wanted::At(positions) => {
                     let rest = positions.get(at(self.given)..).unwrap_or_default();
                     let ranges = rest.iter().map(|position| at(*position)..at(*position) + 1);

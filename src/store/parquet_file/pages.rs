@@ -169,10 +169,13 @@ impl Iterator for Chunks {
     type Item = Result<Box<dyn PageReader>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let group = self.footer.row_groups().get(self.groups.next()?)?;
+        let number = self.groups.next()?;
+        let group = self.footer.row_groups().get(number)?;
+        let index = self.footer.page_index();
+        let places = index.and_then(|index| index.page_locations(number, self.column).cloned());
         let chunk = group.columns().get(self.column)?;
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        let pages = SerializedPageReader::new(self.source.clone(), chunk, rows, None);
+        let pages = SerializedPageReader::new(self.source.clone(), chunk, rows, places);
         Some(pages.map(|pages| {
             let (descriptor, meter) = (self.descriptor.clone(), self.meter.clone());
             Box::new(Chunk { pages, column: self.column, descriptor, meter }) as _

@@ -37,14 +37,7 @@ impl ChunkReader for Source {
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut head = [0; 24];
         let read = self.file.read_at(start, &mut head)?;
-        if let Some((size, stored)) = page_sizes(head.get(..read).unwrap_or_default())
-            && size.max(stored) > PAGE_BYTES
-        {
-            let limit = PAGE_BYTES >> 20;
-            return Err(ParquetError::General(format!(
-                "a page of {stored} bytes claims to hold {size}, and pages over {limit} MiB are not read"
-            )));
-        }
+        check(head.get(..read).unwrap_or_default())?;
         Ok(io::BufReader::new(Cursor { file: self.file.clone(), at: start }))
     }
 
@@ -55,8 +48,23 @@ impl ChunkReader for Source {
         }
         let mut buffer = vec![0; length];
         Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
+        // Where the file says where its pages are, they are read with their headers.
+        check(buffer.get(..length.min(24)).unwrap_or_default())?;
         Ok(buffer.into())
     }
+}
+
+/// Refuses a page that claims an absurd size; what is no page is something else.
+fn check(head: &[u8]) -> Result<()> {
+    if let Some((size, stored)) = page_sizes(head)
+        && size.max(stored) > PAGE_BYTES
+    {
+        let limit = PAGE_BYTES >> 20;
+        return Err(ParquetError::General(format!(
+            "a page of {stored} bytes claims to hold {size}, and pages over {limit} MiB are not read"
+        )));
+    }
+    Ok(())
 }
 
 /// The sizes that a page's header begins with, unpacked and stored; `None` where this

@@ -111,6 +111,10 @@ fn a_long_text_in_every_row_is_read_in_small_batches() {
             .map(|batch| batch.unwrap().num_rows())
             .sum();
         assert_eq!(picked, 50);
+        let selection = RowSelection::from_consecutive_ranges([10..1_000, 1_001..2_400].into_iter(), 2_500);
+        let file = file.with_page_index();
+        let selected = file.selected(None, 0, selection).unwrap();
+        assert_eq!(selected.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2_389);
     }
 }
 
