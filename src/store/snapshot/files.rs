@@ -219,17 +219,13 @@ fn take_increment(
             files.increments.push(increment);
         }
         // What follows does not stand for its journal, where there is one.
-        // Of no rows: an empty frame's columns are of any type, and none has to fit.
-        Footer::Good { rows: 0, .. } => {
-            files.strays.push(entry);
-            return Ok(false);
-        }
-        Footer::Good { .. } => {
+        Footer::Good { rows, .. } if *rows > 0 => {
             set_aside(files, entry, Some(NEITHER.to_owned()));
             return Ok(false);
         }
-        // Nothing in it, and nothing to say about it.
-        Footer::Empty => {
+        // Nothing in it, and nothing to say about it: the columns of an empty frame are of
+        // any type, and need not fit.
+        Footer::Empty | Footer::Good { .. } => {
             files.strays.push(entry);
             return Ok(false);
         }

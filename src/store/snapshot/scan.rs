@@ -99,7 +99,7 @@ impl Scanner {
             activity.merge(&source.digest.activity);
         }
         activity.settle();
-        self.snapshot(store, view, activity)
+        Ok(self.snapshot(store, view, activity))
     }
 
     /// The rows that count at this moment.
@@ -347,11 +347,11 @@ impl Scanner {
         Ok(found)
     }
 
-    fn snapshot(&self, store: &Store, view: View, activity: Activity) -> Result<Snapshot> {
+    fn snapshot(&self, store: &Store, view: View, activity: Activity) -> Snapshot {
         let mut waiting = view.waiting;
         waiting.sort_by(|a, b| (b.modified, &a.name).cmp(&(a.modified, &b.name)));
         let commit = view.files.main.as_ref().and_then(Main::record);
-        Ok(Snapshot {
+        Snapshot {
             main: main_state(view.files.main.as_ref(), self.main.as_ref()),
             cells: Arc::new(view.cells),
             superseded: commit.map_or(0, |commit| commit.superseded) + view.resolved.superseded,
@@ -363,7 +363,7 @@ impl Scanner {
             models: activity.models,
             clusters: view.clusters,
             notes: view.notes.into_sentences(),
-        })
+        }
     }
 }
 
