@@ -231,7 +231,8 @@ proptest! {
     fn a_filter_chooses_among_the_rows_that_count(
         rows in prop::collection::vec((0..6_i64, 0..3_u8, 0..8_i64), 1..160),
         cut in 0..160_usize, groups in 1..30_usize, committed: bool,
-        model in prop::option::of(0..3_u8), since in prop::option::of(0..8_i64), by_id: bool,
+        model in prop::option::of(0..3_u8), since in prop::option::of(0..4_i64), until in prop::option::of(4..8_i64),
+        by_id: bool,
     ) {
         let fixture = Fixture::new();
         let id = |at: usize, id: i64| if by_id { format!("t{id}") } else { format!("t{at}") };
@@ -256,6 +257,7 @@ proptest! {
         let filter = Filter {
             models: model.iter().map(|model| format!("m{model}")).collect(),
             since: since.map(|since| Timestamp::from_microsecond(since).unwrap()),
+            until: until.map(|until| Timestamp::from_microsecond(until).unwrap()),
             ..Filter::default()
         };
         let whole = all(&fixture, &Selection::default());
