@@ -10,12 +10,13 @@ use crate::config::Config;
 use crate::health;
 use crate::stats::levels::{Level, Levels};
 use crate::store::operations::{Followed, Operation};
-use crate::store::snapshot::Scanner;
+use crate::store::snapshot::{Scanner, Snapshot};
 use crate::store::{Control, Error, Store};
 use observation::OperationView;
 use superseding::Superseding;
 
 mod figures;
+pub mod memory;
 mod superseding;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ pub use watch::Watch;
 
 /// How often the first look is tried again while main is being written.
 const TRIES: u32 = 10;
+/// So many rows read or forgotten leave memory to give back.
+const MUCH: u64 = 10_000;
 /// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -45,6 +48,8 @@ pub struct Monitor {
     superseding: Superseding,
     operations: Followed,
     last: Option<Observation>,
+    /// Generation of main and rows that waited when memory was last given back.
+    tidied: Option<(u64, u64)>,
 }
 
 impl Monitor {
@@ -60,6 +65,7 @@ impl Monitor {
             superseding: Superseding::default(),
             operations: Followed::default(),
             last: None,
+            tidied: None,
         }
     }
 
@@ -99,6 +105,7 @@ impl Monitor {
                 result => break result?,
             }
         };
+        self.tidy(&snapshot);
         let mut seen = Observation { at: now, ..Observation::default() };
         figures::fill(&mut seen, &snapshot);
         seen.superseded_lately =
@@ -106,6 +113,18 @@ impl Monitor {
         seen.levels = self.stand(&seen);
         seen.writers = self.writers.update(&snapshot.writers, now, &self.config.thresholds);
         Ok(seen)
+    }
+
+    /// Gives memory back after a look that read or forgot much.
+    fn tidy(&mut self, snapshot: &Snapshot) {
+        let rows: u64 = snapshot.waiting.iter().map(|file| file.rows).sum();
+        let little = |(generation, before): (u64, u64)| {
+            generation == snapshot.main.generation && rows.abs_diff(before) < MUCH
+        };
+        if !self.tidied.is_some_and(little) {
+            memory::give_back();
+            self.tidied = Some((snapshot.main.generation, rows));
+        }
     }
 
     /// How many files wait, now and before. At the start the files themselves tell when

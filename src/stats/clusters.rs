@@ -84,7 +84,13 @@ impl From<Packed> for Clusters {
 impl Clusters {
     /// Takes in trials of a task, which a hash stands for.
     pub fn add(&mut self, model: &Arc<str>, task: u64, trials: Trials) {
-        if self.overflown {
+        self.add_all(model, [(task, trials)]);
+    }
+
+    /// Takes in trials of many tasks of one model.
+    pub fn add_all(&mut self, model: &Arc<str>, trials: impl IntoIterator<Item = (u64, Trials)>) {
+        let mut trials = trials.into_iter().peekable();
+        if self.overflown || trials.peek().is_none() {
             return;
         }
         let tasks = match self.models.get_mut(model) {
@@ -92,9 +98,11 @@ impl Clusters {
             None => self.models.entry(model.clone()).or_default(),
         };
         let before = tasks.len();
-        let sum = tasks.entry(task).or_default();
-        sum.n += trials.n;
-        sum.full += trials.full;
+        for (task, trials) in trials {
+            let sum = tasks.entry(task).or_default();
+            sum.n += trials.n;
+            sum.full += trials.full;
+        }
         self.tasks += tasks.len() - before;
         if self.tasks > LIMIT {
             *self = Self { overflown: true, ..Self::default() };
@@ -116,9 +124,7 @@ impl Clusters {
     /// Adds others.
     pub fn merge(&mut self, other: &Self) {
         for (model, tasks) in &other.models {
-            for (task, trials) in tasks {
-                self.add(model, *task, *trials);
-            }
+            self.add_all(model, tasks.iter().map(|(task, trials)| (*task, *trials)));
         }
         if other.overflown {
             *self = Self { overflown: true, ..Self::default() };

@@ -26,6 +26,22 @@ impl Spread {
         }
     }
 
+    /// Takes in many values.
+    pub fn add_all(&mut self, values: impl Iterator<Item = f64>) {
+        const BUCKETS: usize = ((RANGE.1 - RANGE.0) * PER_DOUBLING) as usize + 1;
+        let mut counts = [0_u64; BUCKETS];
+        let lowest = bucket(0.0);
+        for value in values.filter(|value| value.is_finite() && *value > 0.0) {
+            if let Some(count) = counts.get_mut(usize::from(bucket(value).abs_diff(lowest))) {
+                *count += 1;
+            }
+        }
+        for (bucket, count) in (lowest..).zip(counts).filter(|(_, count)| *count > 0) {
+            *self.counts.entry(bucket).or_default() += count;
+            self.n += count;
+        }
+    }
+
     /// Adds other values.
     pub fn merge(&mut self, other: &Self) {
         for (bucket, count) in &other.counts {
@@ -113,6 +129,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn many_at_once_are_the_same(values in prop::collection::vec(prop_oneof![1e-9_f64..1e12, Just(0.0), Just(f64::NAN)], 0..60)) {
+            let mut spread = Spread::default();
+            spread.add_all(values.iter().copied());
+            prop_assert_eq!(spread, of(&values));
+        }
+
         #[test]
         fn parts_merge_into_the_whole(values in prop::collection::vec(1e-9_f64..1e12, 0..60), cut: prop::sample::Index, most in 1_usize..30) {
             let cut = cut.index(values.len() + 1);

@@ -107,6 +107,8 @@ impl Journal {
 pub struct Chunk {
     /// The records of the complete lines.
     pub records: Vec<Record>,
+    /// Where the line of each begins.
+    pub starts: Vec<u64>,
     /// Where the next read begins.
     pub next_offset: u64,
     /// Lines that are no record: where they begin, and why.
@@ -149,7 +151,10 @@ pub(crate) fn read_open(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) 
             continue;
         }
         match serde_json::from_slice(line) {
-            Ok(record) => chunk.records.push(record),
+            Ok(record) => {
+                chunk.records.push(record);
+                chunk.starts.push(offset);
+            }
             Err(error) => chunk.malformed.push((offset, error.to_string())),
         }
     }

@@ -95,7 +95,7 @@ pub fn existing(
     retrying(store, || {
         let mut scanner = Scanner::new();
         let view = scanner.view(store, Timestamp::now(), Depth::Rows(&Filter::default()), control)?;
-        scanner.attempts(&view, keys, control)
+        scanner.attempts(store, &view, keys, control)
     })
 }
 

@@ -12,8 +12,11 @@ use std::sync::Arc;
 
 mod files;
 mod footers;
+mod hits;
+mod keys;
 mod main_rows;
 mod notes;
+mod pool;
 mod resolve;
 mod scan;
 mod waiting;
@@ -151,6 +154,8 @@ pub struct Snapshot {
     pub notes: Vec<String>,
 }
 
+#[cfg(test)]
+mod following;
 #[cfg(test)]
 mod interleaving;
 #[cfg(test)]

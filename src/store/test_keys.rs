@@ -75,6 +75,15 @@ impl TestKeys {
         Ok(entries)
     }
 
+    /// Which of these hashes (ascending) may be in it: every one that is.
+    pub(super) fn present(&self, wanted: &[u64]) -> io::Result<Vec<u64>> {
+        let mut found = self.own.present(wanted)?;
+        if let Some((_, base)) = &self.base {
+            found.extend(base.present(wanted)?);
+        }
+        Ok(found)
+    }
+
     /// The row groups that may hold some keys, ascending.
     pub(super) fn groups(&self, wanted: &HashSet<u64>) -> io::Result<Vec<usize>> {
         let mut sorted: Vec<u64> = wanted.iter().copied().collect();

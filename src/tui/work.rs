@@ -14,7 +14,7 @@ use super::notify::Call;
 use super::terminal::{mistake, panic_if_asked};
 use crate::config::Config;
 use crate::jobs::{self, Plan, Request};
-use crate::monitor::{Monitor, Observation, WatchMode};
+use crate::monitor::{Monitor, Observation, WatchMode, memory};
 use crate::stats::paired;
 use crate::store::query::{self, Filter, Side};
 use crate::store::{Control, Error, Progress, Store};
@@ -87,7 +87,7 @@ impl Workers {
         let control = Control::default();
         self.planning = Some((id, control.clone()));
         tokio::spawn(async move {
-            let plan = spawn_blocking(move || jobs::plan(&store, &request, &control)).await;
+            let plan = spawn_blocking(move || tidily(|| jobs::plan(&store, &request, &control))).await;
             let plan = match plan {
                 Ok(plan) => plan.map(Box::new).map_err(|e| e.to_string()),
                 Err(_) => Err(mistake("planning")),
@@ -103,7 +103,8 @@ impl Workers {
             let [first, second] = both.clone();
             let work = spawn_blocking(move || {
                 let filter = Filter::default();
-                query::pairs(&store, &filter, Side::Model, [&first, &second], &Control::default())
+                let sides = [first.as_str(), second.as_str()];
+                tidily(|| query::pairs(&store, &filter, Side::Model, sides, &Control::default()))
                     .map(paired::compare)
             });
             let result = match work.await {
@@ -122,7 +123,7 @@ impl Workers {
         tokio::spawn(async move {
             let outcome = spawn_blocking(move || {
                 panic_if_asked("job");
-                jobs::run(&store, &plan, &control)
+                tidily(|| jobs::run(&store, &plan, &control))
             })
             .await;
             let result = match outcome {
@@ -162,6 +163,13 @@ impl Workers {
             Effect::Scan | Effect::Alerts | Effect::Suspend | Effect::Quit => {}
         }
     }
+}
+
+/// Does some work, and gives back the memory that it took.
+fn tidily<T>(work: impl FnOnce() -> T) -> T {
+    let done = work();
+    memory::give_back();
+    done
 }
 
 /// Passes progress on, but not more often than anybody could see.

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Outcome;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::Outcome;
+use crate::stats::hashed::Hashed;
 use crate::stats::history::History;
 use crate::stats::spread::Spread;
 use crate::stats::{Cell, ErrorCategory};
@@ -117,41 +119,58 @@ pub struct Activity {
 impl Activity {
     /// Takes in a test. `now` is in microseconds since the epoch.
     pub fn add(&mut self, event: Event<'_>, now: i64) {
-        let Event { cell, process, time, outcome, .. } = event;
-        self.add_process(process, &cell.model, time, now);
-        let model = match self.models.get_mut(&cell.model) {
-            Some(model) => model,
-            None => self.models.entry(cell.model.clone()).or_default(),
-        };
-        model.times.add(outcome.execution_time);
-        let Some(time) = time else { return };
-        self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
-        model.last_row = model.last_row.max(Some(time));
-        if time <= now + FUTURE {
-            model.history.add(time.div_euclid(1_000_000), 1, u64::from(outcome.full));
-        }
-        model.recent.push(Recent { timestamp: time, full: outcome.full, error: outcome.error });
-        trim(&mut model.recent, RECENT);
-        if !outcome.full && !outcome.partial {
-            model.add_failure(time, event);
+        self.add_all(&[event], now);
+    }
+
+    /// Takes in tests in their order. Each model and each process is looked up once: with
+    /// a million rows that is most of the work.
+    pub fn add_all(&mut self, events: &[Event<'_>], now: i64) {
+        self.add_processes(events, now);
+        let place = |event: &Event<'_>| event.cell.model.as_ptr() as usize;
+        let mut order: Vec<(usize, u32)> =
+            events.iter().enumerate().map(|(at, event)| (place(event), at as u32)).collect();
+        order.sort_unstable();
+        for group in order.chunk_by(|(one, _), (other, _)| one == other) {
+            let of = group.iter().filter_map(|(_, at)| events.get(*at as usize));
+            let Some(first) = of.clone().next() else { continue };
+            let model = match self.models.get_mut(&first.cell.model) {
+                Some(model) => model,
+                None => self.models.entry(first.cell.model.clone()).or_default(),
+            };
+            let oldest = model.add_all(of, now);
+            self.oldest = [self.oldest, oldest].into_iter().flatten().min();
         }
     }
 
-    fn add_process(&mut self, id: Option<&str>, model: &Arc<str>, time: Option<i64>, now: i64) {
-        let old = time.is_some_and(|time| time < now - SPAN);
-        let Some(id) = id.filter(|id| !id.is_empty() && !old) else { return };
-        if !self.processes.contains_key(id) {
-            self.processes.insert(id.into(), Process::default());
-        }
-        let Some(process) = self.processes.get_mut(id) else { return };
-        process.rows += 1;
-        if let Some(time) = time {
-            if process.last_row.is_none_or(|last| time >= last) {
-                process.last_row = Some(time);
-                process.last_model = Some(model.clone());
+    fn add_processes(&mut self, events: &[Event<'_>], now: i64) {
+        let mut places: Hashed<u64, usize> = Hashed::default();
+        let mut found: Vec<(&str, Vec<&Event<'_>>)> = Vec::new();
+        for event in events {
+            let old = event.time.is_some_and(|time| time < now - SPAN);
+            let Some(id) = event.process.filter(|id| !id.is_empty() && !old) else { continue };
+            let place = *places.entry(xxh3_64(id.as_bytes())).or_insert_with(|| {
+                found.push((id, Vec::new()));
+                found.len() - 1
+            });
+            if let Some((_, rows)) = found.get_mut(place) {
+                rows.push(event);
             }
-            process.times.push(time);
-            trim(&mut process.times, LAST_ROWS);
+        }
+        for (id, rows) in found {
+            if !self.processes.contains_key(id) {
+                self.processes.insert(id.into(), Process::default());
+            }
+            let Some(process) = self.processes.get_mut(id) else { continue };
+            process.rows += rows.len() as u64;
+            for event in rows {
+                let Some(time) = event.time else { continue };
+                if process.last_row.is_none_or(|last| time >= last) {
+                    process.last_row = Some(time);
+                    process.last_model = Some(event.cell.model.clone());
+                }
+                process.times.push(time);
+                trim(&mut process.times, LAST_ROWS);
+            }
         }
         self.forget_processes();
     }
@@ -201,7 +220,51 @@ impl Activity {
 }
 
 impl ModelActivity {
-    fn add_failure(&mut self, timestamp: i64, event: Event<'_>) {
+    /// Takes in tests of this model; returns the time of the oldest.
+    fn add_all<'a>(&mut self, events: impl Iterator<Item = &'a Event<'a>> + Clone, now: i64) -> Option<i64> {
+        self.times.add_all(events.clone().map(|event| event.outcome.execution_time));
+        let timed = events.filter_map(|event| Some((event.time?, event)));
+        let mut failed: Vec<(i64, &Event<'_>)> = Vec::new();
+        let mut minute: Option<(i64, u64, u64)> = None;
+        for (time, event) in timed.clone() {
+            let Event { outcome, .. } = event;
+            self.last_row = self.last_row.max(Some(time));
+            self.recent.push(Recent { timestamp: time, full: outcome.full, error: outcome.error });
+            trim(&mut self.recent, RECENT);
+            if time <= now + FUTURE {
+                let second = time.div_euclid(1_000_000);
+                let start = second - second.rem_euclid(60);
+                let (rows, full) = match minute {
+                    Some((same, rows, full)) if same == start => (rows, full),
+                    other => {
+                        self.add_minute(other);
+                        (0, 0)
+                    }
+                };
+                minute = Some((start, rows + 1, full + u64::from(outcome.full)));
+            }
+            if !outcome.full && !outcome.partial {
+                failed.push((time, event));
+            }
+        }
+        self.add_minute(minute);
+        // Only those that can be among the last ones are kept; texts are not copied before.
+        let mut times: Vec<i64> = failed.iter().map(|(time, _)| *time).collect();
+        times.sort_unstable();
+        let since = times.len().checked_sub(FAILURES).and_then(|at| times.get(at)).copied();
+        for (time, event) in failed.into_iter().filter(|(time, _)| since.is_none_or(|since| *time >= since)) {
+            self.add_failure(time, event);
+        }
+        timed.map(|(time, _)| time).min()
+    }
+
+    fn add_minute(&mut self, minute: Option<(i64, u64, u64)>) {
+        if let Some((second, rows, full)) = minute {
+            self.history.add(second, rows, full);
+        }
+    }
+
+    fn add_failure(&mut self, timestamp: i64, event: &Event<'_>) {
         let text = event.message.unwrap_or_default();
         let text = (0..=MESSAGE.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default();
         self.failures.push(Failure {

@@ -51,21 +51,24 @@ impl Outcome {
         Trials { n: 1, full: u64::from(self.full) }
     }
 
+    /// Adds this one test.
+    pub fn add_to(&self, tally: &mut Tally) {
+        tally.tests += 1;
+        tally.full += u64::from(self.full);
+        tally.partial += u64::from(self.partial);
+        tally.execution_time.add(&Sum::of(Some(self.execution_time)));
+        tally.turns.add(&Sum::of(Some(self.turns)));
+        tally.tool_calls.add(&Sum::of(Some(self.tool_calls)));
+        tally.tool_coverage_rate.add(&Sum::of(Some(self.tool_coverage_rate)));
+        if let Some(count) = self.error.and_then(|error| tally.errors.get_mut(error as usize)) {
+            *count += 1;
+        }
+    }
+
     /// A tally of this one test.
     pub fn tally(&self) -> Tally {
-        let mut tally = Tally {
-            tests: 1,
-            full: u64::from(self.full),
-            partial: u64::from(self.partial),
-            execution_time: Sum::of(Some(self.execution_time)),
-            turns: Sum::of(Some(self.turns)),
-            tool_calls: Sum::of(Some(self.tool_calls)),
-            tool_coverage_rate: Sum::of(Some(self.tool_coverage_rate)),
-            ..Tally::default()
-        };
-        if let Some(count) = self.error.and_then(|error| tally.errors.get_mut(error as usize)) {
-            *count = 1;
-        }
+        let mut tally = Tally::default();
+        self.add_to(&mut tally);
         tally
     }
 }
@@ -224,6 +227,23 @@ impl Columns {
     pub fn cell_key(&self, row: usize) -> u128 {
         let texts = ["model", "prompt_type", "difficulty", "task_type"].map(|name| self.dimension(name, row));
         parts_key(texts, self.rate(row))
+    }
+
+    /// A hash of a row's cell, cheaper than [`super::cell_key`] and good for this process only.
+    pub(super) fn quick_cell(&self, row: usize) -> u128 {
+        const MIX: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let mut hash = self.rate(row).map_or(1, |rate| u128::from(rate.get().to_bits()));
+        let texts = [
+            self.dimension("model", row),
+            self.dimension("prompt_type", row),
+            self.dimension("difficulty", row),
+            self.dimension("task_type", row),
+        ];
+        for text in texts {
+            hash = (hash ^ u128::from(xxh3_64(text.as_bytes()))).wrapping_mul(MIX);
+            hash ^= hash >> 64;
+        }
+        hash
     }
 
     /// [`super::key`] of a row.

@@ -1,6 +1,6 @@
 //! The rows of one source (an increment, a journal, main), digested.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,39 +10,25 @@ use jiff::tz::TimeZone;
 
 use super::activity::{Activity, Event};
 use super::key::{cell_key, key_in};
-use super::{Columns, Outcome, is_id, row_hashes};
+use super::{Columns, Outcome};
 use crate::stats::clusters::Clusters;
 use crate::stats::hashed::Hashed;
+use crate::stats::paired::Trials;
 use crate::stats::{Cell, Tally};
-use crate::store::error::Result;
+use crate::store::error::{Error, Result};
 use crate::store::kind;
 use crate::store::schema::{Union, adapt};
 use crate::store::summary::Summaries;
 
-/// A record that other attempts may supersede.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The key of its test.
-    pub key: u128,
-    /// Microseconds since the epoch.
-    pub timestamp: Option<i64>,
-    /// Hash of the canonical row.
-    pub hash: u64,
-    /// Its cell ([`Digest::cell`]).
-    pub cell: u32,
+/// Where a record is that has a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// 64 bits of the key ([`short`]).
+    pub short: u64,
+    /// Number of its source ([`Keep::Places`]).
+    pub source: u32,
     /// Its position in the file.
-    pub at: u64,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Hash of its `task_id`, where it has one.
-    pub task: Option<u64>,
-}
-
-impl Row {
-    /// What decides between attempts: the larger one counts.
-    pub fn rank(&self) -> (Option<i64>, u64) {
-        (self.timestamp, self.hash)
-    }
+    pub at: u32,
 }
 
 /// How batches are read.
@@ -63,9 +49,9 @@ pub struct Reading {
 /// What is kept of records with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// Each of them, for files that wait; they are in no tally.
-    Rows,
-    /// The hashes of their keys, for main; they are tallied.
+    /// Where they are, for files that wait; the number is the file's.
+    Places(u32),
+    /// The hashes of their keys, for main.
     Hashes,
 }
 
@@ -80,7 +66,7 @@ impl Reading {
             zone: zone.clone(),
             now: now.as_microsecond(),
             process: crate::store::layout::process_id(file).map(Arc::from),
-            keep: Keep::Rows,
+            keep: Keep::Hashes,
         })
     }
 }
@@ -92,8 +78,11 @@ pub struct Digest {
     /// Their keys, in the same order.
     keys: Vec<u128>,
     by_key: Hashed<u128, u32>,
-    /// Records with a key, in the file's order.
-    pub keyed: Vec<Row>,
+    /// The same by [`Columns::quick_cell`].
+    by_quick: Hashed<u128, u32>,
+    names: HashSet<Arc<str>>,
+    /// Records with a key.
+    pub places: Vec<Place>,
     tallied: Vec<Tally>,
     /// 64 bits of the key of each tallied record that has one.
     pub hashes: Vec<u64>,
@@ -128,63 +117,86 @@ impl Digest {
 
     fn push_records(&mut self, batch: &RecordBatch, at: &[usize], reading: &Reading) -> Result<()> {
         let columns = Columns::new(batch)?;
-        let rows = 0..batch.num_rows();
-        let has_keys = || rows.clone().any(|row| columns.text("test_id", row).is_some_and(is_id));
-        let hashes = if reading.keep == Keep::Rows && has_keys() { row_hashes(batch)? } else { Vec::new() };
-        for (row, at) in rows.zip(at) {
-            let cell_key = columns.cell_key(row);
-            let (cell, outcome) = self.see(&columns, row, cell_key, reading.process.as_deref(), reading.now);
-            let key = key_in(columns.text("test_id", row), cell_key);
-            if let (Some(key), Some(&hash)) = (key, hashes.get(row)) {
-                let at = self.position + *at as u64;
-                let (timestamp, task) = (columns.timestamp(row), columns.task(row));
-                self.keyed.push(Row { key, timestamp, hash, cell, at, outcome, task });
-                continue;
+        let cells: Vec<u32> = (0..batch.num_rows())
+            .map(|row| {
+                let quick = columns.quick_cell(row);
+                self.by_quick.get(&quick).copied().unwrap_or_else(|| self.learn(quick, &columns, row))
+            })
+            .collect();
+        let mut events = Vec::with_capacity(cells.len());
+        let mut trials: Vec<(usize, u32, u64, Trials)> = Vec::new();
+        for ((row, at), &cell) in at.iter().enumerate().zip(&cells) {
+            let outcome = columns.outcome(row);
+            self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
+            if let Some(tally) = self.tallied.get_mut(cell as usize) {
+                outcome.add_to(tally);
             }
-            self.hashes.extend(key.map(short));
-            self.settle(cell, &outcome, columns.task(row));
+            let cell_key = self.keys.get(cell as usize).copied().unwrap_or_default();
+            let test_id = columns.text("test_id", row);
+            if let Some(short) = key_in(test_id, cell_key).map(short) {
+                match reading.keep {
+                    Keep::Hashes => self.hashes.push(short),
+                    Keep::Places(source) => {
+                        let at = u32::try_from(self.position + *at as u64).map_err(|_| too_many())?;
+                        self.places.push(Place { short, source, at });
+                    }
+                }
+            }
+            if let Some(of) = self.cells.get(cell as usize) {
+                events.push(event(&columns, row, of, outcome, reading.process.as_deref()));
+                let model = of.model.as_ptr() as usize;
+                trials.extend(columns.task(row).map(|task| (model, cell, task, outcome.trials())));
+            }
+        }
+        self.records += cells.len() as u64;
+        self.activity.add_all(&events, reading.now);
+        trials.sort_unstable_by_key(|(model, ..)| *model);
+        for group in trials.chunk_by(|(one, ..), (other, ..)| one == other) {
+            if let Some(cell) = group.first().and_then(|(_, cell, ..)| self.cells.get(*cell as usize)) {
+                let of_model = group.iter().map(|(.., task, trials)| (*task, *trials));
+                self.clusters.add_all(&cell.model, of_model);
+            }
         }
         Ok(())
     }
 
-    /// Notes that a record is there, and what happened.
-    fn see(
-        &mut self,
-        columns: &Columns,
-        row: usize,
-        cell_key: u128,
-        process: Option<&str>,
-        now: i64,
-    ) -> (u32, Outcome) {
-        let cell = self.intern(cell_key, || columns.cell(row));
-        let outcome = columns.outcome(row);
-        self.records += 1;
-        self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
-        if let Some(cell) = self.cells.get(cell as usize) {
-            let process = columns.text("process_id", row).or(process);
-            let message = columns.message(row).filter(|_| !outcome.full);
-            let (test_id, time) = (columns.text("test_id", row), columns.timestamp(row));
-            self.activity.add(Event { cell, test_id, process, time, outcome, message }, now);
-        }
-        (cell, outcome)
-    }
-
-    /// Puts a record into the tallies.
-    fn settle(&mut self, cell: u32, outcome: &Outcome, task: Option<u64>) {
-        if let Some(tally) = self.tallied.get_mut(cell as usize) {
-            tally.add(&outcome.tally());
-        }
-        if let (Some(task), Some(cell)) = (task, self.cells.get(cell as usize)) {
-            self.clusters.add(&cell.model, task, outcome.trials());
-        }
+    /// The number of a row's cell, which is then known by `quick` too.
+    fn learn(&mut self, quick: u128, columns: &Columns, row: usize) -> u32 {
+        let cell = self.intern(columns.cell_key(row), || columns.cell(row));
+        self.by_quick.insert(quick, cell);
+        cell
     }
 
     /// Takes in a record that no other attempt supersedes, as main's; tells the number of
     /// its cell.
     pub fn tally(&mut self, columns: &Columns, row: usize, now: i64) -> u32 {
-        let (cell, outcome) = self.see(columns, row, columns.cell_key(row), None, now);
-        self.settle(cell, &outcome, columns.task(row));
-        cell
+        let number = self.intern(columns.cell_key(row), || columns.cell(row));
+        let outcome = columns.outcome(row);
+        self.records += 1;
+        self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
+        if let Some(tally) = self.tallied.get_mut(number as usize) {
+            outcome.add_to(tally);
+        }
+        let Some(cell) = self.cells.get(number as usize) else { return number };
+        self.activity.add(event(columns, row, cell, outcome, None), now);
+        if let Some(task) = columns.task(row) {
+            self.clusters.add(&cell.model, task, outcome.trials());
+        }
+        number
+    }
+
+    /// Adds what another digest has of records; not where they are.
+    pub fn merge(&mut self, other: &Self) {
+        for ((cell, key), tally) in other.cells.iter().zip(&other.keys).zip(&other.tallied) {
+            let at = self.intern(*key, || cell.clone());
+            if let Some(sum) = self.tallied.get_mut(at as usize) {
+                sum.add(tally);
+            }
+        }
+        self.records += other.records;
+        self.bad_times += other.bad_times;
+        self.activity.merge(&other.activity);
+        self.clusters.merge(&other.clusters);
     }
 
     /// The number of a row's cell.
@@ -235,12 +247,34 @@ impl Digest {
     }
 
     fn intern(&mut self, key: u128, cell: impl FnOnce() -> Cell) -> u32 {
-        *self.by_key.entry(key).or_insert_with(|| {
-            self.cells.push(cell());
-            self.keys.push(key);
-            self.tallied.push(Tally::default());
-            self.cells.len() as u32 - 1
-        })
+        if let Some(&at) = self.by_key.get(&key) {
+            return at;
+        }
+        let cell = self.share_names(cell());
+        self.cells.push(cell);
+        self.keys.push(key);
+        self.tallied.push(Tally::default());
+        let at = self.cells.len() as u32 - 1;
+        self.by_key.insert(key, at);
+        at
+    }
+
+    /// The cell with the names that other cells have already: few names make many cells.
+    fn share_names(&mut self, cell: Cell) -> Cell {
+        let mut share = |name: Arc<str>| {
+            if let Some(known) = self.names.get(&name) {
+                return Arc::clone(known);
+            }
+            self.names.insert(Arc::clone(&name));
+            name
+        };
+        Cell {
+            model: share(cell.model),
+            prompt_type: share(cell.prompt_type),
+            difficulty: share(cell.difficulty),
+            task_type: share(cell.task_type),
+            ..cell
+        }
     }
 
     /// For rows from a position of their file on.
@@ -248,34 +282,12 @@ impl Digest {
         Self { position, ..Self::default() }
     }
 
-    /// A digest of records that were found before.
-    pub fn of_rows<'a>(rows: impl IntoIterator<Item = (&'a Row, &'a Cell)>) -> Self {
-        let mut digest = Self::default();
-        for (row, cell) in rows {
-            let cell = digest.intern(cell_key(cell), || cell.clone());
-            digest.keyed.push(Row { cell, ..row.clone() });
-            digest.records += 1;
-        }
-        digest
-    }
-
-    /// The cell of a kept row.
-    pub fn cell(&self, row: &Row) -> Option<&Cell> {
-        self.cells.get(row.cell as usize)
-    }
-
-    /// The [`cell_key`] of a kept row's cell.
-    pub fn key_of_cell(&self, row: &Row) -> u128 {
-        self.keys.get(row.cell as usize).copied().unwrap_or_default()
-    }
-
     /// Rows, a summary row counting as one.
     pub fn rows(&self) -> u64 {
         self.records + self.summaries.rows()
     }
 
-    /// Adds everything that no other attempt can supersede: records without a key
-    /// and summary rows.
+    /// Adds everything to what is there.
     pub fn add_settled(&self, cells: &mut BTreeMap<Cell, Tally>) {
         for (cell, tally) in self.cells() {
             add(cells, cell, tally);
@@ -284,6 +296,23 @@ impl Digest {
             add(cells, cell, tally);
         }
     }
+}
+
+fn event<'a>(
+    columns: &'a Columns,
+    row: usize,
+    cell: &'a Cell,
+    outcome: Outcome,
+    process: Option<&'a str>,
+) -> Event<'a> {
+    let process = columns.text("process_id", row).or(process);
+    let message = columns.message(row).filter(|_| !outcome.full);
+    let (test_id, time) = (columns.text("test_id", row), columns.timestamp(row));
+    Event { cell, test_id, process, time, outcome, message }
+}
+
+fn too_many() -> Error {
+    Error::Refused("a file has more than four billion rows: split it".to_owned())
 }
 
 /// The 64 bits of a key that stand for it in an index of main.

@@ -18,11 +18,16 @@ pub fn key(test_id: Option<&str>, cell: &Cell) -> Option<u128> {
 
 /// [`key`] for a cell whose [`cell_key`] is known already.
 pub fn key_in(test_id: Option<&str>, cell: u128) -> Option<u128> {
-    let test_id = test_id.filter(|id| is_id(id))?;
-    let mut bytes = Vec::with_capacity(16 + test_id.len());
-    bytes.extend_from_slice(&cell.to_le_bytes());
-    bytes.extend_from_slice(test_id.as_bytes());
-    Some(xxh3_128(&bytes))
+    let test_id = test_id.filter(|id| is_id(id))?.as_bytes();
+    // Nearly all ids are short, and there are millions of them.
+    let mut short = [0; 96];
+    let (head, rest) = short.split_at_mut(16);
+    head.copy_from_slice(&cell.to_le_bytes());
+    if let Some(room) = rest.get_mut(..test_id.len()) {
+        room.copy_from_slice(test_id);
+        return short.get(..16 + test_id.len()).map(xxh3_128);
+    }
+    Some(xxh3_128(&[&cell.to_le_bytes(), test_id].concat()))
 }
 
 /// xxh3-128 over the length-prefixed parts of a cell.

@@ -239,7 +239,7 @@ fn expected(view: &View) -> Option<u64> {
     let increments = view.files.increments.iter().map(|increment| shape(&increment.schema));
     let mut shapes = main.map(|main| shape(main.file.schema())).into_iter().chain(increments);
     let main = main.map_or(0, |main| main.file.rows() - view.main_losers.len() as u64);
-    let waiting = view.sources.iter().map(|source| source.digest.records - source.losers.len() as u64);
+    let waiting = view.sources.iter().map(|source| source.records - source.losers.len() as u64);
     shapes.all(|shape| shape == Shape::Records).then(|| main + waiting.sum::<u64>())
 }
 
@@ -278,7 +278,7 @@ fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
         }
     }
     let mut losers: HashMap<String, (Vec<u64>, u64)> =
-        sources.drain(..).map(|source| (source.name, (source.losers, source.digest.records))).collect();
+        sources.drain(..).map(|source| (source.name, (source.losers, source.records))).collect();
     let mut held = 0;
     for (at, increment) in files.increments.into_iter().enumerate() {
         let Some((losers, _)) = losers.remove(&increment.name) else { continue };

@@ -161,6 +161,11 @@ pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Resu
         leftovers: Vec::new(),
         strays: Vec::new(),
     };
+    let new = all.iter().filter(|entry| {
+        let ours = entry.stat.is_file && classify(&entry.name) == IncrementalName::Increment;
+        ours && !consumed.contains_key(entry.name.as_str())
+    });
+    footers.read_ahead(store, &new.collect::<Vec<_>>());
     let mut published = HashSet::new();
     let mut names = HashSet::new();
     for entry in all {
@@ -289,6 +294,14 @@ fn follow_retired(store: &Store, files: &mut Files) -> Result<()> {
 }
 
 impl Increment {
+    /// Whether it is not expected to change any more: one of ours, or one that its legacy
+    /// writer has left alone for a while.
+    pub(super) fn is_calm(&self, now: Timestamp) -> bool {
+        const CALM_NS: i128 = 600 * 1_000_000_000;
+        let records = shape(&self.schema) == Shape::Records;
+        records && (!self.legacy || now.as_nanosecond().saturating_sub(self.stat.modified_ns) > CALM_NS)
+    }
+
     /// Its path.
     pub fn path(&self, store: &Store) -> PathBuf {
         store.layout.incremental().join(&self.name)

@@ -13,6 +13,11 @@ use crate::store::disk::{self, Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::parquet_file::{OpenError, ParquetFile};
 
+/// From so many new files on they are read by threads.
+const MANY: usize = 64;
+/// Threads that read at once; the run on this machine wants cores too.
+const MOST_READERS: usize = 4;
+
 /// What an increment's footer says, next to what main says was consumed.
 #[derive(Debug, Clone)]
 pub(super) enum Footer {
@@ -39,6 +44,8 @@ pub(super) enum Footer {
 #[derive(Debug, Default)]
 pub(super) struct Footers {
     known: HashMap<String, Known>,
+    /// Different columns; most files share theirs.
+    schemas: Vec<SchemaRef>,
 }
 
 /// What an entry of a commit record says: bytes, rows, hash.
@@ -68,15 +75,47 @@ impl Footers {
             .get(&entry.name)
             .is_some_and(|known| same(&known.stat, &entry.stat) && known.consumed == entry_consumed);
         if !current {
-            let settled = !legacy || is_settled(&entry.stat);
             let footer = read(store, entry, legacy, consumed)?;
-            // Whoever changes the mode of a file leaves no sign of it in its time.
-            let settled = settled && !matches!(footer, Footer::Refused(_));
-            let known = Known { stat: entry.stat, settled, consumed: entry_consumed, footer };
-            self.known.insert(entry.name.clone(), known);
+            self.keep(entry, legacy, entry_consumed, footer);
         }
         let known = self.known.get(&entry.name).map(|known| &known.footer);
         known.ok_or_else(|| Error::Changed { path: store.layout.incremental().join(&entry.name) })
+    }
+
+    fn keep(&mut self, entry: &Entry, legacy: bool, consumed: Vec<Version>, mut footer: Footer) {
+        // Whoever changes the mode of a file leaves no sign of it in its time.
+        let settled = (!legacy || is_settled(&entry.stat)) && !matches!(footer, Footer::Refused(_));
+        if let Footer::Good { schema, .. } = &mut footer {
+            match self.schemas.iter().find(|known| *known == schema) {
+                Some(known) => *schema = Arc::clone(known),
+                None => self.schemas.push(Arc::clone(schema)),
+            }
+        }
+        self.known.insert(entry.name.clone(), Known { stat: entry.stat, settled, consumed, footer });
+    }
+
+    /// Reads the footers of files of ours that are new and that no commit names, on all
+    /// cores where there are many. What fails is tried again by [`Footers::look`].
+    pub(super) fn read_ahead(&mut self, store: &Store, entries: &[&Entry]) {
+        let unread = entries.iter().filter(|entry| !self.known.contains_key(&entry.name));
+        let unread: Vec<&Entry> = unread.copied().collect();
+        if unread.len() < MANY {
+            return;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        let found = std::thread::scope(|scope| {
+            let parts = unread.chunks(unread.len().div_ceil(cores));
+            let work = |part: &[&Entry]| -> Vec<_> {
+                part.iter().map(|entry| read(store, entry, false, &[]).ok()).collect()
+            };
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        for (entry, footer) in unread.iter().zip(found) {
+            if let Some(footer) = footer {
+                self.keep(entry, false, Vec::new(), footer);
+            }
+        }
     }
 
     /// Forgets files that may have changed since without a sign of it.
@@ -87,6 +126,7 @@ impl Footers {
     /// Forgets files that are gone.
     pub(super) fn keep_only(&mut self, names: &HashSet<String>) {
         self.known.retain(|name, _| names.contains(name));
+        self.schemas.retain(|schema| Arc::strong_count(schema) > 1);
     }
 }
 

@@ -3,22 +3,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::files::{Main, same};
+use super::hits::{Hit, Hits};
 use super::resolve::{Resolved, resolve};
 use super::scan::Depth;
 use crate::stats::{Cell, Tally};
-use crate::store::digest::{Columns, Digest, Keep, Reading, Row, row_hashes, short};
+use crate::store::digest::{Columns, Digest, Reading, short};
 use crate::store::disk::Stat;
 use crate::store::error::Result;
 use crate::store::kind::{self, Shape, shape};
 use crate::store::layout::MAIN;
 use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::{adapt, project};
+use crate::store::schema::project;
 use crate::store::summary;
 use crate::store::tallies;
 use crate::store::test_keys::{TestKeys, each_key};
@@ -27,13 +26,6 @@ use crate::store::{Control, Store};
 /// Above this number of rows main's key hashes are not kept (8 bytes each); each
 /// look-up then streams its key columns.
 const INDEXED_ROWS: u64 = 16_000_000;
-
-/// A record of main.
-#[derive(Debug, Clone)]
-pub(super) struct Hit {
-    pub(super) row: Row,
-    pub(super) cell: Cell,
-}
 
 /// What is known of one main.
 #[derive(Debug)]
@@ -52,8 +44,10 @@ pub(super) struct MainRows {
     test_keys: Option<TestKeys>,
     /// Without it, sorted hashes of its keys; `None` where there are too many.
     index: Option<Vec<u64>>,
-    hits: HashMap<u128, Hit>,
-    looked_up: HashSet<u128>,
+    /// Its records that waiting ones may be attempts at, by the hash of their key.
+    hits: HashMap<u64, Vec<Hit>>,
+    /// Whether it was asked about what waited at an earlier look.
+    pub(super) asked: bool,
 }
 
 impl MainRows {
@@ -61,7 +55,7 @@ impl MainRows {
     pub(super) fn unread(store: &Store, main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Self> {
         Ok(Self {
             stat: main.file.stat(),
-            reading: Reading::of_main(MAIN, main.file.schema(), zone, now)?,
+            reading: Reading::of(MAIN, main.file.schema(), zone, now)?,
             tallied: false,
             cells: BTreeMap::new(),
             digest: Digest::default(),
@@ -69,7 +63,7 @@ impl MainRows {
             test_keys: main.commit.as_ref().and_then(|commit| TestKeys::of(store, &main.file, commit)),
             index: None,
             hits: HashMap::new(),
-            looked_up: HashSet::new(),
+            asked: false,
         })
     }
 
@@ -126,24 +120,22 @@ impl MainRows {
 
     fn resolve_own(&mut self, main: &Main, twice: &HashSet<u64>, control: &Control) -> Result<()> {
         let found = fetch(&main.file, &self.reading, twice, &all(&main.file), control)?;
-        for hit in &found {
-            if let Some(tally) = self.cells.get_mut(&hit.cell) {
-                tally.subtract(&hit.row.outcome.tally());
-            }
-            if let Some(task) = hit.row.task {
-                self.digest.clusters.subtract(&hit.cell.model, task, hit.row.outcome.trials());
-            }
-        }
-        let digest = Digest::of_rows(found.iter().map(|hit| (&hit.row, &hit.cell)));
-        self.resolved = resolve(&[&digest], |_| None, &mut self.cells, &mut self.digest.clusters);
+        let rows = found.iter().map(|hit| (0, hit));
+        self.resolved = resolve(1, rows, |_| None, &mut self.cells, &mut self.digest.clusters);
         let losers: HashSet<u64> = self.resolved.losers.iter().flatten().copied().collect();
-        for hit in found {
-            if !losers.contains(&hit.row.at) {
-                self.looked_up.insert(hit.row.key);
-                self.hits.insert(hit.row.key, hit);
+        self.keep(found.into_iter().filter(|hit| !losers.contains(&hit.at)));
+        Ok(())
+    }
+
+    fn keep(&mut self, hits: impl Iterator<Item = Hit>) {
+        for hit in hits {
+            let known = self.hits.entry(short(hit.key)).or_default();
+            match known.iter_mut().find(|known| known.key == hit.key) {
+                Some(known) if known.rank() >= hit.rank() => {}
+                Some(known) => *known = hit,
+                None => known.push(hit),
             }
         }
-        Ok(())
     }
 
     /// Whether this is still what is known of `main`.
@@ -153,44 +145,36 @@ impl MainRows {
             && self.reading.zone == *zone
     }
 
-    /// Makes sure that [`MainRows::get`] knows these keys.
-    pub(super) fn look_up(
-        &mut self,
-        main: &Main,
-        keys: impl Iterator<Item = u128>,
-        control: &Control,
-    ) -> Result<()> {
-        let mut keys = keys.peekable();
+    /// Which of these hashes of keys (ascending) main has: those [`MainRows::get`] knows
+    /// from then on.
+    pub(super) fn look_up(&mut self, main: &Main, shorts: &[u64], control: &Control) -> Result<Vec<u64>> {
         let indexed = self.test_keys.is_some() || self.index.is_some();
-        if self.tallied && !indexed && main.file.rows() <= INDEXED_ROWS && keys.peek().is_some() {
+        if self.tallied && !indexed && main.file.rows() <= INDEXED_ROWS && !shorts.is_empty() {
             self.index = Some(hashes(&main.file, &self.reading, control)?);
         }
-        let mut wanted = HashSet::new();
-        for key in keys {
-            let possible = self.index.as_ref().is_none_or(|index| index.binary_search(&short(key)).is_ok());
-            if possible && self.looked_up.insert(key) {
-                wanted.insert(short(key));
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let groups = match self.test_keys.as_ref().map(|index| index.groups(&wanted)) {
-            Some(Ok(groups)) => groups,
-            _ => all(&main.file),
+        let possible = |short: &u64| {
+            let known = self.hits.contains_key(short);
+            !known && self.index.as_ref().is_none_or(|index| index.binary_search(short).is_ok())
         };
-        for hit in fetch(&main.file, &self.reading, &wanted, &groups, control)? {
-            let losing = self.hits.get(&hit.row.key).is_some_and(|known| known.row.rank() >= hit.row.rank());
-            if !losing {
-                self.hits.insert(hit.row.key, hit);
-            }
+        let mut wanted: Vec<u64> = shorts.iter().copied().filter(possible).collect();
+        if let Some(Ok(present)) = self.test_keys.as_ref().map(|index| index.present(&wanted)) {
+            wanted = present;
         }
-        Ok(())
+        if !wanted.is_empty() {
+            let wanted: HashSet<u64> = wanted.into_iter().collect();
+            let groups = match self.test_keys.as_ref().map(|index| index.groups(&wanted)) {
+                Some(Ok(groups)) => groups,
+                _ => all(&main.file),
+            };
+            let found = fetch(&main.file, &self.reading, &wanted, &groups, control)?;
+            self.keep(found.into_iter());
+        }
+        Ok(shorts.iter().copied().filter(|short| self.hits.contains_key(short)).collect())
     }
 
     /// Main's record of a test, if it has one.
     pub(super) fn get(&self, key: u128) -> Option<&Hit> {
-        self.hits.get(&key)
+        self.hits.get(&short(key))?.iter().find(|hit| hit.key == key)
     }
 }
 
@@ -222,38 +206,9 @@ fn fetch(
             positions.push(at);
         }
     })?;
-    if positions.is_empty() {
-        return Ok(Vec::new());
+    let mut hits = Hits::default();
+    if !positions.is_empty() {
+        hits.take_at(file, reading, &positions, control)?;
     }
-    let mut hits = Vec::with_capacity(positions.len());
-    let mut positions_left = positions.iter().copied();
-    for batch in file.rows_at(None, &positions)? {
-        control.check()?;
-        take_hits(&batch?, reading, &mut positions_left, &mut hits)?;
-    }
-    Ok(hits)
-}
-
-fn take_hits(
-    batch: &RecordBatch,
-    reading: &Reading,
-    positions: &mut impl Iterator<Item = u64>,
-    hits: &mut Vec<Hit>,
-) -> Result<()> {
-    let batch = adapt(batch, &reading.target, &reading.zone)?;
-    let columns = Columns::new(&batch)?;
-    for ((row, hash), at) in row_hashes(&batch)?.into_iter().enumerate().zip(positions) {
-        let Some(key) = columns.key(row) else { continue };
-        let (timestamp, outcome) = (columns.timestamp(row), columns.outcome(row));
-        let row_of = Row { key, timestamp, hash, cell: 0, at, outcome, task: columns.task(row) };
-        hits.push(Hit { row: row_of, cell: columns.cell(row) });
-    }
-    Ok(())
-}
-
-impl Reading {
-    /// For main: its keyed records are tallied.
-    fn of_main(file: &str, schema: &SchemaRef, zone: &TimeZone, now: Timestamp) -> Result<Self> {
-        Ok(Self { keep: Keep::Hashes, ..Self::of(file, schema, zone, now)? })
-    }
+    Ok(hits.found)
 }

@@ -26,6 +26,11 @@ impl Notes {
         }
     }
 
+    /// Rows whose time is none.
+    pub(super) fn bad_times(&mut self, rows: u64) {
+        self.bad_times += rows;
+    }
+
     /// What summary rows give to say.
     pub(super) fn summaries(&mut self, file: &str, summaries: &Summaries) {
         if summaries.convention() == Convention::Assumed {

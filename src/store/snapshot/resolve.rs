@@ -6,11 +6,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::main_rows::Hit;
+use super::hits::Hit;
 use crate::stats::clusters::Clusters;
-use crate::stats::hashed::Hashed;
 use crate::stats::{Cell, Tally};
-use crate::store::digest::{Digest, Row, add};
 
 /// What resolving found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,78 +25,58 @@ pub(super) struct Resolved {
     pub(super) main_losers: Vec<u64>,
 }
 
-/// Resolves the keyed records of `sources` and of main, and puts into `cells` and
-/// `clusters` what they add to main's tests (which are in there already).
+/// Resolves rows of `sources` files and of main that may be attempts at one test, each
+/// with the number of its file. All of them are in `cells` and `clusters`: those that
+/// don't count are taken out.
 pub(super) fn resolve<'a>(
-    sources: &[&Digest],
+    sources: usize,
+    rows: impl Iterator<Item = (usize, &'a Hit)>,
     main: impl Fn(u128) -> Option<&'a Hit>,
     cells: &mut BTreeMap<Cell, Tally>,
     clusters: &mut Clusters,
 ) -> Resolved {
-    let mut resolved = Resolved { losers: vec![Vec::new(); sources.len()], ..Resolved::default() };
-    // Sorted with their keys beside them: looking the rows up costs more than sorting does.
-    let mut rows: Vec<(u128, usize, usize)> = Vec::with_capacity(sources.iter().map(|s| s.keyed.len()).sum());
-    for (source, digest) in sources.iter().enumerate() {
-        rows.extend(digest.keyed.iter().enumerate().map(|(index, row)| (row.key, source, index)));
+    let mut resolved = Resolved { losers: vec![Vec::new(); sources], ..Resolved::default() };
+    let mut rows: Vec<(usize, &Hit)> = rows.collect();
+    if rows.is_empty() {
+        return resolved;
     }
-    rows.sort_unstable();
-    let mut group: Vec<(usize, &Row)> = Vec::new();
-    // By the cell's key, which is cheaper to compare than its five names.
-    let mut gains: Hashed<u128, (&Cell, Tally)> = Hashed::default();
-    for attempts in rows.chunk_by(|(a, ..), (b, ..)| a == b) {
-        group.clear();
-        group.extend(
-            attempts
-                .iter()
-                .filter_map(|(_, source, index)| Some((*source, sources.get(*source)?.keyed.get(*index)?))),
-        );
-        // The winner comes first; sources and positions only order repeats.
-        group.sort_unstable_by(|(source, a), (other, b)| {
-            (b.rank(), source, a.at).cmp(&(a.rank(), other, b.at))
-        });
-        let Some((source, best)) = group.first() else { continue };
+    // Of one key the winner comes first; sources and positions only order repeats.
+    rows.sort_unstable_by(|(source, a), (other, b)| {
+        (a.key, b.rank(), source, a.at).cmp(&(b.key, a.rank(), other, b.at))
+    });
+    let mut take_out = |hit: &Hit| {
+        if let Some(tally) = cells.get_mut(&*hit.cell) {
+            tally.subtract(&hit.outcome.tally());
+        }
+        if let Some(task) = hit.task {
+            clusters.subtract(&hit.cell.model, task, hit.outcome.trials());
+        }
+    };
+    for group in rows.chunk_by(|(_, a), (_, b)| a.key == b.key) {
+        let Some((_, best)) = group.first() else { continue };
         let stored = main(best.key);
-        let wins = stored.is_none_or(|hit| best.rank() > hit.row.rank());
-        // Nearly all tests have one attempt.
-        if group.len() > 1 || stored.is_some() {
-            let mut hashes: HashSet<u64> = group.iter().map(|(_, row)| row.hash).collect();
-            hashes.extend(stored.map(|hit| hit.row.hash));
-            let attempts = group.len() + usize::from(stored.is_some());
-            resolved.superseded += hashes.len() as u64 - 1;
-            resolved.repeated += (attempts - hashes.len()) as u64;
-            if wins && hashes.len() > 1 {
-                resolved.superseding.extend(best.timestamp);
-            }
+        if group.len() == 1 && stored.is_none() {
+            continue;
+        }
+        let wins = stored.is_none_or(|hit| best.rank() > hit.rank());
+        let mut hashes: HashSet<u64> = group.iter().map(|(_, row)| row.hash).collect();
+        hashes.extend(stored.map(|hit| hit.hash));
+        let attempts = group.len() + usize::from(stored.is_some());
+        resolved.superseded += hashes.len() as u64 - 1;
+        resolved.repeated += (attempts - hashes.len()) as u64;
+        if wins && hashes.len() > 1 {
+            resolved.superseding.extend(best.timestamp);
         }
         for (source, row) in group.iter().skip(usize::from(wins)) {
+            take_out(row);
             if let Some(losers) = resolved.losers.get_mut(*source) {
                 losers.push(row.at);
             }
         }
-        if !wins {
-            continue;
+        if let Some(hit) = stored.filter(|_| wins) {
+            take_out(hit);
+            resolved.main_losers.push(hit.at);
         }
-        if let Some(hit) = stored {
-            resolved.main_losers.push(hit.row.at);
-            if let Some(tally) = cells.get_mut(&hit.cell) {
-                tally.subtract(&hit.row.outcome.tally());
-            }
-            if let Some(task) = hit.row.task {
-                clusters.subtract(&hit.cell.model, task, hit.row.outcome.trials());
-            }
-        }
-        if let Some((digest, cell)) =
-            sources.get(*source).and_then(|digest| Some((digest, digest.cell(best)?)))
-        {
-            let (_, gain) = gains.entry(digest.key_of_cell(best)).or_insert((cell, Tally::default()));
-            gain.add(&best.outcome.tally());
-            if let Some(task) = best.task {
-                clusters.add(&cell.model, task, best.outcome.trials());
-            }
-        }
-    }
-    for (cell, gain) in gains.values() {
-        add(cells, cell, gain);
     }
     resolved.main_losers.sort_unstable();
     for losers in &mut resolved.losers {
@@ -114,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::stats::Rate;
-    use crate::store::digest::Outcome;
+    use crate::store::digest::{Outcome, add};
 
     fn cell(model: u8) -> Cell {
         Cell {
@@ -126,7 +104,7 @@ mod tests {
         }
     }
 
-    fn row(key: u8, timestamp: Option<i64>, hash: u64, at: u64) -> Row {
+    fn hit(key: u8, timestamp: Option<i64>, hash: u64, at: u64) -> Hit {
         let full = hash.is_multiple_of(2);
         let outcome = Outcome {
             full,
@@ -137,7 +115,8 @@ mod tests {
             tool_calls: f64::NAN,
             tool_coverage_rate: f64::NAN,
         };
-        Row { key: u128::from(key), timestamp, hash, cell: 0, at, outcome, task: Some(hash % 2) }
+        let (key, cell) = (u128::from(key), cell(key % 2).into());
+        Hit { key, timestamp, hash, cell, at, outcome, task: Some(hash % 2) }
     }
 
     type Made = (u8, Option<i64>, u64);
@@ -146,24 +125,21 @@ mod tests {
     fn run(files: &[Vec<Made>], main: &[Made]) -> (BTreeMap<Cell, Tally>, u64, u64) {
         let mut cells = BTreeMap::new();
         let mut stored = BTreeMap::new();
-        for (at, (key, timestamp, hash)) in main.iter().enumerate() {
-            let hit = Hit { row: row(*key, *timestamp, *hash, at as u64), cell: cell(key % 2) };
-            add(&mut cells, &hit.cell, &hit.row.outcome.tally());
-            stored.insert(hit.row.key, hit);
-        }
-        let digests: Vec<Digest> = files
+        let mut made = |(at, (key, timestamp, hash)): (usize, &Made)| {
+            let hit = hit(*key, *timestamp, *hash, at as u64);
+            add(&mut cells, &hit.cell, &hit.outcome.tally());
+            hit
+        };
+        stored.extend(main.iter().enumerate().map(&mut made).map(|hit| (hit.key, hit)));
+        let rows: Vec<(usize, Hit)> = files
             .iter()
-            .map(|rows| {
-                let rows: Vec<(Row, Cell)> = rows
-                    .iter()
-                    .enumerate()
-                    .map(|(at, (k, t, h))| (row(*k, *t, *h, at as u64), cell(k % 2)))
-                    .collect();
-                Digest::of_rows(rows.iter().map(|(row, cell)| (row, cell)))
-            })
+            .enumerate()
+            .flat_map(|(source, rows)| rows.iter().enumerate().map(move |row| (source, row)))
+            .map(|(source, row)| (source, made(row)))
             .collect();
-        let sources: Vec<&Digest> = digests.iter().collect();
-        let resolved = resolve(&sources, |key| stored.get(&key), &mut cells, &mut Clusters::default());
+        let rows = rows.iter().map(|(source, hit)| (*source, hit));
+        let mut clusters = Clusters::default();
+        let resolved = resolve(files.len(), rows, |key| stored.get(&key), &mut cells, &mut clusters);
         let lost: usize = resolved.losers.iter().map(Vec::len).sum::<usize>() + resolved.main_losers.len();
         assert_eq!(lost as u64, resolved.superseded + resolved.repeated);
         (cells, resolved.superseded, resolved.repeated)

@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Files, Main, list, retrying, same};
+use super::files::{Files, Increment, Main, list, retrying, same};
 use super::footers::Footers;
+use super::hits::Hit;
 use super::main_rows::MainRows;
 use super::notes::Notes;
 use super::resolve::{Resolved, resolve};
-use super::waiting::{Content, Waiting};
+use super::waiting::{Content, Counted, Waiting};
 use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
 use crate::stats::clusters::Clusters;
 use crate::stats::{Cell, Tally};
 use crate::store::consolidate::foreign::losers;
-use crate::store::digest::{Activity, Digest, Row, add};
+use crate::store::digest::{Activity, Digest, add, short};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::filter::Filter;
@@ -36,6 +38,19 @@ pub struct Scanner {
     waiting: Waiting,
     main: Option<MainRows>,
     summaries: HashMap<String, (Stat, Summaries)>,
+    settled: Option<Settled>,
+}
+
+/// What main and the increments that were digested together come to: most of what there
+/// is, and the same from look to look.
+#[derive(Debug)]
+struct Settled {
+    main: Option<Stat>,
+    version: u64,
+    cells: BTreeMap<Cell, Tally>,
+    clusters: Clusters,
+    activity: Activity,
+    bad_times: u64,
 }
 
 /// How much a [`View`] has to know.
@@ -75,8 +90,12 @@ pub(in crate::store) struct View {
 pub(in crate::store) struct Source {
     /// File name inside `incremental/`.
     pub(in crate::store) name: String,
-    /// Its rows.
-    pub(in crate::store) digest: Arc<Digest>,
+    /// Its records.
+    pub(in crate::store) records: u64,
+    /// Its number.
+    id: u32,
+    /// Its rows; `None` where they were digested together with others'.
+    digest: Option<Arc<Digest>>,
     /// Positions of its rows that don't count, ascending.
     pub(in crate::store) losers: Vec<u64>,
 }
@@ -94,9 +113,9 @@ impl Scanner {
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         let view = self.view(store, now, Depth::Tallies, control)?;
-        let mut activity = self.main.as_ref().map(|rows| rows.digest.activity.clone()).unwrap_or_default();
-        for source in &view.sources {
-            activity.merge(&source.digest.activity);
+        let mut activity = self.settled.as_ref().map(|settled| settled.activity.clone()).unwrap_or_default();
+        for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
+            activity.merge(&digest.activity);
         }
         activity.settle();
         Ok(self.snapshot(store, view, activity))
@@ -111,7 +130,6 @@ impl Scanner {
         control: &Control,
     ) -> Result<View> {
         let files = list(store, now, &mut self.footers)?;
-        self.waiting.begin(&files);
         let mut view = View {
             union: Union::new(),
             sources: Vec::new(),
@@ -125,6 +143,7 @@ impl Scanner {
             files,
         };
         self.read_main(store, &mut view, now, depth, control)?;
+        self.waiting.begin(&view.files);
         self.read_increments(store, &mut view, now, control)?;
         self.read_journals(store, &mut view, now, control)?;
         for entry in &view.files.strays {
@@ -133,7 +152,8 @@ impl Scanner {
                 view.notes.transaction(&entry.name);
             }
         }
-        self.resolve(&mut view, control)?;
+        self.count(&mut view);
+        self.resolve(store, &mut view, now, control)?;
         self.count_summaries(&mut view);
         if let Some(main) = &view.files.main
             && !same(&main.file.stat_now()?, &main.file.stat())
@@ -166,8 +186,6 @@ impl Scanner {
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;
                 }
-                view.cells.clone_from(&rows.cells);
-                view.clusters.clone_from(&rows.digest.clusters);
                 view.notes.digest(MAIN, &rows.digest);
                 Some(rows)
             }
@@ -193,7 +211,9 @@ impl Scanner {
     /// Adds the rows beside main, but for those that main or an increment continues.
     fn count_summaries(&self, view: &mut View) {
         let main = self.main.iter().map(|rows| (MAIN, &rows.digest));
-        let waiting = view.sources.iter().map(|source| (source.name.as_str(), &*source.digest));
+        let of = |source: &'_ Source| source.digest.clone().map(|digest| (source.name.clone(), digest));
+        let own: Vec<(String, Arc<Digest>)> = view.sources.iter().filter_map(of).collect();
+        let waiting = own.iter().map(|(name, digest)| (name.as_str(), &**digest));
         let newer: Vec<_> = main.chain(waiting).filter(|(_, digest)| digest.summaries.rows() > 0).collect();
         let mut first = 0;
         for file in &view.files.summaries {
@@ -226,28 +246,27 @@ impl Scanner {
             view.waiting.push(waiting_file(&aside.name, &aside.stat, state));
         }
         let increments = std::mem::take(&mut view.files.increments);
-        let total = increments.len() as u64;
-        self.waiting.read_ahead(store, &increments, now, control);
+        let conflicts = self.unite(store, view, &increments, now, control)?;
+        let good: Vec<&Increment> =
+            increments.iter().filter(|file| !conflicts.contains_key(file.name.as_str())).collect();
+        self.waiting.read_ahead(store, &good, now, control);
+        let (total, mut conflicts) = (increments.len() as u64, conflicts);
         for (at, increment) in increments.into_iter().enumerate() {
             control.progress("reading increments", at as u64, total);
-            let mut content = self.waiting.increment(store, &increment, now, control)?;
-            if let Content::Rows(digest) = &content
-                && (digest.records > 0 || shape(&increment.schema) == Shape::Records)
-                && let Err(conflict) = view.union.add(&increment.name, &increment.schema)
-            {
-                content = Content::Conflict(conflict.to_string());
-            }
+            let content = match conflicts.remove(&increment.name) {
+                Some(conflict) => Content::Conflict(conflict),
+                None => self.waiting.increment(store, &increment, now, control)?,
+            };
             let state = match content {
-                Content::Rows(digest) => {
-                    let file = WaitingFile {
-                        rows: digest.rows(),
-                        oldest: digest.activity.oldest,
-                        ..waiting_file(&increment.name, &increment.stat, FileState::Ready)
-                    };
-                    view.waiting.push(file);
-                    view.notes.digest(&increment.name, &digest);
+                Content::Rows(counted) => {
+                    let Counted { source: id, rows, records, oldest, digest } = counted;
+                    let file = waiting_file(&increment.name, &increment.stat, FileState::Ready);
+                    view.waiting.push(WaitingFile { rows, oldest, ..file });
+                    if let Some(digest) = &digest {
+                        view.notes.digest(&increment.name, digest);
+                    }
                     let name = increment.name.clone();
-                    view.sources.push(Source { name, digest, losers: Vec::new() });
+                    view.sources.push(Source { name, records, id, digest, losers: Vec::new() });
                     view.files.increments.push(increment);
                     continue;
                 }
@@ -263,6 +282,37 @@ impl Scanner {
         Ok(())
     }
 
+    /// Unites the columns of increments; returns those that conflict, and why.
+    fn unite(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        increments: &[Increment],
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<HashMap<String, String>> {
+        let mut conflicts = HashMap::new();
+        let mut united: Vec<&SchemaRef> = Vec::new();
+        for increment in increments {
+            // Files of one writer, and most of one store, share their columns.
+            if united.iter().any(|schema| Arc::ptr_eq(schema, &increment.schema)) {
+                continue;
+            }
+            let records = shape(&increment.schema) == Shape::Records;
+            let counts = records
+                || matches!(self.waiting.increment(store, increment, now, control)?, Content::Rows(rows) if rows.records > 0);
+            match if counts { view.union.add(&increment.name, &increment.schema) } else { continue } {
+                Ok(()) if records => united.push(&increment.schema),
+                Ok(()) => {}
+                Err(conflict) => {
+                    conflicts.insert(increment.name.clone(), conflict.to_string());
+                }
+            }
+        }
+        self.waiting.forget(conflicts.keys().map(String::as_str));
+        Ok(conflicts)
+    }
+
     fn read_journals(
         &mut self,
         store: &Store,
@@ -270,9 +320,10 @@ impl Scanner {
         now: Timestamp,
         control: &Control,
     ) -> Result<()> {
+        let mut conflicting = Vec::new();
         for journal in &view.files.journals {
             let tail = self.waiting.journal(store, journal, now, control)?;
-            let digest = Arc::clone(&tail.digest);
+            let (id, digest) = (tail.source, Arc::clone(&tail.digest));
             view.notes.journal(&journal.name, tail.malformed);
             if digest.rows() == 0 {
                 continue;
@@ -289,26 +340,71 @@ impl Scanner {
                 ..waiting_file(&journal.name, &journal.stat, state)
             });
             if counts {
-                let name = journal.name.clone();
-                view.sources.push(Source { name, digest, losers: Vec::new() });
+                let (name, records) = (journal.name.clone(), digest.records);
+                view.sources.push(Source { name, records, id, digest: Some(digest), losers: Vec::new() });
+            } else {
+                conflicting.push(journal.name.clone());
             }
         }
+        self.waiting.forget(conflicting.iter().map(String::as_str));
         Ok(())
     }
 
-    fn resolve(&mut self, view: &mut View, control: &Control) -> Result<()> {
-        if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
-            let keys = view.sources.iter().flat_map(|source| source.digest.keyed.iter().map(|row| row.key));
-            changed_or(main, rows.look_up(main, keys, control))?;
-        }
-        let digests: Vec<&Digest> = view.sources.iter().map(|source| &*source.digest).collect();
-        for digest in &digests {
+    /// Counts all rows, as if each were a test of its own.
+    fn count(&mut self, view: &mut View) {
+        let main = view.files.main.as_ref().map(|main| main.file.stat());
+        let version = self.waiting.pools.version;
+        let current = |known: &Settled| {
+            let unchanged = match (&known.main, &main) {
+                (Some(one), Some(other)) => same(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            };
+            unchanged && known.version == version && self.main.as_ref().is_none_or(|rows| rows.asked)
+        };
+        let settled = match self.settled.take().filter(current) {
+            Some(settled) => settled,
+            None => {
+                let (mut all, mut cells) = (Digest::default(), BTreeMap::new());
+                if let Some(rows) = &self.main {
+                    cells.clone_from(&rows.cells);
+                    all.clusters.clone_from(&rows.digest.clusters);
+                    all.activity.clone_from(&rows.digest.activity);
+                }
+                for digest in self.waiting.pools.digests() {
+                    all.merge(digest);
+                }
+                all.add_settled(&mut cells);
+                let Digest { clusters, activity, bad_times, .. } = all;
+                Settled { main, version, cells, clusters, activity, bad_times }
+            }
+        };
+        view.cells.clone_from(&settled.cells);
+        view.clusters.clone_from(&settled.clusters);
+        view.notes.bad_times(settled.bad_times);
+        for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
             digest.add_settled(&mut view.cells);
             view.clusters.merge(&digest.clusters);
         }
+        self.settled = Some(settled);
+    }
+
+    /// Takes the rows that others replace out again.
+    fn resolve(&mut self, store: &Store, view: &mut View, now: Timestamp, control: &Control) -> Result<()> {
+        if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
+            let shorts = self.waiting.keys.unasked(!rows.asked);
+            for short in changed_or(main, rows.look_up(main, &shorts, control))? {
+                self.waiting.keys.contest(short);
+            }
+            self.waiting.keys.asked();
+            rows.asked = true;
+        }
+        self.waiting.read_contested(store, &view.files, now, control)?;
         let rows = self.main.as_ref();
         let stored = |key| rows.and_then(|rows| rows.get(key));
-        let mut resolved = resolve(&digests, stored, &mut view.cells, &mut view.clusters);
+        let sources = view.sources.iter().enumerate();
+        let waiting =
+            sources.flat_map(|(at, source)| self.waiting.hits(source.id).iter().map(move |hit| (at, hit)));
+        let mut resolved = resolve(view.sources.len(), waiting, stored, &mut view.cells, &mut view.clusters);
         for (source, losers) in view.sources.iter_mut().zip(std::mem::take(&mut resolved.losers)) {
             source.losers = losers;
         }
@@ -326,23 +422,28 @@ impl Scanner {
     /// The newest attempts at some tests, wherever they are.
     pub(in crate::store) fn attempts(
         &mut self,
+        store: &Store,
         view: &View,
         keys: &HashSet<u128>,
         control: &Control,
     ) -> Result<HashMap<u128, (Option<i64>, u64)>> {
-        let mut found: HashMap<u128, (Option<i64>, u64)> = HashMap::new();
-        let mut take = |row: &Row| {
-            let rank = found.entry(row.key).or_insert_with(|| row.rank());
-            *rank = row.rank().max(*rank);
-        };
-        for row in view.sources.iter().flat_map(|source| &source.digest.keyed) {
-            if keys.contains(&row.key) {
-                take(row);
-            }
+        let mut shorts: Vec<u64> = keys.iter().map(|key| short(*key)).collect();
+        shorts.sort_unstable();
+        shorts.dedup();
+        for &short in &shorts {
+            self.waiting.keys.contest(short);
         }
+        self.waiting.read_contested(store, &view.files, Timestamp::now(), control)?;
+        let mut found: HashMap<u128, (Option<i64>, u64)> = HashMap::new();
+        let mut take = |hit: &Hit| {
+            let rank = found.entry(hit.key).or_insert_with(|| hit.rank());
+            *rank = hit.rank().max(*rank);
+        };
+        let waiting = view.sources.iter().flat_map(|source| self.waiting.hits(source.id));
+        waiting.filter(|hit| keys.contains(&hit.key)).for_each(&mut take);
         if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
-            rows.look_up(main, keys.iter().copied(), control)?;
-            keys.iter().filter_map(|key| rows.get(*key)).for_each(|hit| take(&hit.row));
+            rows.look_up(main, &shorts, control)?;
+            keys.iter().filter_map(|key| rows.get(*key)).for_each(take);
         }
         Ok(found)
     }

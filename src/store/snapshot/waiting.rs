@@ -1,44 +1,69 @@
-//! What waits, digested: each increment is read once for as long as it stays what
-//! it is, each journal from where the last reading ended.
+//! What waits, digested: each increment is read once for as long as it stays what it is,
+//! each journal from where the last reading ended. Of single rows only their keys are
+//! kept ([`Keys`]), and whole rows where several may be attempts at one test.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::files::{Files, Increment, JournalFile, is_settled, same};
-use crate::store::digest::{Digest, Reading};
+use super::hits::{Hit, Hits};
+use super::keys::Keys;
+use super::pool::{Pools, Read, read, read_many};
+use crate::store::digest::{Digest, Keep, Place, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::journal;
 use crate::store::record::Extras;
 use crate::store::{Control, Store};
 
-/// Fewer files than this are read before threads would have begun.
-const WORTH_THREADS: usize = 64;
-/// Threads that read at once; the run on this machine wants cores too.
-const MOST_READERS: usize = 4;
+/// From so many new files on they are read by threads, and digested together.
+const MANY: usize = 64;
+/// So many digests of single files are merged into one.
+const SINGLES: usize = 32;
 
 /// What one reading found.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     /// Its rows.
-    Rows(Arc<Digest>),
+    Rows(Counted),
     /// Its pages can't be read; why.
     Unreadable(String),
     /// Its columns conflict; the whole sentence.
     Conflict(String),
 }
 
-/// Digests of increments and journals.
+/// Rows that count.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    /// The number under which [`Keys`] knows the file.
+    pub(super) source: u32,
+    /// Rows, a summary row counting as one.
+    pub(super) rows: u64,
+    /// Records.
+    pub(super) records: u64,
+    /// The oldest row, microseconds since the epoch.
+    pub(super) oldest: Option<i64>,
+    /// What they are; `None`: in the digest of many files.
+    pub(super) digest: Option<Arc<Digest>>,
+}
+
+/// Increments and journals as far as they were read.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     zone: Option<TimeZone>,
+    next: u32,
     increments: HashMap<String, Known>,
     journals: HashMap<String, Tail>,
+    /// The keys of all rows that count.
+    pub(super) keys: Keys,
+    /// Digests of many files.
+    pub(super) pools: Pools,
+    /// The rows of each source that may be attempts at a test that other rows are about.
+    hits: HashMap<u32, Vec<Hit>>,
 }
 
 #[derive(Debug)]
@@ -52,8 +77,12 @@ struct Known {
 /// A journal as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
+    /// The number under which [`Keys`] knows it.
+    pub(super) source: u32,
     inode: u64,
     offset: u64,
+    /// Where each record begins.
+    starts: Vec<u64>,
     extras: Extras,
     /// Its rows so far.
     pub(super) digest: Arc<Digest>,
@@ -69,54 +98,124 @@ impl Tail {
 }
 
 impl Waiting {
-    /// Forgets what is gone, and everything when naive times mean something else now.
+    /// Forgets what is gone or changed, and everything when naive times mean something
+    /// else now.
     pub(super) fn begin(&mut self, files: &Files) {
         if self.zone.as_ref() != Some(&files.zone) {
-            *self = Self { zone: Some(files.zone.clone()), ..Self::default() };
+            let pools = std::mem::take(&mut self.pools).emptied();
+            *self = Self { zone: Some(files.zone.clone()), pools, ..Self::default() };
         }
-        let increments: HashSet<&str> = files.increments.iter().map(|file| file.name.as_str()).collect();
-        self.increments.retain(|name, known| known.settled && increments.contains(name.as_str()));
-        let journals: HashSet<&str> = files.journals.iter().map(|file| file.name.as_str()).collect();
-        self.journals.retain(|name, _| journals.contains(name.as_str()));
+        let there: HashMap<&str, &Increment> =
+            files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
+        let stays = |name: &str, known: &Known| {
+            known.settled && there.get(name).is_some_and(|file| known.is_of(file))
+        };
+        let gone: Vec<String> = self
+            .increments
+            .iter()
+            .filter(|(name, known)| !stays(name, known))
+            .map(|(n, _)| n.clone())
+            .collect();
+        let journals: HashMap<&str, &Stat> =
+            files.journals.iter().map(|file| (file.name.as_str(), &file.stat)).collect();
+        let stays = |name: &str, tail: &Tail| {
+            journals.get(name).is_some_and(|stat| stat.inode == tail.inode && tail.offset <= stat.bytes)
+        };
+        let cut: Vec<String> =
+            self.journals.iter().filter(|(name, tail)| !stays(name, tail)).map(|(n, _)| n.clone()).collect();
+        self.forget(gone.iter().chain(&cut).map(String::as_str));
     }
 
-    /// Reads increments that are new on all cores, where there are many. What fails is
-    /// tried again by [`Waiting::increment`], which says why.
-    pub(super) fn read_ahead(
-        &mut self,
-        store: &Store,
-        increments: &[Increment],
-        now: Timestamp,
-        control: &Control,
-    ) {
-        let unread: Vec<&Increment> = increments.iter().filter(|file| self.known(file).is_none()).collect();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-        if unread.len() < WORTH_THREADS || cores == 1 {
+    /// Forgets files, and those that were digested together with them.
+    pub(super) fn forget<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let mut gone = HashSet::new();
+        for name in names {
+            gone.extend(self.journals.remove(name).map(|tail| tail.source));
+            if let Some(Known { content: Content::Rows(counted), .. }) = self.increments.remove(name) {
+                gone.insert(counted.source);
+            }
+        }
+        if gone.is_empty() {
             return;
         }
-        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(unread.len())));
-        std::thread::scope(|scope| {
-            for _ in 0..cores {
-                scope.spawn(|| {
-                    while let Some(increment) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let settled = !increment.legacy || is_settled(&increment.stat);
-                        let Ok(digest) = read(store, increment, &zone, now, control) else { continue };
-                        let content = Content::Rows(Arc::new(digest));
-                        let known = Known { stat: increment.stat, settled, skip: increment.skip, content };
-                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                        done.push((increment.name.clone(), known));
-                        control.progress("reading increments", done.len() as u64, unread.len() as u64);
-                    }
-                });
-            }
+        self.pools.dissolve(&mut gone);
+        self.increments.retain(|_, known| match &known.content {
+            Content::Rows(counted) => !gone.contains(&counted.source),
+            _ => true,
         });
-        self.increments.extend(done.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.keys.forget(&gone);
+        self.hits.retain(|source, _| !gone.contains(source));
     }
 
     fn known(&self, increment: &Increment) -> Option<&Known> {
-        let known = self.increments.get(&increment.name)?;
-        (same(&known.stat, &increment.stat) && known.skip == increment.skip).then_some(known)
+        self.increments.get(&increment.name).filter(|known| known.is_of(increment))
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    fn keep(&mut self, increment: &Increment, content: Content) {
+        let settled = !increment.legacy || is_settled(&increment.stat);
+        let known = Known { stat: increment.stat, settled, skip: increment.skip, content };
+        self.increments.insert(increment.name.clone(), known);
+    }
+
+    /// Reads increments of records that are new on all cores, where there are many. What
+    /// fails is tried again by [`Waiting::increment`], which says why.
+    pub(super) fn read_ahead(
+        &mut self,
+        store: &Store,
+        increments: &[&Increment],
+        now: Timestamp,
+        control: &Control,
+    ) {
+        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        let unread = increments.iter().filter(|file| self.known(file).is_none() && file.is_calm(now));
+        let unread: Vec<&Increment> = unread.copied().collect();
+        if unread.len() >= MANY {
+            let first = self.next + 1;
+            self.next += unread.len() as u32;
+            let mut places: Vec<Place> = Vec::new();
+            for part in read_many(store, &unread, first, &zone, now, control) {
+                for (increment, Read { source, rows, oldest }) in part.files {
+                    let counted = Counted { source, rows, records: rows, oldest, digest: None };
+                    self.keep(increment, Content::Rows(counted));
+                }
+                places.extend(part.places);
+                self.pools.add(part.sources, part.digest);
+            }
+            self.keys.add(places);
+        }
+        self.merge_singles(now, increments);
+    }
+
+    /// Digests of single files become one, where there are many.
+    fn merge_singles(&mut self, now: Timestamp, increments: &[&Increment]) {
+        let calm: HashSet<&str> =
+            increments.iter().filter(|file| file.is_calm(now)).map(|file| file.name.as_str()).collect();
+        let mut singles: Vec<&mut Counted> = Vec::new();
+        for (name, known) in &mut self.increments {
+            match &mut known.content {
+                Content::Rows(counted) if known.settled && counted.digest.is_some() => {
+                    if calm.contains(name.as_str()) {
+                        singles.push(counted);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if singles.len() >= SINGLES {
+            let (mut sources, mut all) = (HashSet::new(), Digest::default());
+            for counted in singles {
+                sources.insert(counted.source);
+                if let Some(digest) = counted.digest.take() {
+                    all.merge(&digest);
+                }
+            }
+            self.pools.add(sources, all);
+        }
     }
 
     /// The rows of an increment that main lacks.
@@ -131,9 +230,13 @@ impl Waiting {
             return Ok(known.content.clone());
         }
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let settled = !increment.legacy || is_settled(&increment.stat);
-        let content = match read(store, increment, &zone, now, control) {
-            Ok(digest) => Content::Rows(Arc::new(digest)),
+        let (source, mut digest) = (self.number(), Digest::default());
+        let content = match read(store, increment, source, &zone, now, control, &mut digest) {
+            Ok(Read { oldest, .. }) => {
+                self.keys.add(std::mem::take(&mut digest.places));
+                let (rows, records) = (digest.rows(), digest.records);
+                Content::Rows(Counted { source, rows, records, oldest, digest: Some(Arc::new(digest)) })
+            }
             Err(error) => {
                 increment.check(store)?;
                 match error {
@@ -143,8 +246,7 @@ impl Waiting {
                 }
             }
         };
-        let known = Known { stat: increment.stat, settled, skip: increment.skip, content: content.clone() };
-        self.increments.insert(increment.name.clone(), known);
+        self.keep(increment, content.clone());
         Ok(content)
     }
 
@@ -157,10 +259,12 @@ impl Waiting {
         control: &Control,
     ) -> Result<&Tail> {
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let tail = self.journals.entry(file.name.clone()).or_default();
-        if tail.inode != file.stat.inode || tail.offset > file.stat.bytes {
-            *tail = Tail { inode: file.stat.inode, ..Tail::default() };
-        }
+        let source = self.number();
+        let tail = self.journals.entry(file.name.clone()).or_insert_with(|| Tail {
+            source,
+            inode: file.stat.inode,
+            ..Tail::default()
+        });
         let path = store.layout.incremental().join(&file.name);
         while tail.offset < file.stat.bytes {
             control.check()?;
@@ -170,8 +274,11 @@ impl Waiting {
                 extras.add(&chunk.records);
                 let batch = extras.to_batch(&chunk.records)?;
                 let reading = Reading::of(&file.name, &batch.schema(), &zone, now)?;
-                Arc::make_mut(&mut tail.digest).push(&batch, &reading)?;
+                let digest = Arc::make_mut(&mut tail.digest);
+                digest.push(&batch, &Reading { keep: Keep::Places(tail.source), ..reading })?;
+                self.keys.add(std::mem::take(&mut digest.places));
                 tail.extras.add(&chunk.records);
+                tail.starts.extend(chunk.starts);
             }
             tail.malformed += chunk.malformed.len() as u64;
             let nothing = chunk.next_offset == tail.offset;
@@ -182,26 +289,114 @@ impl Waiting {
         }
         Ok(tail)
     }
+
+    /// Reads the rows that have to be compared with others and were not read yet.
+    pub(super) fn read_contested(
+        &mut self,
+        store: &Store,
+        files: &Files,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<()> {
+        let mut places = self.keys.unread();
+        places.retain(|place| {
+            let known = self.hits.get(&place.source);
+            !known.is_some_and(|hits| hits.binary_search_by_key(&u64::from(place.at), |hit| hit.at).is_ok())
+        });
+        if places.is_empty() {
+            self.keys.read();
+            return Ok(());
+        }
+        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        let mut names: HashMap<u32, String> =
+            self.journals.iter().map(|(name, tail)| (tail.source, name.clone())).collect();
+        for (name, known) in &self.increments {
+            if let Content::Rows(counted) = &known.content {
+                names.insert(counted.source, name.clone());
+            }
+        }
+        let increments: HashMap<&str, &Increment> =
+            files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
+        for group in places.chunk_by(|a, b| a.source == b.source) {
+            let Some((source, name)) =
+                group.first().and_then(|place| Some((place.source, names.get(&place.source)?)))
+            else {
+                continue;
+            };
+            let positions: Vec<u64> = group.iter().map(|place| u64::from(place.at)).collect();
+            let found = match increments.get(name.as_str()) {
+                Some(increment) => match rows_at(store, increment, &positions, &zone, now, control) {
+                    // A page that nobody had to read before.
+                    Err(Error::Unreadable { reason, .. }) => {
+                        increment.check(store)?;
+                        self.forget([name.as_str()].into_iter());
+                        self.keep(increment, Content::Unreadable(reason));
+                        return Err(Error::Changed { path: increment.path(store) });
+                    }
+                    found => found?,
+                },
+                None => self.lines_at(store, name, &positions, &zone, now)?,
+            };
+            let hits = self.hits.entry(source).or_default();
+            hits.extend(found);
+            hits.sort_unstable_by_key(|hit| hit.at);
+        }
+        self.keys.read();
+        Ok(())
+    }
+
+    fn lines_at(
+        &self,
+        store: &Store,
+        name: &str,
+        positions: &[u64],
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Result<Vec<Hit>> {
+        let path = store.layout.incremental().join(name);
+        let Some(tail) = self.journals.get(name) else { return Ok(Vec::new()) };
+        let file = store.disk.open(&path).map_err(Error::io("read", &path))?;
+        let mut records = Vec::with_capacity(positions.len());
+        for &at in positions {
+            let Some(start) = tail.starts.get(at as usize) else { continue };
+            let end = tail.starts.get(at as usize + 1).copied().unwrap_or(tail.offset);
+            let line = journal::read_open(&file, end, *start).map_err(Error::io("read", &path))?;
+            records.extend(line.records.into_iter().next());
+        }
+        if records.len() != positions.len() {
+            return Err(Error::Changed { path });
+        }
+        let batch = tail.extras.to_batch(&records)?;
+        let mut hits = Hits::default();
+        let reading = Reading::of(name, &batch.schema(), zone, now)?;
+        hits.take(&batch, &reading, positions.iter().copied())?;
+        Ok(hits.found)
+    }
+
+    /// The rows of a source that have to be compared with others.
+    pub(super) fn hits(&self, source: u32) -> &[Hit] {
+        self.hits.get(&source).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
-fn read(
+impl Known {
+    fn is_of(&self, increment: &Increment) -> bool {
+        same(&self.stat, &increment.stat) && self.skip == increment.skip
+    }
+}
+
+fn rows_at(
     store: &Store,
     increment: &Increment,
+    positions: &[u64],
     zone: &TimeZone,
     now: Timestamp,
     control: &Control,
-) -> Result<Digest> {
+) -> Result<Vec<Hit>> {
     let file = increment.open(store)?;
     let reading = Reading::of(&increment.name, file.schema(), zone, now)?;
-    let mut digest = Digest::starting_at(increment.skip);
-    for batch in file.batches(None, increment.skip)? {
-        control.check()?;
-        digest.push(&batch?, &reading)?;
-    }
-    if digest.position != increment.rows {
-        return Err(Error::unreadable(increment.path(store), "it holds fewer rows than its footer says"));
-    }
-    // Pages of a newer version may have been read by an older footer.
+    let mut hits = Hits::default();
+    hits.take_at(&file, &reading, positions, control)?;
     file.check_unchanged()?;
-    Ok(digest)
+    Ok(hits.found)
 }

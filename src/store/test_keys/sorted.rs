@@ -126,6 +126,45 @@ impl Sorted {
         Ok(all)
     }
 
+    /// Which of these hashes (ascending) it has. Each block in which one would be is read
+    /// once, by two threads where there are many.
+    pub(super) fn present(&self, wanted: &[u64]) -> io::Result<Vec<u64>> {
+        const MANY: usize = 100_000;
+        if wanted.len() < MANY {
+            return self.present_of(wanted);
+        }
+        let (low, high) = wanted.split_at(wanted.len() / 2);
+        std::thread::scope(|scope| {
+            let high = scope.spawn(|| self.present_of(high));
+            let mut found = self.present_of(low)?;
+            found.extend(high.join().map_err(|_| damaged())??);
+            Ok(found)
+        })
+    }
+
+    fn present_of(&self, mut wanted: &[u64]) -> io::Result<Vec<u64>> {
+        let mut found = Vec::new();
+        for (at, (first, _)) in self.places.iter().enumerate() {
+            let next = self.places.get(at + 1).map(|(next, _)| *next);
+            wanted = wanted.get(wanted.partition_point(|hash| hash < first)..).unwrap_or_default();
+            let end = next.map_or(wanted.len(), |next| wanted.partition_point(|hash| *hash < next));
+            let (here, rest) = wanted.split_at(end);
+            wanted = rest;
+            if here.is_empty() {
+                continue;
+            }
+            let block = self.block(at)?;
+            let mut entries = block.iter().map(|(hash, _)| *hash).peekable();
+            for hash in here {
+                while entries.next_if(|entry| entry < hash).is_some() {}
+                if entries.peek() == Some(hash) {
+                    found.push(*hash);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The row groups that may hold some keys (ascending). Only the blocks in which they
     /// would be are read.
     pub(super) fn groups(&self, wanted: &[u64], found: &mut HashSet<usize>) -> io::Result<()> {
