@@ -27,7 +27,7 @@ impl Dice {
                 let test_id = (id > 3).then(|| format!("t{id}"));
                 let model = if id % 3 == 0 { "m" } else { "n" }.to_owned();
                 let success = (id + time) % 2 == 0;
-                Record { test_id, task_id, model, ..record("", success, time as i64 * 1_000_000) }
+                Record { test_id, model, task_id, ..record("", success, time as i64 * 1_000_000) }
             })
             .collect()
     }

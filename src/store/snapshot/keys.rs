@@ -114,7 +114,7 @@ impl Keys {
             Some(shorts) => shorts,
             None => self.runs.iter().flatten().map(|place| place.short).collect(),
         };
-        shorts.sort();
+        shorts.sort_unstable();
         shorts.dedup();
         shorts
     }

@@ -145,14 +145,12 @@ fn read_part<'a>(
             digest: Digest::default(),
         };
         for (at, (number, increment)) in job.iter().enumerate() {
-            match read(store, increment, *number, zone, now, control, &mut part.digest) {
-                Ok(read) => part.files.push((increment, read)),
-                Err(_) => {
-                    // Some of its rows may be in the digest.
-                    job.remove(at);
-                    continue 'again;
-                }
-            }
+            let Ok(read) = read(store, increment, *number, zone, now, control, &mut part.digest) else {
+                // Some of its rows may be in the digest.
+                job.remove(at);
+                continue 'again;
+            };
+            part.files.push((increment, read));
             told();
         }
         part.places = std::mem::take(&mut part.digest.places);

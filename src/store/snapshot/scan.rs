@@ -361,22 +361,21 @@ impl Scanner {
             };
             unchanged && known.version == version && self.main.as_ref().is_none_or(|rows| rows.asked)
         };
-        let settled = match self.settled.take().filter(current) {
-            Some(settled) => settled,
-            None => {
-                let (mut all, mut cells) = (Digest::default(), BTreeMap::new());
-                if let Some(rows) = &self.main {
-                    cells.clone_from(&rows.cells);
-                    all.clusters.clone_from(&rows.digest.clusters);
-                    all.activity.clone_from(&rows.digest.activity);
-                }
-                for digest in self.waiting.pools.digests() {
-                    all.merge(digest);
-                }
-                all.add_settled(&mut cells);
-                let Digest { clusters, activity, bad_times, .. } = all;
-                Settled { main, version, cells, clusters, activity, bad_times }
+        let settled = if let Some(settled) = self.settled.take().filter(current) {
+            settled
+        } else {
+            let (mut all, mut cells) = (Digest::default(), BTreeMap::new());
+            if let Some(rows) = &self.main {
+                cells.clone_from(&rows.cells);
+                all.clusters.clone_from(&rows.digest.clusters);
+                all.activity.clone_from(&rows.digest.activity);
             }
+            for digest in self.waiting.pools.digests() {
+                all.merge(digest);
+            }
+            all.add_settled(&mut cells);
+            let Digest { clusters, activity, bad_times, .. } = all;
+            Settled { main, version, cells, clusters, activity, bad_times }
         };
         view.cells.clone_from(&settled.cells);
         view.clusters.clone_from(&settled.clusters);

@@ -198,10 +198,10 @@ impl Waiting {
         let mut singles: Vec<&mut Counted> = Vec::new();
         for (name, known) in &mut self.increments {
             match &mut known.content {
-                Content::Rows(counted) if known.settled && counted.digest.is_some() => {
-                    if calm.contains(name.as_str()) {
-                        singles.push(counted);
-                    }
+                Content::Rows(counted)
+                    if known.settled && counted.digest.is_some() && calm.contains(name.as_str()) =>
+                {
+                    singles.push(counted);
                 }
                 _ => {}
             }
@@ -301,7 +301,7 @@ impl Waiting {
         let mut places = self.keys.unread();
         places.retain(|place| {
             let known = self.hits.get(&place.source);
-            !known.is_some_and(|hits| hits.binary_search_by_key(&u64::from(place.at), |hit| hit.at).is_ok())
+            known.is_none_or(|hits| hits.binary_search_by_key(&u64::from(place.at), |hit| hit.at).is_err())
         });
         if places.is_empty() {
             self.keys.read();
