@@ -133,7 +133,9 @@ impl Watching {
             checked = Instant::now();
             let moved = self.follow();
             let differs = self.watcher.is_none() && self.looks_different();
-            if told || moved || differs {
+            // A store that comes back and goes again between two checks would leave no trace.
+            let missing = matches!(self.identities, Some([None, _]));
+            if told || moved || differs || missing {
                 let _ = hints.try_send(());
                 thread::sleep(PAUSE);
             }

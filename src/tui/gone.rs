@@ -39,6 +39,8 @@ pub(crate) enum Outside {
     Stop,
     /// Continued.
     Continue,
+    /// The terminal may have another size.
+    Resized,
 }
 
 /// Starts to listen. A terminal that hangs up reads as endless nothing, at which a
@@ -52,6 +54,8 @@ pub(crate) fn listen(to: &UnboundedSender<Outside>) -> io::Result<()> {
     }
     tokio::spawn(forward(signal(stop)?, to.clone(), Outside::Stop));
     tokio::spawn(forward(signal(go_on)?, to.clone(), Outside::Continue));
+    // The reader of input tells sizes too, but may miss one that comes together with keys.
+    tokio::spawn(forward(signal(SignalKind::window_change())?, to.clone(), Outside::Resized));
     let to = to.clone();
     thread::Builder::new().name("hangup".to_owned()).spawn(move || {
         if hung_up() {

@@ -279,10 +279,10 @@ impl Desk {
             }
             for event in events {
                 terminal::panic_if_asked("screen");
-                // Whatever the size is in the end, what the terminal made of the picture on the way
-                // is not known.
+                // What it is by now counts, not what it was when the event was made.
                 if matches!(event, Event::Resize(..)) {
-                    terminal.forget();
+                    self.resized(terminal)?;
+                    continue;
                 }
                 if let Some(message) = message(event) {
                     self.tell(terminal, message)?;
@@ -292,6 +292,7 @@ impl Desk {
                 Some(Outside::End) => return Ok(End::Interrupted),
                 Some(Outside::Stop) => self.suspend(terminal)?,
                 Some(Outside::Continue) => self.continued(terminal)?,
+                Some(Outside::Resized) => self.resized(terminal)?,
                 None => {}
             }
             if let Some(end) = self.end {
@@ -389,6 +390,12 @@ impl Desk {
     fn continued(&mut self, terminal: &mut Taken) -> Result<()> {
         terminal.resume().context("cannot take the terminal again")?;
         self.pace.hint();
+        self.resized(terminal)
+    }
+
+    /// Whatever the size is in the end, what the terminal made of the picture on the way is not known.
+    fn resized(&mut self, terminal: &mut Taken) -> Result<()> {
+        terminal.forget();
         let (columns, rows) = Taken::size();
         self.tell(terminal, Message::Resize(columns, rows))
     }
@@ -399,7 +406,6 @@ fn message(event: Event) -> Option<Message> {
         Event::Key(key) => Some(Message::Key(key)),
         Event::Mouse(mouse) => Some(Message::Mouse(mouse)),
         Event::Paste(text) => Some(Message::Paste(text)),
-        Event::Resize(columns, rows) => Some(Message::Resize(columns, rows)),
-        Event::FocusGained | Event::FocusLost => None,
+        Event::FocusGained | Event::FocusLost | Event::Resize(..) => None,
     }
 }
