@@ -144,7 +144,7 @@ impl Turns {
             let (next, timeout) =
                 self.changed[me].wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
             state = next;
-            assert!(!timeout.timed_out(), "program {me} never gets its turn");
+            assert!(state.current == me || !timeout.timed_out(), "program {me} never gets its turn");
         }
     }
 
@@ -200,7 +200,8 @@ impl Turns {
     fn hand_on(&self, mut state: MutexGuard<'_, State>, me: usize, next: usize) {
         if next != me {
             state.current = next;
-            self.changed[next].notify_one();
+            // A program may read with several threads.
+            self.changed[next].notify_all();
         }
         self.wait(state, me);
     }
@@ -232,7 +233,8 @@ impl Turns {
         }
         if let Some(next) = state.choose(me, false) {
             state.current = next;
-            self.changed[next].notify_one();
+            // A program may read with several threads.
+            self.changed[next].notify_all();
         }
     }
 

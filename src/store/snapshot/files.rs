@@ -217,7 +217,8 @@ fn take_increment(
     };
     match footer {
         Footer::Consumed => files.leftovers.push(entry),
-        Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither && *rows > 0 => {
+        // Of ours also without rows: it stands for its journal until both are consumed.
+        Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither && (*rows > 0 || !legacy) => {
             let (rows, skip, schema) = (*rows, *skip, schema.clone());
             let increment = Increment { name: entry.name, stat: entry.stat, rows, skip, schema, legacy };
             increment.check(store)?;
