@@ -39,10 +39,12 @@ pub struct Watch {
     wake: SyncSender<()>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
     mode: Mutex<WatchMode>,
+    /// A watched folder was removed, or may have been. A new one may have its inode.
+    lost: AtomicBool,
 }
 
 /// Starts to watch the store in `root`, which need not be there yet. `poll` is the
@@ -60,7 +62,7 @@ fn start_with(
     // One waiting message says as much as a hundred, on both channels.
     let (sender, hints) = mpsc::channel(1);
     let (wake, woken) = sync_channel(1);
-    let shared = Arc::new(Shared { stop: AtomicBool::new(false), mode: Mutex::default() });
+    let shared = Arc::<Shared>::default();
     let layout = Layout::new(root);
     let mut watching = Watching {
         folders: [layout.root().to_path_buf(), layout.incremental()],
@@ -149,7 +151,8 @@ impl Watching {
             Some((meta.dev(), meta.ino()))
         });
         let again = self.watcher.is_none() && self.tried.elapsed() >= self.retry;
-        if self.identities == Some(now) && !again {
+        let lost = self.shared.lost.swap(false, Ordering::AcqRel);
+        if self.identities == Some(now) && !again && !lost {
             return false;
         }
         self.tried = Instant::now();
@@ -174,8 +177,11 @@ impl Watching {
         if let Some(reason) = (self.judge)(root) {
             return Err(reason);
         }
-        let wake = self.wake.clone();
+        let (wake, shared, folders) = (self.wake.clone(), Arc::clone(&self.shared), self.folders.clone());
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.as_ref().map_or(true, |event| may_remove(event, &folders)) {
+                shared.lost.store(true, Ordering::Release);
+            }
             if event.as_ref().map_or(true, matters) {
                 let _ = wake.try_send(());
             }
@@ -226,6 +232,13 @@ fn matters(event: &Event) -> bool {
             EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
             _ => true,
         }
+}
+
+/// Whether an event can mean that one of the folders was removed.
+fn may_remove(event: &Event, folders: &[PathBuf]) -> bool {
+    event.need_rescan()
+        || (matches!(event.kind, EventKind::Remove(_))
+            && event.paths.iter().any(|path| folders.contains(path)))
 }
 
 /// Why there are no native events, for people.
@@ -297,6 +310,21 @@ mod tests {
         assert!(hinted_by(&mut watch, || fs::remove_dir_all(&root).unwrap()), "the store vanishes");
         assert!(hinted_by(&mut watch, || fs::create_dir_all(&incremental).unwrap()), "it comes back");
         assert!(hinted_by(&mut watch, || write(&incremental.join("c"), "1")), "and is watched again");
+    }
+
+    #[test]
+    fn a_folder_with_the_inode_of_a_removed_one_is_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("store");
+        let incremental = root.join("incremental");
+        fs::create_dir_all(&incremental).unwrap();
+        let mut watch = start_with(&root, Duration::from_secs(600), RETRY, native).unwrap();
+        for round in 0..10 {
+            fs::remove_dir_all(&root).unwrap();
+            fs::create_dir_all(&incremental).unwrap();
+            thread::sleep(PAUSE * 2);
+            assert!(hinted_by(&mut watch, || write(&incremental.join("a"), "1")), "round {round}");
+        }
     }
 
     #[test]
