@@ -139,7 +139,7 @@ fn throughput(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize)
     let all = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end).rows;
     let now = per_minute(seen.per_minute);
     let now = if now == "·" { "0" } else { &now };
-    let figures = format!("now {now}, {} rows in all", thousands(all.round() as u64));
+    let figures = format!("now {now}, {} rows shown", thousands(all.round() as u64));
     let mut lines = vec![title(model, "rows/min", &figures)];
     lines.extend(towers(model, &rates, rows, |most| count(most.round() as u64, chart::AXIS - 1)));
     lines
