@@ -1,5 +1,5 @@
 //! What was done to a store, by whom: `operations.jsonl`, a line each, the last
-//! [`KEPT`] of them. Written by whoever did it, after it was done, so that a dashboard
+//! two hundred of them. Written by whoever did it, after it was done, so that a dashboard
 //! that is open elsewhere can say so. It is for people: no reader depends on it, what
 //! can't be written is left out, and what can't be read is passed over.
 
