@@ -82,8 +82,8 @@ const EXITS: &str = "Exit codes: 0 done or healthy, 1 failed, 2 wrong command li
     75 another process is at it, 130 interrupted";
 
 /// Where the log is.
-const LOG: &str = "Log: evaltop/evaltop.log in $XDG_STATE_HOME (~/.local/state): warnings of the dashboard, and what\n\
-    RUST_LOG asks for, such as RUST_LOG=evaltop=debug";
+const LOG: &str = "Log: evaltop/evaltop.log in $XDG_STATE_HOME (~/.local/state): the dashboard's warnings and activity,\n\
+    and what RUST_LOG asks for, such as RUST_LOG=evaltop=debug";
 
 /// The command line with its examples.
 pub(super) fn command() -> Command {

@@ -19,7 +19,12 @@ const DASHBOARD: &str = "warn,activity=info";
 /// Starts the log of this process; that of the dashboard without `RUST_LOG` too.
 pub(super) fn start(dashboard: bool) {
     let asked = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let Some(filter) = asked.or_else(|| dashboard.then(|| DASHBOARD.to_owned())) else { return };
+    let filter = match (dashboard, asked) {
+        (false, None) => return,
+        (false, Some(asked)) => asked,
+        (true, None) => DASHBOARD.to_owned(),
+        (true, Some(asked)) => format!("{DASHBOARD},{asked}"),
+    };
     let state = etcetera::choose_base_strategy().ok().and_then(|folders| folders.state_dir());
     if let Some(log) = state.and_then(|state| Log::open(state.join("evaltop")).ok()) {
         // An error means that this process has a log already.

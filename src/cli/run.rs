@@ -27,7 +27,7 @@ use crate::store::{Control, Store};
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The name of the hidden command that [`guard`] is.
-pub(super) const GUARD: &str = "run-guard";
+pub(super) const GUARD: &str = "guard-run";
 
 /// `evaltop run`.
 #[derive(Debug, Clone, Args)]
@@ -187,8 +187,11 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     })
 }
 
-/// The process that ends the tests of a run that was killed.
+/// The process that ends the tests of a run that was killed. Who ends every `evaltop` by
+/// its name means the run: the end of the pipe is the only end of this one.
 pub fn guard() -> Exit {
+    progress::on_signals(|_| {});
+    let _ = std::fs::write("/proc/self/comm", GUARD);
     runner::guard::keep(io::stdin().lock());
     Exit::Ok
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, ReportFormat, Usage, dir, loudness, progress};
 use crate::config::parse_duration;
+use crate::formats::text::sanitise;
 use crate::health::Severity;
 use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Outcome, Request};
 use crate::store::{Control, Error, Store};
@@ -195,18 +196,22 @@ fn report(store: &Store, args: &UpkeepArgs, round: &Round) -> io::Result<()> {
     let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
     for (_, ended) in &round.jobs {
         match ended {
-            Ended::Done(_) if loudness::quiet() => {}
+            Ended::Done(outcome) if loudness::quiet() && outcome.severity == Severity::Healthy => {}
             Ended::Done(outcome) => {
-                writeln!(out, "{now} {}", outcome.summary)?;
+                writeln!(out, "{now} {}", sanitise(&outcome.summary))?;
                 for line in &outcome.lines {
-                    writeln!(out, "{now}   {line}")?;
+                    writeln!(out, "{now}   {}", sanitise(line))?;
                 }
             }
-            Ended::Locked(error) => writeln!(out, "{now} left to the next round: {error}")?,
+            Ended::Locked(error) => {
+                writeln!(out, "{now} left to the next round: {}", sanitise(&error.to_string()))?;
+            }
             // That was asked for, and the next round does it.
             Ended::Failed(Error::Cancelled) => {}
             // Whoever reads the log of a service looks there for what went wrong.
-            Ended::Failed(error) => drop(writeln!(io::stderr().lock(), "evaltop: {error}")),
+            Ended::Failed(error) => {
+                drop(writeln!(io::stderr().lock(), "evaltop: {}", sanitise(&error.to_string())));
+            }
         }
     }
     if round.jobs.is_empty() && (args.every.is_none() || loudness::verbose()) && !loudness::quiet() {

@@ -133,7 +133,7 @@ fn completions_and_manual_pages_know_every_command() {
         for word in ["consolidate", "compare", "num-instances", "group-by"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        assert!(!script.contains("run-guard"), "{shell}: what is nobody's to type");
+        assert!(!script.contains("guard-run"), "{shell}: what is nobody's to type");
         // PowerShell can't check without running.
         fs::write(dir.join("script"), &script).unwrap();
         match std::process::Command::new(shell).args(["-n", "script"]).current_dir(dir).output() {

@@ -164,7 +164,12 @@ fn note_state(model: &mut Model, old: &StoreState, new: &StoreState) {
 /// a store that took this one's place.
 fn news<'a>(old: &Observation, new: &'a Observation) -> impl Iterator<Item = &'a OperationView> {
     let before = old.at.saturating_sub(PAST).unwrap_or(Timestamp::MIN);
-    let is_new = |done: &&OperationView| !old.operations.contains(done) && done.at > before;
+    // The clock of another machine may be behind; a commit that was not there before is new all the same.
+    let committed = |done: &OperationView| {
+        old.main.generation != new.main.generation && done.generation == Some(new.main.generation)
+    };
+    let is_new =
+        |done: &&OperationView| !old.operations.contains(done) && (done.at > before || committed(done));
     new.operations.iter().filter(is_new).collect::<Vec<_>>().into_iter()
 }
 
