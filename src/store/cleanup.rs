@@ -17,6 +17,7 @@ use super::error::{Error, Result};
 use super::layout::{self, IncrementalName};
 use super::lock::StoreLock;
 use super::parquet_file::ParquetFile;
+use super::snapshot::retrying;
 use super::summaries::unneeded;
 use super::test_keys;
 
@@ -113,6 +114,11 @@ pub struct Outcome {
 
 /// Says what would go. Changes nothing.
 pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
+    // What vanishes meanwhile is looked for anew.
+    retrying(store, || look(store, options, now))
+}
+
+fn look(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     let record = match ParquetFile::open(&*store.disk, &store.layout.main()) {
         Ok(main) => CommitRecord::of(&main)?,
         Err(error) => match error.at(store.layout.main()) {
