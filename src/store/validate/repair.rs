@@ -16,7 +16,11 @@ pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control)
     let mut done = Vec::new();
     let mut rebuilt = false;
     for repair in report.findings.iter().filter_map(|finding| finding.repair.as_ref()) {
-        control.check()?;
+        match control.check() {
+            // What was mended stays so, and is told.
+            Err(Error::Cancelled) if !done.is_empty() => break,
+            go_on => go_on?,
+        }
         match repair {
             Repair::RebuildDerived if rebuilt => {}
             Repair::RebuildDerived => {
