@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 
 use super::commit::{self, CommitRecord, Consumed};
-use super::{Record, Store, journal, record};
+use super::{Record, Store, graft, journal, record};
 
 /// A store in a folder that goes away with it.
 pub(crate) struct Fixture {
@@ -74,8 +75,11 @@ impl Fixture {
 
 fn write(path: &Path, groups: &[RecordBatch], commit: Option<String>) {
     let temporary = path.with_extension("writing");
-    let mut writer =
-        ArrowWriter::try_new(fs::File::create(&temporary).unwrap(), groups[0].schema(), None).unwrap();
+    // With a commit record it is a main of ours.
+    let by = commit.as_ref().map_or("other code", |_| graft::CREATED_BY);
+    let properties = WriterProperties::builder().set_created_by(by.to_owned()).build();
+    let file = fs::File::create(&temporary).unwrap();
+    let mut writer = ArrowWriter::try_new(file, groups[0].schema(), Some(properties)).unwrap();
     for group in groups {
         writer.write(group).unwrap();
         writer.flush().unwrap();

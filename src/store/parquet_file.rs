@@ -205,6 +205,14 @@ impl ParquetFile {
         &*self.source.file
     }
 
+    /// Whether evaltop wrote it. Others may have taken over its key-value metadata.
+    pub fn is_ours(&self) -> bool {
+        self.metadata()
+            .file_metadata()
+            .created_by()
+            .is_some_and(|by| by.starts_with(super::graft::CREATED_BY))
+    }
+
     /// A value of the footer's key-value metadata.
     pub fn key_value(&self, name: &str) -> Option<&str> {
         let pairs = self.metadata().file_metadata().key_value_metadata()?;

@@ -92,8 +92,8 @@ pub fn existing(
     keys: &HashSet<u128>,
     control: &Control,
 ) -> Result<HashMap<u128, (Option<i64>, u64)>> {
+    let mut scanner = Scanner::new();
     retrying(store, || {
-        let mut scanner = Scanner::new();
         let view = scanner.view(store, Timestamp::now(), Depth::Rows(&Filter::default()), control)?;
         scanner.attempts(store, &view, keys, control)
     })

@@ -66,7 +66,7 @@ impl Base {
         let newest = done.iter().chain(&own).max_by_key(|record| record.generation);
         let expected_rows = newest.map(|record| record.rows);
         let generation = newest.map_or(0, |record| record.generation);
-        let foreign = main.is_some() && own.is_none();
+        let foreign = main.as_ref().is_some_and(|main| own.is_none() || !main.is_ours());
         let mut record = own.or(done);
         let rows = main.as_ref().map_or(0, ParquetFile::rows);
         if let Some(expected) = expected_rows.filter(|expected| rows < *expected) {

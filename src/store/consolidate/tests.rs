@@ -4,13 +4,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use jiff::SignedDuration;
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
 
 use super::*;
-use crate::store::commit::{CommitRecord, log};
+use crate::store::commit::{self, CommitRecord, log};
 use crate::store::increment::{self, Stems};
 use crate::store::layout::{journal_name, stem};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::record::{Record, to_batch};
+use crate::store::snapshot::Scanner;
 use crate::store::writer::{Writer, WriterOptions};
 
 /// As legacy writers name their files.
@@ -379,6 +381,27 @@ fn repeated_tests_in_a_main_of_other_code_are_resolved() {
     assert_eq!((done.rows_added, done.rows_superseded, done.rows_repeated, done.rows_total), (1, 3, 1, 4));
     let row = |id: &str, time| (Some(id.to_owned()), Some(time));
     assert_eq!(f.rows(), [row("", 0), row("a", 3), row("b", 2), row("c", 5)]);
+}
+
+#[test]
+fn a_main_rewritten_with_our_record_in_it_is_other_codes_all_the_same() {
+    let mut f = fixture();
+    f.increment(&[record("a", 1)]);
+    f.run();
+    let main = f.main();
+    let kept = main.key_value(commit::KEY).unwrap().to_owned();
+    let all = main.batches(None, 0).unwrap().next().unwrap().unwrap();
+    let file = std::fs::File::create(f.store.layout.main()).unwrap();
+    let mut writer = ArrowWriter::try_new(file, all.schema(), None).unwrap();
+    writer.write(&all).unwrap();
+    writer.write(&all).unwrap();
+    writer.append_key_value_metadata(KeyValue::new(commit::KEY.to_owned(), kept));
+    writer.close().unwrap();
+    let seen = Scanner::new().scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+    assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 1);
+    f.increment(&[record("b", 1)]);
+    assert_eq!(f.run().rows_total, 2);
+    assert_eq!(f.ids(), ["a", "b"]);
 }
 
 #[test]

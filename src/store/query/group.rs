@@ -21,7 +21,8 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
         return Err(Error::Refused(format!("cannot group by '{unknown}': the columns are {there_are}")));
     }
     let cells = if filter.since.is_none() && filter.until.is_none() {
-        let view = || Scanner::new().view(store, Timestamp::now(), Depth::Tallies, control);
+        let mut scanner = Scanner::new();
+        let view = || scanner.view(store, Timestamp::now(), Depth::Tallies, control);
         let mut cells = retrying(store, view)?.cells;
         cells.retain(|cell, _| filter.matches_cell(cell));
         cells

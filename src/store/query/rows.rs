@@ -210,11 +210,13 @@ impl Iterator for Rows {
 /// The matching rows of a consistent view of the store. Unknown columns are refused
 /// in one sentence that lists those there are.
 pub fn rows(store: &Store, selection: &Selection, control: &Control) -> Result<Rows> {
-    retrying(store, || open(store, selection, control))
+    // What one look found damaged, the next one knows.
+    let mut scanner = Scanner::new();
+    retrying(store, || open(&mut scanner, store, selection, control))
 }
 
-fn open(store: &Store, selection: &Selection, control: &Control) -> Result<Rows> {
-    let view = Scanner::new().view(store, Timestamp::now(), Depth::Rows(&selection.filter), control)?;
+fn open(scanner: &mut Scanner, store: &Store, selection: &Selection, control: &Control) -> Result<Rows> {
+    let view = scanner.view(store, Timestamp::now(), Depth::Rows(&selection.filter), control)?;
     let union = if selection.summaries { summary_columns(&view)? } else { view.union.clone() };
     let plan = Plan::new(selection, &union.finish(), &view.files.zone)?;
     let mut output = plan.target.project(&plan.output).map_err(refused)?;

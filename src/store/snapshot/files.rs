@@ -392,8 +392,12 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
     if file.rows() > 0 && shape(file.schema()) == Shape::Neither {
         return Err(Error::unreadable(path, NEITHER));
     }
-    let commit = CommitRecord::of(&file)?;
-    let inherited = if commit.is_none() { log::newest_done(store)? } else { None };
+    let (commit, inherited) = match CommitRecord::of(&file)? {
+        // Some programs keep the record when they rewrite main. It still says best what it contains.
+        Some(kept) if !file.is_ours() => (None, Some(kept)),
+        None => (None, log::newest_done(store)?),
+        own => (own, None),
+    };
     if commit.is_none() {
         // A commit that came in between speaks for the main that it made, not for this one.
         let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;

@@ -108,12 +108,15 @@ impl Footers {
             let work = |part: &[&Entry]| -> Vec<_> {
                 part.iter().map(|entry| read(store, entry, false, &[]).ok()).collect()
             };
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+            let threads: Vec<_> = parts.map(|part| (part, scope.spawn(move || work(part)))).collect();
+            let joined = threads.into_iter().map(|(part, thread)| (part, thread.join().unwrap_or_default()));
+            joined.collect::<Vec<_>>()
         });
-        for (entry, footer) in unread.iter().zip(found) {
-            if let Some(footer) = footer {
-                self.keep(entry, false, Vec::new(), footer);
+        for (part, footers) in found {
+            for (entry, footer) in part.iter().zip(footers) {
+                if let Some(footer) = footer {
+                    self.keep(entry, false, Vec::new(), footer);
+                }
             }
         }
     }

@@ -441,7 +441,7 @@ impl Scanner {
         let waiting = view.sources.iter().flat_map(|source| self.waiting.hits(source.id));
         waiting.filter(|hit| keys.contains(&hit.key)).for_each(&mut take);
         if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
-            rows.look_up(main, &shorts, control)?;
+            changed_or(main, rows.look_up(main, &shorts, control))?;
             keys.iter().filter_map(|key| rows.get(*key)).for_each(take);
         }
         Ok(found)

@@ -1,6 +1,7 @@
 //! Making the index of a new main: what the old index says of the row groups that were
 //! copied, and the keys of the others, read from the new main itself.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
@@ -202,7 +203,8 @@ impl Making<'_> {
         let rows = |groups: &[(usize, u64)]| groups.iter().map(|(_, rows)| rows).sum::<u64>();
         let mut now = self.numbers();
         let mut anew = self.anew();
-        let known = old.and_then(Known::of);
+        let lost = Cell::new(false);
+        let known = old.and_then(|old| Known::of(old, &lost));
         if known.is_none() {
             now.clear();
             let groups = self.main.metadata().row_groups().iter().enumerate();
@@ -231,7 +233,12 @@ impl Making<'_> {
                 output.push(entry).map_err(&failed)?;
             }
         }
-        before.try_for_each(|entry| output.push(entry)).map_err(failed)
+        before.try_for_each(|entry| output.push(entry)).map_err(&failed)?;
+        if lost.get() {
+            Err(failed(io::Error::other("a part of the old one can't be read again")))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -250,13 +257,13 @@ struct Known<'a> {
 
 impl<'a> Known<'a> {
     /// `None` when a part is damaged: then it tells nothing.
-    fn of(old: &'a TestKeys) -> Option<Self> {
+    fn of(old: &'a TestKeys, lost: &'a Cell<bool>) -> Option<Self> {
         let (keys, until, small) = match &old.base {
             Some((base, keys)) => (keys, base.groups, old.own.all().ok()?),
             None => (&old.own, usize::MAX, Vec::new()),
         };
         (0..keys.blocks()).all(|block| keys.block(block).is_ok()).then_some(())?;
-        Some(Self { large: Blocks { keys, until, block: 0, entries: Vec::new().into_iter() }, small })
+        Some(Self { large: Blocks { keys, until, block: 0, entries: Vec::new().into_iter(), lost }, small })
     }
 }
 
@@ -266,6 +273,8 @@ struct Blocks<'a> {
     until: usize,
     block: usize,
     entries: std::vec::IntoIter<Entry>,
+    /// Whether a block could not be read any more.
+    lost: &'a Cell<bool>,
 }
 
 impl Iterator for Blocks<'_> {
@@ -279,7 +288,11 @@ impl Iterator for Blocks<'_> {
             if self.block >= self.keys.blocks() {
                 return None;
             }
-            self.entries = self.keys.block(self.block).unwrap_or_default().into_iter();
+            let Ok(entries) = self.keys.block(self.block) else {
+                self.lost.set(true);
+                return None;
+            };
+            self.entries = entries.into_iter();
             self.block += 1;
         }
     }

@@ -83,7 +83,8 @@ impl Sorted {
         let entries = usize::try_from(entries).map_err(|_| damaged())?;
         let body = entries.checked_mul(ENTRY).ok_or_else(damaged)?;
         let directory = entries.div_ceil(BLOCK) * PLACE;
-        if magic != MAGIC || (body + directory + TRAILER) as u64 != length {
+        let whole = body.checked_add(directory).and_then(|bytes| bytes.checked_add(TRAILER));
+        if magic != MAGIC || whole.map(|bytes| bytes as u64) != Some(length) {
             return Err(damaged());
         }
         let mut ending = bytes_at(&*file, body as u64, directory)?;
