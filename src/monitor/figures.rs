@@ -12,7 +12,6 @@ use crate::observation::{
     Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
 };
 use crate::stats::burst::{self, Before};
-use crate::stats::history::History;
 use crate::stats::{ErrorCategory, Tally};
 use crate::store::layout::{self, IncrementalName};
 use crate::store::snapshot::{self, ModelActivity, Recent, Snapshot, WaitingFile};
@@ -37,7 +36,7 @@ pub(super) fn fill(seen: &mut Observation, snapshot: &Snapshot) {
     seen.repeated = snapshot.repeated;
     seen.notes.clone_from(&snapshot.notes);
     seen.cells = Arc::clone(&snapshot.cells);
-    seen.history = history(snapshot);
+    seen.history.clone_from(&snapshot.history);
     let window = seen.history.window(now, WINDOW);
     seen.per_minute = seen.history.per_minute(now, window);
     seen.models = models(snapshot, seen.at, window);
@@ -124,19 +123,15 @@ fn file_view(file: &WaitingFile) -> FileView {
     }
 }
 
-fn history(snapshot: &Snapshot) -> History {
-    let mut history = History::default();
-    for model in snapshot.models.values() {
-        history.merge(&model.history);
-    }
-    history
-}
-
 fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
     let now = at.as_second();
-    let mut tallies: BTreeMap<&Arc<str>, Tally> = BTreeMap::new();
+    // Cells are in the order of their models.
+    let mut tallies: Vec<(&Arc<str>, Tally)> = Vec::new();
     for (cell, tally) in &*snapshot.cells {
-        tallies.entry(&cell.model).or_default().add(tally);
+        match tallies.last_mut().filter(|(model, _)| **model == cell.model) {
+            Some((_, sum)) => sum.add(tally),
+            None => tallies.push((&cell.model, tally.clone())),
+        }
     }
     let nothing = ModelActivity::default();
     tallies
@@ -179,7 +174,7 @@ fn detail(activity: &ModelActivity) -> Detail {
         cell: failure.cell.clone(),
     };
     Detail {
-        history: activity.history.clone(),
+        history: Arc::clone(&activity.history),
         times: activity.times.clone(),
         failures: activity.failures.iter().rev().map(failure).collect(),
     }
@@ -265,7 +260,7 @@ mod tests {
         let at = |rows: &[(i64, u64)]| {
             let mut activity = ModelActivity::default();
             for (minutes, rows) in rows {
-                activity.history.add(NOW - minutes * 60, *rows, 0);
+                Arc::make_mut(&mut activity.history).add(NOW - minutes * 60, *rows, 0);
             }
             activity
         };

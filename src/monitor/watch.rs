@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::WatchMode;
 use crate::store::Layout;
+use crate::store::layout::is_temporary;
 
 mod network;
 
@@ -224,14 +225,16 @@ const NATIVE: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
     "kqueue"
 };
 
-/// Whether an event can mean new data. Opening and reading can't; closing after a
-/// write can; an overflow of the queue always does.
+/// Whether an event can mean new data. Opening and reading can't, nor can what becomes of a
+/// file that has no name of its own yet; closing after a write can; an overflow of the queue
+/// always does.
 fn matters(event: &Event) -> bool {
-    event.need_rescan()
-        || match event.kind {
-            EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
-            _ => true,
-        }
+    let unnamed = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_temporary);
+    let changes = match event.kind {
+        EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    };
+    event.need_rescan() || (changes && (event.paths.is_empty() || !event.paths.iter().all(unnamed)))
 }
 
 /// Whether an event can mean that one of the folders was removed.

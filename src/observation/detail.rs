@@ -1,6 +1,8 @@
 //! What is known of one model beyond its tally: bounded, and filled from the store, so
 //! that a restart shows the run so far.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::stats::history::History;
@@ -11,7 +13,7 @@ use crate::stats::{Cell, ErrorCategory};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Detail {
     /// Its tests over time, every attempt.
-    pub history: History,
+    pub history: Arc<History>,
     /// How long they took, in seconds.
     pub times: Spread,
     /// Its last failures, newest first.

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexProvider;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::ChunkReader;
 
 use super::disk::{Disk, ReadFile, Stat};
@@ -22,6 +22,7 @@ use super::error::{Error, Result};
 
 pub use batches::Batches;
 use batches::Wanted;
+use footer::Footer;
 use pages::{Meter, Pages};
 use source::{Memory, Source};
 
@@ -30,15 +31,6 @@ pub const BATCH_ROWS: usize = 8_192;
 
 /// The shortest valid file: magic, empty footer, length, magic.
 const SHORTEST: u64 = 12;
-
-/// Bytes of the longest footer that is read: tens of thousands of row groups.
-const FOOTER_BYTES: u32 = 64 << 20;
-
-/// Of that, the most that a schema takes.
-const SCHEMA_BYTES: u64 = 4 << 20;
-
-/// Bytes that values of a fixed size may take in a batch.
-const FIXED_BYTES: u64 = 64 << 20;
 
 /// Why a file did not open.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +66,8 @@ pub struct ParquetFile {
     rows: u64,
     /// Rows that a batch may have at the most.
     batch_rows: usize,
-    reader: ArrowReaderMetadata,
+    footer: Arc<ParquetMetaData>,
+    schema: SchemaRef,
 }
 
 impl ParquetFile {
@@ -88,8 +81,8 @@ impl ParquetFile {
         if stat.bytes < SHORTEST {
             return Err(OpenError::NoFooter("it is too short for a footer".into()));
         }
-        let source = Source { file, bytes: stat.bytes };
-        let reader = guarded(|| load(&source)).map_err(|error| match error {
+        let mut source = Source::of(file, stat.bytes);
+        let footer = guarded(|| footer::load(&source)).map_err(|error| match error {
             ParquetError::External(inner) => match inner.downcast::<io::Error>() {
                 Ok(error) if error.kind() != io::ErrorKind::UnexpectedEof => OpenError::Io(*error),
                 Ok(error) => OpenError::NoFooter(error.to_string()),
@@ -97,9 +90,11 @@ impl ParquetFile {
             },
             other => OpenError::NoFooter(plain(&other)),
         })?;
-        let rows = check(reader.metadata(), stat.bytes).map_err(OpenError::NoFooter)?;
-        let batch_rows = check_widths(reader.schema()).map_err(OpenError::NoFooter)?;
-        Ok(Self { path: path.to_path_buf(), source, stat, rows, batch_rows, reader })
+        let Footer { metadata: footer, schema } = footer;
+        let rows = footer::check(&footer, stat.bytes).map_err(OpenError::NoFooter)?;
+        let batch_rows = footer::check_widths(&schema).map_err(OpenError::NoFooter)?;
+        source.opened();
+        Ok(Self { path: path.to_path_buf(), source, stat, rows, batch_rows, footer, schema })
     }
 
     /// The path that it was opened by.
@@ -134,8 +129,8 @@ impl ParquetFile {
         let bytes = self.source.get_bytes(0, length);
         self.check_unchanged()?;
         let bytes = bytes.map_err(|error| Error::unreadable(&self.path, plain(&error)))?;
-        let file = Arc::new(Memory { bytes, stat: self.stat });
-        Ok(Self { source: Source { file, bytes: self.stat.bytes }, ..self })
+        let source = Source::in_memory(Memory { bytes, stat: self.stat });
+        Ok(Self { source, ..self })
     }
 
     /// Rows, by the footer.
@@ -145,12 +140,12 @@ impl ParquetFile {
 
     /// Columns, strings as plain UTF-8.
     pub fn schema(&self) -> &SchemaRef {
-        self.reader.schema()
+        &self.schema
     }
 
     /// The footer.
     pub fn metadata(&self) -> &Arc<ParquetMetaData> {
-        self.reader.metadata()
+        &self.footer
     }
 
     /// Where the pages of each column are and what they hold; `None` where the file
@@ -196,8 +191,9 @@ impl ParquetFile {
     }
 
     fn as_schema(&self, footer: Arc<ParquetMetaData>, schema: SchemaRef) -> Result<Self, ParquetError> {
-        let reader = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))?;
-        Ok(Self { reader, ..self.clone() })
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let schema = ArrowReaderMetadata::try_new(footer.clone(), options)?.schema().clone();
+        Ok(Self { footer, schema, ..self.clone() })
     }
 
     /// The bytes.
@@ -305,115 +301,9 @@ fn plain(error: &ParquetError) -> String {
     }
 }
 
-fn load(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
-    let tail = source.get_bytes(source.bytes.saturating_sub(8), 8)?;
-    let length = tail.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
-    if tail.ends_with(b"PAR1") && length > FOOTER_BYTES {
-        return Err(ParquetError::General(format!("its footer claims {length} bytes")));
-    }
-    // The schema comes first. A footer that is torn is refused below.
-    let looked_at = u64::from(length).min(SCHEMA_BYTES);
-    if let Some(start) = source.bytes.checked_sub(8 + u64::from(length)) {
-        let footer = source.get_bytes(start, looked_at as usize)?;
-        nesting::check(&footer).map_err(|why| ParquetError::General(why.to_owned()))?;
-    }
-    let Ok(metadata) = ArrowReaderMetadata::load(source, ArrowReaderOptions::new()) else {
-        // The embedded Arrow schema may be wrong where the Parquet schema is right.
-        return ArrowReaderMetadata::load(source, ArrowReaderOptions::new().with_skip_arrow_metadata(true));
-    };
-    let plain: Vec<Field> = metadata
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_data_type(plain_type(field.data_type())))
-        .collect();
-    let schema = Arc::new(Schema::new_with_metadata(plain, metadata.schema().metadata().clone()));
-    if schema == *metadata.schema() {
-        return Ok(metadata);
-    }
-    let parquet = metadata.metadata().clone();
-    ArrowReaderMetadata::try_new(parquet.clone(), ArrowReaderOptions::new().with_schema(schema)).or_else(
-        |_| ArrowReaderMetadata::try_new(parquet, ArrowReaderOptions::new().with_skip_arrow_metadata(true)),
-    )
-}
-
-fn plain_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, value) => plain_type(value),
-        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
-        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
-        other => other.clone(),
-    }
-}
-
-/// Checks that the footer is possible for a file of that size; returns its rows.
-fn check(metadata: &ParquetMetaData, bytes: u64) -> Result<u64, String> {
-    // Even constant columns cost a page now and then; more rows than this are a lie
-    // that would keep a reader busy for hours.
-    let most = bytes.saturating_mul(100_000);
-    let mut rows = 0_u64;
-    for group in metadata.row_groups() {
-        let count = u64::try_from(group.num_rows()).map_err(|_| "a row group has a negative size")?;
-        rows = rows.saturating_add(count);
-        if rows > most {
-            return Err(format!("its footer claims more rows than {bytes} bytes can hold"));
-        }
-        check_chunks(group, bytes)?;
-    }
-    if u64::try_from(metadata.file_metadata().num_rows()) != Ok(rows) {
-        return Err("its footer contradicts itself on the number of rows".into());
-    }
-    Ok(rows)
-}
-
-/// Checks that values of a fixed size are of one that memory holds, null or not; returns the
-/// rows of them that a batch may have.
-fn check_widths(schema: &Schema) -> Result<usize, String> {
-    let mut all = 1_u64;
-    for field in schema.fields() {
-        all = all.saturating_add(width(field.data_type()));
-        if all > FIXED_BYTES {
-            return Err(format!("a value of column '{}' takes more than memory has", field.name()));
-        }
-    }
-    Ok(usize::try_from(FIXED_BYTES / all).unwrap_or(1).max(1))
-}
-
-/// Bytes that a value takes whatever it holds, where a file can choose that.
-fn width(data_type: &DataType) -> u64 {
-    match data_type {
-        DataType::FixedSizeBinary(size) => u64::try_from(*size).unwrap_or(u64::MAX),
-        DataType::FixedSizeList(item, length) => {
-            let length = u64::try_from(*length).unwrap_or(u64::MAX);
-            length.saturating_mul(width(item.data_type()).max(8))
-        }
-        DataType::Struct(fields) => {
-            fields.iter().fold(0, |sum, field| width(field.data_type()).saturating_add(sum))
-        }
-        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => width(item.data_type()),
-        _ => 0,
-    }
-}
-
-fn check_chunks(group: &RowGroupMetaData, bytes: u64) -> Result<(), String> {
-    for column in group.columns() {
-        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-        let end = start.checked_add(column.compressed_size());
-        let inside = start >= 0
-            && column.data_page_offset() >= 0
-            && column.compressed_size() >= 0
-            && end.and_then(|end| u64::try_from(end).ok()).is_some_and(|end| end <= bytes);
-        let flat = column.column_descr().max_rep_level() == 0;
-        let counted = column.num_values() == group.num_rows() || (!flat && column.num_values() >= 0);
-        if !inside || !counted {
-            return Err(format!("column '{}' lies outside of the file", column.column_path()));
-        }
-    }
-    Ok(())
-}
-
 mod batches;
 mod delta;
+mod footer;
 mod nesting;
 mod pages;
 mod source;

@@ -17,6 +17,7 @@ mod keys;
 mod main_rows;
 mod notes;
 mod pool;
+mod read;
 mod resolve;
 mod scan;
 mod waiting;
@@ -32,6 +33,7 @@ use jiff::Timestamp;
 
 pub use super::digest::{Failure, ModelActivity, RECENT, Recent};
 use crate::stats::clusters::Clusters;
+use crate::stats::history::History;
 use crate::stats::{Cell, Tally};
 
 /// What main's rows are.
@@ -148,6 +150,8 @@ pub struct Snapshot {
     pub writers: Vec<WriterFacts>,
     /// What happened, by model: tests over time, the last ones, the last failures.
     pub models: BTreeMap<Arc<str>, ModelActivity>,
+    /// The tests of all models over time.
+    pub history: History,
     /// Trials by model and task, as far as tasks are named.
     pub clusters: Clusters,
     /// What people should know about the data: sentences, stable from scan to scan.

@@ -95,7 +95,7 @@ fn detail() -> ModelDetail {
     let mut detail = ModelDetail::default();
     for minute in 1..350_i64 {
         let full = if minute / 35 % 3 == 0 { 0 } else { 2 + minute as u64 % 2 };
-        detail.history.add(now().as_second() - minute * 60, 4, full);
+        Arc::make_mut(&mut detail.history).add(now().as_second() - minute * 60, 4, full);
     }
     for test in 0..110 {
         detail.times.add(8.0 * 1.4_f64.powi(test * 7919 % 11 + test * 31 % 7 - 8));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::store::commit::CommitRecord;
-use crate::store::disk::{self, Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use crate::store::disk::{self, Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
 use crate::store::layout::{IncrementalName, MAIN, classify, journal_name, stem, unretired_name};
 use crate::store::parquet_file::ParquetFile;
 
@@ -164,19 +164,19 @@ impl Mutated {
 }
 
 impl Disk for Mutated {
-    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+    fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         let blind = self.mutant == Mutant::ForgottenEarly && self.memory().writing;
         if blind && folder.ends_with("incremental") {
             return Ok(Vec::new());
         }
         if !folder.ends_with("incremental") {
-            return self.disk.list(folder);
+            return self.disk.list_knowing(folder, known);
         }
         if self.mutant == Mutant::MainReadFirst && self.memory().main.is_none() {
             let main = self.disk.open(&folder.with_file_name(MAIN))?;
             self.memory().main = Some(main);
         }
-        let entries = self.disk.list(folder)?;
+        let entries = self.disk.list_knowing(folder, known)?;
         let listed = entries.iter().map(|entry| (folder.join(&entry.name), entry.stat));
         self.memory().listed = listed.collect();
         Ok(entries)

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::store::disk::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use crate::store::disk::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
 use crate::store::layout::{IncrementalName, LOCK, MAIN, classify};
 
 /// Longer than any schedule takes; a test that hangs says so.
@@ -259,9 +259,9 @@ impl Turn {
 }
 
 impl Disk for Turn {
-    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+    fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         self.step()?;
-        self.disk.list(folder)
+        self.disk.list_knowing(folder, known)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {

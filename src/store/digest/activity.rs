@@ -80,7 +80,7 @@ pub struct Failure {
 #[serde(into = "packed::PackedModel", from = "packed::PackedModel")]
 pub struct ModelActivity {
     /// Its tests over time.
-    pub history: History,
+    pub history: Arc<History>,
     /// How long they took, in seconds.
     pub times: Spread,
     /// The last ones, in no order until [`Activity::settle`].
@@ -188,7 +188,7 @@ impl Activity {
     pub fn merge(&mut self, other: &Self) {
         for (name, theirs) in &other.models {
             let mine = self.models.entry(name.clone()).or_default();
-            mine.history.merge(&theirs.history);
+            Arc::make_mut(&mut mine.history).merge(&theirs.history);
             mine.times.merge(&theirs.times);
             mine.last_row = mine.last_row.max(theirs.last_row);
             mine.recent.extend_from_slice(&theirs.recent);
@@ -260,7 +260,7 @@ impl ModelActivity {
 
     fn add_minute(&mut self, minute: Option<(i64, u64, u64)>) {
         if let Some((second, rows, full)) = minute {
-            self.history.add(second, rows, full);
+            Arc::make_mut(&mut self.history).add(second, rows, full);
         }
     }
 

@@ -81,11 +81,19 @@ pub trait LockFile: Debug + Send {
     fn describe(&mut self, holder: &str) -> io::Result<()>;
 }
 
+/// What is known already of a name and the number of its inode.
+pub type Known<'a> = &'a dyn Fn(&str, u64) -> Option<Stat>;
+
 /// The operations on a file system that the store is built from.
 pub trait Disk: Debug + Send + Sync {
     /// The names in a folder, in no particular order. Entries that vanish while
     /// the folder is read are left out.
-    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        self.list_knowing(folder, &|_, _| None)
+    }
+    /// The same, but what `known` tells of a name and the number of its inode is believed
+    /// rather than asked of the system: in a folder of thousands that is most of the work.
+    fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>>;
     /// What a path names (symbolic links are followed).
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// Opens for reading. Never blocks on a FIFO; refuses what is no regular file.

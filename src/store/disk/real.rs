@@ -3,11 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -181,12 +181,16 @@ fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 impl Disk for RealDisk {
-    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+    fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let file_name = entry.file_name();
             let name = file_name.to_string_lossy().into_owned();
+            if let Some(stat) = known(&name, entry.ino()) {
+                entries.push(Entry { name, stat });
+                continue;
+            }
             match fs::metadata(entry.path()) {
                 Ok(meta) => {
                     let mut stat = stat_of(&meta);

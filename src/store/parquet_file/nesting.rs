@@ -5,17 +5,20 @@
 //! The footer is a struct of Thrift's compact protocol; field 2 is the list of schema
 //! elements, depth first, and field 5 of an element its number of children.
 
+use std::ops::Range;
+
 /// Levels that a schema may have. Real ones have under ten.
 const DEEPEST: usize = 64;
 
 /// Columns and groups that a schema may have. Real ones have under a hundred.
 const WIDEST: u64 = 100_000;
 
-/// Refuses a schema that is deeper or wider than any real one, and one that does not end
-/// in these first bytes of a footer.
-pub(super) fn check(footer: &[u8]) -> Result<(), &'static str> {
-    match (Scan { rest: footer }).schema() {
-        Some(Shape::Real) => Ok(()),
+/// Where in a footer the schema is. Refuses one that is deeper or wider than any real one,
+/// and one that does not end in these first bytes.
+pub(super) fn check(footer: &[u8]) -> Result<Range<usize>, &'static str> {
+    let mut scan = Scan { rest: footer };
+    match scan.schema() {
+        Some(Shape::Real) => Ok(0..footer.len() - scan.rest.len()),
         Some(Shape::Deep) => Err("its columns are nested too deeply"),
         Some(Shape::Wide) => Err("it claims more columns than any table has"),
         None => Err("its footer is damaged"),

@@ -6,7 +6,8 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
@@ -16,11 +17,55 @@ use super::super::disk::{ReadFile, Stat};
 /// a few values.
 const PAGE_BYTES: u64 = 256 << 20;
 
+/// Files of up to this many bytes are read whole, at once: to read them in parts takes longer.
+const WHOLE: u64 = 1 << 20;
+/// Of others, the bytes at the end that are read at once: most footers are shorter.
+const TAIL: u64 = 64 << 10;
+
 /// The open file.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) file: Arc<dyn ReadFile>,
     pub(super) bytes: u64,
+    /// Its last bytes, or all of them, as they were when it was opened.
+    held: Bytes,
+}
+
+impl Source {
+    /// With the end of a file in memory, or all of it where it is small.
+    pub(super) fn of(file: Arc<dyn ReadFile>, bytes: u64) -> Self {
+        let held = bytes.min(if bytes <= WHOLE { WHOLE } else { TAIL });
+        let mut source = Self { file, bytes, held: Bytes::new() };
+        // What can't be read now is an error when it is wanted.
+        source.held = source.read(bytes - held, held as usize).unwrap_or_default();
+        source
+    }
+
+    /// The bytes of a file that are all in memory.
+    pub(super) fn in_memory(file: Memory) -> Self {
+        let held = file.bytes.clone();
+        Self { bytes: held.len() as u64, file: Arc::new(file), held }
+    }
+
+    /// The footer was read: what is only its end is no longer held.
+    pub(super) fn opened(&mut self) {
+        if (self.held.len() as u64) < self.bytes {
+            self.held = Bytes::new();
+        }
+    }
+
+    fn read(&self, start: u64, length: usize) -> io::Result<Bytes> {
+        let mut buffer = vec![0; length];
+        Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
+        Ok(buffer.into())
+    }
+
+    /// The bytes from a position on, as far as they are held; `None` where they are not.
+    fn held(&self, start: u64) -> Option<Bytes> {
+        let before = self.bytes.checked_sub(self.held.len() as u64)?;
+        let start = usize::try_from(start.checked_sub(before)?).ok()?;
+        (start < self.held.len()).then(|| self.held.slice(start..))
+    }
 }
 
 impl Length for Source {
@@ -30,15 +75,19 @@ impl Length for Source {
 }
 
 impl ChunkReader for Source {
-    type T = io::BufReader<Cursor>;
+    type T = Onwards;
 
     /// Pages are read in this way, from their headers on. What begins like none may be the
     /// end of the file, or a page whose header was read before.
     fn get_read(&self, start: u64) -> Result<Self::T> {
+        if let Some(held) = self.held(start) {
+            check(&held)?;
+            return Ok(Onwards::Held(held.reader()));
+        }
         let mut head = [0; 24];
         let read = self.file.read_at(start, &mut head)?;
         check(head.get(..read).unwrap_or_default())?;
-        Ok(io::BufReader::new(Cursor { file: self.file.clone(), at: start }))
+        Ok(Onwards::File(io::BufReader::new(Cursor { file: self.file.clone(), at: start })))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -46,11 +95,26 @@ impl ChunkReader for Source {
         if end.is_none() {
             return Err(ParquetError::EOF(format!("{length} bytes at {start} lie outside of the file")));
         }
-        let mut buffer = vec![0; length];
-        Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
+        let held = self.held(start).filter(|held| held.len() >= length).map(|held| held.slice(..length));
+        let bytes = held.map_or_else(|| self.read(start, length), Ok)?;
         // Where the file says where its pages are, they are read with their headers.
-        check(buffer.get(..length.min(24)).unwrap_or_default())?;
-        Ok(buffer.into())
+        check(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Reads onwards from a position.
+pub(super) enum Onwards {
+    Held(Reader<Bytes>),
+    File(io::BufReader<Cursor>),
+}
+
+impl Read for Onwards {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Held(held) => held.read(buf),
+            Self::File(file) => file.read(buf),
+        }
     }
 }
 
@@ -106,7 +170,7 @@ impl ReadFile for Memory {
     }
 }
 
-/// Reads onwards from a position.
+/// A position in the file.
 #[derive(Debug)]
 pub(super) struct Cursor {
     file: Arc<dyn ReadFile>,

@@ -10,15 +10,17 @@
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::footers::{Footer, Footers, fingerprint};
+use super::read::Unread;
 use crate::store::Store;
 use crate::store::commit::{CommitRecord, Consumed, log};
-use crate::store::disk::{Entry, Stat};
+use crate::store::disk::{self, Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
 use crate::store::layout::{IncrementalName, classify, increment_name, retired_name, stem};
@@ -34,15 +36,15 @@ pub struct Main {
     /// The file.
     pub file: ParquetFile,
     /// What its last commit says; `None` where other code wrote it.
-    pub commit: Option<CommitRecord>,
+    pub commit: Option<Arc<CommitRecord>>,
     /// The last commit that is known to have happened, for a main without its own.
-    pub inherited: Option<CommitRecord>,
+    pub inherited: Option<Arc<CommitRecord>>,
 }
 
 impl Main {
     /// The commit record that speaks for it.
     pub fn record(&self) -> Option<&CommitRecord> {
-        self.commit.as_ref().or(self.inherited.as_ref())
+        self.commit.as_deref().or(self.inherited.as_deref())
     }
 }
 
@@ -125,7 +127,10 @@ impl Files {
 
 /// Lists a store consistently; opens every file that counts.
 pub fn files(store: &Store, now: Timestamp) -> Result<Files> {
-    retrying(store, || list(store, now, &mut Footers::default()))
+    retrying(store, || {
+        let footers = &mut Footers::default();
+        Listing::of(store, now, footers)?.finish(store, now, footers)
+    })
 }
 
 /// Repeats what failed because files moved, a few times.
@@ -142,62 +147,98 @@ pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> 
     Err(Error::Unstable { path: store.layout.root().to_path_buf() })
 }
 
-/// One attempt at a listing.
-pub(super) fn list(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Files> {
-    footers.forget_unsettled();
-    store.check()?;
-    let journals = named(store, IncrementalName::Journal)?;
-    let all = entries(store)?;
-    let main = open_main(store, now)?;
-    let consumed = main.as_ref().and_then(Main::record).map(CommitRecord::consumed_by_name);
-    let consumed = consumed.unwrap_or_default();
-    let mut files = Files {
-        summaries: open_summaries(store, main.as_ref())?,
-        zone: zone(store, main.as_ref()),
-        main: None,
-        increments: Vec::new(),
-        journals: Vec::new(),
-        set_aside: Vec::new(),
-        leftovers: Vec::new(),
-        strays: Vec::new(),
-    };
-    let new = all.iter().filter(|entry| {
-        let ours = entry.stat.is_file && classify(&entry.name) == IncrementalName::Increment;
-        ours && !consumed.contains_key(entry.name.as_str())
-    });
-    footers.read_ahead(store, &new.collect::<Vec<_>>());
-    let mut published = HashSet::new();
-    let mut names = HashSet::new();
-    for entry in all {
-        let kind = classify(&entry.name);
-        let legacy = kind == IncrementalName::LegacyIncrement;
-        if !entry.stat.is_file || !(legacy || kind == IncrementalName::Increment) {
-            if kind != IncrementalName::Journal {
-                files.strays.push(entry);
-            }
-            continue;
-        }
-        names.insert(entry.name.clone());
-        let known = consumed.get(entry.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-        if take_increment(store, now, footers, &mut files, entry.clone(), legacy, known)? {
-            published.extend(stem(&entry.name).map(str::to_owned));
-        }
+/// The names in a store, and main: what is in the files is looked at afterwards.
+pub(super) struct Listing {
+    journals: Vec<Entry>,
+    all: Vec<Entry>,
+    main: Option<Main>,
+    pub(super) summaries: Vec<ParquetFile>,
+    pub(super) zone: TimeZone,
+}
+
+impl Listing {
+    /// One attempt at a listing.
+    pub(super) fn of(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Self> {
+        store.check()?;
+        let stat = || store.disk.stat(&store.layout.main()).ok();
+        footers.begin(stat().as_ref(), now);
+        // Of what is no journal only the name is wanted.
+        let skip = |name: &str, _| (classify(name) != IncrementalName::Journal).then_some(NOTHING);
+        let mut journals = entries(store, &skip)?;
+        journals.retain(|entry| classify(&entry.name) == IncrementalName::Journal);
+        let all = entries(store, &|name, inode| footers.stat(name, inode))?;
+        // Only now: what a file that was listed loses to main from here on is there twice at worst.
+        let known = stat().and_then(|stat| footers.main(&stat));
+        let main = known.map_or_else(|| open_main(store, now), |main| Ok(Some(main)))?;
+        footers.keep_main(main.as_ref());
+        let (summaries, zone) = (open_summaries(store, main.as_ref())?, zone(store, main.as_ref()));
+        Ok(Self { journals, all, main, summaries, zone })
     }
-    footers.keep_only(&names);
-    follow_retired(store, &mut files)?;
-    for entry in journals {
-        take_journal(store, &mut files, entry, &published, &consumed)?;
-        // A lock that is free because its writer has published meanwhile is no dead writer's.
-        if let Some(journal) = files.journals.last().filter(|journal| !journal.locked) {
-            let increment = increment_name(&journal.stem);
-            let path = store.layout.incremental().join(&increment);
-            if !names.contains(&increment) && store.disk.stat(&path).is_ok() {
-                return Err(Error::Changed { path });
+
+    fn consumed(&self) -> HashMap<&str, Vec<&Consumed>> {
+        let record = self.main.as_ref().and_then(Main::record);
+        record.map(CommitRecord::consumed_by_name).unwrap_or_default()
+    }
+
+    /// Files of ours that nobody has looked into yet, and that main does not have.
+    pub(super) fn unread(&self, footers: &Footers) -> Vec<&Entry> {
+        let consumed = self.consumed();
+        let unread = |entry: &&Entry| {
+            let ours = entry.stat.is_file && classify(&entry.name) == IncrementalName::Increment;
+            ours && footers.is_new(&entry.name) && !consumed.contains_key(entry.name.as_str())
+        };
+        self.all.iter().filter(unread).collect()
+    }
+
+    /// Puts every file where it belongs.
+    pub(super) fn finish(self, store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Files> {
+        let consumed = self.main.as_ref().and_then(Main::record).map(CommitRecord::consumed_by_name);
+        let consumed = consumed.unwrap_or_default();
+        let mut files = Files {
+            summaries: self.summaries,
+            zone: self.zone,
+            main: None,
+            increments: Vec::new(),
+            journals: Vec::new(),
+            set_aside: Vec::new(),
+            leftovers: Vec::new(),
+            strays: Vec::new(),
+        };
+        let mut published = HashSet::new();
+        let mut names = HashSet::new();
+        for entry in self.all {
+            let kind = classify(&entry.name);
+            let legacy = kind == IncrementalName::LegacyIncrement;
+            if !entry.stat.is_file || !(legacy || kind == IncrementalName::Increment) {
+                if kind != IncrementalName::Journal {
+                    files.strays.push(entry);
+                }
+                continue;
+            }
+            names.insert(entry.name.clone());
+            let known = consumed.get(entry.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let stem = stem(&entry.name).map(str::to_owned);
+            if take_increment(store, now, footers, &mut files, entry, legacy, known)? {
+                published.extend(stem);
             }
         }
+        footers.keep_only(&names);
+        follow_retired(store, &mut files)?;
+        for entry in self.journals {
+            take_journal(store, &mut files, entry, &published, &consumed)?;
+            // A lock that is free because its writer has published meanwhile is no dead writer's.
+            if let Some(journal) = files.journals.last().filter(|journal| !journal.locked) {
+                let increment = increment_name(&journal.stem);
+                let path = store.layout.incremental().join(&increment);
+                if !names.contains(&increment) && store.disk.stat(&path).is_ok() {
+                    return Err(Error::Changed { path });
+                }
+            }
+        }
+        drop(consumed);
+        files.main = self.main;
+        Ok(files)
     }
-    files.main = main;
-    Ok(files)
 }
 
 /// Puts an increment where it belongs; `true` when it stands for its journal.
@@ -221,7 +262,7 @@ fn take_increment(
         Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither && (*rows > 0 || !legacy) => {
             let (rows, skip, schema) = (*rows, *skip, schema.clone());
             let increment = Increment { name: entry.name, stat: entry.stat, rows, skip, schema, legacy };
-            increment.check(store)?;
+            footers.check(store, &increment)?;
             files.increments.push(increment);
         }
         // What follows does not stand for its journal, where there is one.
@@ -303,6 +344,10 @@ impl Increment {
         records && (!self.legacy || now.as_nanosecond().saturating_sub(self.stat.modified_ns) > CALM_NS)
     }
 
+    pub(super) fn unread(&self) -> Unread<'_> {
+        Unread { name: &self.name, stat: &self.stat, skip: self.skip }
+    }
+
     /// Its path.
     pub fn path(&self, store: &Store) -> PathBuf {
         store.layout.incremental().join(&self.name)
@@ -354,10 +399,13 @@ fn take_journal(
     Ok(())
 }
 
+/// What stands for what a name is where nobody wants to know.
+const NOTHING: Stat = Stat { inode: 0, bytes: 0, modified_ns: 0, links: 0, is_file: false };
+
 /// The names in `incremental/`, sorted.
-fn entries(store: &Store) -> Result<Vec<Entry>> {
+fn entries(store: &Store, known: disk::Known<'_>) -> Result<Vec<Entry>> {
     let folder = store.layout.incremental();
-    match store.disk.list(&folder) {
+    match store.disk.list_knowing(&folder, known) {
         Ok(mut entries) => {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(entries)
@@ -365,12 +413,6 @@ fn entries(store: &Store) -> Result<Vec<Entry>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("read", folder)(error)),
     }
-}
-
-fn named(store: &Store, kind: IncrementalName) -> Result<Vec<Entry>> {
-    let mut entries = entries(store)?;
-    entries.retain(|entry| classify(&entry.name) == kind);
-    Ok(entries)
 }
 
 /// Opens main; `None` where there is none.
@@ -405,6 +447,7 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
             return Err(Error::Changed { path });
         }
     }
+    let (commit, inherited) = (commit.map(Arc::new), inherited.map(Arc::new));
     Ok(Some(Main { file, commit, inherited }))
 }
 

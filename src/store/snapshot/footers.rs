@@ -4,19 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use jiff::{SignedDuration, Timestamp};
 
-use super::files::{is_settled, same};
+use super::files::{Increment, Main, is_settled, same};
 use crate::store::Store;
 use crate::store::commit::Consumed;
 use crate::store::digest::{Fingerprint, row_hashes};
 use crate::store::disk::{self, Entry, Stat};
 use crate::store::error::{Error, Result};
+use crate::store::layout::{IncrementalName, classify};
 use crate::store::parquet_file::{OpenError, ParquetFile};
-
-/// From so many new files on they are read by threads.
-const MANY: usize = 64;
-/// Threads that read at once; the run on this machine wants cores too.
-const MOST_READERS: usize = 4;
 
 /// What an increment's footer says, next to what main says was consumed.
 #[derive(Debug, Clone)]
@@ -40,12 +37,29 @@ pub(super) enum Footer {
     },
 }
 
-/// Remembers footers.
+/// A file of `incremental/`, opened.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// Its footer is valid.
+    File(ParquetFile),
+    /// There is no more to say of it than this.
+    Footer(Footer),
+}
+
+/// Remembers footers, and main.
 #[derive(Debug, Default)]
 pub(super) struct Footers {
     known: HashMap<String, Known>,
     /// Different columns; most files share theirs.
     schemas: Vec<SchemaRef>,
+    /// Main, where it will be the same until its time changes.
+    main: Option<Main>,
+    /// The main beside which the checked files were seen; nothing: beside none.
+    beside: Option<Stat>,
+    /// When every file was last asked for, not only those that may have changed.
+    asked: Option<Timestamp>,
+    /// Whether files of ours are believed to be what they were.
+    quick: bool,
 }
 
 /// What an entry of a commit record says: bytes, rows, hash.
@@ -55,11 +69,63 @@ type Version = (u64, u64, String);
 struct Known {
     stat: Stat,
     settled: bool,
+    /// It was there after main was read.
+    checked: bool,
     consumed: Vec<Version>,
     footer: Footer,
 }
 
 impl Footers {
+    /// A listing begins. Files of ours never change under their names, so what is known of
+    /// them is believed while main stays what it is, and asked for anew once a minute all
+    /// the same.
+    pub(super) fn begin(&mut self, main: Option<&Stat>, now: Timestamp) {
+        const TRUST: SignedDuration = SignedDuration::from_secs(60);
+        self.known.retain(|_, known| known.settled);
+        let lately = self.asked.is_some_and(|at| now >= at && now.duration_since(at) < TRUST);
+        self.quick = lately && alike(self.beside.as_ref(), main);
+        if !self.quick {
+            self.asked = Some(now);
+        }
+    }
+
+    /// What is known of a file that can't have changed.
+    pub(super) fn stat(&self, name: &str, inode: u64) -> Option<Stat> {
+        let known = self.known.get(name).filter(|known| self.quick && known.stat.inode == inode)?;
+        (classify(name) == IncrementalName::Increment).then_some(known.stat)
+    }
+
+    /// Main, where it is still what it was.
+    pub(super) fn main(&self, stat: &Stat) -> Option<Main> {
+        self.main.clone().filter(|main| same(&main.file.stat(), stat))
+    }
+
+    /// Remembers main. Files that were checked beside another one have to be checked again.
+    pub(super) fn keep_main(&mut self, main: Option<&Main>) {
+        let stat = main.map(|main| main.file.stat());
+        if !alike(self.beside.as_ref(), stat.as_ref()) {
+            self.known.values_mut().for_each(|known| known.checked = false);
+            self.beside = stat;
+        }
+        // Which commit speaks for one that other code wrote is told by another file.
+        let stays = |main: &&Main| main.commit.is_some() && is_settled(&main.file.stat());
+        self.main = main.filter(stays).cloned();
+    }
+
+    /// Makes sure that a file is there now that main was read: else it may have been consumed
+    /// and forgotten by two commits since it was listed. Once it was there beside a main, it
+    /// is not in that main.
+    pub(super) fn check(&mut self, store: &Store, file: &Increment) -> Result<()> {
+        let known = self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
+        if known.as_ref().is_none_or(|known| !known.checked) {
+            file.check(store)?;
+        }
+        if let Some(known) = known {
+            known.checked = true;
+        }
+        Ok(())
+    }
+
     /// The footer of an increment.
     pub(super) fn look(
         &mut self,
@@ -82,6 +148,11 @@ impl Footers {
         known.ok_or_else(|| Error::Changed { path: store.layout.incremental().join(&entry.name) })
     }
 
+    /// Takes in the footer of a file of ours that no commit names.
+    pub(super) fn learn(&mut self, entry: &Entry, footer: Footer) {
+        self.keep(entry, false, Vec::new(), footer);
+    }
+
     fn keep(&mut self, entry: &Entry, legacy: bool, consumed: Vec<Version>, mut footer: Footer) {
         // Whoever changes the mode of a file leaves no sign of it in its time.
         let settled = (!legacy || is_settled(&entry.stat)) && !matches!(footer, Footer::Refused(_));
@@ -91,45 +162,41 @@ impl Footers {
                 None => self.schemas.push(Arc::clone(schema)),
             }
         }
-        self.known.insert(entry.name.clone(), Known { stat: entry.stat, settled, consumed, footer });
+        let known = Known { stat: entry.stat, settled, checked: false, consumed, footer };
+        self.known.insert(entry.name.clone(), known);
     }
 
-    /// Reads the footers of files of ours that are new and that no commit names, on all
-    /// cores where there are many. What fails is tried again by [`Footers::look`].
-    pub(super) fn read_ahead(&mut self, store: &Store, entries: &[&Entry]) {
-        let unread = entries.iter().filter(|entry| !self.known.contains_key(&entry.name));
-        let unread: Vec<&Entry> = unread.copied().collect();
-        if unread.len() < MANY {
-            return;
-        }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-        let found = std::thread::scope(|scope| {
-            let parts = unread.chunks(unread.len().div_ceil(cores));
-            let work = |part: &[&Entry]| -> Vec<_> {
-                part.iter().map(|entry| read(store, entry, false, &[]).ok()).collect()
-            };
-            let threads: Vec<_> = parts.map(|part| (part, scope.spawn(move || work(part)))).collect();
-            let joined = threads.into_iter().map(|(part, thread)| (part, thread.join().unwrap_or_default()));
-            joined.collect::<Vec<_>>()
-        });
-        for (part, footers) in found {
-            for (entry, footer) in part.iter().zip(footers) {
-                if let Some(footer) = footer {
-                    self.keep(entry, false, Vec::new(), footer);
-                }
-            }
-        }
-    }
-
-    /// Forgets files that may have changed since without a sign of it.
-    pub(super) fn forget_unsettled(&mut self) {
-        self.known.retain(|_, known| known.settled);
+    /// Whether nothing is known of a file of that name.
+    pub(super) fn is_new(&self, name: &str) -> bool {
+        !self.known.contains_key(name)
     }
 
     /// Forgets files that are gone.
     pub(super) fn keep_only(&mut self, names: &HashSet<String>) {
         self.known.retain(|name, _| names.contains(name));
         self.schemas.retain(|schema| Arc::strong_count(schema) > 1);
+    }
+}
+
+fn alike(one: Option<&Stat>, other: Option<&Stat>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => same(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// Opens a file as it was listed.
+pub(super) fn open(store: &Store, name: &str, stat: &Stat) -> Result<Opened> {
+    let path = store.layout.incremental().join(name);
+    match ParquetFile::open(&*store.disk, &path) {
+        Ok(file) if same(&file.stat(), stat) => Ok(Opened::File(file)),
+        Ok(_) => Err(Error::Changed { path }),
+        Err(OpenError::Empty) => Ok(Opened::Footer(Footer::Empty)),
+        Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::Io { action: "read", path, source: error })
+        }
+        Err(OpenError::Io(error)) => Ok(Opened::Footer(Footer::Refused(error.to_string()))),
+        Err(error) => Ok(Opened::Footer(Footer::Bad(error.to_string()))),
     }
 }
 
@@ -142,15 +209,9 @@ fn read(store: &Store, entry: &Entry, legacy: bool, consumed: &[&Consumed]) -> R
             return Ok(Footer::Consumed);
         }
     }
-    let file = match ParquetFile::open(&*store.disk, &path) {
-        Ok(file) if same(&file.stat(), &entry.stat) => file,
-        Ok(_) => return Err(Error::Changed { path }),
-        Err(OpenError::Empty) => return Ok(Footer::Empty),
-        Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::Io { action: "read", path, source: error });
-        }
-        Err(OpenError::Io(error)) => return Ok(Footer::Refused(error.to_string())),
-        Err(error) => return Ok(Footer::Bad(error.to_string())),
+    let file = match open(store, &entry.name, &entry.stat)? {
+        Opened::File(file) => file,
+        Opened::Footer(footer) => return Ok(footer),
     };
     let skip = if legacy {
         match consumed_prefix(&file, &versions) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::tests::totals;
 use super::*;
-use crate::store::disk::{Disk, Entry, LockFile, ReadFile, RealDisk, Space, Stat, WriteFile};
+use crate::store::disk::{Disk, Entry, Known, LockFile, ReadFile, RealDisk, Space, Stat, WriteFile};
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::{Control, Store, consolidate, increment, layout};
 
@@ -40,9 +40,9 @@ impl Interrupted {
 
 /// Readers only look: the other operations are the real disk's.
 impl Disk for Interrupted {
-    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+    fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         self.tick();
-        RealDisk.list(folder)
+        RealDisk.list_knowing(folder, known)
     }
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         self.tick();

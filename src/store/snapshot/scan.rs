@@ -7,16 +7,18 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Files, Increment, Main, list, retrying, same};
+use super::files::{Files, Increment, Listing, Main, retrying, same};
 use super::footers::Footers;
 use super::hits::Hit;
 use super::main_rows::MainRows;
 use super::notes::Notes;
+use super::read::Look;
 use super::resolve::{Resolved, resolve};
 use super::waiting::{Content, Counted, Waiting};
 use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
 use crate::stats::clusters::Clusters;
+use crate::stats::history::History;
 use crate::stats::{Cell, Tally};
 use crate::store::consolidate::foreign::losers;
 use crate::store::digest::{Activity, Digest, add, short};
@@ -50,6 +52,8 @@ struct Settled {
     cells: BTreeMap<Cell, Tally>,
     clusters: Clusters,
     activity: Activity,
+    /// The tests of all models over time.
+    history: History,
     bad_times: u64,
 }
 
@@ -113,12 +117,14 @@ impl Scanner {
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         let view = self.view(store, now, Depth::Tallies, control)?;
-        let mut activity = self.settled.as_ref().map(|settled| settled.activity.clone()).unwrap_or_default();
+        let settled = self.settled.as_ref().map(|settled| (settled.activity.clone(), settled.history.clone()));
+        let (mut activity, mut history) = settled.unwrap_or_default();
         for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
             activity.merge(&digest.activity);
+            add_all(&mut history, &digest.activity);
         }
         activity.settle();
-        Ok(self.snapshot(store, view, activity))
+        Ok(self.snapshot(store, view, activity, history))
     }
 
     /// The rows that count at this moment.
@@ -129,7 +135,12 @@ impl Scanner {
         depth: Depth<'_>,
         control: &Control,
     ) -> Result<View> {
-        let files = list(store, now, &mut self.footers)?;
+        let listing = Listing::of(store, now, &mut self.footers)?;
+        let zone = listing.zone.clone();
+        let look = Look { store, zone: &zone, now, control };
+        self.waiting.in_zone(&zone);
+        self.waiting.read_new(look, &listing, &mut self.footers);
+        let files = listing.finish(store, now, &mut self.footers)?;
         let mut view = View {
             union: Union::new(),
             sources: Vec::new(),
@@ -144,7 +155,7 @@ impl Scanner {
         };
         self.read_main(store, &mut view, now, depth, control)?;
         self.waiting.begin(&view.files);
-        self.read_increments(store, &mut view, now, control)?;
+        self.read_increments(&mut view, look)?;
         self.read_journals(store, &mut view, now, control)?;
         for entry in &view.files.strays {
             let transaction = classify(&entry.name) == IncrementalName::Transaction;
@@ -231,13 +242,7 @@ impl Scanner {
         }
     }
 
-    fn read_increments(
-        &mut self,
-        store: &Store,
-        view: &mut View,
-        now: Timestamp,
-        control: &Control,
-    ) -> Result<()> {
+    fn read_increments(&mut self, view: &mut View, look: Look<'_>) -> Result<()> {
         for aside in &view.files.set_aside {
             let state = match &aside.reason {
                 None => FileState::InProgress,
@@ -246,16 +251,15 @@ impl Scanner {
             view.waiting.push(waiting_file(&aside.name, &aside.stat, state));
         }
         let increments = std::mem::take(&mut view.files.increments);
-        let conflicts = self.unite(store, view, &increments, now, control)?;
+        let conflicts = self.unite(view, &increments, look)?;
         let good: Vec<&Increment> =
             increments.iter().filter(|file| !conflicts.contains_key(file.name.as_str())).collect();
-        self.waiting.read_ahead(store, &good, now, control);
-        let (total, mut conflicts) = (increments.len() as u64, conflicts);
-        for (at, increment) in increments.into_iter().enumerate() {
-            control.progress("reading increments", at as u64, total);
+        self.waiting.read_ahead(look, &good);
+        let mut conflicts = conflicts;
+        for increment in increments {
             let content = match conflicts.remove(&increment.name) {
                 Some(conflict) => Content::Conflict(conflict),
-                None => self.waiting.increment(store, &increment, now, control)?,
+                None => self.waiting.increment(look, &increment)?,
             };
             let state = match content {
                 Content::Rows(counted) => {
@@ -273,7 +277,7 @@ impl Scanner {
                 Content::Conflict(sentence) => FileState::Conflict(sentence),
                 Content::Unreadable(reason) => {
                     // Its journal, where there is one, still has the rows.
-                    view.files.recover_journal(store, stem(&increment.name))?;
+                    view.files.recover_journal(look.store, stem(&increment.name))?;
                     FileState::Unreadable(reason)
                 }
             };
@@ -285,11 +289,9 @@ impl Scanner {
     /// Unites the columns of increments; returns those that conflict, and why.
     fn unite(
         &mut self,
-        store: &Store,
         view: &mut View,
         increments: &[Increment],
-        now: Timestamp,
-        control: &Control,
+        look: Look<'_>,
     ) -> Result<HashMap<String, String>> {
         let mut conflicts = HashMap::new();
         let mut united: Vec<&SchemaRef> = Vec::new();
@@ -300,7 +302,7 @@ impl Scanner {
             }
             let records = shape(&increment.schema) == Shape::Records;
             let counts = records
-                || matches!(self.waiting.increment(store, increment, now, control)?, Content::Rows(rows) if rows.records > 0);
+                || matches!(self.waiting.increment(look, increment)?, Content::Rows(rows) if rows.records > 0);
             match if counts { view.union.add(&increment.name, &increment.schema) } else { continue } {
                 Ok(()) if records => united.push(&increment.schema),
                 Ok(()) => {}
@@ -374,8 +376,11 @@ impl Scanner {
                 all.merge(digest);
             }
             all.add_settled(&mut cells);
-            let Digest { clusters, activity, bad_times, .. } = all;
-            Settled { main, version, cells, clusters, activity, bad_times }
+            let Digest { clusters, mut activity, bad_times, .. } = all;
+            activity.settle();
+            let mut history = History::default();
+            add_all(&mut history, &activity);
+            Settled { main, version, cells, clusters, activity, history, bad_times }
         };
         view.cells.clone_from(&settled.cells);
         view.clusters.clone_from(&settled.clusters);
@@ -447,7 +452,7 @@ impl Scanner {
         Ok(found)
     }
 
-    fn snapshot(&self, store: &Store, view: View, activity: Activity) -> Snapshot {
+    fn snapshot(&self, store: &Store, view: View, activity: Activity, history: History) -> Snapshot {
         let mut waiting = view.waiting;
         waiting.sort_by(|a, b| (b.modified, &a.name).cmp(&(a.modified, &b.name)));
         let commit = view.files.main.as_ref().and_then(Main::record);
@@ -461,9 +466,17 @@ impl Scanner {
             writers: writers(store, &view.files, &waiting, &activity.processes),
             waiting,
             models: activity.models,
+            history,
             clusters: view.clusters,
             notes: view.notes.into_sentences(),
         }
+    }
+}
+
+/// Adds the tests of all models.
+fn add_all(history: &mut History, activity: &Activity) {
+    for model in activity.models.values() {
+        history.merge(&model.history);
     }
 }
 

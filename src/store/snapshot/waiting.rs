@@ -9,19 +9,19 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Files, Increment, JournalFile, is_settled, same};
+use super::files::{Files, Increment, JournalFile, Listing, is_settled, same};
+use super::footers::Footers;
 use super::hits::{Hit, Hits};
 use super::keys::Keys;
-use super::pool::{Pools, Read, read, read_many};
-use crate::store::digest::{Digest, Keep, Place, Reading};
+use super::pool::Pools;
+use super::read::{Look, Part, Plan, Read, Unread, read, read_all};
+use crate::store::digest::{Digest, Keep, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::journal;
 use crate::store::record::Extras;
 use crate::store::{Control, Store};
 
-/// From so many new files on they are read by threads, and digested together.
-const MANY: usize = 64;
 /// So many digests of single files are merged into one.
 const SINGLES: usize = 32;
 
@@ -98,13 +98,53 @@ impl Tail {
 }
 
 impl Waiting {
-    /// Forgets what is gone or changed, and everything when naive times mean something
-    /// else now.
-    pub(super) fn begin(&mut self, files: &Files) {
-        if self.zone.as_ref() != Some(&files.zone) {
+    /// Forgets everything when naive times mean something else now.
+    pub(super) fn in_zone(&mut self, zone: &TimeZone) {
+        if self.zone.as_ref() != Some(zone) {
             let pools = std::mem::take(&mut self.pools).emptied();
-            *self = Self { zone: Some(files.zone.clone()), pools, ..Self::default() };
+            *self = Self { zone: Some(zone.clone()), pools, ..Self::default() };
         }
+    }
+
+    /// Reads files that nobody has looked into yet: their footers and, where they hold records,
+    /// their rows. What fails is tried again by [`Waiting::increment`], which says why.
+    pub(super) fn read_new(&mut self, look: Look<'_>, listing: &Listing, footers: &mut Footers) {
+        let entries = listing.unread(footers);
+        let files: Vec<Unread<'_>> =
+            entries.iter().map(|entry| Unread { name: &entry.name, stat: &entry.stat, skip: 0 }).collect();
+        for mut part in self.read_unread(look, &files) {
+            for (at, footer) in std::mem::take(&mut part.footers) {
+                entries.get(at).into_iter().for_each(|entry| footers.learn(entry, footer.clone()));
+            }
+            self.take(part, &files, |_| true);
+        }
+    }
+
+    fn read_unread(&mut self, look: Look<'_>, files: &[Unread<'_>]) -> Vec<Part> {
+        let first = self.next + 1;
+        self.next += files.len() as u32;
+        read_all(look, files, first)
+    }
+
+    /// Takes in what was read; `settled` tells which files won't change.
+    fn take(&mut self, part: Part, files: &[Unread<'_>], settled: impl Fn(&Unread<'_>) -> bool) {
+        let sources = part.sources();
+        let Part { files: found, places, digest, together, .. } = part;
+        let digest = Arc::new(digest);
+        for (at, Read { source, rows, oldest }) in found {
+            let Some(file) = files.get(at) else { continue };
+            let own = (!together).then(|| Arc::clone(&digest));
+            let counted = Counted { source, rows, records: rows, oldest, digest: own };
+            self.keep(file, settled(file), Content::Rows(counted));
+        }
+        self.keys.add(places);
+        if together {
+            self.pools.add(sources, Arc::unwrap_or_clone(digest));
+        }
+    }
+
+    /// Forgets what is gone or changed.
+    pub(super) fn begin(&mut self, files: &Files) {
         let there: HashMap<&str, &Increment> =
             files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
         let stays = |name: &str, known: &Known| {
@@ -156,39 +196,29 @@ impl Waiting {
         self.next
     }
 
-    fn keep(&mut self, increment: &Increment, content: Content) {
-        let settled = !increment.legacy || is_settled(&increment.stat);
-        let known = Known { stat: increment.stat, settled, skip: increment.skip, content };
-        self.increments.insert(increment.name.clone(), known);
+    fn keep(&mut self, file: &Unread<'_>, settled: bool, content: Content) {
+        let known = Known { stat: *file.stat, settled, skip: file.skip, content };
+        self.increments.insert(file.name.to_owned(), known);
     }
 
-    /// Reads increments of records that are new on all cores, where there are many. What
-    /// fails is tried again by [`Waiting::increment`], which says why.
-    pub(super) fn read_ahead(
-        &mut self,
-        store: &Store,
-        increments: &[&Increment],
-        now: Timestamp,
-        control: &Control,
-    ) {
-        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let unread = increments.iter().filter(|file| self.known(file).is_none() && file.is_calm(now));
+    fn keep_increment(&mut self, increment: &Increment, content: Content) {
+        let settled = !increment.legacy || is_settled(&increment.stat);
+        self.keep(&increment.unread(), settled, content);
+    }
+
+    /// Reads increments of records that are not known, which is seldom: those of legacy code,
+    /// and those of which others were digested with one that is gone. What fails is tried
+    /// again by [`Waiting::increment`], which says why.
+    pub(super) fn read_ahead(&mut self, look: Look<'_>, increments: &[&Increment]) {
+        let unread = increments.iter().filter(|file| self.known(file).is_none() && file.is_calm(look.now));
         let unread: Vec<&Increment> = unread.copied().collect();
-        if unread.len() >= MANY {
-            let first = self.next + 1;
-            self.next += unread.len() as u32;
-            let mut places: Vec<Place> = Vec::new();
-            for part in read_many(store, &unread, first, &zone, now, control) {
-                for (increment, Read { source, rows, oldest }) in part.files {
-                    let counted = Counted { source, rows, records: rows, oldest, digest: None };
-                    self.keep(increment, Content::Rows(counted));
-                }
-                places.extend(part.places);
-                self.pools.add(part.sources, part.digest);
-            }
-            self.keys.add(places);
+        let legacy: HashSet<&str> =
+            unread.iter().filter(|file| file.legacy).map(|file| file.name.as_str()).collect();
+        let files: Vec<Unread<'_>> = unread.iter().map(|file| file.unread()).collect();
+        for part in self.read_unread(look, &files) {
+            self.take(part, &files, |file| !legacy.contains(file.name) || is_settled(file.stat));
         }
-        self.merge_singles(now, increments);
+        self.merge_singles(look.now, increments);
     }
 
     /// Digests of single files become one, where there are many.
@@ -219,26 +249,19 @@ impl Waiting {
     }
 
     /// The rows of an increment that main lacks.
-    pub(super) fn increment(
-        &mut self,
-        store: &Store,
-        increment: &Increment,
-        now: Timestamp,
-        control: &Control,
-    ) -> Result<Content> {
+    pub(super) fn increment(&mut self, look: Look<'_>, increment: &Increment) -> Result<Content> {
         if let Some(known) = self.known(increment) {
             return Ok(known.content.clone());
         }
-        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
         let (source, mut digest) = (self.number(), Digest::default());
-        let content = match read(store, increment, source, &zone, now, control, &mut digest) {
+        let content = match read(look, &increment.unread(), source, &mut Plan::default(), &mut digest) {
             Ok(Read { oldest, .. }) => {
                 self.keys.add(std::mem::take(&mut digest.places));
                 let (rows, records) = (digest.rows(), digest.records);
                 Content::Rows(Counted { source, rows, records, oldest, digest: Some(Arc::new(digest)) })
             }
             Err(error) => {
-                increment.check(store)?;
+                increment.check(look.store)?;
                 match error {
                     Error::Unreadable { reason, .. } => Content::Unreadable(reason),
                     Error::SchemaConflict { .. } => Content::Conflict(error.to_string()),
@@ -246,7 +269,7 @@ impl Waiting {
                 }
             }
         };
-        self.keep(increment, content.clone());
+        self.keep_increment(increment, content.clone());
         Ok(content)
     }
 
@@ -330,7 +353,7 @@ impl Waiting {
                     Err(Error::Unreadable { reason, .. }) => {
                         increment.check(store)?;
                         self.forget([name.as_str()].into_iter());
-                        self.keep(increment, Content::Unreadable(reason));
+                        self.keep_increment(increment, Content::Unreadable(reason));
                         return Err(Error::Changed { path: increment.path(store) });
                     }
                     found => found?,

@@ -34,7 +34,7 @@ impl Steps {
 /// A model's part.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PackedModel {
-    history: History,
+    history: Arc<History>,
     times: Spread,
     /// Of the last tests: when, whether in full, what went wrong.
     recent: (Steps, Vec<u8>, Vec<Option<ErrorCategory>>),

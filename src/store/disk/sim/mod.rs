@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Disk, Entry, LockFile, ReadFile, Space, Stat, WriteFile};
+use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
 use crate::store::layout::LOCK;
 
 mod handles;
@@ -199,11 +199,14 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
-    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+    fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         let state = self.lock();
         state.alive()?;
         let names = &state.folders.get(folder).ok_or_else(missing)?.now;
-        let files = names.iter().map(|(name, inode)| Entry { name: name.clone(), stat: state.stat(*inode) });
+        let files = names.iter().map(|(name, inode)| {
+            let stat = known(name, *inode).unwrap_or_else(|| state.stat(*inode));
+            Entry { name: name.clone(), stat }
+        });
         let inside = state.folders.keys().filter(|path| path.parent() == Some(folder));
         let folders = inside.map(|path| Entry { name: split(path).1, stat: FOLDER });
         Ok(files.chain(folders).collect())

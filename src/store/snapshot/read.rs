@@ -1,0 +1,231 @@
+//! Increments read into digests: each file is opened once, for its footer and its rows.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::footers::{Footer, Opened, open};
+use crate::store::digest::{Columns, Digest, Keep, Place, Reading};
+use crate::store::disk::Stat;
+use crate::store::error::{Error, Result};
+use crate::store::kind::{Shape, shape};
+use crate::store::layout::process_id;
+use crate::store::parquet_file::ParquetFile;
+use crate::store::schema::{TIMESTAMP_TEXT, project};
+use crate::store::{Control, Store};
+
+/// From so many files on they are read by threads, and digested together.
+const MANY: usize = 64;
+/// Threads that read at once; the run on this machine wants cores too.
+const MOST_READERS: usize = 4;
+/// Rows that are digested together: what has to be read again when one file of them goes.
+const ROWS: u64 = 131_072;
+
+/// A look at a store, as far as reading needs to know of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) store: &'a Store,
+    pub(super) zone: &'a TimeZone,
+    pub(super) now: Timestamp,
+    pub(super) control: &'a Control,
+}
+
+/// A file to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unread<'a> {
+    pub(super) name: &'a str,
+    pub(super) stat: &'a Stat,
+    /// Rows at its beginning that main has.
+    pub(super) skip: u64,
+}
+
+/// What reading one file told beside its digest.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) source: u32,
+    pub(super) rows: u64,
+    /// The oldest row, microseconds since the epoch.
+    pub(super) oldest: Option<i64>,
+}
+
+/// Files that were digested together; a file is told by its place among those to read.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) files: Vec<(usize, Read)>,
+    /// What the footers say, also of files whose rows were not read.
+    pub(super) footers: Vec<(usize, Footer)>,
+    pub(super) places: Vec<Place>,
+    pub(super) digest: Digest,
+    /// Whether the digest is of many files.
+    pub(super) together: bool,
+}
+
+impl Part {
+    /// The numbers of its files.
+    pub(super) fn sources(&self) -> HashSet<u32> {
+        self.files.iter().map(|(_, read)| read.source).collect()
+    }
+
+    /// Takes in a file. One that can't be read is left out: whoever asks for it by itself is
+    /// told why.
+    fn take(&mut self, look: Look<'_>, unread: &[Unread<'_>], at: usize, source: u32, plan: &mut Plan) {
+        let Some(file) = unread.get(at) else { return };
+        let opened = match open(look.store, file.name, file.stat) {
+            Ok(Opened::File(opened)) => opened,
+            Ok(Opened::Footer(footer)) => return self.footers.push((at, footer)),
+            Err(_) => return,
+        };
+        let schema = Arc::clone(opened.schema());
+        let readable = opened.rows() > 0 && shape(&schema) == Shape::Records;
+        self.footers.push((at, Footer::Good { rows: opened.rows(), skip: file.skip, schema }));
+        if !readable || plan.reading(look, file.name, opened.schema(), source).is_err() {
+            return;
+        }
+        match rows(look, file, &opened, source, plan, &mut self.digest) {
+            Ok(read) => self.files.push((at, read)),
+            Err(_) => self.begin_again(look, unread, plan),
+        }
+    }
+
+    /// Some rows of a file that can't be read are in the digest: reads the others once more.
+    fn begin_again(&mut self, look: Look<'_>, unread: &[Unread<'_>], plan: &mut Plan) {
+        let mut good: Vec<(usize, u32)> = self.files.drain(..).map(|(at, read)| (at, read.source)).collect();
+        'again: loop {
+            (self.files, self.digest) = (Vec::new(), Digest::default());
+            for (position, (at, source)) in good.iter().enumerate() {
+                let Some(file) = unread.get(*at) else { continue };
+                let Ok(read) = read(look, file, *source, plan, &mut self.digest) else {
+                    good.remove(position);
+                    continue 'again;
+                };
+                self.files.push((*at, read));
+            }
+            return;
+        }
+    }
+
+    fn settle(mut self) -> Self {
+        self.places = std::mem::take(&mut self.digest.places);
+        self.places.sort_unstable();
+        self
+    }
+}
+
+/// Reads files, numbered from `first` on: where there are many, on all cores and many into
+/// one digest, else each into one of its own.
+pub(super) fn read_all(look: Look<'_>, files: &[Unread<'_>], first: u32) -> Vec<Part> {
+    let together = files.len() >= MANY;
+    let next = AtomicUsize::new(0);
+    let parts = Mutex::new(Vec::new());
+    let work = || {
+        let mut plan = Plan::default();
+        while look.control.check().is_ok() {
+            let mut part = Part { together, ..Part::default() };
+            while part.digest.rows() < ROWS && (together || part.footers.is_empty()) {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= files.len() {
+                    break;
+                }
+                part.take(look, files, at, first + at as u32, &mut plan);
+                look.control.progress("reading increments", at as u64 + 1, files.len() as u64);
+            }
+            if part.footers.is_empty() && next.load(Ordering::Relaxed) >= files.len() {
+                return;
+            }
+            parts.lock().unwrap_or_else(PoisonError::into_inner).push(part.settle());
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+    std::thread::scope(|scope| {
+        for _ in 1..if together { cores } else { 1 } {
+            scope.spawn(work);
+        }
+        work();
+    });
+    parts.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How the files of one kind are read: most files of a store have the same columns.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    last: Option<(SchemaRef, Reading)>,
+}
+
+impl Plan {
+    fn reading(&mut self, look: Look<'_>, name: &str, schema: &SchemaRef, source: u32) -> Result<&Reading> {
+        let (_, reading) = match self.last.take().filter(|(known, _)| known == schema) {
+            Some((known, mut reading)) => {
+                if reading.process.as_deref() != process_id(name) {
+                    reading.process = process_id(name).map(Arc::from);
+                }
+                self.last.insert((known, reading))
+            }
+            None => {
+                let mut reading = Reading::of(name, schema, look.zone, look.now)?;
+                if shape(schema) == Shape::Records {
+                    reading.target = project(&reading.target, &columns());
+                }
+                self.last.insert((Arc::clone(schema), reading))
+            }
+        };
+        reading.keep = Keep::Places(source);
+        Ok(reading)
+    }
+}
+
+/// What is read of records. The hash of a whole row is only needed where there are several
+/// attempts.
+fn columns() -> Vec<&'static str> {
+    [&Columns::NAMES[..], &[TIMESTAMP_TEXT]].concat()
+}
+
+/// Adds the rows of a file to a digest. After an error some of them may be in it.
+pub(super) fn read(
+    look: Look<'_>,
+    file: &Unread<'_>,
+    source: u32,
+    plan: &mut Plan,
+    digest: &mut Digest,
+) -> Result<Read> {
+    let path = look.store.layout.incremental().join(file.name);
+    match open(look.store, file.name, file.stat)? {
+        Opened::File(opened) => rows(look, file, &opened, source, plan, digest),
+        Opened::Footer(Footer::Refused(reason)) => Err(Error::Io {
+            action: "read",
+            path,
+            source: std::io::Error::other(reason),
+        }),
+        Opened::Footer(_) => Err(Error::Changed { path }),
+    }
+}
+
+fn rows(
+    look: Look<'_>,
+    file: &Unread<'_>,
+    opened: &ParquetFile,
+    source: u32,
+    plan: &mut Plan,
+    digest: &mut Digest,
+) -> Result<Read> {
+    let reading = plan.reading(look, file.name, opened.schema(), source)?;
+    let columns = (shape(opened.schema()) == Shape::Records).then(columns);
+    let (before, oldest) = (digest.rows(), digest.activity.oldest.take());
+    digest.position = file.skip;
+    for batch in opened.batches(columns.as_deref(), file.skip)? {
+        look.control.check()?;
+        digest.push(&batch?, reading)?;
+    }
+    if digest.position != opened.rows() {
+        let reason = "it holds fewer rows than its footer says";
+        return Err(Error::unreadable(opened.path(), reason));
+    }
+    // Pages of a newer version may have been read by an older footer.
+    opened.check_unchanged()?;
+    let read = Read { source, rows: digest.rows() - before, oldest: digest.activity.oldest };
+    digest.activity.oldest = [oldest, read.oldest].into_iter().flatten().min();
+    Ok(read)
+}
