@@ -66,10 +66,31 @@ impl Sum {
     /// A mean of `n` tests, as a summary row has it.
     pub fn weighted(mean: Option<f64>, n: u64) -> Self {
         match mean {
-            Some(v) if v.is_finite() => {
-                Self { n, micros: (v.clamp(-Self::LIMIT, Self::LIMIT) * 1e6).round() as i128 * i128::from(n) }
-            }
+            Some(v) if v.is_finite() => Self { n, micros: Self::micros(v) * i128::from(n) },
             _ => Self::default(),
+        }
+    }
+
+    /// A value in millionths, rounded half away from zero.
+    #[inline]
+    fn micros(value: f64) -> i128 {
+        /// Every fraction below is told apart from its neighbours.
+        const EXACT: f64 = 4e15;
+        /// The largest number below one half: added to it, what is below one half stays below one.
+        const HALF: f64 = 0.499_999_999_999_999_94;
+        let scaled = value * 1e6;
+        if scaled.abs() < EXACT {
+            return i128::from((scaled + HALF.copysign(scaled)) as i64);
+        }
+        (value.clamp(-Self::LIMIT, Self::LIMIT) * 1e6).round() as i128
+    }
+
+    /// Adds one value; what is no finite number counts for nothing.
+    #[inline]
+    pub fn push(&mut self, value: f64) {
+        if value.is_finite() {
+            self.n = self.n.saturating_add(1);
+            self.micros = self.micros.saturating_add(Self::micros(value));
         }
     }
 
@@ -187,6 +208,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn millionths_are_rounded_half_away_from_zero(
+            value in prop_oneof![any::<f64>(), -1e10_f64..1e10, (-5_000_i64..5_000).prop_map(|n| n as f64 * 5e-7)],
+        ) {
+            let mut pushed = Sum::default();
+            pushed.push(value);
+            prop_assert_eq!(pushed, Sum::of(Some(value)));
+            if value.is_finite() {
+                let expected = (value.clamp(-Sum::LIMIT, Sum::LIMIT) * 1e6).round() as i128;
+                prop_assert_eq!(pushed.micros, expected);
+            }
+        }
+
         #[test]
         fn subtracting_undoes_adding(a in tally(), b in tally()) {
             let mut both = a.clone();

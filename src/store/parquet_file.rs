@@ -14,7 +14,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexProvider;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::reader::ChunkReader;
 
 use super::disk::{Disk, ReadFile, Stat};
@@ -188,6 +190,24 @@ impl ParquetFile {
         let schema = Schema::new_with_metadata(fields, self.schema().metadata().clone());
         let footer = || self.as_schema(self.metadata().clone(), schema.into());
         guarded(footer).unwrap_or_else(|_| self.clone())
+    }
+
+    /// Of some text columns those that are dictionaries in the file, in every row group.
+    pub(super) fn keyed<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
+        let roots = self.footer.file_metadata().schema_descr().root_schema().get_fields();
+        let keyed = |name: &&&str| {
+            let Some(at) = roots.iter().position(|root| root.name() == **name) else { return false };
+            // Where a column has parts, it is no text.
+            let flat = roots.iter().take(at + 1).all(|root| root.is_primitive());
+            let chunk = |group: &RowGroupMetaData| group.columns().get(at)?.dictionary_page_offset();
+            flat && self.footer.row_groups().iter().all(|group| chunk(group).is_some())
+        };
+        names.iter().filter(keyed).copied().collect()
+    }
+
+    /// The same file with columns as another one of the same columns is read.
+    pub(super) fn read_as(&self, schema: &SchemaRef) -> Self {
+        Self { schema: Arc::clone(schema), ..self.clone() }
     }
 
     fn as_schema(&self, footer: Arc<ParquetMetaData>, schema: SchemaRef) -> Result<Self, ParquetError> {

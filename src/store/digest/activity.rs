@@ -281,7 +281,9 @@ impl ModelActivity {
 /// Keeps the largest `keep` values, now and then.
 fn trim<T: Ord>(values: &mut Vec<T>, keep: usize) {
     if values.len() >= 2 * keep {
-        keep_largest(values, keep);
+        let smaller = values.len() - keep;
+        values.select_nth_unstable(smaller);
+        values.drain(..smaller);
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, TimestampMicrosecondType};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::category::category;
 use super::key::{is_id, key_in, parts_key};
 use crate::stats::cell::UNKNOWN;
 use crate::stats::paired::Trials;
-use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+use crate::stats::{Cell, ErrorCategory, Rate, Tally};
 use crate::store::error::{Error, Result};
 use crate::store::schema::TIMESTAMP_TEXT;
 
@@ -20,10 +22,31 @@ use crate::store::schema::TIMESTAMP_TEXT;
 #[derive(Debug)]
 pub struct Columns {
     /// By [`slot`].
-    texts: [Option<StringArray>; SLOTS],
+    texts: [Option<Texts>; SLOTS],
     truths: [Option<BooleanArray>; SLOTS],
     numbers: [Option<Float64Array>; SLOTS],
     timestamp: Option<ArrayRef>,
+}
+
+/// A column of texts.
+#[derive(Debug)]
+enum Texts {
+    Plain(StringArray),
+    /// Each text once, and for each row which one it is.
+    Keyed(Int32Array, StringArray),
+}
+
+impl Texts {
+    #[inline]
+    fn get(&self, row: usize) -> Option<&str> {
+        match self {
+            Self::Plain(texts) => (row < texts.len() && texts.is_valid(row)).then(|| texts.value(row)),
+            Self::Keyed(keys, texts) => {
+                let at = (row < keys.len() && keys.is_valid(row)).then(|| keys.value(row) as usize)?;
+                (at < texts.len() && texts.is_valid(at)).then(|| texts.value(at))
+            }
+        }
+    }
 }
 
 /// How one test ended and what it took: all that tallies need of a record.
@@ -56,10 +79,10 @@ impl Outcome {
         tally.tests += 1;
         tally.full += u64::from(self.full);
         tally.partial += u64::from(self.partial);
-        tally.execution_time.add(&Sum::of(Some(self.execution_time)));
-        tally.turns.add(&Sum::of(Some(self.turns)));
-        tally.tool_calls.add(&Sum::of(Some(self.tool_calls)));
-        tally.tool_coverage_rate.add(&Sum::of(Some(self.tool_coverage_rate)));
+        tally.execution_time.push(self.execution_time);
+        tally.turns.push(self.turns);
+        tally.tool_calls.push(self.tool_calls);
+        tally.tool_coverage_rate.push(self.tool_coverage_rate);
         if let Some(count) = self.error.and_then(|error| tally.errors.get_mut(error as usize)) {
             *count += 1;
         }
@@ -151,7 +174,15 @@ impl Columns {
             let Some(column) = batch.column_by_name(name) else { continue };
             match column.data_type() {
                 DataType::Utf8 => {
-                    put(&mut columns.texts, name, column.as_string::<i32>().clone());
+                    put(&mut columns.texts, name, Texts::Plain(column.as_string::<i32>().clone()));
+                }
+                DataType::Dictionary(..) => {
+                    let keyed = column.as_dictionary_opt::<Int32Type>();
+                    let texts = keyed.and_then(|keyed| {
+                        Some(Texts::Keyed(keyed.keys().clone(), keyed.values().as_string_opt::<i32>()?.clone()))
+                    });
+                    let plain = || text_column(column).map(Texts::Plain);
+                    put(&mut columns.texts, name, texts.map_or_else(plain, Ok)?);
                 }
                 DataType::Boolean => {
                     put(&mut columns.truths, name, column.as_boolean().clone());
@@ -170,8 +201,15 @@ impl Columns {
     /// A text; `None` where it is null.
     #[inline]
     pub fn text(&self, name: &str, row: usize) -> Option<&str> {
-        let column = self.texts.get(slot(name))?.as_ref()?;
-        (row < column.len() && column.is_valid(row)).then(|| column.value(row))
+        self.texts.get(slot(name))?.as_ref()?.get(row)
+    }
+
+    /// The texts of a column that has each of them once, and for each row which one it is.
+    pub(super) fn keyed(&self, name: &str) -> Option<(&Int32Array, &StringArray)> {
+        match self.texts.get(slot(name))?.as_ref()? {
+            Texts::Keyed(keys, texts) => Some((keys, texts)),
+            Texts::Plain(_) => None,
+        }
     }
 
     /// A truth value.
@@ -199,6 +237,11 @@ impl Columns {
     #[inline]
     pub fn dimension(&self, name: &str, row: usize) -> &str {
         self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN)
+    }
+
+    /// The rates of successful tool calls as they are stored, where there are any.
+    pub(super) fn rates(&self) -> Option<&Float64Array> {
+        self.numbers.get(slot("tool_success_rate"))?.as_ref()
     }
 
     /// The rate of successful tool calls.

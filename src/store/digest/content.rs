@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::activity::{Activity, Event};
 use super::key::{cell_key, key_in};
-use super::{Columns, Outcome};
+use super::{Columns, Outcome, places};
 use crate::stats::clusters::Clusters;
 use crate::stats::hashed::Hashed;
 use crate::stats::paired::Trials;
@@ -117,12 +117,7 @@ impl Digest {
 
     fn push_records(&mut self, batch: &RecordBatch, at: &[usize], reading: &Reading) -> Result<()> {
         let columns = Columns::new(batch)?;
-        let cells: Vec<u32> = (0..batch.num_rows())
-            .map(|row| {
-                let quick = columns.quick_cell(row);
-                self.by_quick.get(&quick).copied().unwrap_or_else(|| self.learn(quick, &columns, row))
-            })
-            .collect();
+        let cells = self.cells_of(&columns, batch.num_rows());
         let mut events = Vec::with_capacity(cells.len());
         let mut trials: Vec<(usize, u32, u64, Trials)> = Vec::new();
         for ((row, at), &cell) in at.iter().enumerate().zip(&cells) {
@@ -158,6 +153,18 @@ impl Digest {
             }
         }
         Ok(())
+    }
+
+    /// The numbers of the rows' cells.
+    fn cells_of(&mut self, columns: &Columns, rows: usize) -> Vec<u32> {
+        let mut by_text = |row: usize| {
+            let quick = columns.quick_cell(row);
+            self.by_quick.get(&quick).copied().unwrap_or_else(|| self.learn(quick, columns, row))
+        };
+        let Some(numbers) = places::numbers(columns, rows) else { return (0..rows).map(by_text).collect() };
+        let mut known: Hashed<u64, u32> = Hashed::default();
+        let numbers = numbers.into_iter().enumerate();
+        numbers.map(|(row, n)| *known.entry(places::mixed(n)).or_insert_with(|| by_text(row))).collect()
     }
 
     /// The number of a row's cell, which is then known by `quick` too.

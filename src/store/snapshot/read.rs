@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -82,7 +82,7 @@ impl Part {
         let schema = Arc::clone(opened.schema());
         let readable = opened.rows() > 0 && shape(&schema) == Shape::Records;
         self.footers.push((at, Footer::Good { rows: opened.rows(), skip: file.skip, schema }));
-        if !readable || plan.reading(look, file.name, opened.schema(), source).is_err() {
+        if !readable || plan.of(look, file.name, &opened, source).is_err() {
             return;
         }
         match rows(look, file, &opened, source, plan, &mut self.digest) {
@@ -152,30 +152,76 @@ pub(super) fn read_all(look: Look<'_>, files: &[Unread<'_>], first: u32) -> Vec<
 /// How the files of one kind are read: most files of a store have the same columns.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    last: Option<(SchemaRef, Reading)>,
+    last: Option<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// The columns of the file.
+    schema: SchemaRef,
+    /// Of these, the texts that are dictionaries in it.
+    keyed: Vec<&'static str>,
+    /// The columns as they are read: dictionaries stay what they are.
+    read: SchemaRef,
+    reading: Reading,
 }
 
 impl Plan {
-    fn reading(&mut self, look: Look<'_>, name: &str, schema: &SchemaRef, source: u32) -> Result<&Reading> {
-        let (_, reading) = match self.last.take().filter(|(known, _)| known == schema) {
-            Some((known, mut reading)) => {
-                if reading.process.as_deref() != process_id(name) {
-                    reading.process = process_id(name).map(Arc::from);
+    /// A file as it is best read, and how.
+    fn of(
+        &mut self,
+        look: Look<'_>,
+        name: &str,
+        file: &ParquetFile,
+        source: u32,
+    ) -> Result<(ParquetFile, &Reading)> {
+        let records = shape(file.schema()) == Shape::Records;
+        let keyed = if records { file.keyed(&TEXTS) } else { Vec::new() };
+        let same = |known: &Known| known.schema == *file.schema() && known.keyed == keyed;
+        let known = match self.last.take().filter(same) {
+            Some(mut known) => {
+                if known.reading.process.as_deref() != process_id(name) {
+                    known.reading.process = process_id(name).map(Arc::from);
                 }
-                self.last.insert((known, reading))
+                known
             }
             None => {
-                let mut reading = Reading::of(name, schema, look.zone, look.now)?;
-                if shape(schema) == Shape::Records {
-                    reading.target = project(&reading.target, &columns());
+                let mut reading = Reading::of(name, file.schema(), look.zone, look.now)?;
+                let read = Arc::clone(file.with_dictionaries(&keyed).schema());
+                if records {
+                    reading.target = as_read(&project(&reading.target, &columns()), &read);
                 }
-                self.last.insert((Arc::clone(schema), reading))
+                Known { schema: Arc::clone(file.schema()), keyed, read, reading }
             }
         };
-        reading.keep = Keep::Places(source);
-        Ok(reading)
+        let known = self.last.insert(known);
+        known.reading.keep = Keep::Places(source);
+        Ok((file.read_as(&known.read), &known.reading))
     }
 }
+
+/// The columns with those that are read as dictionaries.
+fn as_read(target: &SchemaRef, read: &SchemaRef) -> SchemaRef {
+    let field = |field: &FieldRef| match read.field_with_name(field.name()) {
+        Ok(own) if matches!(own.data_type(), DataType::Dictionary(..)) => {
+            Arc::new(field.as_ref().clone().with_data_type(own.data_type().clone()))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(target.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Texts that repeat.
+const TEXTS: [&str; 8] = [
+    "model",
+    "prompt_type",
+    "difficulty",
+    "task_type",
+    "error_type",
+    "error_message",
+    "process_id",
+    "task_id",
+];
 
 /// What is read of records. The hash of a whole row is only needed where there are several
 /// attempts.
@@ -211,8 +257,8 @@ fn rows(
     plan: &mut Plan,
     digest: &mut Digest,
 ) -> Result<Read> {
-    let reading = plan.reading(look, file.name, opened.schema(), source)?;
     let columns = (shape(opened.schema()) == Shape::Records).then(columns);
+    let (opened, reading) = plan.of(look, file.name, opened, source)?;
     let (before, oldest) = (digest.rows(), digest.activity.oldest.take());
     digest.position = file.skip;
     for batch in opened.batches(columns.as_deref(), file.skip)? {
