@@ -200,6 +200,7 @@ fn model_burst(tally: &Tally, recent: &[Recent]) -> Option<Burst> {
 mod tests {
     use super::*;
     use crate::stats::Cell;
+    use crate::stats::history::History;
     use crate::stats::paired::Trials;
 
     const NOW: i64 = 1_769_860_800;
@@ -265,8 +266,10 @@ mod tests {
             activity
         };
         let models = BTreeMap::from([("a".into(), at(&[(60, 100), (3, 20)])), ("b".into(), at(&[(3, 5)]))]);
+        let mut history = History::default();
+        models.values().for_each(|model| history.merge(&model.history));
         let cells = BTreeMap::from([(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))]);
-        let seen = observe(&Snapshot { models, cells: Arc::new(cells), ..Snapshot::default() });
+        let seen = observe(&Snapshot { models, history, cells: Arc::new(cells), ..Snapshot::default() });
         let sum: f64 = seen.models.iter().map(|model| model.per_minute).sum();
         assert!((seen.per_minute - 5.0).abs() < 1e-9, "{}", seen.per_minute);
         assert!((sum - seen.per_minute).abs() < 1e-9);

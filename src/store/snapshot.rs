@@ -15,6 +15,7 @@ mod footers;
 mod hits;
 mod keys;
 mod main_rows;
+mod main_tally;
 mod notes;
 mod pool;
 mod read;

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least time between two looks.
+/// The time between two looks of which the first may have come a moment too early. It doubles
+/// while looks follow each other…
+const SOON: Duration = Duration::from_millis(20);
+/// …up to this.
 const LEAST: Duration = Duration::from_millis(250);
+/// After so long without a look the next ones come soon again.
+const CALM: Duration = Duration::from_millis(300);
 /// Rows arrive while the last new one was seen within this time.
 const BUSY_FOR: Duration = Duration::from_secs(60);
 /// Pause after a look, in multiples of its length.
@@ -21,7 +26,10 @@ pub(crate) struct Pace {
     idle: Duration,
     started: Option<Instant>,
     ended: Option<Instant>,
-    length: Duration,
+    /// Lengths of the last looks: a single long one, that read everything, says little of the next.
+    lengths: [Duration; 2],
+    /// The least time until the next one.
+    least: Duration,
     rows: u64,
     moved: Option<Instant>,
     hinted: bool,
@@ -35,7 +43,8 @@ impl Pace {
             idle: Duration::from_secs(idle.max(1)),
             started: None,
             ended: None,
-            length: Duration::ZERO,
+            lengths: [Duration::ZERO; 2],
+            least: SOON,
             rows: 0,
             moved: None,
             hinted: true,
@@ -49,14 +58,19 @@ impl Pace {
 
     /// A look began: what changes from now on asks for another one.
     pub(crate) fn started(&mut self) {
-        self.started = Some(Instant::now());
+        let now = Instant::now();
+        let calm = self.ended.is_none_or(|ended| now - ended >= CALM);
+        self.least = if calm { SOON } else { (2 * self.least).min(LEAST) };
+        self.started = Some(now);
         self.hinted = false;
     }
 
     /// A look ended and saw this many rows.
     pub(crate) fn ended(&mut self, rows: u64) {
         let now = Instant::now();
-        self.length = self.started.take().map_or(Duration::ZERO, |at| now - at);
+        let length = self.started.take().map_or(Duration::ZERO, |at| now - at);
+        let [_, before] = self.lengths;
+        self.lengths = [before, length];
         if self.ended.is_some() && rows != self.rows {
             self.moved = Some(now);
         }
@@ -70,7 +84,8 @@ impl Pace {
             return None;
         }
         let Some(ended) = self.ended else { return Some(Instant::now()) };
-        let rest = (self.length * REST).clamp(LEAST, LONGEST_REST);
+        let [before, last] = self.lengths;
+        let rest = (before.min(last) * REST).clamp(self.least, LONGEST_REST);
         if self.hinted {
             return Some(ended + rest);
         }
@@ -93,7 +108,7 @@ mod tests {
         pace.ended(10);
         assert_eq!(pace.due(), Some(start + Duration::from_secs(60)));
         pace.hint();
-        assert_eq!(pace.due(), Some(start + LEAST));
+        assert_eq!(pace.due(), Some(start + SOON));
         pace.started();
         pace.ended(11);
         assert_eq!(pace.due(), Some(start + Duration::from_secs(5)), "rows arrive");
@@ -106,10 +121,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn long_looks_leave_the_machine_alone() {
         let mut pace = Pace::new(5, 60);
+        for rest in [SOON, Duration::from_secs(12)] {
+            pace.started();
+            tokio::time::advance(Duration::from_secs(3)).await;
+            pace.hint();
+            pace.ended(1);
+            assert_eq!(pace.due(), Some(Instant::now() + rest), "one that is long says nothing, two do");
+            tokio::time::advance(rest).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_stops_changing_is_looked_at_four_times_a_second() {
+        let mut pace = Pace::new(5, 60);
+        let mut rests = Vec::new();
+        for _ in 0..7 {
+            pace.started();
+            pace.ended(1);
+            pace.hint();
+            let rest = pace.due().unwrap() - Instant::now();
+            rests.push(rest.as_millis());
+            tokio::time::advance(rest).await;
+        }
+        assert_eq!(rests, [20, 40, 80, 160, 250, 250, 250]);
+        tokio::time::advance(CALM).await;
         pace.started();
-        tokio::time::advance(Duration::from_secs(3)).await;
-        pace.hint();
         pace.ended(1);
-        assert_eq!(pace.due(), Some(Instant::now() + Duration::from_secs(12)));
+        pace.hint();
+        assert_eq!(pace.due(), Some(Instant::now() + SOON), "quiet for a moment");
     }
 }

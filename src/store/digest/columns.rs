@@ -162,6 +162,9 @@ impl Columns {
         "task_id",
     ];
 
+    /// Of these, the ones that only tell what happened.
+    pub const ACTIVITY: [&str; 3] = ["timestamp", "process_id", "task_id"];
+
     /// Of a batch that [`crate::store::schema::adapt`] made.
     pub fn new(batch: &RecordBatch) -> Result<Self> {
         let mut columns = Self {

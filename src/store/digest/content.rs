@@ -44,6 +44,8 @@ pub struct Reading {
     pub process: Option<Arc<str>>,
     /// What is kept of records with a key.
     pub keep: Keep,
+    /// Whether what happened is left out.
+    pub cells_only: bool,
 }
 
 /// What is kept of records with a key.
@@ -67,6 +69,7 @@ impl Reading {
             now: now.as_microsecond(),
             process: crate::store::layout::process_id(file).map(Arc::from),
             keep: Keep::Hashes,
+            cells_only: false,
         })
     }
 }
@@ -137,7 +140,7 @@ impl Digest {
                     }
                 }
             }
-            if let Some(of) = self.cells.get(cell as usize) {
+            if let Some(of) = self.cells.get(cell as usize).filter(|_| !reading.cells_only) {
                 events.push(event(&columns, row, of, outcome, reading.process.as_deref()));
                 let model = of.model.as_ptr() as usize;
                 trials.extend(columns.task(row).map(|task| (model, cell, task, outcome.trials())));

@@ -22,7 +22,7 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
     }
     let cells = if filter.since.is_none() && filter.until.is_none() {
         let mut scanner = Scanner::new();
-        let view = || scanner.view(store, Timestamp::now(), Depth::Tallies, control);
+        let view = || scanner.view(store, Timestamp::now(), Depth::Cells, control);
         let mut cells = retrying(store, view)?.cells;
         cells.retain(|cell, _| filter.matches_cell(cell));
         cells

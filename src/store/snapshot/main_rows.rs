@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::files::{Main, same};
 use super::hits::{Hit, Hits};
+use super::main_tally::tally;
 use super::resolve::{Resolved, resolve};
 use super::scan::Depth;
 use crate::stats::{Cell, Tally};
@@ -34,6 +35,8 @@ pub(super) struct MainRows {
     reading: Reading,
     /// Whether its rows were read at all.
     tallied: bool,
+    /// Whether only their cells were counted.
+    cells_only: bool,
     /// Its tests after superseding, by cell.
     pub(super) cells: BTreeMap<Cell, Tally>,
     /// Everything else about its rows.
@@ -57,6 +60,7 @@ impl MainRows {
             stat: main.file.stat(),
             reading: Reading::of(MAIN, main.file.schema(), zone, now)?,
             tallied: false,
+            cells_only: false,
             cells: BTreeMap::new(),
             digest: Digest::default(),
             resolved: Resolved::default(),
@@ -73,6 +77,7 @@ impl MainRows {
         main: &Main,
         zone: &TimeZone,
         now: Timestamp,
+        depth: Depth<'_>,
         control: &Control,
     ) -> Result<Self> {
         let file = &main.file;
@@ -86,14 +91,23 @@ impl MainRows {
         let mut reading = rows.reading.clone();
         let mut columns: Vec<&str> = Columns::NAMES.into();
         columns.extend(kind::NAMES);
+        if depth == Depth::Cells {
+            reading.cells_only = true;
+            rows.cells_only = true;
+            columns.retain(|name| !Columns::ACTIVITY.contains(name));
+        }
         if shape(file.schema()) != Shape::Records {
             columns.extend(summary::NAMES);
         }
         reading.target = project(&reading.target, &columns);
-        for batch in file.batches(Some(&columns), 0)? {
-            control.check()?;
-            rows.digest.push(&batch?, &reading)?;
-            control.progress("reading main", rows.digest.position, file.rows());
+        if shape(file.schema()) == Shape::Records {
+            rows.digest = tally(file, &columns, &reading, control)?;
+        } else {
+            for batch in file.batches(Some(&columns), 0)? {
+                control.check()?;
+                rows.digest.push(&batch?, &reading)?;
+                control.progress("reading main", rows.digest.position, file.rows());
+            }
         }
         rows.digest.add_settled(&mut rows.cells);
         rows.settle(main, control)?;
@@ -104,7 +118,8 @@ impl MainRows {
     /// Sorts the index, and resolves duplicates where no commit has done so.
     fn settle(&mut self, main: &Main, control: &Control) -> Result<()> {
         let mut hashes = std::mem::take(&mut self.digest.hashes);
-        hashes.sort_unstable();
+        // Of several parts, each is sorted.
+        hashes.sort();
         if main.commit.is_none() {
             let twice: HashSet<u64> = hashes
                 .windows(2)
@@ -140,7 +155,9 @@ impl MainRows {
 
     /// Whether this is still what is known of `main`.
     pub(super) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth<'_>) -> bool {
-        (self.tallied || (depth != Depth::Tallies && main.commit.is_some()))
+        let rows = matches!(depth, Depth::Rows(_)) && main.commit.is_some();
+        let counted = self.tallied && (depth != Depth::Tallies || !self.cells_only);
+        (rows || counted)
             && same(&self.stat, &main.file.stat())
             && self.reading.zone == *zone
     }

@@ -21,7 +21,7 @@ use crate::store::{Control, Store};
 /// From so many files on they are read by threads, and digested together.
 const MANY: usize = 64;
 /// Threads that read at once; the run on this machine wants cores too.
-const MOST_READERS: usize = 4;
+pub(super) const MOST_READERS: usize = 4;
 /// Rows that are digested together: what has to be read again when one file of them goes.
 const ROWS: u64 = 131_072;
 
@@ -201,7 +201,7 @@ impl Plan {
 }
 
 /// The columns with those that are read as dictionaries.
-fn as_read(target: &SchemaRef, read: &SchemaRef) -> SchemaRef {
+pub(super) fn as_read(target: &SchemaRef, read: &SchemaRef) -> SchemaRef {
     let field = |field: &FieldRef| match read.field_with_name(field.name()) {
         Ok(own) if matches!(own.data_type(), DataType::Dictionary(..)) => {
             Arc::new(field.as_ref().clone().with_data_type(own.data_type().clone()))
@@ -212,7 +212,7 @@ fn as_read(target: &SchemaRef, read: &SchemaRef) -> SchemaRef {
 }
 
 /// Texts that repeat.
-const TEXTS: [&str; 8] = [
+pub(super) const TEXTS: [&str; 8] = [
     "model",
     "prompt_type",
     "difficulty",

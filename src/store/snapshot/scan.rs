@@ -64,6 +64,8 @@ pub(in crate::store) enum Depth<'a> {
     /// for that, and of another one only the keys of those rows.
     Rows(&'a Filter),
     /// The tallies of all of them too.
+    Cells,
+    /// And what happened: tests over time, the last ones, trials by task.
     Tallies,
 }
 
@@ -192,7 +194,7 @@ impl Scanner {
                         view.main_losers = losers_of(main, filter, &view.files.zone, control)?;
                         MainRows::unread(store, main, &view.files.zone, now)?
                     }
-                    _ => changed_or(main, MainRows::read(store, main, &view.files.zone, now, control))?,
+                    _ => changed_or(main, MainRows::read(store, main, &view.files.zone, now, depth, control))?,
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;
