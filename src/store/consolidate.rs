@@ -24,6 +24,7 @@ use super::{Control, Store, backup, commit, journal};
 use crate::stats::{Cell, Tally};
 
 pub(super) mod choice;
+pub(super) mod announced;
 pub(super) mod derived;
 pub(super) mod foreign;
 pub(super) mod inputs;

@@ -124,6 +124,11 @@ impl ParquetFile {
         Err(Error::Changed { path: self.path.clone() })
     }
 
+    /// What reading it came to. An error says nothing when it was rewritten meanwhile.
+    pub fn changed_or<T>(&self, read: Result<T>) -> Result<T> {
+        read.or_else(|error| self.check_unchanged().and(Err(error)))
+    }
+
     /// The same file with its bytes in memory, whole: whoever rewrites it in place
     /// from now on does not disturb its readers.
     pub fn into_memory(self) -> Result<Self> {

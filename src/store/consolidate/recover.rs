@@ -1,20 +1,17 @@
 //! What a crashed predecessor left is finished or removed, before anything new
 //! begins. The caller holds the store's lock.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Skipped;
 use super::inputs::because;
-use super::merge::{Keys, records};
+use super::{Skipped, announced};
 use crate::store::Store;
 use crate::store::commit::base::Base;
-use crate::store::commit::{CommitRecord, log};
+use crate::store::commit::log;
 use crate::store::error::{Error, Result};
-use crate::store::layout::{self, MAIN};
-use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::Union;
+use crate::store::layout;
 use crate::store::{backup, increment, snapshot};
 
 /// A temporary file younger than this may belong to a process that has not locked it yet.
@@ -41,10 +38,13 @@ fn pending(store: &Store) -> Result<()> {
             log::forget(store, std::iter::once(copy))?;
             continue;
         };
-        let happened = match (&base.main, &base.record) {
-            (None, _) => false,
-            (Some(main), _) if base.foreign => contains(store, main, &announced)?,
-            (_, record) => record.as_ref().is_some_and(|own| own.commit_id == announced.commit_id),
+        // Other code that rewrites main may keep the record.
+        let own = base.record.as_ref().is_some_and(|own| own.commit_id == announced.commit_id);
+        let happened = match &base.main {
+            Some(main) if base.foreign && !own => {
+                announced::happened(store, main, &announced)?.unwrap_or(false)
+            }
+            main => own && main.is_some(),
         };
         if happened {
             log::confirm(store, &announced)?;
@@ -53,69 +53,6 @@ fn pending(store: &Store) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a main that other code has rewritten since contains an announced commit:
-/// all rows of its files that are still there. "No" is the safe answer where nothing
-/// can be compared: rows with an id find each other again.
-fn contains(store: &Store, main: &ParquetFile, announced: &CommitRecord) -> Result<bool> {
-    let base = Base::open(store, true)?;
-    let zone = base.zone(store);
-    let mut union = Union::new();
-    let mut files = Vec::new();
-    if union.add(MAIN, main.schema()).is_err() {
-        return Ok(false);
-    }
-    for entry in announced.consumed.iter().filter(|entry| entry.at == announced.created) {
-        let Ok(file) = ParquetFile::open(&*store.disk, &store.layout.incremental().join(&entry.name)) else {
-            continue;
-        };
-        if union.add(&entry.name, file.schema()).is_err() {
-            return Ok(false);
-        }
-        files.push((file, entry.rows));
-    }
-    let schema = union.finish();
-    let (mut keys, mut hashes) = (HashSet::new(), HashMap::<u64, u64>::new());
-    let mut compared = 0_u64;
-    for (file, rows) in &files {
-        let mut left = *rows;
-        for batch in file.batches(None, 0)? {
-            let batch = records(&batch?, &schema, &zone)?;
-            let mut of = Keys::of(&batch)?;
-            for row in 0..batch.num_rows().min(usize::try_from(left).unwrap_or(usize::MAX)) {
-                compared += 1;
-                match of.key(row) {
-                    Some(key) => drop(keys.insert(key)),
-                    None => *hashes.entry(of.rank(&batch, row)?.1).or_default() += 1,
-                }
-            }
-            left = left.saturating_sub(batch.num_rows() as u64);
-        }
-    }
-    if compared == 0 {
-        return Ok(false);
-    }
-    for batch in main.batches(None, 0)? {
-        let batch = records(&batch?, &schema, &zone)?;
-        let mut of = Keys::of(&batch)?;
-        for row in 0..batch.num_rows() {
-            match of.key(row) {
-                Some(key) => drop(keys.remove(&key)),
-                None if hashes.is_empty() => {}
-                None => {
-                    let hash = of.rank(&batch, row)?.1;
-                    if let Some(count) = hashes.get_mut(&hash) {
-                        *count -= 1;
-                        if *count == 0 {
-                            hashes.remove(&hash);
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Ok(keys.is_empty() && hashes.is_empty())
 }
 
 /// Removes temporary files of processes that ended. In the store's own folder and in

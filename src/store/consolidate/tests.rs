@@ -475,6 +475,13 @@ fn an_unconfirmed_commit_of_a_rewritten_main_is_decided_by_its_rows() {
         let copy = log::list(&f.store).unwrap().remove(0);
         let done = f.store.layout.commits().join(&copy.name);
         std::fs::rename(&done, done.with_extension("pending")).unwrap();
+        // A reader does not wait for the next commit to decide it.
+        let mut scanner = Scanner::new();
+        for _ in 0..2 {
+            let seen = scanner.scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+            let tests: u64 = seen.cells.values().map(|tally| tally.tests).sum();
+            assert_eq!(tests, if happened { 3 } else { 5 });
+        }
         let outcome = f.run();
         assert_eq!(outcome.commits, u64::from(!happened));
         // "k" is found again by its id; the rows without one come in only when they are missing.
@@ -713,4 +720,15 @@ mod grafts {
             assert_eq!(f.ids().len(), 46);
         });
     }
+}
+
+#[test]
+fn more_files_than_one_commit_names_are_several_commits() {
+    let mut f = fixture();
+    for at in 0..130 {
+        f.increment(&[record(&format!("t{at}"), 1)]);
+    }
+    let done = f.run();
+    assert_eq!((done.commits, done.increments_merged, done.rows_total), (2, 130, 130));
+    assert!(f.names().is_empty());
 }

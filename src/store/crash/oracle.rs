@@ -170,10 +170,13 @@ impl Expected<'_> {
         // Main's own bytes are gone then, and so is what they were kept for.
         let expected = Expected { kept: &[], made: &[], ..*self };
         if !self.damaged && rewrite_main(disk, &store) {
-            match expected.consolidated(disk, &store, None) {
+            let before = visible(disk, &store);
+            match expected.consolidated(disk, &store, before.as_ref().ok()) {
                 // Nothing tells this main from one that lost rows, so a person is asked.
                 Err(why) if why.contains("--accept-main") => Ok(()),
-                other => other.and_then(|()| expected.legacy_code_returns(disk, &store)),
+                other => other
+                    .and_then(|()| expected.of(&before?))
+                    .and_then(|()| expected.legacy_code_returns(disk, &store)),
             }
         } else {
             Ok(())

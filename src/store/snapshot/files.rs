@@ -20,6 +20,7 @@ use super::footers::{Footer, Footers, fingerprint};
 use super::read::Unread;
 use crate::store::Store;
 use crate::store::commit::{CommitRecord, Consumed, log};
+use crate::store::consolidate::announced;
 use crate::store::disk::{self, Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
@@ -169,7 +170,7 @@ impl Listing {
         let all = entries(store, &|name, inode| footers.stat(name, inode))?;
         // Only now: what a file that was listed loses to main from here on is there twice at worst.
         let known = stat().and_then(|stat| footers.main(&stat));
-        let main = known.map_or_else(|| open_main(store, now), |main| Ok(Some(main)))?;
+        let main = known.map_or_else(|| open_main(store, now, footers), |main| Ok(Some(main)))?;
         footers.keep_main(main.as_ref());
         let (summaries, zone) = (open_summaries(store, main.as_ref())?, zone(store, main.as_ref()));
         Ok(Self { journals, all, main, summaries, zone })
@@ -416,7 +417,7 @@ fn entries(store: &Store, known: disk::Known<'_>) -> Result<Vec<Entry>> {
 }
 
 /// Opens main; `None` where there is none.
-pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
+fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Option<Main>> {
     let path = store.layout.main();
     let file = match ParquetFile::open(&*store.disk, &path) {
         Ok(file) => file,
@@ -437,7 +438,11 @@ pub(super) fn open_main(store: &Store, now: Timestamp) -> Result<Option<Main>> {
     let (commit, inherited) = match CommitRecord::of(&file)? {
         // Some programs keep the record when they rewrite main. It still says best what it contains.
         Some(kept) if !file.is_ours() => (None, Some(kept)),
-        None => (None, log::newest_done(store)?),
+            // Other code has rewritten it while it was opened.
+            if ParquetFile::open(&*store.disk, &path).is_ok() {
+                return Err(Error::Changed { path });
+            }
+        None => (None, inherited(store, &file, footers)?),
         own => (own, None),
     };
     if commit.is_none() {
@@ -465,6 +470,23 @@ fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>
 
 /// The zone that the first commit fixed, else the store's.
 fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
+/// The record that speaks for a main of other code: that of the newest commit which is known
+/// to have happened, or of one announced after it whose rows main has, because whoever made
+/// it has not come to confirm it.
+fn inherited(store: &Store, main: &ParquetFile, footers: &mut Footers) -> Result<Option<CommitRecord>> {
+    for copy in log::list(store)?.iter().take_while(|copy| !copy.done) {
+        // Torn, it was never synced, and the rename never came; gone, it is no longer pending.
+        let Ok(announced) = log::read(store, copy) else { continue };
+        let happened = footers.announced(main, &announced.commit_id, || {
+            main.changed_or(announced::happened(store, main, &announced))
+        })?;
+        if happened {
+            return Ok(Some(announced));
+        }
+    }
+    log::newest_done(store)
+}
+
     let fixed = main.and_then(Main::record);
     fixed.and_then(|commit| TimeZone::get(&commit.zone).ok()).unwrap_or_else(|| store.zone.clone())
 }

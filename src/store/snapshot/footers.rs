@@ -60,6 +60,8 @@ pub(super) struct Footers {
     asked: Option<Timestamp>,
     /// Whether files of ours are believed to be what they were.
     quick: bool,
+    /// A main of other code, the id of an announced commit, and whether that is in it.
+    announced: Option<(Stat, String, bool)>,
 }
 
 /// What an entry of a commit record says: bytes, rows, hash.
@@ -164,6 +166,26 @@ impl Footers {
         }
         let known = Known { stat: entry.stat, settled, checked: false, consumed, footer };
         self.known.insert(entry.name.clone(), known);
+    }
+
+    /// Whether an announced commit is in a main of other code: `look` tells, once for as long
+    /// as main stays what it is, or nothing where it has nothing to compare.
+    pub(super) fn announced(
+        &mut self,
+        main: &ParquetFile,
+        commit_id: &str,
+        look: impl FnOnce() -> Result<Option<bool>>,
+    ) -> Result<bool> {
+        let stat = main.stat();
+        match &self.announced {
+            Some((known, id, happened)) if same(known, &stat) && id == commit_id => return Ok(*happened),
+            _ => {}
+        }
+        let found = look()?;
+        if let Some(happened) = found.filter(|_| is_settled(&stat)) {
+            self.announced = Some((stat, commit_id.to_owned(), happened));
+        }
+        Ok(found.unwrap_or(false))
     }
 
     /// Whether nothing is known of a file of that name.
