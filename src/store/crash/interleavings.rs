@@ -55,6 +55,10 @@ const READER_OF_LOOSE: Play =
     on(an_increment_without_ids, play("a reader of rows without ids, and commits", &[p::reader, p::busy]));
 const READER_OF_FOREIGN: Play =
     on(foreign_main, play("a reader of a main that other code wrote", &[p::reader, p::busy]));
+const READER_OF_REWRITTEN: Play = Play {
+    rewrites_main: true,
+    ..play("a reader of a main that other code rewrites", &[p::reader, legacy::locking_rewriter_of_main])
+};
 const READER_OF_JOURNALS: Play = play("a reader and a writer", &[p::reader, p::writer, p::consolidator]);
 const CLEANER: Play = play("a cleanup", &[p::cleaner, p::writer, p::writer_that_dies, p::busy]);
 const BUSY: Play = play("commits beside others", &[p::busy, p::writer, p::consolidator, p::cleaner]);
@@ -167,7 +171,7 @@ fn legacy_programs_in_any_order() {
 
 #[test]
 fn one_stops_while_the_others_go_on() {
-    for play in [READER, READER_OF_FOREIGN, LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN] {
+    for play in [READER, READER_OF_FOREIGN, READER_OF_REWRITTEN, LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN] {
         assert_eq!(wrong_at_a_stop(play, None), None);
     }
 }

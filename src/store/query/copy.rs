@@ -26,7 +26,7 @@ impl Rows {
         let mut done = 0;
         let main = self.main.take();
         if let Some((main, losers)) = &main
-            && let Some(stock) = Stock::of(main, &schema)?
+            && let Some(stock) = main.changed_or(Stock::of(main, &schema))?
             && let Reading::Ahead(parts) = &mut self.reading
         {
             let mut start = 0;
@@ -39,7 +39,7 @@ impl Rows {
                 if lost == 0 {
                     untouched.end = group + 1;
                 } else {
-                    table.graft(&stock, untouched)?;
+                    main.changed_or(table.graft(&stock, untouched))?;
                     untouched = group + 1..group + 1;
                     for mut part in own {
                         while let Some(batch) = self.plan.next(&mut part)? {
@@ -50,7 +50,7 @@ impl Rows {
                 done += end - start - lost as u64;
                 start = end;
             }
-            table.graft(&stock, untouched)?;
+            main.changed_or(table.graft(&stock, untouched))?;
             main.check_unchanged()?;
             told(done)?;
         }

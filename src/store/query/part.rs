@@ -125,21 +125,22 @@ impl Part {
 
 impl Pieces {
     fn next(&mut self, plan: &Plan, skip: u64, losers: &[u64]) -> Result<Option<RecordBatch>> {
-        let file = self.search.file();
+        let batch = self.read(plan, skip, losers);
+        // Rewritten in place meanwhile: whatever came of it says nothing.
+        self.search.file().check_unchanged()?;
+        batch
+    }
+
+    fn read(&mut self, plan: &Plan, skip: u64, losers: &[u64]) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(batches) = &mut self.current {
-                if let Some(batch) = batches.next() {
-                    // Rewritten in place meanwhile: whatever came of it says nothing.
-                    file.check_unchanged()?;
-                    return batch.map(Some);
-                }
-                self.current = None;
+            if let Some(batch) = self.current.as_mut().and_then(Iterator::next) {
+                return batch.map(Some);
             }
+            self.current = None;
             let Some(piece) = self.left.pop_front() else { return Ok(None) };
-            let found = self.search.find(&piece, skip, losers);
-            file.check_unchanged()?;
-            if let Some(found) = found? {
-                self.current = Some(self.search.read(Some(&plan.columns(file.schema())), &found)?);
+            if let Some(found) = self.search.find(&piece, skip, losers)? {
+                let columns = plan.columns(self.search.file().schema());
+                self.current = Some(self.search.read(Some(&columns), &found)?);
             }
         }
     }

@@ -194,7 +194,7 @@ impl Scanner {
                         view.main_losers = losers_of(main, filter, &view.files.zone, control)?;
                         MainRows::unread(store, main, &view.files.zone, now)?
                     }
-                    _ => changed_or(main, MainRows::read(store, main, &view.files.zone, now, depth, control))?,
+                    _ => main.file.changed_or(MainRows::read(store, main, &view.files.zone, now, depth, control))?,
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;
@@ -398,7 +398,7 @@ impl Scanner {
     fn resolve(&mut self, store: &Store, view: &mut View, now: Timestamp, control: &Control) -> Result<()> {
         if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
             let shorts = self.waiting.keys.unasked(!rows.asked);
-            for short in changed_or(main, rows.look_up(main, &shorts, control))? {
+            for short in main.file.changed_or(rows.look_up(main, &shorts, control))? {
                 self.waiting.keys.contest(short);
             }
             self.waiting.keys.asked();
@@ -448,7 +448,7 @@ impl Scanner {
         let waiting = view.sources.iter().flat_map(|source| self.waiting.hits(source.id));
         waiting.filter(|hit| keys.contains(&hit.key)).for_each(&mut take);
         if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
-            changed_or(main, rows.look_up(main, &shorts, control))?;
+            main.file.changed_or(rows.look_up(main, &shorts, control))?;
             keys.iter().filter_map(|key| rows.get(*key)).for_each(take);
         }
         Ok(found)
@@ -482,14 +482,6 @@ fn add_all(history: &mut History, activity: &Activity) {
     }
 }
 
-/// An error while main was read means nothing when main was rewritten meanwhile.
-fn changed_or<T>(main: &Main, result: Result<T>) -> Result<T> {
-    result.map_err(|error| match main.file.stat_now() {
-        Ok(now) if !same(&now, &main.file.stat()) => Error::Changed { path: main.file.path().to_path_buf() },
-        _ => error,
-    })
-}
-
 /// Whether all of main's rows are records.
 fn is_plain(main: &Main) -> bool {
     shape(main.file.schema()) == Shape::Records
@@ -503,7 +495,7 @@ fn losers_of(main: &Main, filter: &Filter, zone: &TimeZone, control: &Control) -
     let mut union = Union::new();
     union.add(MAIN, main.file.schema())?;
     let found = losers(&main.file, filter, &union.finish(), zone, control);
-    Ok(changed_or(main, found)?.rows.into_iter().collect())
+    Ok(main.file.changed_or(found)?.rows.into_iter().collect())
 }
 
 fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
