@@ -63,6 +63,10 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
             }
             Err(error) => {
                 // Each file stands for itself: the others are imported all the same.
+                let own = error.path().is_some_and(|at| at.starts_with(store.layout.root()));
+                if let Some(failed) = Operation::failed("import", &error).filter(|_| own && !args.dry_run) {
+                    operations::keep(&store, &failed);
+                }
                 let stop = matches!(error, Error::Cancelled);
                 let error = if stop {
                     format!("cancelled: nothing was imported from {}", path.display())

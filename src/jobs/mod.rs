@@ -203,12 +203,7 @@ fn noted(request: &Request, ended: &Result<Outcome>) -> Option<Operation> {
             let done = Operation { generation, ..Operation::now(name, &outcome.summary) };
             outcome.changed.then_some(done)
         }
-        // Nothing was begun.
-        Err(Error::Cancelled | Error::Locked { .. } | Error::NoStore { .. } | Error::Refused(_)) => None,
-        Err(error) => {
-            let summary = format!("{name} failed: {error}");
-            Some(Operation { failed: true, ..Operation::now(name, summary) })
-        }
+        Err(error) => Operation::failed(name, error),
     }
 }
 

@@ -205,10 +205,11 @@ fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Contro
             outcome.notes.push("cancelled: the other files wait as before".to_owned());
         }
         Err(error) if outcome.commits > 0 => {
-            return Err(Error::Refused(format!(
-                "{error} ({} increments had been merged before, the others wait as before)",
-                outcome.increments_merged
-            )));
+            let merged = outcome.increments_merged;
+            return Err(Error::Partly {
+                done: format!("{merged} increments had been merged before, the others wait as before"),
+                source: Box::new(error),
+            });
         }
         other => other?,
     }

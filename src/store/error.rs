@@ -103,6 +103,14 @@ pub enum Error {
     /// A precondition does not hold; the message says which, and the remedy.
     #[error("{0}")]
     Refused(String),
+    /// It failed when a part of it was done already, which stays.
+    #[error("{source} ({done})")]
+    Partly {
+        /// What stays, and what does not.
+        done: String,
+        /// Why the rest was not done.
+        source: Box<Error>,
+    },
     /// The user cancelled; nothing was changed unless the message of the caller says so.
     #[error("cancelled: nothing was changed")]
     Cancelled,
@@ -157,4 +165,5 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         self.is_not_found() || matches!(self, Self::Changed { .. })
     }
+            Self::Partly { source, .. } => source.path(),
 }

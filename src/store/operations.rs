@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{ReadFile, Stat};
 use super::lock::StoreLock;
-use super::{Control, Store, increment};
+use super::{Control, Error, Store, increment};
 
 /// Lines that are kept.
 const KEPT: usize = 200;
@@ -53,6 +53,16 @@ impl Operation {
             generation: None,
             failed: false,
         }
+    }
+
+    /// A failure just now; `None` where nothing had been begun.
+    pub fn failed(operation: &str, error: &Error) -> Option<Self> {
+        use Error::{Cancelled, Claimed, Locked, NoStore, Refused};
+        if matches!(error, Cancelled | Claimed { .. } | Locked { .. } | NoStore { .. } | Refused(_)) {
+            return None;
+        }
+        let summary = format!("{operation} failed: {error}");
+        Some(Self { failed: true, ..Self::now(operation, summary) })
     }
 
     /// Whether this process did it.
