@@ -6,7 +6,7 @@ use super::text::count;
 use super::{Detail, Outcome, Plan, Request};
 use crate::health::Severity;
 use crate::store::validate::{self, Finding, Level, Report};
-use crate::store::{Control, Result, Store};
+use crate::store::{Control, Error, Result, Store};
 
 pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Plan> {
     let report = if repair {
@@ -39,7 +39,11 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
 pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Control) -> Result<Outcome> {
     let mended =
         if repair { validate::repair(store, planned, jiff::Timestamp::now(), control)? } else { Vec::new() };
-    let report = validate::check(store, jiff::Timestamp::now(), control)?;
+    let report = match validate::check(store, jiff::Timestamp::now(), control) {
+        // What was mended stays so, and is told.
+        Err(Error::Cancelled) if !mended.is_empty() => return Ok(cancelled(mended)),
+        report => report?,
+    };
     let worst = report.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Note);
     let problems = report.findings.iter().filter(|finding| finding.level > Level::Note).count() as u64;
     let checked = format!("checked {}, {}", count(report.files, "file"), count(report.rows, "row"));
@@ -64,6 +68,16 @@ pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Contr
             Level::Critical => Severity::Critical,
         },
     })
+}
+
+fn cancelled(mended: Vec<String>) -> Outcome {
+    Outcome {
+        changed: true,
+        summary: format!("cancelled: mended {}, the rest is as before", count(mended.len() as u64, "file")),
+        json: json!({"schema_version": 1, "cancelled": true, "repaired": mended}),
+        lines: mended,
+        severity: Severity::Warning,
+    }
 }
 
 fn level(finding: &Finding) -> &'static str {

@@ -11,29 +11,35 @@ use crate::store::layout::stem;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::{Control, Error, Result, Store, transactions};
 
-/// Does the repairs that a report proposes; says for each what was done.
+/// Does the repairs that a report proposes; says for each what was done. One that is
+/// cancelled or fails when others were done says so.
 pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control) -> Result<Vec<String>> {
     let mut done = Vec::new();
     let mut rebuilt = false;
-    for repair in report.findings.iter().filter_map(|finding| finding.repair.as_ref()) {
-        match control.check() {
-            // What was mended stays so, and is told.
-            Err(Error::Cancelled) if !done.is_empty() => break,
-            go_on => go_on?,
-        }
-        match repair {
-            Repair::RebuildDerived if rebuilt => {}
+    let repairs: Vec<&Repair> =
+        report.findings.iter().filter_map(|finding| finding.repair.as_ref()).collect();
+    for (at, repair) in repairs.iter().enumerate() {
+        control.progress("mending", at as u64, repairs.len() as u64);
+        let mended = control.check().and_then(|()| match repair {
+            Repair::RebuildDerived if rebuilt => Ok(None),
             Repair::RebuildDerived => {
                 rebuild_derived(store, now, control)?;
                 rebuilt = true;
-                done.push("wrote model_stats.parquet and metadata.json anew".to_owned());
+                Ok(Some("wrote model_stats.parquet and metadata.json anew".to_owned()))
             }
-            Repair::RecoverJournal(name) => done.extend(recover(store, name)?),
-            Repair::RecoverTransaction(name) => done.extend(
-                transactions::recover(store, name, now, control)?
-                    .map(|(rows, increment)| format!("published {name} as {increment} ({rows} rows)")),
-            ),
-            Repair::Quarantine { name, reason } => done.extend(quarantine(store, name, reason)?),
+            Repair::RecoverJournal(name) => recover(store, name),
+            Repair::RecoverTransaction(name) => Ok(transactions::recover(store, name, now, control)?
+                .map(|(rows, increment)| format!("published {name} as {increment} ({rows} rows)"))),
+            Repair::Quarantine { name, reason } => quarantine(store, name, reason),
+        });
+        match mended {
+            Ok(mended) => done.extend(mended),
+            Err(error) if done.is_empty() => return Err(error),
+            Err(Error::Cancelled) => break,
+            Err(source) => {
+                let done = format!("{}; what else is wrong is as before", done.join(", "));
+                return Err(Error::Partly { done, source: Box::new(source) });
+            }
         }
     }
     Ok(done)
