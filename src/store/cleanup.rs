@@ -119,13 +119,7 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
 }
 
 fn look(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
-    let record = match ParquetFile::open(&*store.disk, &store.layout.main()) {
-        Ok(main) => CommitRecord::of(&main)?,
-        Err(error) => match error.at(store.layout.main()) {
-            missing if missing.is_not_found() => None,
-            error => return Err(error),
-        },
-    };
+    let record = last_commit(store)?;
     let mut plan = Plan::default();
     let planner = Planner { store, options, now };
     planner.leftovers(record.as_ref(), &mut plan)?;
@@ -136,11 +130,29 @@ fn look(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     Ok(plan)
 }
 
+/// What main's own record says.
+fn last_commit(store: &Store) -> Result<Option<CommitRecord>> {
+    match ParquetFile::open(&*store.disk, &store.layout.main()) {
+        Ok(main) => CommitRecord::of(&main),
+        Err(error) => match error.at(store.layout.main()) {
+            missing if missing.is_not_found() => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+/// The files of the index of test keys, as far as main's own record tells.
+fn index_of(store: &Store, record: Option<&CommitRecord>) -> Vec<String> {
+    record.map_or_else(Vec::new, |record| test_keys::names_of(store, &record.commit_id))
+}
+
 /// Removes what a plan lists, except what has changed since.
 pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
     let _lock = StoreLock::take(store, "cleanup", control)?;
     // A restore or an import may have come to need them since.
     let unneeded: Vec<String> = unneeded(store)?.into_iter().map(|entry| entry.name).collect();
+    // As may a commit that had no index yet when the plan was made.
+    let index = index_of(store, last_commit(store)?.as_ref());
     let mut outcome = Outcome::default();
     let total = plan.items.len() as u64;
     for (done, item) in (0..).zip(&plan.items) {
@@ -157,6 +169,7 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
             Ok(_) if item.reason == Reason::OldSummaries && !unneeded.contains(&item.name) => {
                 outcome.kept.push(path);
             }
+            Ok(_) if index.contains(&item.name) => outcome.kept.push(path),
             Ok(stat) if stat == item.stat => {
                 store.disk.remove(&item.folder, &[&item.name]).map_err(Error::io("remove", &path))?;
                 outcome.bytes += stat.bytes;
@@ -232,7 +245,7 @@ impl Planner<'_> {
     }
 
     fn temporary(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
-        let used = record.map_or_else(Vec::new, |record| test_keys::names_of(self.store, &record.commit_id));
+        let used = index_of(self.store, record);
         for folder in [self.store.layout.root().to_path_buf(), self.store.layout.incremental()] {
             for entry in self.list(&folder)? {
                 let path = folder.join(&entry.name);

@@ -235,12 +235,9 @@ pub(super) fn reader(program: &Program) -> Result<(), String> {
 
 pub(super) fn cleaner(program: &Program) -> Result<(), String> {
     let options = cleanup::Options::default();
-    (0..2).try_for_each(|_| {
-        match cleanup::plan(&program.store, &options, program.now()) {
-            Ok(plan) => cleanup::run(&program.store, &plan, &Control::default()).map(drop).map_err(text),
-            // A file went while it was looked at.
-            Err(error) if error.is_transient() => Ok(()),
-            Err(error) => Err(text(error)),
-        }
+    (0..2).try_for_each(|_| match cleanup::plan(&program.store, &options, program.now()) {
+        Ok(plan) => cleanup::run(&program.store, &plan, &Control::default()).map(drop).map_err(text),
+        Err(Error::Unstable { .. }) => Ok(()),
+        Err(error) => Err(text(error)),
     })
 }
