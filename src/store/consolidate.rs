@@ -15,16 +15,17 @@ use jiff::Timestamp;
 
 use super::commit::CommitRecord;
 use super::commit::base::Base;
+use super::disk::open_files;
 use super::error::{Error, Result};
 use super::layout::MAIN;
 use super::lock::StoreLock;
-use super::snapshot::{self, Files, Increment};
+use super::snapshot::{self, Files, Increment, Lister};
 use super::summaries::Moved;
 use super::{Control, Store, backup, commit, journal};
 use crate::stats::{Cell, Tally};
 
-pub(super) mod choice;
 pub(super) mod announced;
+pub(super) mod choice;
 pub(super) mod derived;
 pub(super) mod foreign;
 pub(super) mod inputs;
@@ -40,8 +41,10 @@ use inputs::Holds;
 
 /// Rows and bytes of increments that one commit takes in at most, unless a single
 /// file has more.
-const COMMIT_ROWS: u64 = 2_000_000;
+const COMMIT_ROWS: u64 = if cfg!(test) { 2_000 } else { 2_000_000 };
 const COMMIT_BYTES: u64 = 1 << 30;
+/// Files of a commit at most: main's footer names each of them.
+const COMMIT_FILES: usize = if cfg!(test) { 100 } else { 8_192 };
 
 /// How to consolidate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -192,7 +195,14 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
 }
 
 fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Outcome> {
-    let mut run = Run { store, now, control, outcome: Outcome::default(), skipped: BTreeMap::new() };
+    let mut run = Run {
+        store,
+        now,
+        control,
+        outcome: Outcome::default(),
+        skipped: BTreeMap::new(),
+        lister: Lister::default(),
+    };
     // Refuses a shrunken main before anything is removed.
     Base::open(store, options.accept_main)?;
     recover::finish(store, now)?;
@@ -229,11 +239,13 @@ struct Run<'a> {
     outcome: Outcome,
     /// By name.
     skipped: BTreeMap<String, Skipped>,
+    /// What one round saw, the next need not read.
+    lister: Lister,
 }
 
 impl Run<'_> {
     fn merge_all(&mut self, options: &Options) -> Result<()> {
-        let first = snapshot::files(self.store, self.now)?;
+        let first = self.lister.files(self.store, self.now)?;
         for skipped in set_aside(&first) {
             self.skipped.insert(skipped.file.clone(), skipped);
         }
@@ -243,7 +255,7 @@ impl Run<'_> {
         let mut derived = None;
         loop {
             let base = Base::open(self.store, options.accept_main)?;
-            let files = snapshot::files(self.store, self.now)?;
+            let files = self.lister.files(self.store, self.now)?;
             let notes = sweep::run(self.store, &base, &files, self.now)?;
             let new = notes.into_iter().filter(|note| !self.outcome.notes.contains(note));
             self.outcome.notes.extend(new.collect::<Vec<_>>());
@@ -380,7 +392,9 @@ pub(super) fn with_summaries(
 fn choose(files: &Files, left: &BTreeSet<String>) -> Vec<Increment> {
     let (mut rows, mut bytes) = (0, 0);
     let waiting = files.increments.iter().filter(|increment| left.contains(&increment.name));
-    let chosen = waiting.take_while(|increment| {
+    // All of them are open at once.
+    let most = COMMIT_FILES.min(open_files() / 2).max(1);
+    let chosen = waiting.take(most).take_while(|increment| {
         let first = rows == 0 && bytes == 0;
         rows += increment.rows.saturating_sub(increment.skip);
         bytes += increment.stat.bytes;

@@ -116,9 +116,22 @@ pub enum Error {
     Cancelled,
 }
 
+/// Whether the process, or the machine, has as many files open as it may.
+pub fn too_many_open(source: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(source);
+    errno == Some(Errno::MFILE) || errno == Some(Errno::NFILE)
+}
+
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::StorageFull => " (free some space, then run this again; nothing was lost)",
+        _ if too_many_open(source) => " (allow more open files, ulimit -n, then run this again)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            " (free some space, then run this again; nothing was lost)"
+        }
+        io::ErrorKind::FileTooLarge => {
+            " (raise the limit on the size of files, ulimit -f, then run this again; nothing was lost)"
+        }
         io::ErrorKind::PermissionDenied => " (check the owner and mode of the file and its folder)",
         _ => "",
     }

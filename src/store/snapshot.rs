@@ -25,7 +25,7 @@ mod waiting;
 mod writers;
 
 pub(in crate::store) use files::retrying;
-pub use files::{Files, Increment, JournalFile, Main, SetAside, files};
+pub use files::{Files, Increment, JournalFile, Lister, Main, SetAside, files};
 pub use footers::{consumed_prefix, fingerprint};
 pub use scan::Scanner;
 pub(in crate::store) use scan::{Depth, View};

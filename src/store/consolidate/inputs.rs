@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use super::{SkipKind, Skipped};
 use crate::store::Store;
 use crate::store::commit::CommitRecord;
-use crate::store::error::{Error, Result};
+use crate::store::error::{Error, Result, too_many_open};
 use crate::store::kind::{self, Shape, shape, split};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::snapshot::Increment;
@@ -131,7 +131,7 @@ pub(in crate::store) fn because(name: &str, error: Error) -> Result<Skipped> {
         // What can't be converted or hashed says which column it is.
         Error::SchemaConflict { .. } | Error::Refused(_) => (SkipKind::Conflict, error.to_string()),
         Error::Unreadable { reason, .. } => (SkipKind::Unreadable, format!("it can't be read ({reason})")),
-        Error::Io { action: "read", source, .. } => {
+        Error::Io { action: "read", source, .. } if !too_many_open(&source) => {
             (SkipKind::Unreadable, format!("it can't be read ({source})"))
         }
         other => return Err(other),

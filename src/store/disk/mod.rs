@@ -15,7 +15,7 @@ mod real;
 #[cfg(test)]
 pub(crate) mod sim;
 
-pub use real::RealDisk;
+pub use real::{RealDisk, open_files};
 
 /// What `stat` tells that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -128,13 +128,23 @@ impl Files {
 
 /// Lists a store consistently; opens every file that counts.
 pub fn files(store: &Store, now: Timestamp) -> Result<Files> {
-    retrying(store, || {
-        let footers = &mut Footers::default();
-        Listing::of(store, now, footers)?.finish(store, now, footers)
-    })
+    Lister::default().files(store, now)
 }
 
-/// Repeats what failed because files moved, a few times.
+/// Lists a store again and again, and opens only what is new.
+#[derive(Debug, Default)]
+pub struct Lister(Footers);
+
+impl Lister {
+    /// The same as [`files`].
+    pub fn files(&mut self, store: &Store, now: Timestamp) -> Result<Files> {
+        let footers = &mut self.0;
+        retrying(store, || Listing::of(store, now, footers)?.finish(store, now, footers))
+    }
+}
+
+/// Repeats what failed because files moved: for about five seconds, and ever less often.
+/// What did not change is not read again, so that the next attempt is a short one.
 pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     const ROUNDS: u32 = 6;
     for round in 0..ROUNDS {

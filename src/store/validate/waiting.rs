@@ -1,8 +1,10 @@
 //! Increments and journals.
 
+use std::collections::HashSet;
+
 use super::{Level, Repair, Report, incremental};
 use crate::store::parquet_file::{OpenError, ParquetFile};
-use crate::store::snapshot::{FileState, Files, Snapshot, WaitingFile};
+use crate::store::snapshot::{FileState, Files, Snapshot};
 use crate::store::{Control, Error, Result, Store};
 
 pub(super) fn check(
@@ -45,11 +47,9 @@ pub(super) fn check(
         }
     }
     // A snapshot reads only the columns that it needs.
-    for increment in &files.increments {
-        let counts = |file: &&WaitingFile| file.name == increment.name && file.state == FileState::Ready;
-        if !snapshot.waiting.iter().any(|file| counts(&file)) {
-            continue;
-        }
+    let ready = snapshot.waiting.iter().filter(|file| file.state == FileState::Ready);
+    let ready: HashSet<&str> = ready.map(|file| file.name.as_str()).collect();
+    for increment in files.increments.iter().filter(|increment| ready.contains(increment.name.as_str())) {
         match increment.open(store).and_then(|file| file.check_pages(|| control.check())) {
             Err(Error::Unreadable { reason, .. }) => {
                 let message =
