@@ -9,12 +9,16 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::store::Record;
 use crate::store::cleanup::Reason;
+use crate::store::disk::sim::SimDisk;
 use crate::store::operations::Followed;
 use crate::store::snapshot::Scanner;
 use crate::store::writer::{Writer, WriterOptions};
 
 /// Tests in the store below.
 const TESTS: u64 = 40;
+
+/// Findings that can be mended there.
+const MENDABLE: usize = 3;
 
 fn write(store: &Store, tests: u64) {
     let mut writer = Writer::open(store, WriterOptions::default()).unwrap();
@@ -48,7 +52,21 @@ fn store(root: &Path) -> Store {
         let old = Timestamp::now() - SignedDuration::from_hours(1);
         std::fs::File::open(&path).unwrap().set_modified(old.into()).unwrap();
     }
+    // What a repair mends.
+    std::fs::write(store.layout.metadata(), "{}").unwrap();
+    for number in 0..2 {
+        let path = store.layout.incremental().join(format!("increment_{number}_20260131_120000.parquet"));
+        std::fs::write(&path, "no Parquet").unwrap();
+        let old = Timestamp::now() - SignedDuration::from_hours(1);
+        std::fs::File::open(&path).unwrap().set_modified(old.into()).unwrap();
+    }
     store
+}
+
+/// The files of a store that wait to be mended.
+fn mendable(store: &Store) -> usize {
+    let report = crate::store::validate::check(store, Timestamp::now(), &Control::default()).unwrap();
+    report.findings.iter().filter(|finding| finding.repair.is_some()).count()
 }
 
 fn requests(root: &Path) -> Vec<Request> {
@@ -67,6 +85,7 @@ fn requests(root: &Path) -> Vec<Request> {
         Request::Cleanup(CleanupOptions { keep: 0, ..CleanupOptions::default() }),
         Request::Backup,
         Request::Validate { repair: false },
+        Request::Validate { repair: true },
         export(ExportFormat::Parquet),
         export(ExportFormat::Json),
     ]
@@ -127,11 +146,18 @@ fn a_job_can_be_cancelled_in_each_of_its_phases() {
                         outcome.summary
                     );
                 }
+                if outcome.json["cancelled"] == true {
+                    let mended = outcome.json["repaired"].as_array().unwrap().len();
+                    assert!(mended > 0 && mended + mendable(store) == MENDABLE, "{}", outcome.summary);
+                }
             }
             Err(error) => {
                 assert!(matches!(error, Error::Cancelled), "{error}");
+                // Nothing was changed, it says.
+                if let Request::Validate { repair: true } = request {
+                    assert_eq!(mendable(store), MENDABLE);
+                }
                 if let Request::Cleanup(options) = request {
-                    // Nothing was changed, it says.
                     let plan = crate::store::cleanup::plan(store, options, Timestamp::now()).unwrap();
                     assert_eq!(
                         plan.items.iter().filter(|item| item.reason == Reason::StaleTemporary).count(),
@@ -188,7 +214,67 @@ fn what_changed_the_store_is_noted_in_it_and_nothing_else() {
         ("restore", Some(4), false),
         ("cleanup", None, false),
         ("backup", None, false),
+        ("repair", None, false),
         ("backup", None, true),
     ];
     assert_eq!(noted, expected);
+}
+
+#[test]
+fn a_consolidation_that_fails_is_noted_also_when_it_had_committed() {
+    let start = SimDisk::new(Timestamp::now().as_nanosecond());
+    let on = |disk: &SimDisk| Store { disk: Arc::new(disk.clone()), ..Store::new("/store") };
+    // More than one commit takes in.
+    for _ in 0..2 {
+        write(&on(&start), 1_100);
+    }
+    let (control, mut had_committed) = (Control::default(), 0);
+    for step in (0..).step_by(3) {
+        let disk = start.after_kill();
+        disk.fault(step, std::io::ErrorKind::Other);
+        let store = on(&disk);
+        let plan = plan(&store, &consolidate(), &control).unwrap();
+        let ended = run(&store, &plan, &control);
+        if disk.steps() <= step {
+            break;
+        }
+        let mut followed = Followed::default();
+        let noted = followed.look(&store).first();
+        match ended {
+            Err(error) => {
+                let noted = noted.unwrap_or_else(|| panic!("step {step}: nothing says '{error}'"));
+                assert!(noted.failed && noted.summary.contains(&error.to_string()), "{noted:?}: {error}");
+                had_committed += u64::from(matches!(error, Error::Partly { .. }));
+            }
+            // The step that failed may be the note's own.
+            Ok(_) => assert!(noted.is_none_or(|noted| !noted.failed), "step {step}"),
+        }
+    }
+    assert!(had_committed > 0);
+}
+
+#[test]
+fn a_cleanup_passes_over_what_is_gone_and_what_is_needed_by_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let options = CleanupOptions::default();
+    let planned = crate::store::cleanup::plan(&store, &options, Timestamp::now()).unwrap();
+    let mut planned = planned.items;
+    planned.retain(|item| item.reason == Reason::StaleTemporary);
+    std::fs::remove_file(planned[1].folder.join(&planned[1].name)).unwrap();
+    // A plan that was made when main had another index.
+    let root = store.layout.root().to_path_buf();
+    let entries = store.disk.list(&root).unwrap();
+    let index = entries.into_iter().filter(|entry| entry.name.starts_with(".test_keys."));
+    let index = index.map(|entry| crate::store::cleanup::Item {
+        folder: root.clone(),
+        name: entry.name,
+        stat: entry.stat,
+        reason: Reason::StaleTemporary,
+    });
+    planned.extend(index);
+    assert!(planned.len() > 3, "{planned:?}");
+    let plan = crate::store::cleanup::Plan { items: planned.clone() };
+    let done = crate::store::cleanup::run(&store, &plan, &Control::default()).unwrap();
+    assert_eq!((done.removed.len(), done.kept.len()), (2, planned.len() - 3));
 }
