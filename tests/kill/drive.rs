@@ -1,8 +1,10 @@
 //! The threads that feed the processes, one a slot, and start them again.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -28,8 +30,8 @@ pub struct Round {
     pub stop: AtomicBool,
     /// Complete views that were checked.
     pub views: AtomicU64,
-    /// Readings and consolidations that gave up because files kept moving.
-    pub unsettled: AtomicU64,
+    /// Who gave up because files kept moving, and how often.
+    pub unsettled: Mutex<BTreeMap<String, u64>>,
     /// Increments that another program deleted.
     pub deleted: AtomicU64,
 }
@@ -47,7 +49,7 @@ impl Round {
     fn ended(&self, who: &str, code: Option<i32>, expected: &[i32], stderr: &str) {
         let patient = ["kept changing", "was changed while", "was changed by another program"];
         if code == Some(1) && patient.iter().any(|said| stderr.contains(said)) {
-            self.unsettled.fetch_add(1, Ordering::Relaxed);
+            *self.unsettled.lock().unwrap().entry(who.to_owned()).or_default() += 1;
         } else if code.is_some_and(|code| !expected.contains(&code)) {
             self.ledger.violation(format!("{who} ended with {code:?}: {stderr}"));
         }

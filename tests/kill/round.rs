@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -27,7 +28,7 @@ pub struct Report {
     restarts: u64,
     pub rows: u64,
     pub views: u64,
-    unsettled: u64,
+    unsettled: BTreeMap<String, u64>,
     pub commits: u64,
     deleted: u64,
     torn: u64,
@@ -45,7 +46,7 @@ impl Report {
         self.restarts += other.restarts;
         self.rows += other.rows;
         self.views += other.views;
-        self.unsettled += other.unsettled;
+        other.unsettled.into_iter().for_each(|(who, times)| *self.unsettled.entry(who).or_default() += times);
         self.commits += other.commits;
         self.deleted += other.deleted;
         self.torn += other.torn;
@@ -56,9 +57,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let killed: Vec<_> = self.killed.iter().map(|(kind, kills)| format!("{kills} {kind:?}")).collect();
+        let unsettled: Vec<_> = self.unsettled.iter().map(|(who, times)| format!(" {times} {who}")).collect();
         write!(
             f,
-            "{} kills ({}), {} restarts, {} rows, {} commits, {} views ({} gave up), \
+            "{} kills ({}), {} restarts, {} rows, {} commits, {} views (gave up:{}), \
              {} increments deleted by others, {} torn by their legacy writers, {} violations",
             self.kills(),
             killed.join(", ").to_lowercase(),
@@ -66,7 +68,7 @@ impl fmt::Display for Report {
             self.rows,
             self.commits,
             self.views,
-            self.unsettled,
+            if unsettled.is_empty() { " none".to_owned() } else { unsettled.join(",") },
             self.deleted,
             self.torn,
             self.violations.len(),
@@ -87,7 +89,7 @@ pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
         seed: settings.seed ^ (number << 32),
         stop: AtomicBool::new(false),
         views: AtomicU64::new(0),
-        unsettled: AtomicU64::new(0),
+        unsettled: Mutex::default(),
         deleted: AtomicU64::new(0),
     };
     let slots = slots(settings);
@@ -99,7 +101,7 @@ pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
         report.restarts += slot.starts.load(Ordering::Relaxed).saturating_sub(1);
     }
     report.views += round.views.load(Ordering::Relaxed);
-    report.unsettled = round.unsettled.load(Ordering::Relaxed);
+    report.unsettled = std::mem::take(&mut *round.unsettled.lock().unwrap());
     report.deleted = round.deleted.load(Ordering::Relaxed);
     report.violations = round.ledger.violations();
     if !report.violations.is_empty() {

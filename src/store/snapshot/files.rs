@@ -146,11 +146,13 @@ impl Lister {
 /// Repeats what failed because files moved: for about five seconds, and ever less often.
 /// What did not change is not read again, so that the next attempt is a short one.
 pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    const ROUNDS: u32 = 6;
+    const ROUNDS: u32 = 24;
+    const LONGEST_MS: u64 = 250;
     for round in 0..ROUNDS {
         match attempt() {
             Err(error) if error.is_transient() => {
-                store.disk.pause(std::time::Duration::from_millis(5 << (2 * round)));
+                let pause = LONGEST_MS.min(5 << round.min(6));
+                store.disk.pause(std::time::Duration::from_millis(pause));
             }
             done => return done,
         }
@@ -434,6 +436,10 @@ fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Opt
         Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(OpenError::Io(error)) => return Err(Error::io("read", &path)(error)),
         Err(error) => {
+            // Other code has rewritten it while it was opened.
+            if ParquetFile::open(&*store.disk, &path).is_ok() {
+                return Err(Error::Changed { path });
+            }
             let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
             let locked = store.disk.is_locked(&store.layout.lock()).unwrap_or(false);
             if locked || (stat.bytes > 0 && is_fresh(&stat, now)) {
@@ -448,10 +454,6 @@ fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Opt
     let (commit, inherited) = match CommitRecord::of(&file)? {
         // Some programs keep the record when they rewrite main. It still says best what it contains.
         Some(kept) if !file.is_ours() => (None, Some(kept)),
-            // Other code has rewritten it while it was opened.
-            if ParquetFile::open(&*store.disk, &path).is_ok() {
-                return Err(Error::Changed { path });
-            }
         None => (None, inherited(store, &file, footers)?),
         own => (own, None),
     };
@@ -466,20 +468,6 @@ fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Opt
     Ok(Some(Main { file, commit, inherited }))
 }
 
-fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
-    let Some(main) = main else { return Ok(Vec::new()) };
-    let named = main.record().map(|commit| commit.summaries.as_slice());
-    summaries::open(store, named.unwrap_or_default()).map_err(|error| {
-        // Another commit may name other files by now, and these may be gone.
-        match store.disk.stat(&store.layout.main()) {
-            Ok(stat) if same(&stat, &main.file.stat()) => error,
-            _ => Error::Changed { path: store.layout.main() },
-        }
-    })
-}
-
-/// The zone that the first commit fixed, else the store's.
-fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
 /// The record that speaks for a main of other code: that of the newest commit which is known
 /// to have happened, or of one announced after it whose rows main has, because whoever made
 /// it has not come to confirm it.
@@ -497,6 +485,20 @@ fn inherited(store: &Store, main: &ParquetFile, footers: &mut Footers) -> Result
     log::newest_done(store)
 }
 
+fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
+    let Some(main) = main else { return Ok(Vec::new()) };
+    let named = main.record().map(|commit| commit.summaries.as_slice());
+    summaries::open(store, named.unwrap_or_default()).map_err(|error| {
+        // Another commit may name other files by now, and these may be gone.
+        match store.disk.stat(&store.layout.main()) {
+            Ok(stat) if same(&stat, &main.file.stat()) => error,
+            _ => Error::Changed { path: store.layout.main() },
+        }
+    })
+}
+
+/// The zone that the first commit fixed, else the store's.
+fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
     let fixed = main.and_then(Main::record);
     fixed.and_then(|commit| TimeZone::get(&commit.zone).ok()).unwrap_or_else(|| store.zone.clone())
 }
