@@ -165,6 +165,7 @@ impl Error {
             | Self::Changed { path }
             | Self::InProgress { path }
             | Self::Unstable { path } => Some(path),
+            Self::Partly { source, .. } => source.path(),
             Self::SchemaConflict { .. } | Self::Refused(_) | Self::Cancelled => None,
         }
     }
@@ -178,5 +179,4 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         self.is_not_found() || matches!(self, Self::Changed { .. })
     }
-            Self::Partly { source, .. } => source.path(),
 }

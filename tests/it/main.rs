@@ -16,6 +16,7 @@ mod concurrency;
 mod dashboard;
 mod demo;
 mod exits;
+mod full;
 mod graft;
 mod guide;
 mod hostile;

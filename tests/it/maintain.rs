@@ -178,41 +178,6 @@ fn the_second_one_is_told_who_holds_the_lock() {
 }
 
 #[test]
-fn a_full_disk_while_consolidating() {
-    let folder = tempfile::tempdir().unwrap();
-    let mounted = cfg!(target_os = "linux")
-        && std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
-            .arg(folder.path())
-            .stderr(std::process::Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-    if !mounted {
-        eprintln!("SKIPPED: a small file system can't be mounted here, so this check did not run");
-        return;
-    }
-    let dir = folder.path().join("store");
-    let result = std::panic::catch_unwind(|| {
-        record(&dir, &["a"]);
-        evaltop().arg("consolidate").arg(&dir).assert().success();
-        record(&dir, &["b"]);
-        let filler = folder.path().join("filler");
-        let mut file = fs::File::create(&filler).unwrap();
-        while std::io::Write::write_all(&mut file, &[7; 512]).is_ok() {}
-        drop(file);
-        let told = refused(&dir, &["consolidate"], 1);
-        assert!(told.contains("free some space"), "{told}");
-        fs::remove_file(filler).unwrap();
-        evaltop().arg("consolidate").arg(&dir).assert().success();
-        assert_eq!(main_rows(&dir), ["a", "b"]);
-    });
-    let _ = std::process::Command::new("umount").arg(folder.path()).status();
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-#[test]
 fn a_main_that_lost_rows_is_refused_until_told() {
     let dir = store(&["a", "b"]);
     record(dir.path(), &["c"]);

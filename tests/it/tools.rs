@@ -203,6 +203,40 @@ fn quiet_is_quiet_and_colour_is_nowhere_in_a_pipe() {
     evaltop().args(["status", "store", "-q", "-v"]).current_dir(dir).assert().code(2);
 }
 
+/// Its log has nothing but what a person should see to.
+#[test]
+fn a_quiet_maintain_tells_only_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let maintain = |code: i32| {
+        let ended =
+            evaltop().args(["maintain", "store", "-q"]).current_dir(folder.path()).assert().code(code);
+        let ended = ended.get_output();
+        [&ended.stdout, &ended.stderr].map(|told| String::from_utf8(told.clone()).unwrap())
+    };
+    record(&store, 0..3);
+    for _ in 0..2 {
+        assert_eq!(maintain(0), ["", ""]);
+    }
+    let torn = store.join("incremental/increment_1_20260131_120000.parquet");
+    fs::write(&torn, "PAR1 and no more").unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    fs::File::options().write(true).open(&torn).unwrap().set_modified(old).unwrap();
+    let [told, failed] = maintain(10);
+    assert!(
+        told.contains("1 file left") && told.contains("it can't be read") && failed.is_empty(),
+        "{told}{failed}"
+    );
+    let main = store.join("test_results.parquet");
+    fs::write(&main, "no Parquet").unwrap();
+    fs::File::options().write(true).open(&main).unwrap().set_modified(old).unwrap();
+    let [told, failed] = maintain(1);
+    assert!(
+        told.is_empty() && failed.starts_with("evaltop: ") && failed.lines().count() == 1,
+        "{told}{failed}"
+    );
+}
+
 /// The examples for cron and systemd name commands and flags that there are.
 #[test]
 fn the_timers_can_be_taken_over() {
