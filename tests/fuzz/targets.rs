@@ -22,7 +22,7 @@ pub const ALL: [(&str, Target); 11] = [
     ("record", record),
     ("jsonl", jsonl),
     ("csv", csv),
-    ("table", table),
+    ("parquet", table),
     ("database", database),
     ("inspect", inspect),
     ("lm_eval", lm_eval),
