@@ -51,7 +51,6 @@ fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn no_parser_panics_on_the_corpus_or_near_it() {
-    evaltop::store::parquet_file::silence_caught_panics();
     for (name, target) in targets::ALL {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
         let mut seeds: Vec<_> =

@@ -2,11 +2,12 @@
 //! targets and the smoke test call the same ones. None may panic, whatever comes.
 
 use std::path::Path;
+use std::sync::Once;
 
 use evaltop::config::Config;
 use evaltop::formats::import::{self, Kind, Options};
 use evaltop::store::commit::CommitRecord;
-use evaltop::store::parquet_file::ParquetFile;
+use evaltop::store::parquet_file::{ParquetFile, silence_caught_panics};
 use evaltop::store::snapshot::Scanner;
 use evaltop::store::{Control, RealDisk, Record, Store};
 use jiff::Timestamp;
@@ -109,6 +110,9 @@ fn imported(bytes: &[u8], kind: Kind) {
 }
 
 fn as_file(name: &str, bytes: &[u8], then: impl FnOnce(&Path, &Store)) {
+    // The fuzzer takes every panic for a crash, also those that are caught.
+    static CAUGHT: Once = Once::new();
+    CAUGHT.call_once(silence_caught_panics);
     let folder = tempfile::tempdir().unwrap();
     let incremental = folder.path().join("incremental");
     std::fs::create_dir(&incremental).unwrap();
