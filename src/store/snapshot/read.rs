@@ -19,7 +19,7 @@ use crate::store::schema::{TIMESTAMP_TEXT, project};
 use crate::store::{Control, Store};
 
 /// From so many files on they are read by threads, and digested together.
-const MANY: usize = 64;
+pub(super) const MANY: usize = 64;
 /// Threads that read at once; the run on this machine wants cores too.
 pub(super) const MOST_READERS: usize = 4;
 /// Rows that are digested together: what has to be read again when one file of them goes.
