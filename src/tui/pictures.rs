@@ -99,7 +99,8 @@ picture!(what_waits_being_read, {
     let mut model = Model::new(fixture::settings(), fixture::now());
     let mut seen = fixture::many(3);
     seen.waiting = WaitingView { increments: 1_000, increment_bytes: 83 << 20, ..WaitingView::default() };
-    (seen.alerts, seen.writers, seen.reading) = (Vec::new(), Vec::new(), Some(Reading { read: 0, files: 1_000 }));
+    (seen.alerts, seen.writers, seen.reading) =
+        (Vec::new(), Vec::new(), Some(Reading { read: 0, files: 1_000 }));
     update(&mut model, Message::Glimpsed(Box::new(seen)));
     update(&mut model, Message::Read(312));
     model

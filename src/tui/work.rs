@@ -125,7 +125,8 @@ impl Workers {
     /// Does what a plan says.
     pub(crate) fn run(&mut self, id: JobId, plan: Box<Plan>) {
         let (store, answers) = (self.store.clone(), self.answers.clone());
-        let control = Control::new(reporter(answers.clone(), move |progress| Message::Progress(id, progress)));
+        let control =
+            Control::new(reporter(answers.clone(), move |progress| Message::Progress(id, progress)));
         self.running = Some((id, control.clone()));
         tokio::spawn(async move {
             let outcome = spawn_blocking(move || {

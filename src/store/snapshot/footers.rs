@@ -116,7 +116,8 @@ impl Footers {
     /// and forgotten by two commits since it was listed. Once it was there beside a main, it
     /// is not in that main.
     pub(super) fn check(&mut self, store: &Store, file: &Increment) -> Result<()> {
-        let known = self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
+        let known =
+            self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
         if known.as_ref().is_none_or(|known| !known.checked) {
             file.check(store)?;
         }

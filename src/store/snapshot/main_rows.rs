@@ -163,9 +163,7 @@ impl MainRows {
     pub(super) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth<'_>) -> bool {
         let rows = matches!(depth, Depth::Rows(_)) && main.commit.is_some();
         let counted = self.tallied && (depth != Depth::Tallies || !self.cells_only);
-        (rows || counted)
-            && same(&self.stat, &main.file.stat())
-            && self.reading.zone == *zone
+        (rows || counted) && same(&self.stat, &main.file.stat()) && self.reading.zone == *zone
     }
 
     /// Which of these hashes of keys (ascending) main has: those [`MainRows::get`] knows

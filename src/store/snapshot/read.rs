@@ -240,11 +240,9 @@ pub(super) fn read(
     let path = look.store.layout.incremental().join(file.name);
     match open(look.store, file.name, file.stat)? {
         Opened::File(opened) => rows(look, file, &opened, source, plan, digest),
-        Opened::Footer(Footer::Refused(reason)) => Err(Error::Io {
-            action: "read",
-            path,
-            source: std::io::Error::other(reason),
-        }),
+        Opened::Footer(Footer::Refused(reason)) => {
+            Err(Error::Io { action: "read", path, source: std::io::Error::other(reason) })
+        }
         Opened::Footer(_) => Err(Error::Changed { path }),
     }
 }

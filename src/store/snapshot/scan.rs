@@ -158,7 +158,8 @@ impl Scanner {
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         let view = self.view(store, now, Depth::Tallies, control)?;
-        let settled = self.settled.as_ref().map(|settled| (settled.activity.clone(), settled.history.clone()));
+        let settled =
+            self.settled.as_ref().map(|settled| (settled.activity.clone(), settled.history.clone()));
         let (mut activity, mut history) = settled.unwrap_or_default();
         for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
             activity.merge(&digest.activity);
@@ -233,7 +234,9 @@ impl Scanner {
                         view.main_losers = losers_of(main, filter, &view.files.zone, control)?;
                         MainRows::unread(store, main, &view.files.zone, now)?
                     }
-                    _ => changed_or(main, MainRows::read(store, main, &view.files.zone, now, depth, control))?,
+                    _ => {
+                        changed_or(main, MainRows::read(store, main, &view.files.zone, now, depth, control))?
+                    }
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;
