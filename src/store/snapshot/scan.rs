@@ -177,6 +177,20 @@ impl Scanner {
         depth: Depth<'_>,
         control: &Control,
     ) -> Result<View> {
+        let view = self.try_view(store, now, depth, control);
+        if view.is_err() {
+            self.footers.distrust();
+        }
+        view
+    }
+
+    fn try_view(
+        &mut self,
+        store: &Store,
+        now: Timestamp,
+        depth: Depth<'_>,
+        control: &Control,
+    ) -> Result<View> {
         let listing = Listing::of(store, now, &mut self.footers)?;
         let zone = listing.zone.clone();
         let look = Look { store, zone: &zone, now, control };

@@ -8,6 +8,7 @@ use super::*;
 use crate::store::commit::Consumed;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::parquet_file::ParquetFile;
+use crate::store::query::{self, Filter};
 use crate::store::writer::{Writer, WriterOptions};
 use crate::store::{Control, Error, Store, consolidate, disk};
 
@@ -416,11 +417,6 @@ fn a_main_by_other_code_is_tallied_in_parts_like_as_a_whole() {
     let snapshot = scan(&fixture);
     let full = rows.iter().filter(|record| record.success).count() as u64;
     assert_eq!(totals(&snapshot), (300_000, full, 0));
-    let grouped = crate::store::query::grouped(
-        &fixture.store,
-        &Default::default(),
-        &["model".into()],
-        &Control::default(),
-    );
+    let grouped = query::grouped(&fixture.store, &Filter::default(), &["model".into()], &Control::default());
     assert_eq!(grouped.unwrap().iter().map(|group| group.tally.tests).sum::<u64>(), 300_000);
 }
