@@ -235,6 +235,15 @@ pub struct OperationView {
     pub failed: bool,
 }
 
+/// How far a first look is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Waiting files that were read.
+    pub read: u64,
+    /// Waiting files to read.
+    pub files: u64,
+}
+
 /// One look at a store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
@@ -278,6 +287,8 @@ pub struct Observation {
     pub notes: Vec<String>,
     /// The last things that were done to the store, oldest first.
     pub operations: Vec<OperationView>,
+    /// What waits has not been read yet: the figures are those of main alone.
+    pub reading: Option<Reading>,
     /// Why the figures are those of an earlier look, when they are.
     pub behind: Option<String>,
     /// What needs a person, worst first.

@@ -83,12 +83,16 @@ class Dashboard:
                 return int(found.group(1).replace(",", ""))
         return None
 
-    def until(self, tests, limit):
-        """Seconds until the screen shows so many tests (any number for None)."""
+    def reading(self):
+        """Whether it says that it has not read everything yet."""
+        return "READING" in "".join(self.cells[1])
+
+    def until(self, tests, limit, early=False):
+        """Seconds until the screen shows so many tests (any number for None), also `early`."""
         begin = time.perf_counter()
         while time.perf_counter() - begin < limit:
             shown = self.tests()
-            if shown is not None and tests in (None, shown):
+            if shown is not None and tests in (None, shown) and (early or not self.reading()):
                 return time.perf_counter() - begin
             self.read(0.05)
         screen = "\n".join("".join(row) for row in self.cells)
@@ -174,6 +178,10 @@ def measure(options, store):
     print("| what | measured | target |\n|---|---|---|")
     dashboard = Dashboard(os.path.abspath(options.evaltop), store)
     try:
+        dashboard.until(None, 300, early=True)
+        first = time.perf_counter() - dashboard.begun
+        print(f"| start to the first frame with figures | {first * 1e3:.0f} ms, {dashboard.cpu() * 1e3:.0f} ms "
+              "of processor time | ≤ 100 ms |", flush=True)
         dashboard.until(None, 300)
         first = time.perf_counter() - dashboard.begun
         print(f"| start to the first complete frame | {first * 1e3:.0f} ms, {dashboard.cpu() * 1e3:.0f} ms "
@@ -188,14 +196,16 @@ def measure(options, store):
                 journal.write(f'{{"test_id":"{uuid.uuid4()}","model":"model-00","success":true}}\n'.encode())
 
             events(dashboard, "a new line of a journal", options.events, append)
-            dashboard.rest_for(2)
-            bytes_before, cpu_before = dashboard.bytes, dashboard.cpu_by_ticks()
-            dashboard.rest_for(options.idle)
-            spent = dashboard.cpu_by_ticks() - cpu_before
-            print(f"| bytes to the terminal in {options.idle} idle seconds | {dashboard.bytes - bytes_before} | 0 |")
-            print(f"| of a core while idle | {spent / options.idle:.2%} | ≤ 0.1 % |")
-            resident, own = dashboard.memory()
-            print(f"| resident memory | {resident:.0f} MiB, {own:.0f} of it not of files | ≤ 40 MiB |", flush=True)
+        os.unlink(store / "incremental" / name)
+        # While writers live, or lived a moment ago, ages grow on the screen.
+        dashboard.rest_for(130)
+        bytes_before, cpu_before = dashboard.bytes, dashboard.cpu_by_ticks()
+        dashboard.rest_for(options.idle)
+        spent = dashboard.cpu_by_ticks() - cpu_before
+        print(f"| bytes to the terminal in {options.idle} idle seconds | {dashboard.bytes - bytes_before} | 0 |")
+        print(f"| of a core while idle | {spent / options.idle:.2%} | ≤ 0.1 % |")
+        resident, own = dashboard.memory()
+        print(f"| resident memory | {resident:.0f} MiB, {own:.0f} of it not of files | ≤ 40 MiB |", flush=True)
     finally:
         dashboard.close()
 

@@ -12,7 +12,7 @@ use crate::stats::levels::{Level, Levels};
 use crate::store::operations::{Followed, Operation};
 use crate::store::snapshot::{Scanner, Snapshot};
 use crate::store::{Control, Error, Store};
-use observation::OperationView;
+use observation::{OperationView, Reading};
 use superseding::Superseding;
 
 mod figures;
@@ -74,10 +74,32 @@ impl Monitor {
         self.watch = mode;
     }
 
+    /// Before the first look, where that will take a while: main's figures, marked as such.
+    pub fn glance(&mut self, now: Timestamp) -> Option<Observation> {
+        if self.last.is_some() {
+            return None;
+        }
+        // Why it can't be read is for the look to say.
+        let glance = self.scanner.glance(&self.store, now).ok().flatten()?;
+        let mut seen = Observation { at: now, ..Observation::default() };
+        figures::fill(&mut seen, &glance.main_alone);
+        seen.waiting.increments = glance.files;
+        seen.waiting.increment_bytes = glance.bytes;
+        seen.reading = Some(Reading { read: 0, files: glance.files });
+        seen.store = self.store.layout.root().to_path_buf();
+        seen.watch = self.watch.clone();
+        Some(seen)
+    }
+
     /// One look. Blocks while it reads; never fails and never writes: what can't be
     /// read becomes a state or an alert.
     pub fn observe(&mut self, now: Timestamp) -> Observation {
-        let mut seen = match self.look(now) {
+        self.observe_telling(now, &Control::default())
+    }
+
+    /// The same, and tells how far it is.
+    pub fn observe_telling(&mut self, now: Timestamp, control: &Control) -> Observation {
+        let mut seen = match self.look(now, control) {
             Ok(seen) => seen,
             Err(error) => self.stand_in(&error),
         };
@@ -92,11 +114,11 @@ impl Monitor {
         seen
     }
 
-    fn look(&mut self, now: Timestamp) -> Result<Observation, Error> {
+    fn look(&mut self, now: Timestamp, control: &Control) -> Result<Observation, Error> {
         self.store.check()?;
         let mut tries = 0;
         let snapshot = loop {
-            match self.scanner.scan(&self.store, now, &Control::default()) {
+            match self.scanner.scan(&self.store, now, control) {
                 // With nothing to show instead, waiting for a moment is the better answer.
                 Err(error) if passing(&error) && !self.has_figures() && tries < TRIES => {
                     tries += 1;

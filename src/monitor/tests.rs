@@ -13,9 +13,9 @@ use parquet::arrow::ArrowWriter;
 use super::{Monitor, StoreState, WatchMode};
 use crate::config::Config;
 use crate::health::Severity;
-use crate::observation::{MainKind, WriterState};
+use crate::observation::{MainKind, Reading, WriterState};
 use crate::store::writer::{Writer, WriterOptions};
-use crate::store::{Record, Store};
+use crate::store::{Control, Record, Store, consolidate};
 
 fn monitor(root: &Path) -> Monitor {
     let mut config = Config::default();
@@ -185,4 +185,27 @@ fn the_observation_says_how_changes_are_noticed() {
     let seen = monitor.observe(Timestamp::now());
     assert_eq!(seen.alerts[0].rule, "watch_polling");
     assert!(seen.disk.is_some_and(|(free, total)| free <= total));
+}
+
+#[test]
+fn before_much_is_read_main_is_shown_alone_and_marked_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let write = |rows: usize| {
+        let mut writer = Writer::open(&store, WriterOptions::default()).unwrap();
+        writer.append_all(records(rows, true)).unwrap();
+        writer.close().unwrap();
+    };
+    write(5);
+    consolidate::run(&store, &consolidate::Options::default(), Timestamp::now(), &Control::default())
+        .unwrap();
+    assert_eq!(monitor(folder.path()).glance(Timestamp::now()), None, "a look takes no longer");
+    (0..64).for_each(|_| write(1));
+    let mut monitor = monitor(folder.path());
+    let seen = monitor.glance(Timestamp::now()).unwrap();
+    assert_eq!((seen.totals.tests, seen.waiting.increments), (5, 64));
+    assert_eq!(seen.reading, Some(Reading { read: 0, files: 64 }));
+    let seen = monitor.observe(Timestamp::now());
+    assert_eq!((seen.totals.tests, seen.reading), (69, None));
+    assert_eq!(monitor.glance(Timestamp::now()), None, "only before the first look");
 }

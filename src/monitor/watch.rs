@@ -398,6 +398,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_matters_once_it_has_its_name() {
+        let temporary = PathBuf::from("incremental/.increment_1.parquet.tmp");
+        let made = Event::new(EventKind::Create(notify::event::CreateKind::File)).add_path(temporary.clone());
+        assert!(!matters(&made));
+        let named = Event::new(EventKind::Modify(notify::event::ModifyKind::Any));
+        let named = named.add_path(temporary).add_path(PathBuf::from("incremental/increment_1.parquet"));
+        assert!(matters(&named));
+    }
+
+    #[test]
     fn dropping_ends_the_thread() {
         let folder = tempfile::tempdir().unwrap();
         let watch = start_with(folder.path(), Duration::from_secs(600), RETRY, polled).unwrap();

@@ -27,8 +27,8 @@ mod writers;
 pub(in crate::store) use files::retrying;
 pub use files::{Files, Increment, JournalFile, Lister, Main, SetAside, files};
 pub use footers::{consumed_prefix, fingerprint};
-pub use scan::Scanner;
 pub(in crate::store) use scan::{Depth, View};
+pub use scan::{Glance, Scanner};
 
 use jiff::Timestamp;
 

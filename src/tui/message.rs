@@ -27,6 +27,10 @@ pub(crate) enum Message {
     Paste(String),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
+    /// What is known of the store before the first look has read all that waits.
+    Glimpsed(Box<Observation>),
+    /// How many waiting files the first look has read.
+    Read(u64),
     /// A look at the store.
     Observed(Box<Observation>),
     /// Something went wrong in the background.

@@ -17,7 +17,7 @@ use super::update::update;
 use super::view::Screen;
 use crate::health::Severity;
 use crate::jobs::{CleanupOptions, ExportFormat, ExportOptions, Outcome, Plan, Request};
-use crate::observation::{Observation, StoreState, WatchMode};
+use crate::observation::{Observation, Reading, StoreState, WaitingView, WatchMode};
 use crate::stats::Cell;
 use crate::stats::history::History;
 use crate::stats::paired::{self, Pair, Trials};
@@ -95,6 +95,16 @@ picture!(the_design, {
 picture!(all_is_well, showing(80, 24, healthy()));
 picture!(critical, showing(80, 24, fixture::critical()));
 picture!(nothing_seen_yet, Model::new(fixture::settings(), fixture::now()));
+picture!(what_waits_being_read, {
+    let mut model = Model::new(fixture::settings(), fixture::now());
+    let mut seen = fixture::many(3);
+    seen.waiting = WaitingView { increments: 1_000, increment_bytes: 83 << 20, ..WaitingView::default() };
+    (seen.alerts, seen.writers, seen.reading) =
+        (Vec::new(), Vec::new(), Some(Reading { read: 0, files: 1_000 }));
+    update(&mut model, Message::Glimpsed(Box::new(seen)));
+    update(&mut model, Message::Read(312));
+    model
+});
 picture!(an_empty_store, showing(80, 24, fixture::empty()));
 picture!(a_run_that_ended, {
     let mut model = Model::new(fixture::settings(), fixture::now());

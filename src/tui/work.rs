@@ -53,12 +53,19 @@ impl Workers {
     /// Looks at the store; false while a look is under way.
     pub(crate) fn look(&mut self, watch: WatchMode) -> bool {
         let Some(mut monitor) = self.monitor.take() else { return false };
-        let answers = self.answers.clone();
+        let (answers, early) = (self.answers.clone(), self.answers.clone());
         tokio::spawn(async move {
             let look = spawn_blocking(move || {
                 panic_if_asked("look");
                 monitor.set_watch(watch);
-                let seen = monitor.observe(Timestamp::now());
+                let control = match monitor.glance(Timestamp::now()) {
+                    Some(glance) => {
+                        let _ = early.send(Answer::Message(Message::Glimpsed(Box::new(glance))));
+                        Control::new(reporter(early, |progress| Message::Read(progress.done)))
+                    }
+                    None => Control::default(),
+                };
+                let seen = monitor.observe_telling(Timestamp::now(), &control);
                 (monitor, seen)
             });
             let answer = match look.await {
@@ -118,7 +125,8 @@ impl Workers {
     /// Does what a plan says.
     pub(crate) fn run(&mut self, id: JobId, plan: Box<Plan>) {
         let (store, answers) = (self.store.clone(), self.answers.clone());
-        let control = Control::new(reporter(id, answers.clone()));
+        let control =
+            Control::new(reporter(answers.clone(), move |progress| Message::Progress(id, progress)));
         self.running = Some((id, control.clone()));
         tokio::spawn(async move {
             let outcome = spawn_blocking(move || {
@@ -173,13 +181,16 @@ fn tidily<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Passes progress on, but not more often than anybody could see.
-fn reporter(id: JobId, answers: UnboundedSender<Answer>) -> impl Fn(Progress) + Send + Sync + 'static {
+fn reporter(
+    answers: UnboundedSender<Answer>,
+    message: impl Fn(Progress) -> Message + Send + Sync + 'static,
+) -> impl Fn(Progress) + Send + Sync + 'static {
     let last: Arc<Mutex<Option<Instant>>> = Arc::default();
     move |progress| {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
             *last = Some(Instant::now());
-            let _ = answers.send(Answer::Message(Message::Progress(id, progress)));
+            let _ = answers.send(Answer::Message(message(progress)));
         }
     }
 }

@@ -182,7 +182,10 @@ impl Columns {
                 DataType::Dictionary(..) => {
                     let keyed = column.as_dictionary_opt::<Int32Type>();
                     let texts = keyed.and_then(|keyed| {
-                        Some(Texts::Keyed(keyed.keys().clone(), keyed.values().as_string_opt::<i32>()?.clone()))
+                        Some(Texts::Keyed(
+                            keyed.keys().clone(),
+                            keyed.values().as_string_opt::<i32>()?.clone(),
+                        ))
                     });
                     let plain = || text_column(column).map(Texts::Plain);
                     put(&mut columns.texts, name, texts.map_or_else(plain, Ok)?);

@@ -49,5 +49,9 @@ fn keyed(keys: &Int32Array) -> impl Iterator<Item = u64> + '_ {
 
 fn bits(rates: &Float64Array) -> impl Iterator<Item = u64> + '_ {
     let valid = |row: usize| rates.nulls().is_none_or(|nulls| nulls.is_valid(row));
-    rates.values().iter().enumerate().map(move |(row, rate)| if valid(row) { rate.to_bits() } else { f64::NAN.to_bits() })
+    rates
+        .values()
+        .iter()
+        .enumerate()
+        .map(move |(row, rate)| if valid(row) { rate.to_bits() } else { f64::NAN.to_bits() })
 }

@@ -171,4 +171,3 @@ fn check_chunks(group: &RowGroupMetaData, bytes: u64) -> Result<(), String> {
     }
     Ok(())
 }
-

@@ -164,7 +164,7 @@ pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> 
 pub(super) struct Listing {
     journals: Vec<Entry>,
     all: Vec<Entry>,
-    main: Option<Main>,
+    pub(super) main: Option<Main>,
     pub(super) summaries: Vec<ParquetFile>,
     pub(super) zone: TimeZone,
 }

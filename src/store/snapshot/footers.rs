@@ -91,6 +91,11 @@ impl Footers {
         }
     }
 
+    /// Something moved: the next listing asks for everything.
+    pub(super) fn distrust(&mut self) {
+        self.asked = None;
+    }
+
     /// What is known of a file that can't have changed.
     pub(super) fn stat(&self, name: &str, inode: u64) -> Option<Stat> {
         let known = self.known.get(name).filter(|known| self.quick && known.stat.inode == inode)?;
@@ -118,7 +123,8 @@ impl Footers {
     /// and forgotten by two commits since it was listed. Once it was there beside a main, it
     /// is not in that main.
     pub(super) fn check(&mut self, store: &Store, file: &Increment) -> Result<()> {
-        let known = self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
+        let known =
+            self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
         if known.as_ref().is_none_or(|known| !known.checked) {
             file.check(store)?;
         }

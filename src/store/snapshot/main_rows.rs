@@ -71,6 +71,15 @@ impl MainRows {
         })
     }
 
+    /// Takes what the footer tells; `None` where it does not.
+    pub(super) fn told(store: &Store, main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Option<Self>> {
+        let told = main.commit.as_ref().and_then(|commit| tallies::of(&main.file, commit));
+        let Some(digest) = told else { return Ok(None) };
+        let mut rows = Self { digest, tallied: true, ..Self::unread(store, main, zone, now)? };
+        rows.digest.add_settled(&mut rows.cells);
+        Ok(Some(rows))
+    }
+
     /// Takes what the footer tells, or reads the columns that statistics need.
     pub(super) fn read(
         store: &Store,
@@ -80,14 +89,11 @@ impl MainRows {
         depth: Depth<'_>,
         control: &Control,
     ) -> Result<Self> {
+        if let Some(told) = Self::told(store, main, zone, now)? {
+            return Ok(told);
+        }
         let file = &main.file;
         let mut rows = Self::unread(store, main, zone, now)?;
-        if let Some(told) = main.commit.as_ref().and_then(|commit| tallies::of(file, commit)) {
-            rows.digest = told;
-            rows.digest.add_settled(&mut rows.cells);
-            rows.tallied = true;
-            return Ok(rows);
-        }
         let mut reading = rows.reading.clone();
         let mut columns: Vec<&str> = Columns::NAMES.into();
         columns.extend(kind::NAMES);
@@ -157,9 +163,7 @@ impl MainRows {
     pub(super) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth<'_>) -> bool {
         let rows = matches!(depth, Depth::Rows(_)) && main.commit.is_some();
         let counted = self.tallied && (depth != Depth::Tallies || !self.cells_only);
-        (rows || counted)
-            && same(&self.stat, &main.file.stat())
-            && self.reading.zone == *zone
+        (rows || counted) && same(&self.stat, &main.file.stat()) && self.reading.zone == *zone
     }
 
     /// Which of these hashes of keys (ascending) main has: those [`MainRows::get`] knows

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parquet::arrow::arrow_reader::RowSelection;
 
 use super::read::{MOST_READERS, TEXTS, as_read};
-use crate::store::digest::{Digest, Reading};
 use crate::store::Control;
+use crate::store::digest::{Digest, Reading};
 use crate::store::error::Result;
 use crate::store::parquet_file::ParquetFile;
 

@@ -19,7 +19,7 @@ use crate::store::schema::{TIMESTAMP_TEXT, project};
 use crate::store::{Control, Store};
 
 /// From so many files on they are read by threads, and digested together.
-const MANY: usize = 64;
+pub(super) const MANY: usize = 64;
 /// Threads that read at once; the run on this machine wants cores too.
 pub(super) const MOST_READERS: usize = 4;
 /// Rows that are digested together: what has to be read again when one file of them goes.
@@ -140,8 +140,9 @@ pub(super) fn read_all(look: Look<'_>, files: &[Unread<'_>], first: u32) -> Vec<
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+    let threads = if together { cores } else { 1 };
     std::thread::scope(|scope| {
-        for _ in 1..if together { cores } else { 1 } {
+        for _ in 1..threads {
             scope.spawn(work);
         }
         work();
@@ -178,21 +179,18 @@ impl Plan {
         let records = shape(file.schema()) == Shape::Records;
         let keyed = if records { file.keyed(&TEXTS) } else { Vec::new() };
         let same = |known: &Known| known.schema == *file.schema() && known.keyed == keyed;
-        let known = match self.last.take().filter(same) {
-            Some(mut known) => {
-                if known.reading.process.as_deref() != process_id(name) {
-                    known.reading.process = process_id(name).map(Arc::from);
-                }
-                known
+        let known = if let Some(mut known) = self.last.take().filter(same) {
+            if known.reading.process.as_deref() != process_id(name) {
+                known.reading.process = process_id(name).map(Arc::from);
             }
-            None => {
-                let mut reading = Reading::of(name, file.schema(), look.zone, look.now)?;
-                let read = Arc::clone(file.with_dictionaries(&keyed).schema());
-                if records {
-                    reading.target = as_read(&project(&reading.target, &columns()), &read);
-                }
-                Known { schema: Arc::clone(file.schema()), keyed, read, reading }
+            known
+        } else {
+            let mut reading = Reading::of(name, file.schema(), look.zone, look.now)?;
+            let read = Arc::clone(file.with_dictionaries(&keyed).schema());
+            if records {
+                reading.target = as_read(&project(&reading.target, &columns()), &read);
             }
+            Known { schema: Arc::clone(file.schema()), keyed, read, reading }
         };
         let known = self.last.insert(known);
         known.reading.keep = Keep::Places(source);
@@ -240,11 +238,9 @@ pub(super) fn read(
     let path = look.store.layout.incremental().join(file.name);
     match open(look.store, file.name, file.stat)? {
         Opened::File(opened) => rows(look, file, &opened, source, plan, digest),
-        Opened::Footer(Footer::Refused(reason)) => Err(Error::Io {
-            action: "read",
-            path,
-            source: std::io::Error::other(reason),
-        }),
+        Opened::Footer(Footer::Refused(reason)) => {
+            Err(Error::Io { action: "read", path, source: std::io::Error::other(reason) })
+        }
         Opened::Footer(_) => Err(Error::Changed { path }),
     }
 }

@@ -12,7 +12,7 @@ use super::footers::Footers;
 use super::hits::Hit;
 use super::main_rows::MainRows;
 use super::notes::Notes;
-use super::read::Look;
+use super::read::{Look, MANY};
 use super::resolve::{Resolved, resolve};
 use super::waiting::{Content, Counted, Waiting};
 use super::writers::writers;
@@ -106,6 +106,17 @@ pub(in crate::store) struct Source {
     pub(in crate::store) losers: Vec<u64>,
 }
 
+/// What is known before what waits is read.
+#[derive(Debug)]
+pub struct Glance {
+    /// Main, as if nothing else were there.
+    pub main_alone: Snapshot,
+    /// Increments that are not read yet.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 impl Scanner {
     /// A scanner that has seen nothing.
     pub fn new() -> Self {
@@ -117,9 +128,38 @@ impl Scanner {
         retrying(store, || self.attempt(store, now, control))
     }
 
+    /// What main tells and what of the rest is not read yet, where that is much: before the
+    /// first look, which then takes a while.
+    pub fn glance(&mut self, store: &Store, now: Timestamp) -> Result<Option<Glance>> {
+        let listing = Listing::of(store, now, &mut self.footers)?;
+        let unread: Vec<u64> = listing.unread(&self.footers).iter().map(|entry| entry.stat.bytes).collect();
+        if unread.len() < MANY || !listing.summaries.is_empty() {
+            return Ok(None);
+        }
+        self.main = match &listing.main {
+            Some(main) => MainRows::told(store, main, &listing.zone, now)?,
+            None => None,
+        };
+        let (Some(main), Some(rows)) = (&listing.main, &self.main) else { return Ok(None) };
+        let mut activity = rows.digest.activity.clone();
+        activity.settle();
+        let mut history = History::default();
+        add_all(&mut history, &activity);
+        let main_alone = Snapshot {
+            main: main_state(Some(main), Some(rows)),
+            cells: Arc::new(rows.cells.clone()),
+            models: activity.models,
+            history,
+            clusters: rows.digest.clusters.clone(),
+            ..Snapshot::default()
+        };
+        Ok(Some(Glance { main_alone, files: unread.len() as u64, bytes: unread.iter().sum() }))
+    }
+
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         let view = self.view(store, now, Depth::Tallies, control)?;
-        let settled = self.settled.as_ref().map(|settled| (settled.activity.clone(), settled.history.clone()));
+        let settled =
+            self.settled.as_ref().map(|settled| (settled.activity.clone(), settled.history.clone()));
         let (mut activity, mut history) = settled.unwrap_or_default();
         for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
             activity.merge(&digest.activity);
@@ -131,6 +171,20 @@ impl Scanner {
 
     /// The rows that count at this moment.
     pub(in crate::store) fn view(
+        &mut self,
+        store: &Store,
+        now: Timestamp,
+        depth: Depth<'_>,
+        control: &Control,
+    ) -> Result<View> {
+        let view = self.try_view(store, now, depth, control);
+        if view.is_err() {
+            self.footers.distrust();
+        }
+        view
+    }
+
+    fn try_view(
         &mut self,
         store: &Store,
         now: Timestamp,

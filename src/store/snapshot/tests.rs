@@ -8,6 +8,7 @@ use super::*;
 use crate::store::commit::Consumed;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::parquet_file::ParquetFile;
+use crate::store::query::{self, Filter};
 use crate::store::writer::{Writer, WriterOptions};
 use crate::store::{Control, Error, Store, consolidate, disk};
 
@@ -378,4 +379,44 @@ fn a_time_that_is_no_time_is_told_and_its_row_counts() {
     let snapshot = scan(&fixture);
     assert_eq!(snapshot.cells.values().map(|tally| tally.tests).sum::<u64>(), 2);
     assert!(snapshot.notes[0].starts_with("1 row has a timestamp"), "{:?}", snapshot.notes);
+}
+
+#[test]
+fn what_is_known_of_our_files_is_believed_only_while_main_stays_and_for_a_minute() {
+    let fixture = Fixture::new();
+    let name = |at: u8| format!("increment_12_20260131_120000_host_0a1b_{at}.parquet");
+    for at in 0..2 {
+        fixture.increment(&name(at), &batch(&records(10 * i64::from(at), 10 * i64::from(at) + 3)));
+    }
+    let mut scanner = Scanner::new();
+    let mut tests = |after: i64| {
+        let now = fixture.now + jiff::SignedDuration::from_secs(after);
+        totals(&scanner.scan(&fixture.store, now, &Control::default()).unwrap()).0
+    };
+    assert_eq!(tests(0), 6);
+    // As no program of ours does it: other rows in place, under the same name.
+    let path = fixture.store.layout.incremental().join(name(0));
+    let other = Fixture::new();
+    other.increment(&name(0), &batch(&records(20, 25)));
+    fs::write(&path, fs::read(other.store.layout.incremental().join(name(0))).unwrap()).unwrap();
+    assert_eq!(tests(59), 6, "it is not asked for");
+    assert_eq!(tests(60), 8, "once a minute everything is");
+    // One that goes is missed at once, and so is one that main takes in.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(tests(61), 3);
+    let options = consolidate::Options::default();
+    consolidate::run(&fixture.store, &options, fixture.now, &Control::default()).unwrap();
+    assert_eq!(tests(62), 3);
+}
+
+#[test]
+fn a_main_by_other_code_is_tallied_in_parts_like_as_a_whole() {
+    let fixture = Fixture::new();
+    let rows = records(0, 300_000);
+    fixture.main(&batch(&rows), None);
+    let snapshot = scan(&fixture);
+    let full = rows.iter().filter(|record| record.success).count() as u64;
+    assert_eq!(totals(&snapshot), (300_000, full, 0));
+    let grouped = query::grouped(&fixture.store, &Filter::default(), &["model".into()], &Control::default());
+    assert_eq!(grouped.unwrap().iter().map(|group| group.tally.tests).sum::<u64>(), 300_000);
 }

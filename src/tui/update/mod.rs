@@ -30,6 +30,8 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Key(key) => press::key(model, key),
         Message::Paste(text) => press::paste(model, &text),
         Message::Mouse(event) => mouse::mouse(model, event),
+        Message::Glimpsed(observation) => observe::glimpsed(model, *observation),
+        Message::Read(files) => observe::read(model, files),
         Message::Observed(observation) => observe::observed(model, *observation),
         Message::Trouble(text) => {
             model.note(Severity::Critical, text);

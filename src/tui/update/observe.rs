@@ -46,6 +46,25 @@ pub(super) fn jumped(model: &mut Model, by: SignedDuration) -> Vec<Effect> {
     vec![Effect::Scan]
 }
 
+/// Shows what is known before the first look is done. Nothing is told of it: it is no news.
+pub(super) fn glimpsed(model: &mut Model, observation: Observation) -> Vec<Effect> {
+    if model.seen.is_none() {
+        model.table.refresh(&observation.models, model.now);
+        model.seen = Some(Arc::new(observation));
+    }
+    Vec::new()
+}
+
+/// The first look has read so many of the waiting files.
+pub(super) fn read(model: &mut Model, files: u64) -> Vec<Effect> {
+    if let Some(seen) = model.seen.as_mut().filter(|seen| seen.reading.is_some())
+        && let Some(reading) = &mut Arc::make_mut(seen).reading
+    {
+        reading.read = reading.read.max(files);
+    }
+    Vec::new()
+}
+
 /// Shows a new look, or keeps it for later while the picture is held still.
 pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effect> {
     let observation = Arc::new(observation);
@@ -91,7 +110,9 @@ pub(super) fn freeze(model: &mut Model) {
 }
 
 fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<Item = Change>) {
-    if let Some(old) = model.seen.replace(Arc::clone(new)) {
+    let old = model.seen.replace(Arc::clone(new)).filter(|old| old.reading.is_none());
+    let first = old.is_none();
+    if let Some(old) = old {
         note_state(model, &old.state, &new.state);
         note_operations(model, news(&old, new));
         note_generation(model, &old, new);
@@ -105,7 +126,7 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
     note_progress(model, new);
     model.was_there |= new.state == StoreState::Ready;
     model.jobs.ours = model.jobs.running.is_some();
-    let first = model.table.selected.is_none();
+    let first = first || model.table.selected.is_none();
     model.table.refresh(&new.models, model.now);
     if first && let Some(subject) = new.alerts.iter().find_map(|a| a.subject.as_ref()) {
         let row = model.table.order.iter().position(|m| m == subject);

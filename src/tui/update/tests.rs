@@ -11,7 +11,7 @@ use ratatui::widgets::Widget;
 use super::update;
 use crate::health::{Remedy, Severity};
 use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request, RestoreOptions};
-use crate::observation::{Observation, OperationView, StoreState};
+use crate::observation::{Observation, OperationView, Reading, StoreState};
 use crate::stats::Cell;
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
 use crate::stats::progress::Expected;
@@ -893,4 +893,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_shown_before_the_first_look_is_no_news() {
+    let mut model = Model::new(fixture::settings(), now());
+    let mut early = fixture::many(2);
+    (early.alerts, early.reading) = (Vec::new(), Some(Reading { read: 0, files: 70 }));
+    assert_eq!(update(&mut model, Message::Glimpsed(Box::new(early.clone()))), []);
+    update(&mut model, Message::Read(12));
+    assert_eq!(model.seen.as_ref().unwrap().reading, Some(Reading { read: 12, files: 70 }));
+    assert!(model.activity.is_empty(), "{:?}", model.activity);
+    update(&mut model, Message::Observed(Box::new(fixture::many(2))));
+    let mut at_once = Model::new(fixture::settings(), now());
+    update(&mut at_once, Message::Observed(Box::new(fixture::many(2))));
+    let told = |model: &Model| model.activity.iter().map(|entry| entry.text.clone()).collect::<Vec<_>>();
+    assert_eq!(told(&model), told(&at_once));
+    // One that comes late shows nothing old.
+    update(&mut model, Message::Glimpsed(Box::new(early)));
+    update(&mut model, Message::Read(13));
+    assert_eq!(model.seen.as_ref().unwrap().reading, None);
 }

@@ -36,7 +36,9 @@ impl Widget for Alerts<'_> {
         heading(model, &title, &more, area.width, focused).render(area, buffer);
         if alerts.is_empty() && area.height > 1 {
             let row = Rect { y: area.y + 1, height: 1, ..area };
-            Line::from(model.span(Role::Dim, " nothing needs anybody")).render(row, buffer);
+            let reading = model.seen.as_ref().is_some_and(|seen| seen.reading.is_some());
+            let text = if reading { " not looked for yet" } else { " nothing needs anybody" };
+            Line::from(model.span(Role::Dim, text)).render(row, buffer);
         }
         for (row, (item, part)) in area.rows().skip(1).zip(placed) {
             let Some(alert) = alerts.get(item) else { continue };

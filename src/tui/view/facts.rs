@@ -39,8 +39,10 @@ fn figure(model: &Model, value: String, unit: &'static str) -> Group {
 
 fn totals(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let totals = &seen.totals;
+    // What waits only adds to them.
+    let least = if seen.reading.is_some() { "≥ " } else { "" };
     let tests = vec![
-        model.span(Role::Title, format!(" {}", thousands(totals.tests))),
+        model.span(Role::Title, format!(" {least}{}", thousands(totals.tests))),
         model.span(Role::Dim, if totals.tests == 1 { " test" } else { " tests" }),
     ];
     let partial = (totals.tests > 0).then(|| totals.partial as f64 / totals.tests as f64);
@@ -59,6 +61,9 @@ fn totals(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     };
     parts.push(figure(model, rate, "/min"));
     parts.extend(left(model, seen));
+    if seen.reading.is_some() {
+        parts.push(vec![model.span(Role::Warning, "of main alone")]);
+    }
     if seen.behind.is_some() {
         parts.push(vec![model.span(Role::Warning, "of an earlier look")]);
     }
@@ -114,7 +119,10 @@ fn waiting(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let mut parts = vec![
         files,
         vec![model.span(role, bytes_of(waiting.increment_bytes, limit))],
-        figure(model, thousands(rows), if rows == 1 { " row" } else { " rows" }),
+        match seen.reading {
+            Some(_) => figure(model, "…".to_owned(), " rows"),
+            None => figure(model, thousands(rows), if rows == 1 { " row" } else { " rows" }),
+        },
     ];
     if let Some(oldest) = waiting.oldest.filter(|_| rows > 0) {
         let late = seen.at.duration_since(oldest).as_secs_f64() > limits.oldest_seconds as f64;
@@ -146,6 +154,9 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
             vec![model.span(Role::Text, bytes(main.bytes))],
         ]
     };
+    if seen.reading.is_some() {
+        return groups(parts, 3, width);
+    }
     parts.extend([
         figure(model, thousands(seen.superseded), " superseded"),
         vec![model.span(role, thousands(unreadable)), model.span(Role::Dim, " unreadable")],
@@ -158,6 +169,9 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
 
 fn writers(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     use WriterState::{Done, Gone, Live, Quiet, Unknown};
+    if seen.reading.is_some() {
+        return groups(vec![vec![label(model, "writers"), model.span(Role::Dim, "…")]], 2, width);
+    }
     let count = |state| seen.writers.iter().filter(|w| w.state == state).count() as u64;
     let mut parts = vec![vec![
         label(model, "writers"),

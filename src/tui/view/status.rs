@@ -41,6 +41,11 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
     if seen.state == StoreState::Missing && !model.was_there {
         return (Role::Dim, "…", "waiting for a store".into(), none());
     }
+    if let Some(reading) = seen.reading {
+        let (read, files) = (thousands(reading.read), thousands(reading.files));
+        let message = format!("{read} of {files} waiting files; below is main alone");
+        return (Role::Dim, "… READING", message, none());
+    }
     let alerts = model.alerts();
     if let StoreState::Unreadable(_) = &seen.state
         && model.overlays.is_empty()
