@@ -248,7 +248,14 @@ impl Scanner {
                         view.main_losers = losers_of(main, filter, &view.files.zone, control)?;
                         MainRows::unread(store, main, &view.files.zone, now)?
                     }
-                    _ => main.file.changed_or(MainRows::read(store, main, &view.files.zone, now, depth, control))?,
+                    _ => main.file.changed_or(MainRows::read(
+                        store,
+                        main,
+                        &view.files.zone,
+                        now,
+                        depth,
+                        control,
+                    ))?,
                 };
                 if rows.digest.records > 0 || shape(main.file.schema()) == Shape::Records {
                     view.union.add(MAIN, main.file.schema())?;
