@@ -42,7 +42,8 @@ pub(in crate::cli) fn render(seen: &Observation, zone: &TimeZone, columns: Optio
     let store = sanitise(&seen.store.to_string_lossy()).into_owned();
     let store =
         columns.map_or(store.clone(), |columns| truncate_front(&store, columns.saturating_sub(MARGIN)));
-    page.line("store", [store]);
+    // One piece, whatever its length.
+    page.say(format_args!("{:1$} {store}", "store", MARGIN - 1));
     page.line("health", [format!("{} {name}", symbol(health))]);
     if seen.has_figures() {
         figures(&mut page, seen, zone);
@@ -77,7 +78,8 @@ impl Page {
     fn line(&mut self, name: &str, parts: impl IntoIterator<Item = String>) {
         let mut line = format!("{name:<width$}", width = MARGIN - 1);
         let mut empty = true;
-        for part in parts {
+        let room = self.columns.saturating_sub(MARGIN);
+        for part in parts.into_iter().flat_map(|part| wrap(&part, room)) {
             if !empty && width(&line) + 3 + width(&part) > self.columns {
                 self.say(&line);
                 line = " ".repeat(MARGIN - 1);
