@@ -48,7 +48,7 @@ pub fn cast(column: &dyn Array, target: &DataType) -> Result<ArrayRef, ArrowErro
         (_, DataType::Timestamp(unit, zone)) => {
             let micros = match source {
                 DataType::Timestamp(from, own) if own.is_some() == zone.is_some() => {
-                    scaled(instants(column, *from), *from, *unit)
+                    Some(scaled(instants(column, *from), *from, *unit))
                 }
                 DataType::Date32 if *unit == TimeUnit::Microsecond && zone.is_none() => {
                     Some(column.as_primitive::<Date32Type>().unary(|day| i64::from(day) * MICROS_A_DAY))
@@ -147,7 +147,7 @@ fn instants(column: &dyn Array, unit: TimeUnit) -> Int64Array {
 }
 
 /// Times in another unit: cut off, or multiplied.
-fn scaled(times: Int64Array, from: TimeUnit, to: TimeUnit) -> Option<Int64Array> {
+fn scaled(times: Int64Array, from: TimeUnit, to: TimeUnit) -> Int64Array {
     let a_second = |unit| match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
@@ -155,11 +155,11 @@ fn scaled(times: Int64Array, from: TimeUnit, to: TimeUnit) -> Option<Int64Array>
         TimeUnit::Nanosecond => 1_000_000_000_i64,
     };
     let (from, to) = (a_second(from), a_second(to));
-    Some(match from.cmp(&to) {
+    match from.cmp(&to) {
         std::cmp::Ordering::Equal => times,
         std::cmp::Ordering::Greater => times.unary(|time| time / (from / to)),
         std::cmp::Ordering::Less => times.unary_opt(|time| time.checked_mul(to / from)),
-    })
+    }
 }
 
 fn times(times: &Int64Array, unit: TimeUnit, zone: Option<Arc<str>>) -> ArrayRef {

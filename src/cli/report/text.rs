@@ -227,12 +227,17 @@ fn models(page: &mut Page, models: &[ModelView]) {
         }
     }
     let names = widest.min(room(&columns));
-    let titles: String = columns.iter().map(|column| format!("{:>1$}", column.title, column.width)).collect();
-    page.say(format_args!("\n{}{titles}", left_middle("MODEL", names)));
+    let row = |name: &str, cell: &dyn Fn(&Column) -> String| {
+        let mut line = left_middle(name, names);
+        for column in &columns {
+            // Writing to a string can't fail.
+            let _ = write!(line, "{:>1$}", cell(column), column.width);
+        }
+        line
+    };
+    page.say(format_args!("\n{}", row("MODEL", &|column| column.title.to_owned())));
     for model in models {
-        let cells: String =
-            columns.iter().map(|column| format!("{:>1$}", (column.show)(model), column.width)).collect();
-        page.say(format_args!("{}{cells}", left_middle(&model.model, names)));
+        page.say(row(&model.model, &|column| (column.show)(model)));
     }
 }
 
