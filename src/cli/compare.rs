@@ -176,6 +176,7 @@ fn lines(names: [&str; 2], found: &Comparison) -> Vec<String> {
 
 fn method(difference: &Difference) -> String {
     match (difference.method, difference.p) {
+        (_, Some(p)) if p < 0.001 => "exact, p < 0.001".to_owned(),
         (_, Some(p)) => format!("exact, p = {p:.3}"),
         (Method::Clustered, None) => "clustered by task".to_owned(),
         (_, None) => "paired".to_owned(),

@@ -61,6 +61,9 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
             write!(out, "{text}")?;
         }
         ConfigCommand::Check { dir } => {
+            if let Some(nothing) = dir.as_deref().filter(|path| !path.exists()) {
+                bail!("there is no {}: name a file of settings, or a store", nothing.display());
+            }
             let named = dir.as_deref().filter(|path| path.is_file());
             let config = match named {
                 Some(file) => Config::read(file)?,

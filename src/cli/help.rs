@@ -148,17 +148,31 @@ pub fn man(args: &ManArgs) -> Result<Exit> {
         }
         return Ok(Exit::Ok);
     }
-    let page = match &args.command {
+    let command = match &args.command {
         None => all,
         Some(name) => match all.find_subcommand(name) {
             Some(sub) => sub.clone(),
             None => bail!(super::Usage(format!("there is no command '{name}': see evaltop help"))),
         },
     };
-    let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text)?;
-    io::stdout().lock().write_all(&text)?;
+    io::stdout().lock().write_all(page(clap_mangen::Man::new(command))?.as_bytes())?;
     Ok(Exit::Ok)
+}
+
+/// A manual page. What stands below a command's help has sections of its own in it.
+fn page(man: clap_mangen::Man) -> Result<String> {
+    let mut text = Vec::new();
+    // Without a date what follows would stand in its place.
+    man.date("-").source(concat!("evaltop ", env!("CARGO_PKG_VERSION"))).render(&mut text)?;
+    let sections = [
+        ("\n.br\n\n.br\n", "\n.sp\n"),
+        (" 1 - \"evaltop ", " 1 \"\" \"evaltop "),
+        (".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n.nf\n"),
+        ("\n\nExit codes: ", "\n.SH EXIT STATUS\n"),
+        ("\n\nLog: ", "\n.SH FILES\n"),
+    ];
+    let text = String::from_utf8(text)?;
+    Ok(sections.into_iter().fold(text, |text, (written, meant)| text.replace(written, meant)))
 }
 
 /// Pages of the program and of every command; returns how many.
@@ -166,13 +180,11 @@ fn write_all(all: &Command, folder: &Path) -> Result<usize> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut left = vec![all.clone()];
     let mut pages = 0;
-    while let Some(page) = left.pop() {
-        left.extend(page.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
-        let man = clap_mangen::Man::new(page);
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+        let man = clap_mangen::Man::new(command);
         let path = folder.join(man.get_filename());
-        let mut text = Vec::new();
-        man.render(&mut text)?;
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, page(man)?).with_context(|| format!("cannot write {}", path.display()))?;
         pages += 1;
     }
     Ok(pages)

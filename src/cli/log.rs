@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use etcetera::BaseStrategy;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A log larger than this becomes `evaltop.old.log`, and a new one begins.
 const LIMIT: u64 = 4 << 20;
@@ -28,12 +30,23 @@ pub(super) fn start(dashboard: bool) {
     let state = etcetera::choose_base_strategy().ok().and_then(|folders| folders.state_dir());
     if let Some(log) = state.and_then(|state| Log::open(state.join("evaltop")).ok()) {
         // An error means that this process has a log already.
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(filter))
-            .with_writer(Mutex::new(log))
-            .with_ansi(false)
-            .try_init();
+        let lines = tracing_subscriber::fmt::layer().with_writer(Mutex::new(log)).with_ansi(false);
+        let _ = tracing_subscriber::registry().with(lines).with(targets(&filter)).try_init();
     }
+}
+
+/// What is logged: levels, and modules with theirs, separated by commas. What can't be
+/// read is left out; the last that is said of a module counts.
+fn targets(filter: &str) -> Targets {
+    let parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let wanted = parts.filter_map(|part| part.parse::<Targets>().ok());
+    wanted.fold(Targets::new(), |all, part| {
+        let all = match part.default_level() {
+            Some(level) => all.with_default(level),
+            None => all,
+        };
+        all.with_targets(part.iter().map(|(target, level)| (target.to_owned(), level)))
+    })
 }
 
 /// The file, which is set aside when it is full: a dashboard may log for weeks.
@@ -79,6 +92,17 @@ fn open(folder: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_names_levels_and_modules() {
+        use tracing::Level;
+        let all = targets("warn,activity=info,nonsense=loud,[span]=debug, evaltop=debug,trace");
+        assert!(all.would_enable("anything", &Level::TRACE), "the last level counts");
+        assert!(all.would_enable("evaltop::store", &Level::DEBUG));
+        assert!(!all.would_enable("evaltop::store", &Level::TRACE));
+        assert!(!all.would_enable("activity", &Level::DEBUG) && all.would_enable("activity", &Level::INFO));
+        assert!(!targets("").would_enable("evaltop", &Level::ERROR));
+    }
 
     #[test]
     fn appends_and_sets_a_large_one_aside() {

@@ -2,8 +2,9 @@
 //! it, and prints the outcome. What they do is in `jobs`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ use crate::config::parse_duration;
 use crate::formats::text::sanitise;
 use crate::health::Severity;
 use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Plan, Request, RestoreOptions};
+
+/// Backups that are named where one that was asked for is not there.
+const NAMED: usize = 5;
 
 /// `evaltop consolidate`.
 pub fn consolidate(args: &ConsolidateArgs) -> Result<Exit> {
@@ -47,8 +51,28 @@ pub fn backup(args: &MaintainArgs) -> Result<Exit> {
 
 /// `evaltop restore`.
 pub fn restore(args: &RestoreArgs) -> Result<Exit> {
+    if let Some(from) = &args.from {
+        let (store, _) = dir::existing(args.common.dir.as_deref())?;
+        there_is(from, &store.layout.backups())?;
+    }
     let options = RestoreOptions { from: args.from.clone(), discard_newer: args.discard_newer };
     perform("restore", &args.common, &Request::Restore(options))
+}
+
+/// Says which backups there are where the one that was named is not.
+fn there_is(named: &Path, backups: &Path) -> Result<()> {
+    if named.exists() || backups.join(named).exists() {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(backups).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable_by(|one, two| two.cmp(one));
+    names.truncate(NAMED);
+    let there_are = match names.as_slice() {
+        [] => "the store has none".to_owned(),
+        names => format!("the newest are {}", names.join(", ")),
+    };
+    bail!("there is no backup '{}': {there_are}", named.display())
 }
 
 /// `evaltop validate`.

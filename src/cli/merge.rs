@@ -3,13 +3,15 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
 use super::progress::Shown;
 use super::{Exit, ReportFormat, dir, loudness};
 use crate::config::show_counted;
+use crate::formats::import::Kind;
+use crate::formats::import::detect;
 use crate::formats::{self, Form, Output};
 use crate::store::RealDisk;
 use crate::store::merge::Merge;
@@ -38,6 +40,18 @@ pub struct MergeArgs {
 pub fn run(args: &MergeArgs) -> Result<Exit> {
     // Nothing is read from a store, but nothing of one may be replaced either.
     let (store, _) = dir::open(None)?;
+    for file in &args.files {
+        // Of what can't be told here the merge says more.
+        if let Ok(looks) = detect::detect(file)
+            && looks != Kind::Parquet
+        {
+            bail!(
+                "{} looks like {}, and merge reads Parquet alone: take it into a store with evaltop import",
+                file.display(),
+                looks.name()
+            );
+        }
+    }
     let shown = Shown::new();
     let merge = Merge::plan(&RealDisk, &args.files, &store.zone, &shown.control)?;
     if !args.dry_run {

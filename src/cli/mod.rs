@@ -519,6 +519,11 @@ pub struct DemoWriterArgs {
     pub seed: u64,
 }
 
+/// The width of the terminal; 80 where it doesn't say.
+fn terminal_columns() -> usize {
+    crossterm::terminal::size().ok().map_or(80, |(columns, _)| usize::from(columns).max(1))
+}
+
 /// Parses the command line, runs the command, prints its error, returns the exit code.
 pub fn main() -> ExitCode {
     crate::store::parquet_file::silence_caught_panics();

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::filter::note_unknown_models;
 use super::progress::Shown;
-use super::{Exit, QueryArgs, QueryFormat, Usage, dir};
+use super::{Exit, QueryArgs, QueryFormat, Usage, dir, terminal_columns};
 use crate::config::{did_you_mean, show_count};
 use crate::formats::{self, Form, Output, plot};
 use crate::store::query::{self, Filter, Selection};
@@ -238,10 +238,6 @@ fn plot(
     let place = args.output.as_deref().unwrap_or(Path::new("stdout"));
     written.map_err(crate::store::Error::io("write", place))?;
     Ok(groups.num_rows() as u64)
-}
-
-fn terminal_columns() -> usize {
-    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns))
 }
 
 fn refused(error: impl std::fmt::Display) -> crate::store::Error {

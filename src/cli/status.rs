@@ -1,12 +1,12 @@
 //! `status`: one look at a store. Never changes it: no file, not even a lock.
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
 
 use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Exit, StatusArgs, StatusFormat, dir, report};
+use super::{Exit, StatusArgs, StatusFormat, dir, report, terminal_columns};
 use crate::formats::text::sanitise;
 use crate::health::worst;
 use crate::monitor::{Monitor, StoreState};
@@ -20,7 +20,10 @@ pub fn run(args: &StatusArgs) -> Result<Exit> {
     }
     let seen = Monitor::new(store, config).observe(Timestamp::now());
     let text = match args.format {
-        StatusFormat::Text => report::text::render(&seen, &TimeZone::system()),
+        StatusFormat::Text => {
+            let columns = stdout().is_terminal().then(terminal_columns);
+            report::text::render(&seen, &TimeZone::system(), columns)
+        }
         StatusFormat::Json => report::json::render(&seen),
         StatusFormat::Tmux => report::tmux::render(&seen),
         StatusFormat::Prometheus => report::prometheus::render(&seen),

@@ -130,7 +130,7 @@ impl Target {
     fn write(&self, since: Option<Timestamp>) -> Result<()> {
         let Self { store, path } = self;
         let mut turn = Turn::take(path)?;
-        turn.own()?;
+        let there = turn.own()?;
         if since.is_some_and(|since| turn.begun.is_some_and(|begun| begun > since)) && path.exists() {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl Target {
         tree.write(begun, &output).map_err(|error| output.explain(error))?;
         // Noted first: after a crash between, the file has one of the two hashes.
         let hash = disk::hash(&RealDisk, output.written()?).map_err(Error::io("read", path))?;
-        turn.note(begun, &hash)?;
+        turn.note(begun, &hash, there.as_deref())?;
         output.commit()
     }
 }
@@ -152,7 +152,7 @@ struct Turn {
     file: File,
     /// When the reading for the last writing began.
     begun: Option<Timestamp>,
-    /// The hashes of the last two writings, the newest first.
+    /// The hashes that the file may have: of the last writing, and of what it replaced.
     hashes: Vec<String>,
 }
 
@@ -171,14 +171,14 @@ impl Turn {
         Ok(Self { path: path.to_path_buf(), file, begun, hashes })
     }
 
-    /// Whether the file is as it was written last, or not there.
-    fn own(&self) -> Result<()> {
+    /// The hash of the file, which must be as it was written last; none where there is none.
+    fn own(&self) -> Result<Option<String>> {
         if self.path.symlink_metadata().is_err() {
-            return Ok(());
+            return Ok(None);
         }
         let hash = disk::hash(&RealDisk, &self.path).map_err(Error::io("read", &self.path))?;
         if self.hashes.contains(&hash) {
-            return Ok(());
+            return Ok(Some(hash));
         }
         Err(Error::Refused(format!(
             "{} holds what others wrote, so STORAGE_FORMAT=json does not replace it: import it into the store \
@@ -187,9 +187,10 @@ impl Turn {
         )))
     }
 
-    fn note(&mut self, begun: Timestamp, hash: &str) -> Result<()> {
-        let last = self.hashes.first().cloned().unwrap_or_default();
-        let text = format!("{begun} {hash} {last}\n");
+    /// Notes what is about to take the place of the file that has the hash `there`.
+    fn note(&mut self, begun: Timestamp, hash: &str, there: Option<&str>) -> Result<()> {
+        let there = there.unwrap_or_default();
+        let text = format!("{begun} {hash} {there}\n");
         let lock = self.path.with_extension("json.lock");
         let mut write = || {
             self.file.seek(SeekFrom::Start(0))?;
@@ -199,7 +200,38 @@ impl Turn {
         };
         write().map_err(Error::io("write", &lock))?;
         self.begun = Some(begun);
-        self.hashes = vec![hash.to_owned(), last];
+        self.hashes = vec![hash.to_owned(), there.to_owned()];
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Killed between the note and the rename, more than once.
+    #[test]
+    fn a_file_that_is_never_replaced_stays_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.json");
+        let write = |text: &str, renamed: bool| {
+            let mut turn = Turn::take(&path).unwrap();
+            let there = turn.own().unwrap();
+            let new = folder.path().join("new");
+            std::fs::write(&new, text).unwrap();
+            let hash = disk::hash(&RealDisk, &new).unwrap();
+            turn.note(Timestamp::now(), &hash, there.as_deref()).unwrap();
+            if renamed {
+                std::fs::rename(&new, &path).unwrap();
+            }
+        };
+        write("one", true);
+        for round in 0..3 {
+            write(&format!("killed {round}"), false);
+        }
+        write("two", true);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        std::fs::write(&path, "somebody's").unwrap();
+        assert!(Turn::take(&path).unwrap().own().is_err());
     }
 }

@@ -8,6 +8,8 @@ use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, Schema
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 
+use crate::store::cast::cast;
+
 /// The batch with its floats finite or null and its zoned times at offset 0;
 /// with `flat`, nested and binary values are JSON text.
 pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, ArrowError> {
@@ -26,7 +28,7 @@ pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, Arro
                     .unary_opt::<_, Float32Type>(|v| v.is_finite().then_some(v)),
             ) as _),
             // The same instants; the name of a zone would need a zone database.
-            DataType::Timestamp(_, Some(_)) => arrow::compute::cast(column, &plain_type(field, flat)),
+            DataType::Timestamp(_, Some(_)) => cast(column, &plain_type(field, flat)),
             t if flat && needs_json(t) => json_text(field, column),
             _ => Ok(Arc::clone(column)),
         })

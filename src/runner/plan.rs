@@ -110,7 +110,16 @@ pub fn product(dimensions: &Dimensions, instances: u64, session: Option<&str>) -
     ];
     let mut rows = vec![Map::new()];
     for (name, values) in axes {
-        let values = if values.is_empty() { vec![None] } else { values };
+        let mut values = if values.is_empty() { vec![None] } else { values };
+        // The same test can't be run twice.
+        let mut seen = Vec::new();
+        values.retain(|value| {
+            let new = !seen.contains(value);
+            if new {
+                seen.push(value.clone());
+            }
+            new
+        });
         check(rows.len() as u64 * values.len() as u64)?;
         let extended = rows.iter().flat_map(|row: &Map<String, Value>| {
             values.iter().map(|value| {
@@ -318,6 +327,12 @@ mod tests_of_plans {
         let order: Vec<_> = tests(&rows).map(|test| (test.row, test.instance)).collect();
         assert_eq!(order.len(), 12);
         assert_eq!(order[..5], [(0, 1), (1, 1), (2, 1), (3, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn a_value_that_is_named_twice_counts_once() {
+        let rows = product(&dimensions(&["a", "b", "a"], &["cot", "cot"]), 2, None).unwrap();
+        assert_eq!(rows.len(), 2);
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! `total` alone means nothing: real record files carry group totals on every row.
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{cast, filter_record_batch, not};
+use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use arrow::error::ArrowError;
 
+use super::cast::cast;
 use super::digest::is_id;
 use super::error::{Error, Result};
 

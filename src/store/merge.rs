@@ -5,6 +5,34 @@
 //! They are read for the tests' keys first, so many tests at a time that they and their rows
 //! can be held, and then for the rows that stay. Memory grows with the rows that go alone, by
 //! eight bytes each.
+//!
+//! ```
+//! use evaltop::store::merge::Merge;
+//! use evaltop::store::{Control, RealDisk};
+//! use jiff::tz::TimeZone;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use evaltop::store::writer::{Writer, WriterOptions};
+//! # use evaltop::store::{Record, Store};
+//! # let folder = tempfile::tempdir()?;
+//! # let store = Store::new(folder.path().join("my_store"));
+//! # let mut writer = Writer::open(&store, WriterOptions::default())?;
+//! # writer.append(Record { model: "large".into(), success: true, ..Record::default() })?;
+//! # writer.close()?;
+//! # let names = std::fs::read_dir(store.layout.incremental())?.map(|entry| Ok(entry?.path()));
+//! # let names: Vec<_> = names.collect::<std::io::Result<_>>()?;
+//! # let increment = names.into_iter().find(|name| name.extension().is_some_and(|e| e == "parquet")).unwrap();
+//! let files = [increment.clone(), increment]; // The same rows twice, as copies of a store are.
+//! let control = Control::default();
+//! let merge = Merge::plan(&RealDisk, &files, &TimeZone::UTC, &control)?;
+//! assert_eq!((merge.rows(), merge.repeated()), (1, 1));
+//! merge.run(&control, |batch| {
+//!     assert_eq!(batch.num_rows(), 1); // Written by whoever asked, in any form.
+//!     Ok(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::{Path, PathBuf};
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 pub mod backup;
+pub mod cast;
 pub mod claim;
 pub mod cleanup;
 pub mod commit;

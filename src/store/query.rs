@@ -41,6 +41,7 @@ pub use super::filter::Filter;
 use super::snapshot::{Depth, Scanner, retrying};
 use super::{Control, Result, Store};
 use crate::stats::Tally;
+use crate::stats::interval::{self, Interval};
 
 mod copy;
 mod group;
@@ -80,8 +81,21 @@ pub enum GroupValue {
 pub struct Group {
     /// The values of the group columns, in the order asked for.
     pub values: Vec<GroupValue>,
-    /// Its counts and sums; the interval comes from [`crate::stats::interval`].
+    /// Its counts and sums.
     pub tally: Tally,
+    /// How many tests it is worth where it is all of one model and tasks of that repeat
+    /// ([`crate::stats::clusters`]).
+    pub effective: Option<f64>,
+}
+
+impl Group {
+    /// The 95 % interval of its success rate.
+    pub fn interval(&self) -> Option<Interval> {
+        match (self.effective, self.tally.success_rate()) {
+            (Some(effective), Some(rate)) => Some(interval::wilson_of(rate, effective)),
+            _ => interval::wilson(self.tally.full, self.tally.tests),
+        }
+    }
 }
 
 /// Which of some tests ([`crate::store::digest::key`]) the store has, with the

@@ -10,13 +10,13 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, TimestampMicrosecondType};
 use jiff::Timestamp;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
+use super::cast::cast;
 use super::error::Result;
 use super::filter::Filter;
 use super::parquet_file::{Batches, ParquetFile};

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 
+use super::cast::cast;
 use super::digest::text_column;
 use super::error::{Error, Result};
 use crate::stats::cell::UNKNOWN;

@@ -7,11 +7,11 @@
 //! position, so that however often this dies and begins anew, each row counts once.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::cast::cast;
 use super::digest::is_id;
 use super::disk::{self, Entry};
 use super::error::{Error, Result};

@@ -51,7 +51,7 @@ mod pace;
 mod settings;
 mod table;
 mod terminal;
-mod text;
+pub(crate) mod text;
 mod theme;
 mod update;
 mod view;

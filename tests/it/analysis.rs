@@ -188,5 +188,7 @@ fn files_are_merged_each_test_once() {
     assert_eq!(rows, "tests,success\n4,3\n", "a has its newest attempt");
     fs::write(dir.join("bad.parquet"), "no Parquet").unwrap();
     refuses(dir, &["merge", files[0], "bad.parquet", "-o", "x.parquet"], 1, "bad.parquet");
+    fs::write(dir.join("rows.csv"), "model,success\nm,1\n").unwrap();
+    refuses(dir, &["merge", "rows.csv", "-o", "x.parquet"], 1, "rows.csv looks like CSV");
     assert!(!dir.join("x.parquet").exists());
 }

@@ -43,7 +43,8 @@ fn blocks() -> Vec<Block> {
                 }
             }
             blocks.push(Block::Console(steps));
-        } else if let Some(name) = file.take() {
+        } else {
+            let name = file.take().expect("a block that is no console is a file: its name stands above it");
             blocks.push(Block::File(name, body.join("\n") + "\n"));
         }
     }
@@ -76,7 +77,7 @@ fn all_same(expected: &[String], lines: &[&str]) -> bool {
     }
 }
 
-fn shell(command: &str, dir: &Path) -> String {
+pub(crate) fn shell(command: &str, dir: &Path) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_evaltop")).parent().unwrap().to_path_buf();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(program).chain(std::env::split_paths(&path))).unwrap();

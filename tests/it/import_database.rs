@@ -231,6 +231,26 @@ fn expanded_counts_are_records() {
     assert!(error.contains("without --expand"), "{error}");
 }
 
+/// A rate that is written in two ways, and the meaning of success that another leaf tells.
+#[test]
+fn leaves_of_one_cell_are_numbered_on() {
+    let folder = Folder::new();
+    let leaf = |turns: f64| json!({"total": 4, "success": 2, "partial": 1, "avg_turns": turns});
+    let document = v3(&[
+        (["m", "cot", "0.8", "easy", "x"], leaf(2.0)),
+        (["m", "cot", "0.80", "easy", "x"], leaf(6.0)),
+        (["n", "cot", "0.8", "easy", "x"], json!({"total": 9, "success": 2, "partial": 5})),
+    ]);
+    write(&folder, "db.json", &document);
+    let report = folder.import(&["db.json", "--expand"]);
+    assert_eq!((&report["rows"], &report["new"]), (&json!(17), &json!(17)));
+    assert_eq!(folder.totals("store"), (17, 6, 7), "success is of full ones alone: n has more partial ones");
+    let rows = folder.rows("store", &["--model", "m"]);
+    let ids: std::collections::BTreeSet<_> = rows.iter().map(|row| row["test_id"].to_string()).collect();
+    assert_eq!(ids.len(), 8);
+    assert_eq!(rows.iter().filter(|row| row["turns"] == 6.0).count(), 4);
+}
+
 #[test]
 fn variants_of_a_name_are_one_model_when_asked() {
     let folder = Folder::new();

@@ -207,7 +207,7 @@ fn a_backup_is_made_and_brought_back() {
     evaltop().args(args).arg(&name).arg(dir.path()).assert().success();
     assert_eq!(main_rows(dir.path()), ["a"]);
     let told = refused(dir.path(), &["restore", "--yes", "--from", "nothing.parquet"], 1);
-    assert!(told.contains("nothing.parquet"), "{told}");
+    assert!(told.contains("no backup 'nothing.parquet': the newest are test_results_"), "{told}");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! `STORAGE_FORMAT=json`: the JSON database that is kept beside a store.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
 
 use assert_cmd::assert::Assert;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::evaltop;
+use crate::support::{evaltop, evaltop_process};
 
 fn record(folder: &TempDir, format: &str, model: &str, rows: usize) -> Assert {
     let line = |i| json!({"model": model, "task_type": "t", "success": i % 2 == 0}).to_string();
@@ -73,6 +76,46 @@ fn many_processes_keep_one_database() {
     let document = database(&folder);
     assert_eq!(document["summary"]["total_tests"], 200);
     assert_eq!(document["models"].as_object().unwrap().len(), 8);
+}
+
+/// Whoever is killed, and whenever: the database is a whole document, and the next writer
+/// knows it as its own.
+#[test]
+fn the_database_survives_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    for round in 0..12_u64 {
+        let mut writers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut writer = evaltop_process()
+                    .arg("record")
+                    .arg(&store)
+                    .env("STORAGE_FORMAT", "json")
+                    .stdin(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                let lines = "{\"model\":\"m\",\"success\":true}\n".repeat(50);
+                // One that was killed takes nothing more.
+                let _ = writer.stdin.take().unwrap().write_all(lines.as_bytes());
+                writer
+            })
+            .collect();
+        // Its input has ended: it records, writes the database and ends, as far as it comes.
+        std::thread::sleep(Duration::from_millis(round * 7));
+        for mut writer in writers.drain(..) {
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+        }
+        if folder.path().join("store.json").exists() {
+            assert!(database(&folder)["summary"]["total_tests"].is_u64(), "round {round}");
+        }
+    }
+    record(&folder, "json", "last", 1).success();
+    let tests = database(&folder)["summary"]["total_tests"].as_u64().unwrap();
+    let seen = evaltop().args(["status", "--format", "json"]).arg(&store).output().unwrap();
+    let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
+    assert_eq!(seen["totals"]["tests"], tests);
 }
 
 #[test]

@@ -113,6 +113,8 @@ fn settings_are_begun_shown_and_checked() {
         shown.contains("# thresholds.oldest: mine.toml line ") && shown.contains("oldest = \"2h\""),
         "{shown}"
     );
+    let assert = evaltop().args(["config", "check", "nothing.toml"]).current_dir(dir).assert().code(1);
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("there is no nothing.toml"));
     for (text, said) in [
         ("[thresholds]\nincrement = 1\n", "wrong.toml line 2: unknown field"),
         ("[keys]\n\nbackup = \"c\"\n", "wrong.toml line 3: keys.backup: 'c' is bound to consolidate as well"),
@@ -134,7 +136,10 @@ fn completions_and_manual_pages_know_every_command() {
             assert!(script.contains(word), "{shell}: {word}");
         }
         assert!(!script.contains("guard-run"), "{shell}: what is nobody's to type");
-        // PowerShell can't check without running.
+        if shell == "powershell" {
+            check_powershell(&script);
+            continue;
+        }
         fs::write(dir.join("script"), &script).unwrap();
         match std::process::Command::new(shell).args(["-n", "script"]).current_dir(dir).output() {
             Ok(checked) => {
@@ -156,8 +161,43 @@ fn completions_and_manual_pages_know_every_command() {
         seen += 1;
     }
     assert!(seen >= 18, "{help}");
-    assert!(output(&["man", "run"], dir).contains("evaltop"));
+    assert!(output(&["man", "run"], dir).contains(".SH EXAMPLES\n.nf\n  evaltop run my_store"));
+    let pages: Vec<_> = fs::read_dir(dir.join("man1")).unwrap().map(|page| page.unwrap().path()).collect();
+    match std::process::Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(&pages).output() {
+        Ok(checked) => {
+            let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+            // They change with every release, which has no date of its own.
+            let odd: Vec<_> = said.lines().filter(|line| !line.contains("missing date")).collect();
+            assert!(odd.is_empty(), "{odd:#?}");
+        }
+        Err(_) => eprintln!("SKIPPED: mandoc is not there, so the manual pages were not checked"),
+    }
     assert!(dir.join("man1/evaltop-config-init.1").exists());
+}
+
+/// PowerShell can't check a script without running it, and is rarely there: what opens
+/// closes again, and every command has its part.
+fn check_powershell(script: &str) {
+    let mut open = Vec::new();
+    let mut quoted = false;
+    for c in script.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            _ if quoted => {}
+            '(' | '{' | '[' => open.push(c),
+            ')' | '}' | ']' => {
+                let pair = (open.pop(), c);
+                assert!(matches!(pair, (Some('('), ')') | (Some('{'), '}') | (Some('['), ']')), "{pair:?}");
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_empty() && !quoted);
+    assert!(script.contains("Register-ArgumentCompleter -Native -CommandName 'evaltop'"));
+    for command in ["watch", "status", "query", "compare", "record", "run", "import", "export", "config;init"]
+    {
+        assert!(script.contains(&format!("'evaltop;{command}' {{")), "{command}");
+    }
 }
 
 #[test]
@@ -258,4 +298,40 @@ fn the_timers_can_be_taken_over() {
     }
     let timer = fs::read_to_string(assets.join("evaltop-maintain@.timer")).unwrap();
     assert!(timer.contains("OnCalendar="));
+    check_cron(&fs::read_to_string(assets.join("evaltop.cron")).unwrap());
+    let unit = fs::read_to_string(assets.join("evaltop-maintain@.service")).unwrap();
+    let unit = unit.replace("%h/.cargo/bin/evaltop", env!("CARGO_BIN_EXE_evaltop"));
+    fs::write(folder.path().join("evaltop-maintain@.service"), unit).unwrap();
+    fs::write(folder.path().join("evaltop-maintain@.timer"), timer).unwrap();
+    let checked = std::process::Command::new("systemd-analyze")
+        .args(["verify", "--user", "--man=no", "./evaltop-maintain@.service", "./evaltop-maintain@.timer"])
+        .current_dir(folder.path())
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .output();
+    match checked {
+        // An unknown key is said, and no failure.
+        Ok(checked) => assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}"),
+        Err(_) => eprintln!("SKIPPED: systemd-analyze is not there, so the units were not checked"),
+    }
+}
+
+/// Five fields of times, then a command in which no % stands, which cron takes for a line's
+/// end; or a name and its value.
+fn check_cron(table: &str) {
+    let mut commands = 0;
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if line.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase())) {
+            continue;
+        }
+        let mut fields = line.split_whitespace();
+        for (least, most) in [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)] {
+            let field = fields.next().unwrap();
+            let (of, step) = field.split_once('/').unwrap_or((field, "1"));
+            assert!(of == "*" || (least..=most).contains(&of.parse().unwrap()), "{line}");
+            assert!((1..=most).contains(&step.parse().unwrap()), "{line}");
+        }
+        assert!(fields.next().is_some() && !line.contains('%'), "{line}");
+        commands += 1;
+    }
+    assert_eq!(commands, 4);
 }

@@ -1,7 +1,9 @@
 //! Sorted rows in bounded memory: only so many as are wanted are ever held.
 
-use arrow::array::RecordBatch;
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use std::cmp::Ordering;
+
+use arrow::array::{DynComparator, RecordBatch, UInt64Array, make_comparator};
+use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::config::did_you_mean;
@@ -39,11 +41,22 @@ impl Order {
         let columns = self.0.iter().map(|(name, descending)| {
             let options = SortOptions { descending: *descending, nulls_first: false };
             let values = batch.column_by_name(name).ok_or_else(|| unknown(name, &batch.schema()))?;
-            Ok(SortColumn { values: values.clone(), options: Some(options) })
+            make_comparator(values, values, options).map_err(refused)
         });
-        let columns: Vec<_> = columns.collect::<Result<_>>()?;
-        let indices = lexsort_to_indices(&columns, limit).map_err(refused)?;
-        take_record_batch(batch, &indices).map_err(refused)
+        let columns: Vec<DynComparator> = columns.collect::<Result<_>>()?;
+        // Equal rows stay in the order in which they came.
+        let compare = |one: &usize, two: &usize| {
+            let unequal = columns.iter().map(|column| column(*one, *two)).find(|order| order.is_ne());
+            unequal.unwrap_or(Ordering::Equal).then(one.cmp(two))
+        };
+        let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
+        if let Some(limit) = limit.filter(|limit| *limit < rows.len()) {
+            rows.select_nth_unstable_by(limit, compare);
+            rows.truncate(limit);
+        }
+        rows.sort_unstable_by(compare);
+        let rows: UInt64Array = rows.into_iter().map(|row| row as u64).collect();
+        take_record_batch(batch, &rows).map_err(refused)
     }
 
     /// The first `limit` of any number of rows.

@@ -6,8 +6,9 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBat
 use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
 
 use crate::formats::plot::Bar;
+use crate::stats::Tally;
+use crate::stats::interval::Interval;
 use crate::stats::spread::Spread;
-use crate::stats::{Tally, interval};
 use crate::store::Result as StoreResult;
 use crate::store::query::{Group, GroupValue};
 
@@ -37,14 +38,17 @@ pub(super) fn table(by: &[String], groups: &[Group]) -> StoreResult<RecordBatch>
     let figure = |of: fn(&Tally) -> Option<f64>| -> ArrayRef {
         Arc::new(groups.iter().map(|group| of(&group.tally)).collect::<Float64Array>())
     };
+    let interval = |of: fn(Interval) -> f64| -> ArrayRef {
+        Arc::new(groups.iter().map(|group| group.interval().map(of)).collect::<Float64Array>())
+    };
     columns.extend([
         ("tests", count(|t| t.tests)),
         ("success", count(|t| t.full)),
         ("partial", count(|t| t.partial)),
         ("failed", count(Tally::failed)),
         ("success_rate", figure(Tally::success_rate)),
-        ("ci_low", figure(|t| interval::wilson(t.full, t.tests).map(|i| i.low))),
-        ("ci_high", figure(|t| interval::wilson(t.full, t.tests).map(|i| i.high))),
+        ("ci_low", interval(|i| i.low)),
+        ("ci_high", interval(|i| i.high)),
         ("mean_execution_time", figure(|t| t.execution_time.mean())),
         ("mean_turns", figure(|t| t.turns.mean())),
         ("mean_tool_calls", figure(|t| t.tool_calls.mean())),

@@ -7,13 +7,18 @@ use jiff::tz::TimeZone;
 
 use super::age;
 use crate::config::{show_count, show_counted, show_duration, show_size};
-use crate::formats::text::{sanitise, truncate, width};
+use crate::formats::text::{sanitise, width};
 use crate::health::{Severity, worst};
 use crate::observation::{MainKind, ModelView, Observation, WriterState};
 use crate::stats::{Tally, interval};
+use crate::tui::text::{left_middle, truncate_front, wrap};
 
-/// Columns for the names of models.
-const NAME: usize = 36;
+/// Columns of a page that is not for a terminal.
+const PAGE: usize = 80;
+/// Columns before the figures.
+const MARGIN: usize = 10;
+/// Names of models are cut to no less before columns are left out.
+const NAME: usize = 20;
 
 /// The sign of a health, told apart without colour.
 pub(super) fn symbol(severity: Severity) -> &'static str {
@@ -24,127 +29,221 @@ pub(super) fn symbol(severity: Severity) -> &'static str {
     }
 }
 
-/// The observation as a short page, times in `zone`.
-pub(in crate::cli) fn render(seen: &Observation, zone: &TimeZone) -> String {
-    let mut page = String::new();
+/// The observation as a short page, times in `zone`. On a terminal nothing is wider than
+/// its `columns`; elsewhere the figures fit 80, and paths and alerts are one line each.
+pub(in crate::cli) fn render(seen: &Observation, zone: &TimeZone, columns: Option<usize>) -> String {
+    let mut page = Page { text: String::new(), columns: columns.unwrap_or(PAGE) };
     let health = worst(&seen.alerts);
     let name = match health {
         Severity::Healthy => "HEALTHY",
         Severity::Warning => "WARNING",
         Severity::Critical => "CRITICAL",
     };
-    line(&mut page, "store", &sanitise(&seen.store.to_string_lossy()));
-    line(&mut page, "health", &format!("{} {name}", symbol(health)));
+    let store = sanitise(&seen.store.to_string_lossy()).into_owned();
+    let store =
+        columns.map_or(store.clone(), |columns| truncate_front(&store, columns.saturating_sub(MARGIN)));
+    // One piece, whatever its length.
+    page.say(format_args!("{:1$} {store}", "store", MARGIN - 1));
+    page.line("health", [format!("{} {name}", symbol(health))]);
     if seen.has_figures() {
         figures(&mut page, seen, zone);
     }
     if !seen.alerts.is_empty() {
-        page.push('\n');
+        page.text.push('\n');
     }
     for alert in &seen.alerts {
-        let _ = writeln!(page, "{} {}", symbol(alert.severity), sanitise(&alert.message));
+        let message = match columns {
+            Some(columns) => wrap(&alert.message, columns.saturating_sub(2)).join("\n  "),
+            None => sanitise(&alert.message).into_owned(),
+        };
+        page.say(format_args!("{} {message}", symbol(alert.severity)));
     }
-    page
+    page.text
 }
 
-fn line(page: &mut String, name: &str, text: &str) {
-    let _ = writeln!(page, "{name:<9} {text}");
+/// The page as far as it is written.
+struct Page {
+    text: String,
+    columns: usize,
 }
 
-fn figures(page: &mut String, seen: &Observation, zone: &TimeZone) {
+impl Page {
+    fn say(&mut self, line: impl std::fmt::Display) {
+        // Writing to a string can't fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    /// A name and what there is to say, in as many lines as that needs; nothing where
+    /// there is nothing.
+    fn line(&mut self, name: &str, parts: impl IntoIterator<Item = String>) {
+        let mut line = format!("{name:<width$}", width = MARGIN - 1);
+        let mut empty = true;
+        let room = self.columns.saturating_sub(MARGIN);
+        for part in parts.into_iter().flat_map(|part| wrap(&part, room)) {
+            if !empty && width(&line) + 3 + width(&part) > self.columns {
+                self.say(&line);
+                line = " ".repeat(MARGIN - 1);
+                empty = true;
+            }
+            line.push_str(if empty { " " } else { "   " });
+            line.push_str(&part);
+            empty = false;
+        }
+        if !empty {
+            self.say(line);
+        }
+    }
+}
+
+fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
     let (main, waiting) = (&seen.main, &seen.waiting);
-    let mut tests = show_count(seen.totals.tests);
+    let mut tests = vec![show_count(seen.totals.tests)];
     if let Some(rate) = seen.totals.success_rate() {
         let partial = seen.totals.partial as f64 / seen.totals.tests as f64;
-        let _ = write!(tests, "   {} full", percent(rate));
-        if let Some(interval) = spread(&seen.totals) {
-            let _ = write!(tests, " (95% CI {interval})");
-        }
-        let _ = write!(tests, "   {} partial", percent(partial));
+        let interval = spread(&seen.totals).map(|interval| format!(" (95% CI {interval})"));
+        tests.push(format!("{} full{}", percent(rate), interval.unwrap_or_default()));
+        tests.push(format!("{} partial", percent(partial)));
     }
-    line(page, "tests", &tests);
+    page.line("tests", tests);
     if let (lost @ 1.., Some(rate)) = (seen.totals.infrastructure(), seen.totals.scored_rate()) {
-        let lost = show_count(lost);
-        line(page, "scored", &format!("{} full without {lost} infrastructure errors", percent(rate)));
+        let lost = show_counted(lost, "infrastructure error");
+        page.line("scored", [format!("{} full", percent(rate)), format!("without {lost}")]);
     }
-    line(page, "rate", &format!("{:.1} a minute", seen.per_minute));
+    page.line("rate", [format!("{:.1} a minute", seen.per_minute)]);
     let kind = match main.kind {
         MainKind::Empty => "no rows yet".to_owned(),
-        MainKind::Records => format!("{} rows", show_count(main.rows)),
-        MainKind::Summaries => format!("{} summary rows", show_count(main.rows)),
-        MainKind::Mixed => format!("{} rows, summaries among them", show_count(main.rows)),
+        MainKind::Records => show_counted(main.rows, "row"),
+        MainKind::Summaries => show_counted(main.rows, "summary row"),
+        MainKind::Mixed => format!("{}, summaries among them", show_counted(main.rows, "row")),
     };
-    let committed =
-        main.committed.map(|time| format!("   generation {}, {}", main.generation, local(time, zone)));
-    line(page, "main", &format!("{kind}   {}{}", show_size(main.bytes), committed.unwrap_or_default()));
-    let mut waits = format!(
-        "{}, {}, {}   {}, {}",
-        show_counted(waiting.increments, "increment"),
-        show_size(waiting.increment_bytes),
-        show_counted(waiting.increment_rows, "row"),
-        show_counted(waiting.journals, "journal"),
-        show_counted(waiting.journal_rows, "row"),
-    );
-    if let Some(oldest) = waiting.oldest {
-        let _ = write!(waits, "   oldest {}", show_duration(age(seen, oldest)));
-    }
-    line(page, "waiting", &waits);
+    let mut there = vec![kind, show_size(main.bytes)];
+    there.extend(main.committed.map(|time| format!("generation {}, {}", main.generation, local(time, zone))));
+    page.line("main", there);
+    let mut waits = vec![
+        format!(
+            "{}, {}, {}",
+            show_counted(waiting.increments, "increment"),
+            show_size(waiting.increment_bytes),
+            show_counted(waiting.increment_rows, "row"),
+        ),
+        format!(
+            "{}, {}",
+            show_counted(waiting.journals, "journal"),
+            show_counted(waiting.journal_rows, "row")
+        ),
+    ];
+    waits.extend(waiting.oldest.map(|oldest| format!("oldest {}", show_duration(age(seen, oldest)))));
+    page.line("waiting", waits);
     let counts = [
         (seen.superseded, "superseded"),
         (seen.repeated, "repeated"),
         (waiting.in_progress, "being written"),
         (waiting.unreadable, "unreadable"),
     ];
-    list(page, "besides", counts);
+    page.line("besides", there_are(counts));
     let writers =
         [WriterState::Live, WriterState::Quiet, WriterState::Done, WriterState::Gone, WriterState::Unknown];
-    list(
-        page,
+    page.line(
         "writers",
-        writers.map(|state| {
+        there_are(writers.map(|state| {
             let count = seen.writers.iter().filter(|writer| writer.state == state).count();
             (count as u64, <&'static str>::from(state))
-        }),
+        })),
     );
     models(page, &seen.models);
 }
 
-/// "11 live   1 quiet"; nothing where all are zero.
-fn list<const N: usize>(page: &mut String, name: &str, counts: [(u64, &str); N]) {
-    let there: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", show_count(*count)))
-        .collect();
-    if !there.is_empty() {
-        line(page, name, &there.join("   "));
-    }
+/// "11 live", "1 quiet": those that are not zero.
+fn there_are<const N: usize>(counts: [(u64, &'static str); N]) -> impl Iterator<Item = String> {
+    let there = counts.into_iter().filter(|(count, _)| *count > 0);
+    there.map(|(count, what)| format!("{} {what}", show_count(count)))
 }
 
-fn models(page: &mut String, models: &[ModelView]) {
+/// A column of figures about models.
+struct Column {
+    title: &'static str,
+    width: usize,
+    show: fn(&ModelView) -> String,
+    /// Whether it tells anything of a model.
+    tells: fn(&ModelView) -> bool,
+}
+
+const fn always(_: &ModelView) -> bool {
+    true
+}
+
+/// As they stand on the page.
+const COLUMNS: [Column; 6] = [
+    Column {
+        title: "FULL",
+        width: 8,
+        show: |model| model.tally.success_rate().map_or("–".to_owned(), percent),
+        tells: always,
+    },
+    Column {
+        title: "95% CI",
+        width: 10,
+        show: |model| spread(&model.tally).unwrap_or_default(),
+        tells: always,
+    },
+    Column { title: "PARTIAL", width: 9, show: partial, tells: |model| model.tally.partial > 0 },
+    Column { title: "TESTS", width: 9, show: |model| show_count(model.tally.tests), tells: always },
+    Column {
+        title: "/MIN",
+        width: 7,
+        show: |model| format!("{:.1}", model.per_minute),
+        tells: |model| model.per_minute > 0.0,
+    },
+    Column {
+        title: "INFRA",
+        width: 7,
+        show: |model| show_count(model.tally.infrastructure()),
+        tells: |model| model.tally.infrastructure() > 0,
+    },
+];
+
+/// Titles in the order in which columns are left out where there is no room.
+const LEAST_FIRST: [&str; 4] = ["/MIN", "PARTIAL", "INFRA", "95% CI"];
+
+fn models(page: &mut Page, models: &[ModelView]) {
     if models.is_empty() {
         return;
     }
-    let names: Vec<_> =
-        models.iter().map(|model| truncate(&sanitise(&model.model), NAME).into_owned()).collect();
-    let widest = names.iter().map(|name| width(name)).max().unwrap_or(0).max("MODEL".len());
-    let gap = " ".repeat(widest - "MODEL".len());
-    let _ = writeln!(page, "\nMODEL{gap}    FULL    95% CI  PARTIAL    TESTS   /MIN  INFRA");
-    for (name, model) in names.iter().zip(models) {
-        let tally = &model.tally;
-        let partial = (tally.tests > 0).then(|| tally.partial as f64 / tally.tests as f64);
-        let _ = writeln!(
-            page,
-            "{name}{}  {:>6}  {:>8}  {:>7}  {:>7}  {:>5.1}  {:>5}",
-            " ".repeat(widest - width(name)),
-            tally.success_rate().map_or("–".to_owned(), percent),
-            spread(tally).unwrap_or_default(),
-            partial.map_or("–".to_owned(), percent),
-            show_count(tally.tests),
-            model.per_minute,
-            show_count(tally.infrastructure()),
-        );
+    let widest = models.iter().map(|model| width(&sanitise(&model.model))).max().unwrap_or(0);
+    let widest = widest.max("MODEL".len());
+    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
+    let room = |columns: &[&Column]| {
+        page.columns.saturating_sub(columns.iter().map(|column| column.width).sum::<usize>())
+    };
+    // First what tells nothing here, so that names stay whole; then what tells least.
+    for title in LEAST_FIRST {
+        if room(&columns) < widest {
+            columns.retain(|column| column.title != title || models.iter().any(column.tells));
+        }
     }
+    for title in LEAST_FIRST {
+        if room(&columns) < widest.min(NAME) {
+            columns.retain(|column| column.title != title);
+        }
+    }
+    let names = widest.min(room(&columns));
+    let row = |name: &str, cell: &dyn Fn(&Column) -> String| {
+        let mut line = left_middle(name, names);
+        for column in &columns {
+            // Writing to a string can't fail.
+            let _ = write!(line, "{:>1$}", cell(column), column.width);
+        }
+        line
+    };
+    page.say(format_args!("\n{}", row("MODEL", &|column| column.title.to_owned())));
+    for model in models {
+        page.say(row(&model.model, &|column| (column.show)(model)));
+    }
+}
+
+fn partial(model: &ModelView) -> String {
+    let tally = &model.tally;
+    if tally.tests == 0 { "–".to_owned() } else { percent(tally.partial as f64 / tally.tests as f64) }
 }
 
 fn percent(rate: f64) -> String {
@@ -168,14 +267,15 @@ mod tests {
 
     #[test]
     fn a_busy_store() {
-        insta::assert_snapshot!(render(&sample::busy(), &TimeZone::UTC), @r###"
+        insta::assert_snapshot!(render(&sample::busy(), &TimeZone::UTC, None), @r###"
         store     /runs/pilot_bench_parquet_data
         health    ▲ WARNING
         tests     12,400   50.0% full (95% CI 49–51)   10.0% partial
-        scored    51.7% full without 400 infrastructure errors
+        scored    51.7% full   without 400 infrastructure errors
         rate      41.3 a minute
         main      10,452 rows   3.1 MiB   generation 7, 2026-01-31 11:50
-        waiting   104 increments, 12.4 MiB, 1,978 rows   3 journals, 12 rows   oldest 14m
+        waiting   104 increments, 12.4 MiB, 1,978 rows   3 journals, 12 rows
+                  oldest 14m
         besides   24 superseded   2 repeated   1 being written
         writers   1 quiet
 
@@ -189,8 +289,31 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_wider_than_the_terminal() {
+        for seen in [sample::busy(), sample::torn()] {
+            for columns in [20, 40, 60, 80, 200] {
+                let page = render(&seen, &TimeZone::UTC, Some(columns));
+                for line in page.lines().filter(|_| columns >= 40) {
+                    assert!(width(line) <= columns, "{columns}: {line}");
+                }
+                assert!(page.contains("pilot_bench_parquet_data") || columns < 40 || !seen.has_figures());
+            }
+        }
+        let models = |columns| {
+            let page = render(&sample::busy(), &TimeZone::UTC, Some(columns));
+            page.lines().skip_while(|line| !line.starts_with("MODEL")).take(2).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(models(40), @r###"
+        MODEL                      FULL    TESTS
+        evil�[31m "… #[fg=red]    50.0%   12,400
+        "###);
+        assert!(models(72).contains("95% CI") && models(72).contains("INFRA"));
+        assert!(!models(72).contains("/MIN"), "what tells least goes first");
+    }
+
+    #[test]
     fn a_store_that_cannot_be_read_shows_no_figures() {
-        insta::assert_snapshot!(render(&sample::torn(), &TimeZone::UTC), @r###"
+        insta::assert_snapshot!(render(&sample::torn(), &TimeZone::UTC, None), @r###"
         store     /runs/torn
         health    ✗ CRITICAL
 
@@ -201,7 +324,7 @@ mod tests {
     #[test]
     fn an_empty_store() {
         let seen = Observation { store: "/runs/new".into(), ..Observation::default() };
-        insta::assert_snapshot!(render(&seen, &TimeZone::UTC), @r###"
+        insta::assert_snapshot!(render(&seen, &TimeZone::UTC, None), @r###"
         store     /runs/new
         health    ✓ HEALTHY
         tests     0

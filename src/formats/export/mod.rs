@@ -1,4 +1,34 @@
 //! A store, or a part of it, for other tools: as rows, or as the JSON database.
+//!
+//! ```
+//! use evaltop::formats::{Form, Output, export};
+//! use evaltop::store::Control;
+//! use evaltop::store::query::Filter;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use evaltop::store::writer::{Writer, WriterOptions};
+//! # use evaltop::store::{Record, Store};
+//! # let folder = tempfile::tempdir()?;
+//! # let store = Store::new(folder.path().join("my_store"));
+//! # let mut writer = Writer::open(&store, WriterOptions::default())?;
+//! # for model in ["large", "large", "small"] {
+//! #     writer.append(Record { model: model.into(), success: true, ..Record::default() })?;
+//! # }
+//! # writer.close()?;
+//! let control = Control::default();
+//! let large = Filter { models: vec!["large".to_owned()], ..Filter::default() };
+//! let output = Output::file(&folder.path().join("large.csv"), &store.layout, false)?;
+//! assert_eq!(export::rows(&store, &large, Form::Csv, &output, 2, &control)?, 2);
+//! output.commit()?; // The file appears now, complete.
+//!
+//! let database = Output::file(&folder.path().join("database.json"), &store.layout, false)?;
+//! export::tree(&store, &Filter::default(), &control)?.write(jiff::Timestamp::now(), &database)?;
+//! database.commit()?;
+//! # assert!(std::fs::read_to_string(folder.path().join("large.csv"))?.contains("large"));
+//! # assert!(std::fs::read_to_string(folder.path().join("database.json"))?.contains("\"small\""));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,7 +42,7 @@ use crate::store::{Control, Result, Store};
 
 mod tree;
 
-pub(in crate::formats) use tree::{Leaf, SCORES, iso, rate_name};
+pub(in crate::formats) use tree::{Leaf, SCORES, beside_counts, iso, rate_name};
 pub use tree::{Tree, tree};
 
 /// Rows that an estimate is judged by.

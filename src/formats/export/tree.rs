@@ -11,15 +11,16 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 use strum::IntoEnumIterator;
 
 use crate::formats::Output;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+use crate::store::cast::cast;
 use crate::store::digest::{Columns, text_column};
 use crate::store::query::{self, Filter, Selection};
 use crate::store::summary::Summaries;
@@ -69,6 +70,41 @@ pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
     Ok(tree)
 }
 
+impl Leaf {
+    /// Adds what another has beside its tally.
+    fn add_beside(&mut self, other: &Self) {
+        for (sum, own) in self.scores.iter_mut().zip(&other.scores) {
+            sum.add(own);
+        }
+        for (count, own) in self.assisted.iter_mut().zip(other.assisted) {
+            *count = count.saturating_add(own);
+        }
+        self.last = self.last.max(other.last);
+        self.first = [self.first, other.first].into_iter().flatten().min();
+    }
+}
+
+/// What each summary row has beside its tally.
+pub(in crate::formats) fn beside_counts(batch: &RecordBatch, zone: &TimeZone) -> Result<Vec<Leaf>> {
+    let total = doubles(batch, "total");
+    let means = SCORES.map(|name| doubles(batch, &format!("avg_{name}")));
+    let assisted = ASSISTED.map(|name| doubles(batch, name));
+    let updated = batch.column_by_name("last_updated").map(text_column).transpose()?;
+    let leaf = |row: usize| {
+        let tests = value(total.as_ref(), row).unwrap_or_default() as u64;
+        let count =
+            |column: &Option<Float64Array>| value(column.as_ref(), row).unwrap_or_default().max(0.0) as u64;
+        let updated = updated.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+        Leaf {
+            scores: means.each_ref().map(|mean| Sum::weighted(value(mean.as_ref(), row), tests)),
+            assisted: assisted.each_ref().map(count),
+            last: updated.and_then(|time| schema::parse_time(time, zone)),
+            ..Leaf::default()
+        }
+    };
+    Ok((0..batch.num_rows()).map(leaf).collect())
+}
+
 impl Tree {
     /// Leaves: one a cell.
     pub fn leaves(&self) -> u64 {
@@ -89,7 +125,8 @@ impl Tree {
         let mut handle = output.handle();
         let refused =
             |error: &dyn std::fmt::Display| Error::Refused(format!("cannot write the tree: {error}"));
-        serde_json::to_writer_pretty(&mut handle, &self.to_json(now)).map_err(|error| refused(&error))?;
+        serde_json::to_writer_pretty(&mut handle, &Document { tree: self, now })
+            .map_err(|error| refused(&error))?;
         handle.write_all(b"\n").map_err(|error| refused(&error))
     }
 
@@ -111,7 +148,7 @@ impl Tree {
     }
 
     /// Adds summary rows; those of a source must come together.
-    pub(in crate::formats) fn add_summaries(
+    fn add_summaries(
         &mut self,
         batches: impl Iterator<Item = Result<RecordBatch>>,
         zone: &TimeZone,
@@ -122,67 +159,56 @@ impl Tree {
             control.check()?;
             let batch = batch?;
             rows.push(&batch)?;
-            self.add_beside_counts(&batch, zone)?;
+            let columns = Columns::new(&batch)?;
+            for (row, beside) in beside_counts(&batch, zone)?.iter().enumerate() {
+                self.leaves.entry(columns.cell(row)).or_default().add_beside(beside);
+            }
         }
         for (cell, tally) in rows.cells() {
             self.leaves.entry(cell).or_default().tally.add(&tally);
         }
         Ok(())
     }
+}
 
-    /// Cells and what is known of them.
-    pub(in crate::formats) fn cells(&self) -> impl Iterator<Item = (&Cell, &Leaf)> {
-        self.leaves.iter()
-    }
+type Leaves<'a> = Vec<(&'a Cell, &'a Leaf)>;
 
-    /// What a summary row has beside its tally.
-    fn add_beside_counts(&mut self, batch: &RecordBatch, zone: &TimeZone) -> Result<()> {
-        let columns = Columns::new(batch)?;
-        let total = doubles(batch, "total");
-        let means = SCORES.map(|name| doubles(batch, &format!("avg_{name}")));
-        let assisted = ASSISTED.map(|name| doubles(batch, name));
-        let updated = batch.column_by_name("last_updated").map(text_column).transpose()?;
-        for row in 0..batch.num_rows() {
-            let leaf = self.leaves.entry(columns.cell(row)).or_default();
-            let tests = value(total.as_ref(), row).unwrap_or_default() as u64;
-            for (sum, mean) in leaf.scores.iter_mut().zip(&means) {
-                sum.add(&Sum::weighted(value(mean.as_ref(), row), tests));
-            }
-            for (count, column) in leaf.assisted.iter_mut().zip(&assisted) {
-                *count =
-                    count.saturating_add(value(column.as_ref(), row).unwrap_or_default().max(0.0) as u64);
-            }
-            let updated =
-                updated.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row));
-            leaf.last = leaf.last.max(updated.and_then(|time| schema::parse_time(time, zone)));
-        }
-        Ok(())
-    }
+/// The tree as a document, of which one model at a time is made.
+struct Document<'a> {
+    tree: &'a Tree,
+    now: Timestamp,
+}
 
-    fn to_json(&self, now: Timestamp) -> Value {
-        let totals = self.totals();
-        let models = by(&self.leaves.iter().collect::<Vec<_>>(), |cell| cell.model.to_string());
-        let models: Map<_, _> =
-            models.into_iter().map(|(name, leaves)| (name.clone(), model(&name, &leaves))).collect();
-        let last = self.leaves.values().filter_map(|leaf| leaf.last).max();
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let leaves = &self.tree.leaves;
+        let models = Models(by(&leaves.iter().collect::<Vec<_>>(), |cell| cell.model.to_string()));
+        let last = leaves.values().filter_map(|leaf| leaf.last).max();
+        let totals = self.tree.totals();
         let mut summary = counts(&totals);
         summary.insert("total_tests".into(), totals.tests.into());
         summary.insert("total_success".into(), totals.full.into());
         summary.insert("total_partial".into(), totals.partial.into());
         summary.insert("total_failed".into(), totals.failed().into());
-        summary.insert("total_models".into(), models.len().into());
-        json!({
-            "version": "3.0",
-            "created_at": iso(now.as_microsecond()),
-            "last_updated": iso(last.unwrap_or(now.as_microsecond())),
-            "test_groups": {},
-            "models": models,
-            "summary": summary,
-        })
+        summary.insert("total_models".into(), models.0.len().into());
+        let mut document = serializer.serialize_map(None)?;
+        document.serialize_entry("version", "3.0")?;
+        document.serialize_entry("created_at", &iso(self.now.as_microsecond()))?;
+        document.serialize_entry("last_updated", &iso(last.unwrap_or(self.now.as_microsecond())))?;
+        document.serialize_entry("test_groups", &Map::new())?;
+        document.serialize_entry("models", &models)?;
+        document.serialize_entry("summary", &summary)?;
+        document.end()
     }
 }
 
-type Leaves<'a> = Vec<(&'a Cell, &'a Leaf)>;
+struct Models<'a>(BTreeMap<String, Leaves<'a>>);
+
+impl Serialize for Models<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, leaves)| (name, model(name, leaves))))
+    }
+}
 
 fn by<'a>(leaves: &[(&'a Cell, &'a Leaf)], key: fn(&Cell) -> String) -> BTreeMap<String, Leaves<'a>> {
     let mut groups = BTreeMap::<String, Leaves<'a>>::new();
@@ -196,11 +222,7 @@ fn model(name: &str, leaves: &Leaves<'_>) -> Value {
     let mut whole = Leaf::default();
     for (_, leaf) in leaves {
         whole.tally.add(&leaf.tally);
-        for (sum, own) in whole.scores.iter_mut().zip(&leaf.scores) {
-            sum.add(own);
-        }
-        whole.last = whole.last.max(leaf.last);
-        whole.first = [whole.first, leaf.first].into_iter().flatten().min();
+        whole.add_beside(leaf);
     }
     let mut node = Map::new();
     node.insert("model_name".into(), name.into());
@@ -347,6 +369,10 @@ mod tests {
         tree
     }
 
+    fn document(tree: &Tree) -> Value {
+        serde_json::to_value(Document { tree, now: Timestamp::UNIX_EPOCH }).unwrap()
+    }
+
     /// Adds up `total` over the leaves below a node, checking each level's own.
     fn total(node: &Value) -> u64 {
         let below = node.as_object().unwrap().iter().find(|(name, _)| name.starts_with("by_"));
@@ -359,7 +385,7 @@ mod tests {
 
     #[test]
     fn counts_agree_at_every_level() {
-        let json = sample().to_json(Timestamp::UNIX_EPOCH);
+        let json = document(&sample());
         let models = json["models"].as_object().unwrap();
         assert_eq!(models.values().map(total).sum::<u64>(), 12);
         assert_eq!(json["summary"]["total_tests"], 12);
@@ -368,7 +394,7 @@ mod tests {
 
     #[test]
     fn leaves_stand_where_old_tools_look_for_them() {
-        let json = sample().to_json(Timestamp::UNIX_EPOCH);
+        let json = document(&sample());
         let prompts = &json["models"]["a b"]["by_prompt_type"];
         let leaf =
             &prompts["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]["by_task_type"]["x"];

@@ -117,7 +117,12 @@ impl Plan {
             None => own("success").and_then(itself).ok_or_else(|| {
                 format!(
                     "does not say which rows are successes: give --success-from 'column>=number' \
-                     or a boolean column; it has {}",
+                     or a boolean column{}; it has {}",
+                    if own("model").is_some() {
+                        ""
+                    } else {
+                        ", or --models-in-columns where each model has a column"
+                    },
                     there_are()
                 )
             })?,
@@ -127,7 +132,11 @@ impl Plan {
             None => own("partial_success").and_then(itself),
         };
         if own("model").is_none() {
-            return Err(format!("does not say the model: give --map model=column; it has {}", there_are()));
+            return Err(format!(
+                "does not say the model: give --map model=column, or --models-in-columns where each model has \
+                 a column; it has {}",
+                there_are()
+            ));
         }
         taken.retain(|taken| !matches!(taken.name, "success" | "partial_success"));
         let extra = columns

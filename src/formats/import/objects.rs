@@ -46,6 +46,10 @@ pub(super) type Rows<'a> = Box<dyn Iterator<Item = Result<Object>> + 'a>;
 pub(super) trait Reader {
     /// Its rows.
     fn rows(&self) -> Result<Rows<'_>>;
+    /// Rows that have between them every column, and every type, that its rows have.
+    fn examples(&self) -> Result<Rows<'_>> {
+        self.rows()
+    }
     /// Its size, in the unit of [`Object::read`].
     fn size(&self) -> u64;
     /// What there is to tell of the file, a sentence each.
@@ -68,7 +72,7 @@ impl<R: Reader> Objects<R> {
         let mut names: Vec<String> = Vec::new();
         let mut found: HashMap<String, Stands> = HashMap::new();
         let mut remarks = Remarks::new();
-        for row in reader.rows()? {
+        for row in reader.examples()? {
             let row = row?;
             if let Some(remark) = row.remark {
                 *remarks.entry(remark).or_default() += 1;
@@ -91,6 +95,11 @@ impl<R: Reader> Objects<R> {
         let columns = columns.collect();
         let notes = reader.notes(&remarks);
         Ok(Self { reader, columns, notes })
+    }
+
+    /// What reads the file.
+    pub(super) fn reader(&self) -> &R {
+        &self.reader
     }
 
     fn chunk(&self, rows: &mut Rows<'_>, read: &mut u64) -> Result<Option<Chunk>> {

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use arrow::array::AsArray;
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 
 use super::convert;
 use super::detect;
 use super::source::{Chunk, Column, Places, Source};
+use crate::store::cast::cast;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::{RealDisk, Result, schema};
 

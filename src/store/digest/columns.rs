@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray,
 };
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, TimestampMicrosecondType};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,6 +13,7 @@ use super::key::{is_id, key_in, parts_key};
 use crate::stats::cell::UNKNOWN;
 use crate::stats::paired::Trials;
 use crate::stats::{Cell, ErrorCategory, Rate, Tally};
+use crate::store::cast::cast;
 use crate::store::error::{Error, Result};
 use crate::store::schema::TIMESTAMP_TEXT;
 

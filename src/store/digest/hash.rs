@@ -8,12 +8,12 @@
 //! these hashes: they must not change between versions.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_64_with_seed};
 
+use crate::store::cast::cast;
 use crate::store::error::{Error, Result};
 use crate::store::schema::is_index;
 

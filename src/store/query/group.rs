@@ -1,10 +1,12 @@
 //! Tallies by any of the dimensions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Control, Filter, Group, GroupValue, Result, Selection, Store, rows};
+use crate::stats::clusters::Clusters;
 use crate::stats::spread::Spread;
 use crate::stats::{Cell, Rate, Tally};
 use crate::store::Error;
@@ -14,27 +16,44 @@ use crate::store::snapshot::{Depth, Scanner, retrying};
 
 /// Tallies of the matching tests by the given dimensions, sorted by their values.
 /// Unknown columns are refused in one sentence that lists those there are. Summary
-/// rows count too, except within a range of time, since they have none.
+/// rows count too, except within a range of time, since they have none. Grouped by model, the
+/// interval of a group that is all of one heeds tasks that repeat, outside of a range of time.
 pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control) -> Result<Vec<Group>> {
     if let Some(unknown) = by.iter().find(|name| !DIMENSIONS.contains(&name.as_str())) {
         let there_are = DIMENSIONS.join(", ");
         return Err(Error::Refused(format!("cannot group by '{unknown}': the columns are {there_are}")));
     }
+    // What each model has in all, where it is known which tasks its tests are of.
+    let mut models: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    let mut clusters = Clusters::default();
     let cells = if filter.since.is_none() && filter.until.is_none() {
         let mut scanner = Scanner::new();
-        let view = || scanner.view(store, Timestamp::now(), Depth::Cells, control);
-        let mut cells = retrying(store, view)?.cells;
+        let depth = if by.iter().any(|name| name == "model") { Depth::Tallies } else { Depth::Cells };
+        let view = || scanner.view(store, Timestamp::now(), depth, control);
+        let view = retrying(store, view)?;
+        let mut cells = view.cells;
+        clusters = view.clusters;
+        for (cell, tally) in &cells {
+            *models.entry(Arc::clone(&cell.model)).or_default() += tally.tests;
+        }
         cells.retain(|cell, _| filter.matches_cell(cell));
         cells
     } else {
         within(store, filter, control)?
     };
-    let mut groups: BTreeMap<Vec<Key>, Tally> = BTreeMap::new();
+    let mut groups: BTreeMap<Vec<Key>, (Tally, BTreeSet<&str>)> = BTreeMap::new();
     for (cell, tally) in &cells {
-        groups.entry(by.iter().map(|name| value(cell, name)).collect()).or_default().add(tally);
+        let (sum, of) = groups.entry(by.iter().map(|name| value(cell, name)).collect()).or_default();
+        sum.add(tally);
+        of.insert(&cell.model);
     }
-    let values = |keys: Vec<Key>| keys.into_iter().map(GroupValue::from).collect();
-    Ok(groups.into_iter().map(|(keys, tally)| Group { values: values(keys), tally }).collect())
+    let group = |(keys, (tally, of)): (Vec<Key>, (Tally, BTreeSet<&str>))| {
+        let mut of = of.into_iter();
+        let model = of.next().filter(|model| of.next().is_none() && models.get(*model) == Some(&tally.tests));
+        let effective = model.and_then(|model| clusters.effective(model, tally.full, tally.tests));
+        Group { values: keys.into_iter().map(GroupValue::from).collect(), tally, effective }
+    };
+    Ok(groups.into_iter().map(group).collect())
 }
 
 /// How the execution times of the matching records are spread, by the given dimensions,

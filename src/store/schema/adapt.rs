@@ -6,13 +6,13 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
     TimestampMicrosecondArray, new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 
 use super::{Kind, TIMESTAMP_TEXT, kind_of, timestamp_type};
+use crate::store::cast::cast;
 use crate::store::error::{Error, Result};
 
 const MICROS: i64 = 1_000_000;
@@ -62,17 +62,13 @@ fn convert_column(
         (Some(Kind::Time), target) if *target == timestamp_type() => Ok(Arc::new(times(column, zone)?)),
         (Some(Kind::Bool), DataType::Boolean) => truths(column),
         (Some(Kind::Id), DataType::Utf8) if column.data_type().is_floating() => ids(column),
-        _ => cast_column(column, target),
+        _ => cast(column, target),
     }
-}
-
-fn cast_column(column: &ArrayRef, target: &DataType) -> Result<ArrayRef, ArrowError> {
-    cast_with_options(column, target, &CastOptions { safe: true, ..CastOptions::default() })
 }
 
 /// Numbers as truth values: 1 and above is true, NaN is null.
 fn truths(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let numbers = cast_column(column, &DataType::Float64)?;
+    let numbers = cast(column, &DataType::Float64)?;
     let numbers = numbers.as_primitive::<Float64Type>();
     let truths: BooleanArray = numbers.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v >= 1.0)).collect();
     Ok(Arc::new(truths))
@@ -81,7 +77,7 @@ fn truths(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// Numbers as text; whole ones without a fraction (pandas turns whole numbers into
 /// doubles where one of them is missing).
 fn ids(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let numbers = cast_column(column, &DataType::Float64)?;
+    let numbers = cast(column, &DataType::Float64)?;
     let numbers = numbers.as_primitive::<Float64Type>();
     let texts: StringArray =
         numbers.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string())).collect();
@@ -91,20 +87,20 @@ fn ids(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray, ArrowError> {
     let micros: Vec<Option<i64>> = match column.data_type() {
         DataType::Timestamp(_, Some(_)) => {
-            let typed = cast_column(column, &timestamp_type())?;
+            let typed = cast(column, &timestamp_type())?;
             return Ok(typed.as_primitive::<TimestampMicrosecondType>().clone());
         }
         DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => {
-            let wall = cast_column(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+            let wall = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
             let wall = wall.as_primitive::<TimestampMicrosecondType>();
             wall.iter().map(|micros| micros.and_then(|micros| in_zone(wall_time(micros)?, zone))).collect()
         }
         number if number.is_numeric() => {
-            let seconds = cast_column(column, &DataType::Float64)?;
+            let seconds = cast(column, &DataType::Float64)?;
             seconds.as_primitive::<Float64Type>().iter().map(|v| v.and_then(from_seconds)).collect()
         }
         _ => {
-            let texts = cast_column(column, &DataType::Utf8)?;
+            let texts = cast(column, &DataType::Utf8)?;
             let texts = texts.as_string::<i32>();
             texts.iter().map(|text| text.and_then(|text| parse_time(text, zone))).collect()
         }
@@ -121,14 +117,14 @@ fn no_times(
     rows: usize,
 ) -> Result<ArrayRef, ArrowError> {
     let kept = match kept {
-        Some(kept) => cast_column(kept, &DataType::Utf8)?,
+        Some(kept) => cast(kept, &DataType::Utf8)?,
         None => new_null_array(&DataType::Utf8, rows),
     };
     let Some(timestamp) = timestamp else { return Ok(kept) };
     if !super::is_text(timestamp.data_type()) {
         return Ok(kept);
     }
-    let texts = cast_column(timestamp, &DataType::Utf8)?;
+    let texts = cast(timestamp, &DataType::Utf8)?;
     let pairs = kept.as_string::<i32>().iter().zip(texts.as_string::<i32>().iter());
     let merged: StringArray = pairs
         .map(|(kept, text)| {

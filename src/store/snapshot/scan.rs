@@ -85,7 +85,8 @@ pub(in crate::store) struct View {
     pub(in crate::store) summary_losers: Vec<u64>,
     /// All tests after superseding.
     pub(in crate::store) cells: BTreeMap<Cell, Tally>,
-    clusters: Clusters,
+    /// Trials by model and task.
+    pub(in crate::store) clusters: Clusters,
     resolved: Resolved,
     waiting: Vec<WaitingFile>,
     notes: Notes,

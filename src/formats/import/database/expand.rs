@@ -3,48 +3,155 @@
 //! the tests that failed. The ids follow from cell and number, so a database that has
 //! grown adds what is new.
 
+use std::collections::{HashMap, HashSet};
+
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use strum::IntoEnumIterator;
 
-use crate::formats::export::{Leaf, SCORES, Tree, iso, rate_name};
-use crate::formats::import::objects::{Object, Place, Reader, Remarks, Rows};
+use super::leaves::Leaves;
+use crate::config::show_count;
+use crate::formats::export::{Leaf, SCORES, beside_counts, iso, rate_name};
+use crate::formats::import::objects::{Object, Objects, Place, Reader, Remarks, Rows};
+use crate::formats::import::source::{Chunk, Source};
 use crate::stats::{Cell, ErrorCategory};
-use crate::store::Result;
+use crate::store::digest::cell_key;
+use crate::store::summary::Meanings;
+use crate::store::{Control, Error, Result};
 
-/// The records of a database.
-#[derive(Debug)]
+/// More records than these are not made of counts.
+const MOST_RECORDS: u64 = 1_000_000_000;
+
+/// The records of a database, made leaf by leaf.
 pub(super) struct Expand {
-    pub(super) tree: Tree,
+    leaves: Objects<Leaves>,
+    meanings: Meanings,
+    /// Cells of more than one leaf, whose tests are numbered on.
+    repeated: HashSet<u128>,
+    tests: u64,
     /// What the ids begin with, to keep apart databases whose cells are the same.
-    pub(super) source: Option<String>,
-    pub(super) notes: Vec<String>,
+    source: Option<String>,
+    zone: TimeZone,
+}
+
+/// A leaf with its cell, and the numbers with which its tests of each kind begin.
+struct Known {
+    cell: Cell,
+    leaf: Leaf,
+    begin: [u64; 3],
+}
+
+impl Expand {
+    /// Reads the leaves twice: for what their counts mean, then for how many there are.
+    pub(super) fn new(
+        leaves: Objects<Leaves>,
+        source: Option<String>,
+        zone: &TimeZone,
+        control: &Control,
+    ) -> Result<Self> {
+        let (repeated, zone) = (HashSet::new(), zone.clone());
+        let meanings = Meanings::default();
+        let mut expand = Self { leaves, meanings, repeated, tests: 0, source, zone };
+        for chunk in expand.leaves.chunks()? {
+            control.check()?;
+            expand.meanings.push(&chunk?.batch)?;
+        }
+        let (mut cells, mut tests) = (Vec::new(), 0_u64);
+        for chunk in expand.leaves.chunks()? {
+            control.check()?;
+            expand.meanings.each(&chunk?.batch, |cell, tally| {
+                cells.push(cell_key(&cell));
+                tests = tests.saturating_add(tally.tests);
+            })?;
+        }
+        if tests > MOST_RECORDS {
+            return Err(Error::Refused(format!(
+                "{} stands for {} tests, too many to make records of: import it without --expand",
+                expand.leaves.reader().path.display(),
+                show_count(tests)
+            )));
+        }
+        cells.sort_unstable();
+        expand.repeated =
+            cells.windows(2).filter(|two| two.first() == two.last()).flatten().copied().collect();
+        expand.tests = tests;
+        Ok(expand)
+    }
+
+    /// The leaves of a chunk; `counted` are the tests so far of those cells that repeat.
+    fn known(&self, chunk: &Chunk, counted: &mut HashMap<u128, [u64; 3]>) -> Result<Vec<Known>> {
+        let mut beside = beside_counts(&chunk.batch, &self.zone)?.into_iter();
+        let mut known = Vec::with_capacity(chunk.batch.num_rows());
+        self.meanings.each(&chunk.batch, |cell, tally| {
+            let mut begin = [0; 3];
+            let key = cell_key(&cell);
+            if self.repeated.contains(&key) {
+                let counted = counted.entry(key).or_default();
+                begin = *counted;
+                for (sum, count) in counted.iter_mut().zip([tally.full, tally.partial, tally.failed()]) {
+                    *sum += count;
+                }
+            }
+            let mut leaf = beside.next().unwrap_or_default();
+            leaf.tally = tally;
+            known.push(Known { cell, leaf, begin });
+        })?;
+        Ok(known)
+    }
+
+    /// The records; of each kind of each leaf `most` at most.
+    fn records(&self, most: u64) -> Result<Rows<'_>> {
+        let mut counted = HashMap::new();
+        let leaves = self.leaves.chunks()?.flat_map(move |chunk| {
+            let known = chunk.and_then(|chunk| self.known(&chunk, &mut counted));
+            let (known, error) = known.map_or_else(|error| (Vec::new(), Some(error)), |known| (known, None));
+            known.into_iter().map(Ok).chain(error.map(Err))
+        });
+        let source = self.source.as_deref();
+        let mut read = 0;
+        Ok(Box::new(
+            leaves
+                .flat_map(move |known| {
+                    let (known, error) =
+                        known.map_or_else(|error| (None, Some(error)), |known| (Some(known), None));
+                    let records = known.into_iter().flat_map(move |known| records(source, &known, most));
+                    records.map(Ok).chain(error.map(Err))
+                })
+                .map(move |fields| {
+                    read += 1;
+                    let place = Place::Named(format!("test {read}"));
+                    Ok(Object { place, fields: Some(fields?), remark: None, read })
+                }),
+        ))
+    }
 }
 
 impl Reader for Expand {
     fn rows(&self) -> Result<Rows<'_>> {
-        let source = self.source.as_deref();
-        let records = self.tree.cells().flat_map(move |(cell, leaf)| records(source, cell, leaf));
-        Ok(Box::new(records.zip(1..).map(|(fields, read)| {
-            let place = Place::Named(format!("test {read}"));
-            Ok(Object { place, fields: Some(fields), remark: None, read })
-        })))
+        self.records(u64::MAX)
+    }
+
+    /// The first of each kind has whatever field any of them has.
+    fn examples(&self) -> Result<Rows<'_>> {
+        self.records(1)
     }
 
     fn size(&self) -> u64 {
-        self.tree.totals().tests
+        self.tests
     }
 
     fn notes(&self, _remarks: &Remarks) -> Vec<String> {
-        self.notes.clone()
+        self.leaves.notes()
     }
 }
 
-/// The records of one cell: full successes, partial ones, then failures.
-fn records<'a>(
-    source: Option<&'a str>,
-    cell: &'a Cell,
-    leaf: &'a Leaf,
-) -> impl Iterator<Item = Map<String, Value>> + 'a {
+/// The records of one leaf: full successes, partial ones, then failures.
+fn records(
+    source: Option<&str>,
+    known: &Known,
+    most: u64,
+) -> impl Iterator<Item = Map<String, Value>> + use<> {
+    let Known { cell, leaf, begin } = known;
     let tally = &leaf.tally;
     let mut shared = Map::new();
     let mut share = |name: &str, value: Value| {
@@ -66,15 +173,23 @@ fn records<'a>(
     }
     share("timestamp", leaf.last.map_or(Value::Null, iso));
     let stem = stem(source, cell);
-    let kinds = [("success", tally.full), ("partial", tally.partial), ("failed", tally.failed())];
+    let [success, partial, failed] = *begin;
+    let kinds = [
+        ("success", success, tally.full),
+        ("partial", partial, tally.partial),
+        ("failed", failed, tally.failed()),
+    ];
     // Failures take the errors first; what is left was met on the way to a partial success.
+    let counts = tally.errors;
     let mut errors = ErrorCategory::iter().flat_map(move |category| {
-        let count = tally.errors.get(category as usize).copied().unwrap_or(0);
+        let count = counts.get(category as usize).copied().unwrap_or(0);
         (0..count).map(move |_| category)
     });
     let for_failures: u64 = tally.failed();
     let mut later = errors.clone().skip(for_failures as usize);
-    kinds.into_iter().flat_map(|(kind, count)| (0..count).map(move |i| (kind, i))).map(move |(kind, i)| {
+    let numbers =
+        move |(kind, begin, count): (_, u64, u64)| (begin..begin + count.min(most)).map(move |i| (kind, i));
+    kinds.into_iter().flat_map(numbers).map(move |(kind, i)| {
         let mut fields = shared.clone();
         fields.insert("test_id".to_owned(), format!("{stem}_{kind}_{i}").into());
         fields.insert("success".to_owned(), (kind == "success").into());
@@ -115,6 +230,8 @@ fn escaped(part: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::stats::{Rate, Sum, Tally};
 
@@ -131,9 +248,9 @@ mod tests {
             Tally { tests: 6, full: 2, partial: 2, turns: Sum::weighted(Some(2.5), 6), ..Tally::default() };
         tally.errors[ErrorCategory::Timeout as usize] = 1;
         tally.errors[ErrorCategory::Other as usize] = 2;
-        let mut leaf = Leaf::default();
-        leaf.tally = tally;
-        let rows: Vec<_> = records(None, &cell, &leaf).collect();
+        let mut known = Known { cell, leaf: Leaf::default(), begin: [0; 3] };
+        known.leaf.tally = tally;
+        let rows: Vec<_> = records(None, &known, u64::MAX).collect();
         let ids: Vec<_> = rows.iter().map(|row| row["test_id"].as_str().unwrap()).collect();
         assert_eq!(ids[0], "a%5Fb_cot_0.8_easy_50%25_success_0");
         assert_eq!(ids[5], "a%5Fb_cot_0.8_easy_50%25_failed_1");
@@ -141,10 +258,14 @@ mod tests {
         assert_eq!(errors, [None, None, Some("other"), None, Some("timeout"), Some("other")]);
         assert!(rows.iter().all(|row| row["turns"] == 2.5 && row.get("timestamp").is_none()));
         assert!(
-            records(Some("s"), &cell, &leaf).next().unwrap()["test_id"]
+            records(Some("s"), &known, u64::MAX).next().unwrap()["test_id"]
                 .as_str()
                 .unwrap()
                 .starts_with("s_a%5Fb")
         );
+        let fields = |most| -> BTreeSet<String> {
+            records(None, &known, most).flat_map(|row| row.into_iter().map(|(name, _)| name)).collect()
+        };
+        assert_eq!(fields(1), fields(u64::MAX));
     }
 }

@@ -14,8 +14,7 @@ use super::known;
 use super::objects::Objects;
 use super::source::{Chunk, Source};
 use super::{Kind, Options, Report, detect};
-use crate::config::{show_count, show_counted};
-use crate::formats::export::Tree;
+use crate::config::show_counted;
 use crate::stats::Tally;
 use crate::store::digest::{Columns, cell_key};
 use crate::store::query::{self, Selection};
@@ -34,9 +33,6 @@ use expand::Expand;
 use instances::Instances;
 use leaves::Leaves;
 use survey::Survey;
-
-/// More records than these are not made of counts.
-const MOST_RECORDS: u64 = 1_000_000_000;
 
 /// How a database is imported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,17 +91,7 @@ pub(super) fn open(path: &Path, options: &Options, zone: &TimeZone, control: &Co
     if !options.database.expand {
         return Ok(Database::Leaves(Box::new(Counted { leaves, survey })));
     }
-    let mut tree = Tree::default();
-    tree.add_summaries(leaves.chunks()?.map(|chunk| Ok(chunk?.batch)), zone, control)?;
-    let tests = tree.totals().tests;
-    if tests > MOST_RECORDS {
-        return Err(Error::Refused(format!(
-            "{} stands for {} tests, too many to make records of: import it without --expand",
-            path.display(),
-            show_count(tests)
-        )));
-    }
-    let expand = Expand { tree, source: options.database.source.clone(), notes: leaves.notes() };
+    let expand = Expand::new(leaves, options.database.source.clone(), zone, control)?;
     Ok(Database::Records(Box::new(Objects::new(expand)?)))
 }
 
