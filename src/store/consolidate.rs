@@ -15,7 +15,6 @@ use jiff::Timestamp;
 
 use super::commit::CommitRecord;
 use super::commit::base::Base;
-use super::disk::open_files;
 use super::error::{Error, Result};
 use super::layout::MAIN;
 use super::lock::StoreLock;
@@ -28,13 +27,17 @@ pub(super) mod announced;
 pub(super) mod choice;
 pub(super) mod derived;
 pub(super) mod foreign;
+mod input;
 pub(super) mod inputs;
 pub(super) mod merge;
 mod old;
 mod parts;
+mod pieces;
 pub(super) mod recover;
 mod round;
+mod run;
 mod sweep;
+mod write;
 
 pub use derived::rebuild as rebuild_derived;
 use inputs::Holds;
@@ -392,9 +395,7 @@ pub(super) fn with_summaries(
 fn choose(files: &Files, left: &BTreeSet<String>) -> Vec<Increment> {
     let (mut rows, mut bytes) = (0, 0);
     let waiting = files.increments.iter().filter(|increment| left.contains(&increment.name));
-    // All of them are open at once.
-    let most = COMMIT_FILES.min(open_files() / 2).max(1);
-    let chosen = waiting.take(most).take_while(|increment| {
+    let chosen = waiting.take(COMMIT_FILES).take_while(|increment| {
         let first = rows == 0 && bytes == 0;
         rows += increment.rows.saturating_sub(increment.skip);
         bytes += increment.stat.bytes;
@@ -420,6 +421,8 @@ fn set_aside(files: &Files) -> Vec<Skipped> {
     skipped.collect()
 }
 
+#[cfg(test)]
+mod cores_tests;
 #[cfg(test)]
 mod drift_tests;
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub mod summary;
 pub mod table;
 mod tallies;
 mod test_keys;
+mod threads;
 pub mod transactions;
 pub mod validate;
 pub mod writer;

@@ -91,6 +91,19 @@ pub fn project(schema: &SchemaRef, names: &[&str]) -> SchemaRef {
     Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
+/// The same columns, texts that tend to repeat as dictionaries.
+pub fn keyed(schema: &SchemaRef) -> SchemaRef {
+    let keyed = |field: &Arc<Field>| {
+        let unique = ["test_id", TIMESTAMP_TEXT].contains(&field.name().as_str());
+        if unique || *field.data_type() != DataType::Utf8 {
+            return Arc::clone(field);
+        }
+        let keys = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        Arc::new(field.as_ref().clone().with_data_type(keys))
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(keyed).collect::<Vec<_>>()))
+}
+
 /// What the canonical column of that name holds; `None` for any other column.
 pub fn kind_of(name: &str) -> Option<Kind> {
     if name == TIMESTAMP_TEXT {

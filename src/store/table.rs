@@ -4,8 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -13,17 +14,22 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::disk::WriteFile;
 use super::error::{Error, Result};
 use super::graft::{self, Footer, Kept, MAGIC, Shift, Skipping, Stock, advance};
 
+mod groups;
+
+pub(super) use groups::{Encoded, Groups};
+
 /// Rows in a full row group.
 const GROUP_ROWS: usize = 131_072;
 
-/// Encoded bytes in a row group: it stays in memory until it is full.
-const GROUP_BYTES: usize = 256 << 20;
+/// Encoded bytes in a full row group: it stays in memory until it is full.
+const GROUP_BYTES: usize = 64 << 20;
 
 /// Rows in a full row group.
 #[cfg(not(test))]
@@ -31,21 +37,39 @@ pub fn group_rows() -> usize {
     GROUP_ROWS
 }
 
+/// Encoded bytes in a full row group.
+#[cfg(not(test))]
+pub(super) fn group_bytes() -> usize {
+    GROUP_BYTES
+}
+
 /// Rows in a full row group: fewer where a test wants many groups of few rows.
 #[cfg(test)]
 pub fn group_rows() -> usize {
-    FEWER.get()
+    FEWER.get().0
+}
+
+/// Encoded bytes in a full row group: fewer where a test wants many groups of few bytes.
+#[cfg(test)]
+pub(super) fn group_bytes() -> usize {
+    FEWER.get().1
 }
 
 #[cfg(test)]
 thread_local! {
-    static FEWER: std::cell::Cell<usize> = const { std::cell::Cell::new(GROUP_ROWS) };
+    static FEWER: std::cell::Cell<(usize, usize)> = const { std::cell::Cell::new((GROUP_ROWS, GROUP_BYTES)) };
 }
 
 /// Does something with row groups of so many rows.
 #[cfg(test)]
 pub(crate) fn with_group_rows<T>(rows: usize, then: impl FnOnce() -> T) -> T {
-    let before = FEWER.replace(rows);
+    with_groups(rows, GROUP_BYTES, then)
+}
+
+/// Does something with row groups of so many rows or bytes.
+#[cfg(test)]
+pub(crate) fn with_groups<T>(rows: usize, bytes: usize, then: impl FnOnce() -> T) -> T {
+    let before = FEWER.replace((rows, bytes));
     let result = then();
     FEWER.set(before);
     result
@@ -57,8 +81,6 @@ pub(crate) fn with_group_rows<T>(rows: usize, then: impl FnOnce() -> T) -> T {
 pub(super) fn properties(schema: &Schema) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(group_rows()))
-        .set_max_row_group_bytes(Some(GROUP_BYTES))
         .set_created_by(format!("{}{}", graft::CREATED_BY, env!("CARGO_PKG_VERSION")));
     for unique in ["test_id", "timestamp"] {
         let column = ColumnPath::from(unique);
@@ -99,7 +121,8 @@ impl Write for Output {
 /// Writes batches of one schema as a Parquet file; takes over whole row groups of
 /// another one byte for byte.
 pub struct TableWriter<'a> {
-    inner: ArrowWriter<Sink>,
+    inner: SerializedFileWriter<Sink>,
+    groups: Groups,
     /// Row groups that were taken over, each with the number of own ones before it.
     kept: Vec<(usize, Kept)>,
     /// Their numbers, here and where they came from.
@@ -119,9 +142,14 @@ impl<'a> TableWriter<'a> {
         let options = ArrowWriterOptions::new().with_properties(properties(schema));
         let output = Output(Some(io::BufWriter::with_capacity(1 << 20, file)));
         let sink = Skipping { skip: 0, inner: output };
-        let inner = ArrowWriter::try_new_with_options(sink, schema.clone(), options);
+        let (inner, factory) = ArrowWriter::try_new_with_options(sink, schema.clone(), options)
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(|error| parquet_error(path, error))?;
+        let leaves = inner.schema_descr();
+        let fields = (0..leaves.num_columns()).map(|leaf| leaves.get_column_root_idx(leaf)).collect();
         Ok(Self {
-            inner: inner.map_err(|error| parquet_error(path, error))?,
+            inner,
+            groups: Groups::new(Arc::new(groups::Columns::new(schema.clone(), fields, factory, path))),
             kept: Vec::new(),
             copied: Vec::new(),
             path,
@@ -130,12 +158,42 @@ impl<'a> TableWriter<'a> {
 
     /// Adds rows; row groups are closed as they fill.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.inner.write(batch).map_err(|error| parquet_error(self.path, error))
+        self.add(1, batch.num_rows(), |field, rows| {
+            let column = batch.columns().get(field);
+            let values = column.map(|column| column.slice(rows.start, rows.len()));
+            values.ok_or_else(|| Error::Refused("rows have other columns than their table".to_owned()))
+        })
+    }
+
+    /// Adds rows, of which `column` tells the values by the number of a field and a range.
+    pub(super) fn add(
+        &mut self,
+        threads: usize,
+        rows: usize,
+        column: impl Fn(usize, Range<usize>) -> Result<ArrayRef> + Sync,
+    ) -> Result<()> {
+        let Self { inner, groups, path, .. } = self;
+        groups.add(threads, rows, column, &mut |encoded| append(inner, encoded, path)).map(drop)
+    }
+
+    /// Row groups with these columns, to be encoded elsewhere.
+    pub(super) fn groups(&self) -> Groups {
+        self.groups.anew()
+    }
+
+    /// Takes in a row group that was encoded elsewhere; tells its number.
+    pub(super) fn append(&mut self, encoded: Encoded) -> Result<usize> {
+        self.flush()?;
+        append(&mut self.inner, encoded, self.path)?;
+        Ok(self.inner.flushed_row_groups().len() - 1 + self.kept.len())
     }
 
     /// Closes the current row group.
     pub fn flush(&mut self) -> Result<()> {
-        self.inner.flush().map_err(|error| parquet_error(self.path, error))
+        match self.groups.close()? {
+            Some(encoded) => append(&mut self.inner, encoded, self.path),
+            None => Ok(()),
+        }
     }
 
     /// Adds a value to the footer's metadata.
@@ -186,7 +244,7 @@ impl<'a> TableWriter<'a> {
             if whole {
                 self.inner.inner_mut().skip = MAGIC;
             }
-            self.inner.sync()?;
+            self.inner.flush()?;
             let from = if whole { 0 } else { extent.start };
             self.inner.inner_mut().inner.get()?.get_mut().copy_from(stock.file.raw(), from..extent.end)?;
             self.inner.inner_mut().skip = length;
@@ -197,6 +255,7 @@ impl<'a> TableWriter<'a> {
 
     /// Writes the footer and syncs the file.
     pub fn finish(mut self) -> Result<Box<dyn WriteFile>> {
+        self.flush()?;
         self.end().map_err(|error| parquet_error(self.path, error))?;
         let output = self.inner.inner_mut().inner.0.take();
         let buffered = output.ok_or_else(|| io::Error::other("the file is finished"));
@@ -212,7 +271,6 @@ impl<'a> TableWriter<'a> {
             return self.inner.finish().map(drop);
         }
         self.inner.flush()?;
-        self.inner.sync()?;
         let position = self.inner.bytes_written() as u64;
         // The writer's own footer knows nothing of what was taken over.
         self.inner.inner_mut().skip = u64::MAX;
@@ -233,8 +291,17 @@ impl<'a> TableWriter<'a> {
     }
 }
 
+fn append(inner: &mut SerializedFileWriter<Sink>, encoded: Encoded, path: &Path) -> Result<()> {
+    let add = || {
+        let mut group = inner.next_row_group()?;
+        encoded.chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
+        group.close().map(drop)
+    };
+    add().map_err(|error| parquet_error(path, error))
+}
+
 /// The writer's counting way to its file.
-struct Counting<'w>(&'w mut ArrowWriter<Sink>);
+struct Counting<'w>(&'w mut SerializedFileWriter<Sink>);
 
 impl Write for Counting<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -242,7 +309,7 @@ impl Write for Counting<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.sync()
+        self.0.flush()
     }
 }
 

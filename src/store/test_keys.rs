@@ -24,7 +24,7 @@ use super::parquet_file::ParquetFile;
 mod make;
 mod sorted;
 
-pub(super) use make::{each_key, make};
+pub(super) use make::{Made, each_key, keys_in, make};
 
 /// A hash and the row group that holds its record.
 pub(super) type Entry = (u64, u16);
@@ -84,16 +84,23 @@ impl TestKeys {
         Ok(found)
     }
 
+    /// The entries of some keys (their hashes, ascending).
+    pub(super) fn find(&self, wanted: &[u64]) -> io::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        if let Some((base, keys)) = &self.base {
+            found = keys.find(wanted)?;
+            found.retain(|(_, group)| usize::from(*group) < base.groups);
+        }
+        found.extend(self.own.find(wanted)?);
+        Ok(found)
+    }
+
     /// The row groups that may hold some keys, ascending.
     pub(super) fn groups(&self, wanted: &HashSet<u64>) -> io::Result<Vec<usize>> {
         let mut sorted: Vec<u64> = wanted.iter().copied().collect();
         sorted.sort_unstable();
-        let mut found = HashSet::new();
-        if let Some((base, keys)) = &self.base {
-            keys.groups(&sorted, &mut found)?;
-            found.retain(|group| *group < base.groups);
-        }
-        self.own.groups(&sorted, &mut found)?;
+        let found: HashSet<usize> =
+            self.find(&sorted)?.into_iter().map(|(_, group)| usize::from(group)).collect();
         let mut groups: Vec<usize> = found.into_iter().collect();
         groups.sort_unstable();
         Ok(groups)

@@ -251,7 +251,7 @@ impl<'a> Restore<'a> {
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
         let table = TableWriter::new(file, &temporary, &self.schema)?;
-        let mut merged = Merged::new(table, transaction.record.created);
+        let mut merged = Merged::new(table, &self.schema, transaction.record.created);
         let (held, lost) = self.held()?;
         self.each(&lost, |batch| merged.old(batch))?;
         let rows = held.rows;

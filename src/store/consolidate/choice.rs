@@ -30,20 +30,23 @@ pub(in crate::store) struct Choice {
 }
 
 impl Choice {
-    /// For so many new rows.
-    pub(in crate::store) fn for_rows(rows: u64) -> Self {
-        let mut choice = Self::default();
-        // A footer may claim more than there are.
-        choice.attempts.reserve(rows.min(4 << 20) as usize);
-        choice
+    /// For so many new rows, which all stay until some are known to be attempts at one test.
+    pub(in crate::store) fn for_rows(rows: usize) -> Self {
+        Self { keep: vec![true; rows], ..Self::default() }
     }
 
-    /// The next new row. Rows without a key always stay.
+    /// A further new row. Rows without a key always stay.
     pub(in crate::store) fn push(&mut self, keyed: Option<(u128, Rank)>) {
         self.keep.push(true);
+        if let Some((key, rank)) = keyed {
+            self.attempt(self.keep.len() - 1, key, rank);
+        }
+    }
+
+    /// Says what the new row of a number is an attempt at; in the order of the numbers.
+    pub(in crate::store) fn attempt(&mut self, at: usize, key: u128, rank: Rank) {
         // Rows are numbered from 1 here.
-        let at = u32::try_from(self.keep.len()).ok().and_then(NonZeroU32::new);
-        let Some((key, rank)) = keyed else { return };
+        let at = u32::try_from(at + 1).ok().and_then(NonZeroU32::new);
         let Some(attempts) = self.attempts.get_mut(&key) else {
             self.attempts.insert(key, Attempts { best: rank, best_at: at });
             return;
@@ -63,21 +66,6 @@ impl Choice {
             at
         };
         drop_row(&mut self.keep, loser);
-    }
-
-    /// Whether no new row has a key.
-    pub(in crate::store) fn is_keyless(&self) -> bool {
-        self.attempts.is_empty()
-    }
-
-    /// The keys of the new rows.
-    pub(in crate::store) fn keys(&self) -> impl Iterator<Item = u128> {
-        self.attempts.keys().copied()
-    }
-
-    /// Whether main's row may be concerned: its rank is needed.
-    pub(in crate::store) fn concerns(&self, key: u128) -> bool {
-        self.attempts.contains_key(&key)
     }
 
     /// A row of main, which holds each key once; `true` when it stays.

@@ -88,6 +88,9 @@ pub(in crate::store) fn refused(
     increment: &Increment,
     summaries: bool,
 ) -> Result<Option<Skipped>> {
+    if matches!(shape(&increment.schema), Shape::Records | Shape::Neither) {
+        return Ok(None);
+    }
     match increment.open(store).and_then(|file| holds(&file, increment.skip)) {
         Ok(Holds::Summaries) if !summaries => Ok(Some(of_summaries(&increment.name))),
         Ok(_) => Ok(None),

@@ -1,29 +1,28 @@
 //! The rows of a commit on their way: read from main and the increments in united
 //! columns, and written sorted by what queries ask for.
 
-use std::ops::Range;
-
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, interleave_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::choice::Rank;
-use crate::store::digest::{Columns, Digest, key_in, row_hashes};
+use super::run::{At, Run};
+use crate::store::digest::{Columns, Digest, places_of_cells, row_hashes};
 use crate::store::error::{Error, Result};
-use crate::store::graft::Stock;
 use crate::store::kind::split;
-use crate::store::parquet_file::{BATCH_ROWS, ParquetFile};
+use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::adapt;
 use crate::store::table::{TableWriter, group_rows};
+use crate::store::threads;
 
 /// Bytes of new rows that are sorted at once.
 const SORT_BYTES: usize = 96 << 20;
 
 /// An error of Arrow's kernels, which only hostile data causes.
-fn kernel(error: &ArrowError) -> Error {
+pub(super) fn kernel(error: &ArrowError) -> Error {
     Error::Refused(format!("rows can't be merged ({error}): validate the store (evaltop validate)"))
 }
 
@@ -52,7 +51,7 @@ impl Keys {
 
     /// The key of a row.
     pub(in crate::store) fn key(&self, row: usize) -> Option<u128> {
-        key_in(self.columns.text("test_id", row), self.columns.cell_key(row))
+        self.columns.key(row)
     }
 
     /// What decides between a row and other attempts at its test.
@@ -83,89 +82,51 @@ pub(in crate::store) fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result
     filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| kernel(&error))
 }
 
-/// Writes a new main: first what stays of the old one, in its order, then the new
-/// rows, sorted by the dimensions in runs of bounded size.
+/// Writes rows one after the other: those of an old main, and then new ones, sorted by
+/// the dimensions in runs of bounded size.
 pub(in crate::store) struct Merged<'a> {
     table: TableWriter<'a>,
+    schema: SchemaRef,
     /// Of what is written.
     tallies: Digest,
     now: i64,
     waiting: Vec<RecordBatch>,
-    waiting_bytes: usize,
-    /// Their rows.
-    order: Vec<Waits>,
-}
-
-/// A row that waits to be sorted.
-struct Waits {
-    /// The number of its cell.
-    cell: u32,
-    time: Option<i64>,
-    /// Batch, and row in it.
-    at: (u32, u32),
+    /// For each row the number of its cell.
+    cells: Vec<Vec<u32>>,
+    rows: usize,
+    bytes: usize,
 }
 
 impl<'a> Merged<'a> {
-    pub(in crate::store) fn new(table: TableWriter<'a>, now: Timestamp) -> Self {
-        let (tallies, now) = (Digest::default(), now.as_microsecond());
-        Self { table, tallies, now, waiting: Vec::new(), waiting_bytes: 0, order: Vec::new() }
-    }
-
-    /// Goes on from the tallies of what stays of the old main.
-    pub(in crate::store) fn continuing(self, tallies: Digest) -> Self {
-        Self { tallies, ..self }
-    }
-
-    /// Rows of the old main that are in the tallies already.
-    pub(in crate::store) fn stays(&mut self, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 { Ok(()) } else { self.table.write(batch) }
-    }
-
-    /// Row groups of the old main that are in the tallies already.
-    pub(in crate::store) fn graft(&mut self, stock: &Stock<'_>, groups: Range<usize>) -> Result<()> {
-        self.table.graft(stock, groups)
+    pub(in crate::store) fn new(table: TableWriter<'a>, schema: &SchemaRef, now: Timestamp) -> Self {
+        Self {
+            table,
+            schema: schema.clone(),
+            tallies: Digest::default(),
+            now: now.as_microsecond(),
+            waiting: Vec::new(),
+            cells: Vec::new(),
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     /// Rows of the old main.
     pub(in crate::store) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = Columns::new(batch)?;
-        for row in 0..batch.num_rows() {
-            self.tallies.tally(&columns, row, self.now);
-        }
-        self.stays(batch)
+        self.tallies.tally(&Columns::new(batch)?, batch.num_rows(), Some((self.now, None)));
+        if batch.num_rows() == 0 { Ok(()) } else { self.table.write(batch) }
     }
 
     /// New rows.
     pub(in crate::store) fn new_rows(&mut self, batch: RecordBatch) -> Result<()> {
-        let now = self.now;
-        self.wait(batch, |tallies, columns, row| tallies.tally(columns, row, now))
-    }
-
-    /// Rows of the old main's end that are in the tallies already, to be sorted with the new ones.
-    pub(in crate::store) fn joins(&mut self, batch: RecordBatch) -> Result<()> {
-        self.wait(batch, Digest::number_of_cell)
-    }
-
-    fn wait(
-        &mut self,
-        batch: RecordBatch,
-        mut cell: impl FnMut(&mut Digest, &Columns, usize) -> u32,
-    ) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let columns = Columns::new(&batch)?;
-        let number = self.waiting.len() as u32;
-        for row in 0..batch.num_rows() {
-            let cell = cell(&mut self.tallies, &columns, row);
-            self.order.push(Waits { cell, time: columns.timestamp(row), at: (number, row as u32) });
-        }
-        self.waiting_bytes += batch.get_array_memory_size();
+        self.cells.push(self.tallies.tally(&Columns::new(&batch)?, batch.num_rows(), Some((self.now, None))));
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
         self.waiting.push(batch);
-        if self.order.len() >= 4 * group_rows() || self.waiting_bytes >= SORT_BYTES {
-            self.sort_and_write()?;
-        }
-        Ok(())
+        if run_is_full(self.rows, self.bytes, group_rows()) { self.sort_and_write() } else { Ok(()) }
     }
 
     /// What is to be sealed, and the tallies of everything written.
@@ -175,16 +136,37 @@ impl<'a> Merged<'a> {
     }
 
     fn sort_and_write(&mut self) -> Result<()> {
-        let (waiting, mut order) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.order));
-        self.waiting_bytes = 0;
-        let places = self.tallies.places_of_cells();
-        order.sort_unstable_by_key(|row| (places.get(row.cell as usize), row.time, row.at));
-        let batches: Vec<&RecordBatch> = waiting.iter().collect();
-        for rows in order.chunks(BATCH_ROWS) {
-            let rows: Vec<_> = rows.iter().map(|row| (row.at.0 as usize, row.at.1 as usize)).collect();
-            let sorted = interleave_record_batch(&batches, &rows).map_err(|error| kernel(&error))?;
-            self.table.write(&sorted)?;
-        }
-        Ok(())
+        (self.rows, self.bytes) = (0, 0);
+        let (waiting, cells) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.cells));
+        let places = places_of_cells(std::slice::from_ref(&self.tallies));
+        let places = places.first().map(Vec::as_slice).unwrap_or_default();
+        let cells: Vec<(&[u32], &[u32])> = cells.iter().map(|cells| (cells.as_slice(), places)).collect();
+        let order = sorted(&waiting, &cells, 1);
+        let run = Run::new(&self.schema, waiting, order, 1)?;
+        self.table.add(1, run.rows(), |field, rows| run.column(field, rows))
     }
+}
+
+/// Whether so many decoded rows are enough to be sorted: clusters of rows that queries ask
+/// for should be long, and memory is bounded.
+pub(super) fn run_is_full(rows: usize, bytes: usize, group_rows: usize) -> bool {
+    rows >= 3 * group_rows || bytes >= SORT_BYTES
+}
+
+/// The order of rows by cell and time. For each batch there are the numbers of its rows'
+/// cells, and the places of these cells.
+pub(super) fn sorted(batches: &[RecordBatch], cells: &[(&[u32], &[u32])], threads: usize) -> Vec<At> {
+    let mut order = Vec::with_capacity(cells.iter().map(|(cells, _)| cells.len()).sum());
+    for (number, (batch, (cells, places))) in batches.iter().zip(cells).enumerate() {
+        let times = batch.column_by_name("timestamp");
+        let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+        for (row, cell) in cells.iter().enumerate() {
+            let time = times.filter(|times| times.is_valid(row)).and_then(|times| times.values().get(row));
+            let place = places.get(*cell as usize).copied().unwrap_or_default();
+            // Without a time it comes first.
+            order.push((place, time.copied().unwrap_or(i64::MIN), number as u32, row as u32));
+        }
+    }
+    threads::sort(threads, &mut order, |row| *row);
+    order.into_iter().map(|(_, _, batch, row)| (batch as usize, row as usize)).collect()
 }

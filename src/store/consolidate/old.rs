@@ -1,18 +1,18 @@
-//! What stays of the old main: first which rows go, then the rest into the new one,
-//! copied where whole row groups stay and encoded anew where they don't.
+//! What stays of the old main: which rows go, and which of its row groups are copied
+//! and which encoded anew.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::choice::Choice;
-use super::foreign;
-use super::merge::{Keys, Merged, complete, filtered, records};
-use super::parts::{Part, parts};
+use super::foreign::{self, Losers};
+use super::merge::{Keys, complete, filtered, records};
+use super::parts::{self, Group};
+use super::pieces::{self, Part, within};
+use super::write::Step;
 use crate::store::Control;
 use crate::store::commit::CommitRecord;
 use crate::store::digest::{Columns, Digest, short};
@@ -22,9 +22,9 @@ use crate::store::graft::Stock;
 use crate::store::kind::{self, Shape, shape};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{DIMENSIONS, project};
-use crate::store::table::{TableWriter, group_rows};
+use crate::store::table::{group_bytes, group_rows};
 use crate::store::tallies;
-use crate::store::test_keys::{TestKeys, each_key};
+use crate::store::test_keys::{TestKeys, keys_in};
 
 /// The main that a commit builds on.
 pub(super) struct Old<'a> {
@@ -43,43 +43,78 @@ pub(super) struct Old<'a> {
 /// What stays and what goes.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Positions of the rows that go, ascending, among the records of main.
-    lost: Vec<u64>,
+    /// Positions among the records of main, ascending: of the rows that go,
+    pub(super) lost: Vec<u64>,
+    /// and of those whose keys may be those of new rows.
+    attempts: Vec<u64>,
+    /// 64 bits of their keys.
+    pub(super) shorts: HashSet<u64>,
+    /// Attempts that others of main replaced, and rows identical to another one.
+    pub(super) losers: (u64, u64),
     /// Tallies of the others.
-    tallies: Digest,
+    pub(super) tallies: Digest,
 }
 
 impl Old<'_> {
-    /// Decides with `choice` between main's rows and new attempts at their tests. Where
-    /// the footer does not tell the tallies, the columns that they need are read too.
-    pub(super) fn survey(&self, choice: &mut Choice) -> Result<Survey> {
+    /// Looks for main's rows that new ones may be attempts at the same tests as: those with
+    /// keys of which 64 bits are among `new` (ascending). Where the footer does not tell the
+    /// tallies, the columns that they need are read too.
+    pub(super) fn survey(&self, new: &[u64]) -> Result<Survey> {
         let losers = if self.record.is_some() {
-            HashSet::new()
+            Losers::default()
         } else {
-            let found = foreign::losers(self.main, &Filter::default(), self.schema, self.zone, self.control)?;
-            choice.superseded += found.superseded;
-            choice.repeated += found.repeated;
-            found.rows
+            foreign::losers(self.main, &Filter::default(), self.schema, self.zone, self.control)?
         };
         let told = self.record.and_then(|record| tallies::of(self.main, record));
-        let count = told.is_none();
-        let mut survey = Survey { lost: Vec::new(), tallies: told.unwrap_or_default() };
-        if !count && choice.is_keyless() {
-            return Ok(survey);
+        let mut survey = Survey { losers: (losers.superseded, losers.repeated), ..Survey::default() };
+        if let Some(told) = told {
+            survey.tallies = told;
+            if new.is_empty() {
+                return Ok(survey);
+            }
+            if self.is_plain() {
+                self.look(new, &mut survey)?;
+                return Ok(survey);
+            }
+            return self.read(&[&DIMENSIONS[..], &["test_id"]].concat(), new, &losers, false, survey);
         }
-        if let (false, Some(attempts)) = (count, self.indexed(choice)?) {
-            self.decide(&attempts, choice, &mut survey)?;
-            return Ok(survey);
+        self.read(&Columns::NAMES, new, &losers, true, survey)
+    }
+
+    /// Finds them by the index of test keys, or by all keys.
+    fn look(&self, new: &[u64], survey: &mut Survey) -> Result<()> {
+        let entries = self.test_keys.and_then(|index| index.find(new).ok());
+        let all = || (0..self.main.metadata().num_row_groups()).collect();
+        let (wanted, groups): (HashSet<u64>, Vec<usize>) = match entries {
+            Some(entries) => {
+                let mut groups: Vec<usize> = entries.iter().map(|(_, group)| usize::from(*group)).collect();
+                groups.sort_unstable();
+                groups.dedup();
+                (entries.into_iter().map(|(hash, _)| hash).collect(), groups)
+            }
+            None => (new.iter().copied().collect(), all()),
+        };
+        let pick = |_, at, key| Some((at, short(key))).filter(|(_, short)| wanted.contains(short));
+        for (at, short) in keys_in(self.main, self.zone, &groups, self.control, pick)? {
+            survey.attempts.push(at);
+            survey.shorts.insert(short);
         }
-        let mut names: Vec<&str> = kind::NAMES.into();
-        if count {
-            names.extend(Columns::NAMES);
-        } else {
-            names.extend(DIMENSIONS);
-        }
+        Ok(())
+    }
+
+    /// Reads the rows one after the other: where these are to be counted, or summary rows lie
+    /// between the records.
+    fn read(
+        &self,
+        columns: &[&str],
+        new: &[u64],
+        losers: &Losers,
+        count: bool,
+        mut survey: Survey,
+    ) -> Result<Survey> {
+        let names = [columns, &kind::NAMES[..]].concat();
         let target = project(self.schema, &names);
-        let now = self.now.as_microsecond();
-        let mut attempts = Vec::new();
+        let (wanted, now) = (new.iter().copied().collect::<HashSet<u64>>(), self.now.as_microsecond());
         let (mut read, mut position) = (0, 0);
         for batch in self.main.batches(Some(&names), 0)? {
             self.control.check()?;
@@ -87,40 +122,30 @@ impl Old<'_> {
             let batch = batch?;
             read += batch.num_rows() as u64;
             let batch = records(&batch, &target, self.zone)?;
+            let rows = position..position + batch.num_rows() as u64;
+            position = rows.end;
+            let keep: Vec<bool> = rows.clone().map(|at| !losers.rows.contains(&at)).collect();
+            let kept = rows.zip(&keep).filter(|(_, keep)| **keep).map(|(at, _)| at).collect::<Vec<_>>();
+            let batch = filtered(&batch, keep)?;
             let columns = Columns::new(&batch)?;
-            for row in 0..batch.num_rows() {
-                let at = position + row as u64;
-                if losers.contains(&at) {
-                    survey.lost.push(at);
-                    continue;
-                }
-                if count {
-                    survey.tallies.tally(&columns, row, now);
-                }
-                if !choice.is_keyless() && columns.key(row).is_some_and(|key| choice.concerns(key)) {
-                    attempts.push(at);
+            if count {
+                survey.tallies.tally(&columns, batch.num_rows(), Some((now, None)));
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            for (row, at) in kept.into_iter().enumerate() {
+                let short = columns.key(row).map(short).filter(|short| wanted.contains(short));
+                if let Some(short) = short {
+                    survey.attempts.push(at);
+                    survey.shorts.insert(short);
                 }
             }
-            position += batch.num_rows() as u64;
         }
         complete(self.main, read)?;
-        self.decide(&attempts, choice, &mut survey)?;
+        survey.lost.extend(&losers.rows);
+        survey.lost.sort_unstable();
         Ok(survey)
-    }
-
-    /// Positions of main's rows that new ones may be attempts at, where the index finds
-    /// them; `None` where there is no index to believe.
-    fn indexed(&self, choice: &Choice) -> Result<Option<Vec<u64>>> {
-        let Some(index) = self.test_keys.filter(|_| self.is_plain()) else { return Ok(None) };
-        let wanted = choice.keys().map(short).collect();
-        let Ok(groups) = index.groups(&wanted) else { return Ok(None) };
-        let mut attempts = Vec::new();
-        each_key(self.main, self.zone, &groups, self.control, |_, at, key| {
-            if choice.concerns(key) {
-                attempts.push(at);
-            }
-        })?;
-        Ok(Some(attempts))
     }
 
     /// Whether all rows are records: then a row's position is that in the file.
@@ -128,8 +153,9 @@ impl Old<'_> {
         shape(self.main.schema()) == Shape::Records
     }
 
-    /// Compares main's rows at these positions with the new attempts.
-    fn decide(&self, positions: &[u64], choice: &mut Choice, survey: &mut Survey) -> Result<()> {
+    /// Decides with `choice` between the rows that were found and the new ones.
+    pub(super) fn decide(&self, choice: &mut Choice, survey: &mut Survey) -> Result<()> {
+        let positions = std::mem::take(&mut survey.attempts);
         if positions.is_empty() {
             return Ok(());
         }
@@ -137,7 +163,7 @@ impl Old<'_> {
         let all = !self.is_plain();
         let mut left = positions.iter().copied().peekable();
         let mut position = 0;
-        let batches = if all { self.main.batches(None, 0)? } else { self.main.rows_at(None, positions)? };
+        let batches = if all { self.main.batches(None, 0)? } else { self.main.rows_at(None, &positions)? };
         for batch in batches {
             self.control.check()?;
             let batch = records(&batch?, self.schema, self.zone)?;
@@ -160,81 +186,62 @@ impl Old<'_> {
         Ok(())
     }
 
-    /// Begins the new main with what stays; `new` rows are to follow.
-    pub(super) fn write<'t>(&self, table: TableWriter<'t>, survey: Survey, new: u64) -> Result<Merged<'t>> {
-        let merged = Merged::new(table, self.now);
-        let mut merged = merged.continuing(survey.tallies);
-        let lost = &survey.lost;
+    /// What of main comes before `new` rows that take so many bytes.
+    pub(super) fn steps<'s>(
+        &'s self,
+        stock: Option<&Stock<'_>>,
+        lost: &'s [u64],
+        (new, bytes): (u64, u64),
+    ) -> Result<Vec<Step<'s>>> {
         let mut starts = vec![0];
         let mut groups = Vec::new();
         for group in self.main.metadata().row_groups() {
             let start = starts.last().copied().unwrap_or_default();
             let end = start + u64::try_from(group.num_rows()).unwrap_or_default();
             starts.push(end);
-            groups.push((end - start, within(lost, start..end).len() as u64));
+            let bytes = u64::try_from(group.compressed_size()).unwrap_or_default();
+            groups.push(Group { rows: end - start, bytes, lost: within(lost, start..end).len() as u64 });
         }
-        // Nobody resolved repeated tests in a main that other code wrote, and its
-        // columns are seldom ours.
-        let ours = self.record.is_some() && self.is_plain();
-        let stock = if ours { Stock::of(self.main, self.schema)? } else { None };
-        let cut = match &stock {
-            Some(_) => parts(&groups, new, group_rows() as u64),
-            None => vec![Part::Encode(0..groups.len())],
-        };
-        for part in cut {
-            self.control.check()?;
-            let range = match &part {
-                Part::Copy(range) | Part::Encode(range) => range.clone(),
+        if stock.is_none() {
+            let parts = self.counted(Part::of(self.main, 0..groups.len()))?;
+            return Ok(vec![Step::Rows { jobs: pieces::of_main(self.main, parts, 0, lost), sorted: false }]);
+        }
+        // What was closed for its bytes has about so many: how many it would have was a guess.
+        let full = (group_rows() as u64, group_bytes() as u64 / 2);
+        let step = |part| {
+            let range = match part {
+                parts::Part::Copy(range) => return Step::Copy(range),
+                parts::Part::Encode(range) => range,
             };
             let start = starts.get(range.start).copied().unwrap_or_default();
             let end = starts.get(range.end).copied().unwrap_or_default();
-            self.control.progress("copying main", start, self.main.rows());
-            match (part, &stock) {
-                (Part::Copy(groups), Some(stock)) => merged.graft(stock, groups)?,
-                (Part::Copy(groups) | Part::Encode(groups), stock) => {
-                    // What is long was sorted before, in its own runs.
-                    let short = end - start <= 2 * group_rows() as u64;
-                    let joins = stock.is_some() && new > 0 && end == self.main.rows() && short;
-                    let add = |batch: RecordBatch| {
-                        if joins { merged.joins(batch) } else { merged.stays(&batch) }
-                    };
-                    self.encode(groups, start..end, within(lost, start..end), add)?;
-                }
+            // What is long was sorted before, in its own runs.
+            let sorted = new > 0 && end == self.main.rows() && end - start <= 2 * group_rows() as u64;
+            let jobs = pieces::of_main(self.main, Part::of(self.main, range), start, lost);
+            Step::Rows { jobs, sorted }
+        };
+        Ok(parts::parts(&groups, (new, bytes), full).into_iter().map(step).collect())
+    }
+
+    /// Main as far as its row groups can be copied. Nobody resolved repeated tests in one that
+    /// other code wrote, and its columns are seldom ours.
+    pub(super) fn stock(&self) -> Result<Option<Stock<'_>>> {
+        if self.record.is_some() && self.is_plain() { Stock::of(self.main, self.schema) } else { Ok(None) }
+    }
+
+    /// Counts the records of each part, where summary rows lie between them.
+    fn counted(&self, mut parts: Vec<Part>) -> Result<Vec<Part>> {
+        if self.is_plain() {
+            return Ok(parts);
+        }
+        for part in &mut parts {
+            let mut records = 0;
+            for batch in part.batches(self.main, Some(&kind::NAMES), 0)? {
+                self.control.check()?;
+                records += kind::split(&batch?)?.at.len() as u64;
             }
+            part.records = records;
         }
-        Ok(merged)
+        Ok(parts)
     }
-
-    fn encode(
-        &self,
-        groups: Range<usize>,
-        rows: Range<u64>,
-        lost: &[u64],
-        mut add: impl FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        let (mut read, mut position) = (rows.start, rows.start);
-        for batch in self.main.row_groups(None, groups.collect())? {
-            self.control.check()?;
-            self.control.progress("copying main", read, self.main.rows());
-            let batch = batch?;
-            read += batch.num_rows() as u64;
-            let batch = records(&batch, self.schema, self.zone)?;
-            let end = position + batch.num_rows() as u64;
-            let here = within(lost, position..end);
-            let keep = (position..end).map(|at| here.binary_search(&at).is_err());
-            add(if here.is_empty() { batch } else { filtered(&batch, keep.collect())? })?;
-            position = end;
-        }
-        if read == rows.end {
-            return Ok(());
-        }
-        Err(Error::unreadable(self.main.path(), "it has fewer rows than its footer says"))
-    }
-}
-
-/// The positions that lie within a range.
-fn within(positions: &[u64], range: Range<u64>) -> &[u64] {
-    let from = positions.partition_point(|at| *at < range.start);
-    let to = positions.partition_point(|at| *at < range.end);
-    positions.get(from..to).unwrap_or_default()
 }

@@ -11,28 +11,49 @@ pub(super) enum Part {
     Encode(Range<usize>),
 }
 
-/// Cuts main into parts. `groups` has the rows of each row group and how many of them
-/// go; `new` rows are to follow; `full` is the size of a full row group. What loses rows
-/// is encoded anew. A small row group joins what follows it unless it is at least twice as
-/// large: so each row is encoded anew a few times only, however many small commits there
-/// are, and at most as many small row groups stand at the end as `full` can be halved.
-pub(super) fn parts(groups: &[(u64, u64)], new: u64, full: u64) -> Vec<Part> {
-    let mut encode: Vec<bool> = groups.iter().map(|(_, lost)| *lost > 0).collect();
-    let mut follows = Follows { rows: new, anew: true };
+/// A row group, and how many of its rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) rows: u64,
+    /// Encoded.
+    pub(super) bytes: u64,
+    pub(super) lost: u64,
+}
+
+/// Cuts main into parts; new rows and bytes are to follow, and a row group is full that has
+/// as many of either as `full`. What loses rows is encoded anew. A small row group joins what
+/// follows it unless it is at least twice as large: so each row is encoded anew a few times
+/// only, however many small commits there are, and at most as many small row groups stand at
+/// the end as `full` can be halved.
+pub(super) fn parts(groups: &[Group], new: (u64, u64), full: (u64, u64)) -> Vec<Part> {
+    let mut encode: Vec<bool> = groups.iter().map(|group| group.lost > 0).collect();
+    let mut follows = Follows { rows: size(new, full), anew: true };
+    let full_rows = full.0;
     for at in (0..groups.len()).rev() {
-        let Some((rows, lost)) = groups.get(at) else { continue };
-        let rows = rows - lost;
-        let joins = follows.takes(rows, full);
+        let Some(Group { rows, bytes, lost }) = groups.get(at).copied() else { continue };
+        let stays = rows.saturating_sub(lost);
+        let rows = size((stays, share(bytes, stays, rows)), full);
+        let joins = follows.takes(rows, full_rows);
         let mut set = |at: usize| encode.get_mut(at).is_some_and(|flag| std::mem::replace(flag, true));
         if joins {
             set(at);
             set(at + 1);
         }
-        let anew = joins || *lost > 0;
+        let anew = joins || lost > 0;
         let adds = if joins { follows.rows } else { 0 };
         follows = Follows { rows: rows + adds, anew };
     }
     runs(&encode)
+}
+
+/// How large rows are that take so many bytes, in rows: as much of a full row group.
+fn size((rows, bytes): (u64, u64), full: (u64, u64)) -> u64 {
+    rows.max(share(full.0, bytes, full.1))
+}
+
+/// The part of a number that `of` is of `whole`.
+fn share(number: u64, of: u64, whole: u64) -> u64 {
+    u64::try_from(u128::from(number) * u128::from(of) / u128::from(whole.max(1))).unwrap_or(u64::MAX)
 }
 
 /// What stands behind a row group.
@@ -67,6 +88,26 @@ fn runs(encode: &[bool]) -> Vec<Part> {
 mod tests {
     use super::Part::{Copy, Encode};
     use super::*;
+
+    /// Of row groups of narrow rows.
+    fn parts(groups: &[(u64, u64)], new: u64, full: u64) -> Vec<Part> {
+        let groups: Vec<Group> =
+            groups.iter().map(|(rows, lost)| Group { rows: *rows, bytes: *rows, lost: *lost }).collect();
+        super::parts(&groups, (new, new), (full, 1_000 * full))
+    }
+
+    #[test]
+    fn what_is_full_by_its_bytes_is_full() {
+        let wide = Group { rows: 3, bytes: 100, lost: 0 };
+        let full = (10, 100);
+        assert_eq!(super::parts(&[wide, wide], (9, 9), full), [Copy(0..2)]);
+        // Half a row group of bytes, however few rows.
+        let half = Group { bytes: 50, ..wide };
+        assert_eq!(super::parts(&[wide, half], (1, 30), full), [Copy(0..1), Encode(1..2)]);
+        assert_eq!(super::parts(&[wide, half], (1, 20), full), [Copy(0..2)]);
+        let loses = Group { lost: 1, ..wide };
+        assert_eq!(super::parts(&[wide, loses, wide], (1, 1), full), [Copy(0..1), Encode(1..2), Copy(2..3)]);
+    }
 
     #[test]
     fn full_row_groups_are_copied() {

@@ -3,28 +3,29 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Skipped;
 use super::choice::Choice;
-use super::inputs::{because, columns_of_records};
-use super::merge::{Keys, Merged, complete, filtered, records};
-use super::old::Old;
+use super::input::{self, Input, NewKey};
+use super::inputs::columns_of_records;
+use super::old::{Old, Survey};
+use super::pieces::{Reading, of_inputs};
+use super::write::{Step, Written, write};
 use crate::stats::{Cell, Tally};
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::{Committed, Transaction};
 use crate::store::commit::{CommitRecord, Consumed, Summaries};
-use crate::store::digest::Digest;
-use crate::store::disk;
 use crate::store::error::{Error, Result};
+use crate::store::kind::{Shape, shape};
 use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name, unretired_name};
-use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::Union;
-use crate::store::snapshot::{Increment, fingerprint};
+use crate::store::schema::{Union, keyed};
+use crate::store::snapshot::Increment;
 use crate::store::summaries::{Moved, source_of};
 use crate::store::table::TableWriter;
 use crate::store::test_keys::{TestKeys, make};
-use crate::store::{Control, Store};
+use crate::store::{Control, Store, threads};
 
 /// How long the entry of a consumed legacy file stays when the file is gone: its
 /// writer may bring it back with the old rows in it.
@@ -72,29 +73,8 @@ pub(super) struct Round<'a> {
     pub(super) control: &'a Control,
 }
 
-struct Input<'a> {
-    increment: &'a Increment,
-    file: ParquetFile,
-}
-
-impl Input<'_> {
-    /// An error while this input was read is a reason to leave it out.
-    fn blame(&self, error: Error) -> Trouble {
-        let now = self.file.stat_now();
-        let was = self.increment.stat;
-        let same = now.is_ok_and(|now| (now.bytes, now.modified_ns) == (was.bytes, was.modified_ns));
-        let error = match error {
-            Error::Cancelled => return Trouble::Other(error),
-            // Whatever was found was half written.
-            _ if !same => Error::Changed { path: self.file.path().to_path_buf() },
-            error => error,
-        };
-        refuse(&self.increment.name, error)
-    }
-}
-
 /// An error that names one of the inputs is a reason to leave that one out.
-fn blame(inputs: &[Input<'_>], error: Error) -> Trouble {
+fn blame(store: &Store, inputs: &[Input<'_>], error: Error) -> Trouble {
     let of = match &error {
         Error::SchemaConflict { file, .. } => {
             inputs.iter().find(|input| source_of(&input.increment.name) == *file)
@@ -102,13 +82,9 @@ fn blame(inputs: &[Input<'_>], error: Error) -> Trouble {
         _ => None,
     };
     match of {
-        Some(input) => input.blame(error),
+        Some(input) => input.blame(store, error),
         None => Trouble::Other(error),
     }
-}
-
-fn refuse(name: &str, error: Error) -> Trouble {
-    because(name, error).map_or_else(Trouble::Other, Trouble::Input)
 }
 
 impl<'a> Round<'a> {
@@ -127,19 +103,20 @@ impl Round<'_> {
         keep_backup: bool,
         progress: (u64, u64),
     ) -> Result<Done, Trouble> {
-        let inputs = self.open(increments)?;
+        let zone = self.base.zone(self.store);
+        let (inputs, keys) = input::read(self.store, increments, &zone, self.control)?;
         let schema = self.unite(&inputs)?;
-        let mut choice = self.attempts(&inputs, &schema)?;
         let moved = self.summary_rows(&inputs)?;
         let moved_rows = moved.rows();
         let mut transaction = Transaction::begin(self.store, self.base, self.now);
-        let written =
-            moved.write(self.store, self.summaries, self.control).map_err(|error| blame(&inputs, error));
+        let written = moved
+            .write(self.store, self.summaries, self.control)
+            .map_err(|error| blame(self.store, &inputs, error));
         let written = written.and_then(|summaries| {
             transaction.record.summaries = summaries;
-            self.write(&mut transaction, &inputs, &schema, &mut choice, progress)
+            self.write(&mut transaction, &inputs, keys, &schema, progress)
         });
-        let ((tallies, copied), mut committed) = match written.and_then(|written| {
+        let ((written, choice), mut committed) = match written.and_then(|written| {
             let committed = transaction.commit(keep_backup, self.control)?;
             Ok((written, committed))
         }) {
@@ -149,16 +126,15 @@ impl Round<'_> {
                 return Err(trouble);
             }
         };
-        let zone = self.base.zone(self.store);
         let index = self.test_keys();
-        if let Err(error) = make(self.store, &transaction.record, &zone, index.as_ref(), &copied) {
+        if let Err(error) = make(self.store, &transaction.record, &zone, index.as_ref(), written.made) {
             committed
                 .notes
                 .push(format!("the index of test keys is missing, so the next run reads them: {error}"));
         }
         Ok(Done {
             record: transaction.record,
-            cells: tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
+            cells: written.tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
             schema,
             added: choice.kept(),
             superseded: choice.superseded,
@@ -179,26 +155,14 @@ impl Round<'_> {
         TestKeys::of(self.store, main, self.own_record()?)
     }
 
-    fn open<'i>(&self, increments: &'i [Increment]) -> Result<Vec<Input<'i>>, Trouble> {
-        let open = |increment: &'i Increment| match increment.open(self.store) {
-            Ok(file) => Ok(Input { increment, file }),
-            Err(error) => Err(match increment.check(self.store) {
-                Ok(()) => refuse(&increment.name, error),
-                Err(changed) => refuse(&increment.name, changed),
-            }),
-        };
-        increments.iter().map(open).collect()
-    }
-
     fn unite(&self, inputs: &[Input<'_>]) -> Result<SchemaRef, Trouble> {
         let mut union = Union::new();
         if let Some(main) = &self.base.main {
             union.add(MAIN, &*columns_of_records(main, 0)?)?;
         }
         for input in inputs {
-            let columns = columns_of_records(&input.file, input.increment.skip);
-            let added = columns.and_then(|columns| union.add(&input.increment.name, &columns));
-            added.map_err(|error| input.blame(error))?;
+            let added = union.add(&input.increment.name, &input.columns);
+            added.map_err(|error| input.blame(self.store, error))?;
         }
         Ok(union.finish())
     }
@@ -209,87 +173,106 @@ impl Round<'_> {
         if let Some(main) = &self.base.main {
             moved.take(MAIN, main, 0, self.control)?;
         }
-        for input in inputs {
-            let taken = moved.take(&input.increment.name, &input.file, input.increment.skip, self.control);
-            taken.map_err(|error| input.blame(error))?;
+        let is_mixed =
+            |input: &&Input<'_>| !matches!(shape(&input.increment.schema), Shape::Records | Shape::Neither);
+        for input in inputs.iter().filter(is_mixed) {
+            let Increment { name, skip, .. } = input.increment;
+            let taken = input.open(self.store).and_then(|file| moved.take(name, &file, *skip, self.control));
+            taken.map_err(|error| input.blame(self.store, error))?;
         }
         Ok(moved)
     }
 
-    /// Reads the new rows once to find attempts at one test among them.
-    fn attempts(&self, inputs: &[Input<'_>], schema: &SchemaRef) -> Result<Choice, Trouble> {
-        let zone = self.base.zone(self.store);
-        let waiting = inputs.iter().map(|input| input.increment.rows.saturating_sub(input.increment.skip));
-        let mut choice = Choice::for_rows(waiting.sum());
-        for input in inputs {
-            self.control.check()?;
-            let mut rows = input.increment.skip;
-            let mut read = || -> Result<()> {
-                for batch in input.file.batches(None, input.increment.skip)? {
-                    let batch = batch?;
-                    rows += batch.num_rows() as u64;
-                    let batch = records(&batch, schema, &zone)?;
-                    let mut keys = Keys::of(&batch)?;
-                    for row in 0..batch.num_rows() {
-                        let keyed = match keys.key(row) {
-                            Some(key) => Some((key, keys.rank(&batch, row)?)),
-                            None => None,
-                        };
-                        choice.push(keyed);
-                    }
-                }
-                complete(&input.file, rows)
-            };
-            read().map_err(|error| input.blame(error))?;
-        }
-        Ok(choice)
-    }
-
-    /// Writes the new main and its record; tells its tallies, and which row groups were
-    /// copied: their numbers now, and before.
+    /// Writes the new main and its record; tells what that did.
     fn write(
         &self,
         transaction: &mut Transaction<'_>,
         inputs: &[Input<'_>],
+        keys: Vec<NewKey>,
         schema: &SchemaRef,
-        choice: &mut Choice,
         (before, total): (u64, u64),
-    ) -> Result<(Digest, Vec<(usize, usize)>), Trouble> {
+    ) -> Result<(Written, Choice), Trouble> {
+        let zone = self.base.zone(self.store);
+        let (record, index) = (self.own_record(), self.test_keys());
+        let old = self.base.main.as_ref().map(|main| {
+            let (now, control) = (self.now, self.control);
+            Old { main, test_keys: index.as_ref(), record, now, schema, zone: &zone, control }
+        });
+        let (choice, survey) = self.choose(old.as_ref(), inputs, keys, schema, &zone)?;
         let temporary = transaction.temporary().to_path_buf();
         let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let table = TableWriter::new(file, &temporary, schema)?;
-        let zone = self.base.zone(self.store);
-        let mut merged = match &self.base.main {
-            None => Merged::new(table, self.now),
-            Some(main) => {
-                let (record, now, control) = (self.own_record(), self.now, self.control);
-                let index = self.test_keys();
-                let old = Old { main, test_keys: index.as_ref(), record, now, schema, zone: &zone, control };
-                let survey = old.survey(choice)?;
-                old.write(table, survey, choice.kept())?
-            }
+        let mut table = TableWriter::new(file, &temporary, schema)?;
+        let stock = old.as_ref().map(Old::stock).transpose()?.flatten();
+        let new = (choice.kept(), inputs.iter().map(|input| input.increment.stat.bytes).sum());
+        let mut steps = match &old {
+            Some(old) => old.steps(stock.as_ref(), &survey.lost, new)?,
+            None => Vec::new(),
         };
-        let mut at = 0;
-        for input in inputs {
-            let batches = input.file.batches(None, input.increment.skip).map_err(|e| input.blame(e))?;
-            for batch in batches {
-                self.control.check()?;
-                let batch = batch.and_then(|batch| records(&batch, schema, &zone));
-                let batch = batch.map_err(|error| input.blame(error))?;
-                let keep = (at..at + batch.num_rows()).map(|at| choice.keeps(at)).collect();
-                at += batch.num_rows();
-                merged.new_rows(filtered(&batch, keep)?)?;
-                self.control.progress("merging", before + at as u64, total);
-            }
+        let mut jobs = of_inputs(inputs);
+        // Rows at main's end are sorted together with the new ones.
+        match steps.last_mut() {
+            Some(Step::Rows { jobs: joined, sorted: true }) => joined.append(&mut jobs),
+            _ => steps.push(Step::Rows { jobs, sorted: true }),
         }
-        let (table, tallies) = merged.finish()?;
-        transaction.record.rows = tallies.records;
+        let (store, control) = (self.store, self.control);
+        let reading = Reading { store, target: keyed(schema), zone: &zone, choice: &choice, control };
+        let progress = |read: u64| control.progress("merging", (before + read).min(total), total);
+        let now = self.now.as_microsecond();
+        let written = write(&mut table, stock.as_ref(), steps, survey.tallies, &reading, now, &progress)?;
+        transaction.record.rows = written.tallies.records;
         transaction.record.superseded += choice.superseded;
         transaction.record.repeated += choice.repeated;
         transaction.record.consumed = self.consumed(inputs)?;
-        let copied = table.copied().to_vec();
-        transaction.seal(table, &tallies)?;
-        Ok((tallies, copied))
+        transaction.seal(table, &written.tallies)?;
+        Ok((written, choice))
+    }
+
+    /// Decides which of the new rows go in, and which of main's go. Ranks are only made of
+    /// rows that may have other attempts: most have none.
+    fn choose(
+        &self,
+        old: Option<&Old<'_>>,
+        inputs: &[Input<'_>],
+        mut keys: Vec<NewKey>,
+        schema: &SchemaRef,
+        zone: &TimeZone,
+    ) -> Result<(Choice, Survey), Trouble> {
+        threads::sort(threads::for_rows(keys.len() as u64), &mut keys, |key| *key);
+        let mut distinct: Vec<u64> = keys.iter().map(|(short, _)| *short).collect();
+        distinct.dedup();
+        let mut survey = old.map(|old| old.survey(&distinct)).transpose()?.unwrap_or_default();
+        drop(distinct);
+        let mut compared: Vec<u32> = Vec::new();
+        for same in keys.chunk_by(|one, other| one.0 == other.0) {
+            if same.len() > 1 || same.first().is_some_and(|(short, _)| survey.shorts.contains(short)) {
+                compared.extend(same.iter().map(|(_, at)| *at));
+            }
+        }
+        drop(keys);
+        compared.sort_unstable();
+        let records = inputs.iter().flat_map(|input| &input.parts).map(|part| part.records).sum::<u64>();
+        let mut choice = Choice::for_rows(usize::try_from(records).unwrap_or(usize::MAX));
+        (choice.superseded, choice.repeated) = survey.losers;
+        let mut first = 0;
+        for input in inputs {
+            let records = input.parts.iter().map(|part| part.records).sum::<u64>();
+            let (from, to) = (first, first + records);
+            first = to;
+            let own = compared.partition_point(|at| u64::from(*at) < from);
+            let own: Vec<u64> =
+                compared.iter().skip(own).map(|at| u64::from(*at)).take_while(|at| *at < to).collect();
+            if !own.is_empty() {
+                self.control.check()?;
+                let ranked = input.ranked(self.store, &own, from, schema, zone, |at, key, rank| {
+                    choice.attempt(at as usize, key, rank);
+                });
+                ranked.map_err(|error| input.blame(self.store, error))?;
+            }
+        }
+        if let Some(old) = old {
+            old.decide(&mut choice, &mut survey)?;
+        }
+        Ok((choice, survey))
     }
 
     /// The entries of the new record: what was consumed before and may still be
@@ -300,23 +283,13 @@ impl Round<'_> {
             let add = || -> Result<Vec<Consumed>> {
                 let increment = input.increment;
                 let legacy = increment.legacy;
-                let xxh3 = if legacy {
-                    fingerprint(&input.file, increment.rows)?
-                } else {
-                    let path = increment.path(self.store);
-                    disk::hash(&*self.store.disk, &path).map_err(Error::io("read", path))?
-                };
                 // What was read is still what is there.
-                let stat = input.file.stat_now()?;
-                if (stat.bytes, stat.modified_ns) != (increment.stat.bytes, increment.stat.modified_ns) {
-                    return Err(Error::Changed { path: increment.path(self.store) });
-                }
                 increment.check(self.store)?;
                 let entry = |name: String| Consumed {
                     name,
                     bytes: increment.stat.bytes,
                     rows: increment.rows,
-                    xxh3: xxh3.clone(),
+                    xxh3: input.xxh3.clone(),
                     legacy,
                     at: self.now,
                 };
@@ -328,7 +301,7 @@ impl Round<'_> {
                 }
                 Ok(added)
             };
-            entries.extend(add().map_err(|error| input.blame(error))?);
+            entries.extend(add().map_err(|error| input.blame(self.store, error))?);
         }
         let new: HashSet<String> = entries.iter().map(|entry: &Consumed| entry.name.clone()).collect();
         let mut versions: HashMap<String, Vec<String>> = HashMap::new();

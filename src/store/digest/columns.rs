@@ -274,7 +274,13 @@ impl Columns {
 
     /// [`super::cell_key`] of a row's cell.
     pub fn cell_key(&self, row: usize) -> u128 {
-        let texts = ["model", "prompt_type", "difficulty", "task_type"].map(|name| self.dimension(name, row));
+        // A closure over the names would look each of them up.
+        let texts = [
+            self.dimension("model", row),
+            self.dimension("prompt_type", row),
+            self.dimension("difficulty", row),
+            self.dimension("task_type", row),
+        ];
         parts_key(texts, self.rate(row))
     }
 

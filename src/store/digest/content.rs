@@ -120,18 +120,11 @@ impl Digest {
 
     fn push_records(&mut self, batch: &RecordBatch, at: &[usize], reading: &Reading) -> Result<()> {
         let columns = Columns::new(batch)?;
-        let cells = self.cells_of(&columns, batch.num_rows());
-        let mut events = Vec::with_capacity(cells.len());
-        let mut trials: Vec<(usize, u32, u64, Trials)> = Vec::new();
-        for ((row, at), &cell) in at.iter().enumerate().zip(&cells) {
-            let outcome = columns.outcome(row);
-            self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
-            if let Some(tally) = self.tallied.get_mut(cell as usize) {
-                outcome.add_to(tally);
-            }
-            let cell_key = self.keys.get(cell as usize).copied().unwrap_or_default();
+        let happened = (!reading.cells_only).then_some((reading.now, reading.process.as_deref()));
+        let cells = self.tally(&columns, batch.num_rows(), happened);
+        for ((row, at), cell) in at.iter().enumerate().zip(cells) {
             let test_id = columns.text("test_id", row);
-            if let Some(short) = key_in(test_id, cell_key).map(short) {
+            if let Some(short) = key_in(test_id, self.key_of(cell)).map(short) {
                 match reading.keep {
                     Keep::Hashes => self.hashes.push(short),
                     Keep::Places(source) => {
@@ -140,14 +133,38 @@ impl Digest {
                     }
                 }
             }
-            if let Some(of) = self.cells.get(cell as usize).filter(|_| !reading.cells_only) {
-                events.push(event(&columns, row, of, outcome, reading.process.as_deref()));
+        }
+        Ok(())
+    }
+
+    /// Takes in the first `rows` of a batch, records that no other attempt supersedes;
+    /// tells the numbers of their cells. What happened is left out without `happened`: now,
+    /// and the process of rows that have none.
+    pub fn tally(
+        &mut self,
+        columns: &Columns,
+        rows: usize,
+        happened: Option<(i64, Option<&str>)>,
+    ) -> Vec<u32> {
+        let cells = self.cells_of(columns, rows);
+        let mut events = Vec::with_capacity(cells.len());
+        let mut trials: Vec<(usize, u32, u64, Trials)> = Vec::new();
+        for (row, &cell) in cells.iter().enumerate() {
+            let outcome = columns.outcome(row);
+            self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
+            if let Some(tally) = self.tallied.get_mut(cell as usize) {
+                outcome.add_to(tally);
+            }
+            if let Some((of, (_, process))) = self.cells.get(cell as usize).zip(happened) {
+                events.push(event(columns, row, of, outcome, process));
                 let model = of.model.as_ptr() as usize;
                 trials.extend(columns.task(row).map(|task| (model, cell, task, outcome.trials())));
             }
         }
         self.records += cells.len() as u64;
-        self.activity.add_all(&events, reading.now);
+        if let Some((now, _)) = happened {
+            self.activity.add_all(&events, now);
+        }
         trials.sort_unstable_by_key(|(model, ..)| *model);
         for group in trials.chunk_by(|(one, ..), (other, ..)| one == other) {
             if let Some(cell) = group.first().and_then(|(_, cell, ..)| self.cells.get(*cell as usize)) {
@@ -155,11 +172,16 @@ impl Digest {
                 self.clusters.add_all(&cell.model, of_model);
             }
         }
-        Ok(())
+        cells
+    }
+
+    /// [`cell_key`] of the cell of a number.
+    pub fn key_of(&self, cell: u32) -> u128 {
+        self.keys.get(cell as usize).copied().unwrap_or_default()
     }
 
     /// The numbers of the rows' cells.
-    fn cells_of(&mut self, columns: &Columns, rows: usize) -> Vec<u32> {
+    pub fn cells_of(&mut self, columns: &Columns, rows: usize) -> Vec<u32> {
         let mut by_text = |row: usize| {
             let quick = columns.quick_cell(row);
             self.by_quick.get(&quick).copied().unwrap_or_else(|| self.learn(quick, columns, row))
@@ -177,52 +199,22 @@ impl Digest {
         cell
     }
 
-    /// Takes in a record that no other attempt supersedes, as main's; tells the number of
-    /// its cell.
-    pub fn tally(&mut self, columns: &Columns, row: usize, now: i64) -> u32 {
-        let number = self.intern(columns.cell_key(row), || columns.cell(row));
-        let outcome = columns.outcome(row);
-        self.records += 1;
-        self.bad_times += u64::from(columns.text("timestamp_text", row).is_some());
-        if let Some(tally) = self.tallied.get_mut(number as usize) {
-            outcome.add_to(tally);
-        }
-        let Some(cell) = self.cells.get(number as usize) else { return number };
-        self.activity.add(event(columns, row, cell, outcome, None), now);
-        if let Some(task) = columns.task(row) {
-            self.clusters.add(&cell.model, task, outcome.trials());
-        }
-        number
-    }
-
-    /// Adds what another digest has of records; not where they are.
-    pub fn merge(&mut self, other: &Self) {
+    /// Adds what another digest has of records; not where they are. Tells the numbers
+    /// that its cells have here.
+    pub fn merge(&mut self, other: &Self) -> Vec<u32> {
+        let mut numbers = Vec::with_capacity(other.cells.len());
         for ((cell, key), tally) in other.cells.iter().zip(&other.keys).zip(&other.tallied) {
             let at = self.intern(*key, || cell.clone());
             if let Some(sum) = self.tallied.get_mut(at as usize) {
                 sum.add(tally);
             }
+            numbers.push(at);
         }
         self.records += other.records;
         self.bad_times += other.bad_times;
         self.activity.merge(&other.activity);
         self.clusters.merge(&other.clusters);
-    }
-
-    /// The number of a row's cell.
-    pub fn number_of_cell(&mut self, columns: &Columns, row: usize) -> u32 {
-        self.intern(columns.cell_key(row), || columns.cell(row))
-    }
-
-    /// By the number of a cell, its place among all cells in their order.
-    pub fn places_of_cells(&self) -> Vec<u32> {
-        let mut sorted: Vec<(&Cell, usize)> = self.cells.iter().zip(0..).collect();
-        sorted.sort_unstable();
-        let mut places = vec![0; sorted.len()];
-        for ((_, number), place) in sorted.into_iter().zip(0..) {
-            places.get_mut(number).into_iter().for_each(|at| *at = place);
-        }
-        places
+        numbers
     }
 
     /// Takes a record that was taken in out of the tallies. What happened stays.
@@ -323,6 +315,42 @@ fn event<'a>(
 
 fn too_many() -> Error {
     Error::Refused("a file has more than four billion rows: split it".to_owned())
+}
+
+/// For each digest, by the numbers of its cells, their places among the cells of all
+/// digests in their order.
+pub fn places_of_cells(digests: &[Digest]) -> Vec<Vec<u32>> {
+    let mut places: Vec<Vec<u32>> = digests.iter().map(|digest| vec![0; digest.cells.len()]).collect();
+    let mut sorted: Vec<(&Cell, usize, usize)> = Vec::new();
+    for (of, digest) in digests.iter().enumerate() {
+        sorted.extend(digest.cells.iter().enumerate().map(|(number, cell)| (cell, of, number)));
+    }
+    sorted.sort_unstable();
+    for (place, same) in sorted.chunk_by(|(one, ..), (other, ..)| one == other).enumerate() {
+        for &(_, of, number) in same {
+            let at = places.get_mut(of).and_then(|places| places.get_mut(number));
+            if let Some(at) = at {
+                *at = place as u32;
+            }
+        }
+    }
+    places
+}
+
+/// [`cell_key`]s of rows, each made once.
+#[derive(Debug, Default)]
+pub struct CellKeys {
+    /// By [`Columns::quick_cell`].
+    known: Hashed<u128, u128>,
+}
+
+impl CellKeys {
+    /// [`super::key`] of a row.
+    pub fn key(&mut self, columns: &Columns, row: usize) -> Option<u128> {
+        let test_id = columns.text("test_id", row)?;
+        let cell = *self.known.entry(columns.quick_cell(row)).or_insert_with(|| columns.cell_key(row));
+        key_in(Some(test_id), cell)
+    }
 }
 
 /// The 64 bits of a key that stand for it in an index of main.

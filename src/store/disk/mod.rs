@@ -15,7 +15,7 @@ mod real;
 #[cfg(test)]
 pub(crate) mod sim;
 
-pub use real::{RealDisk, open_files};
+pub use real::RealDisk;
 
 /// What `stat` tells that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,7 +185,11 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 
 /// xxh3 of a whole file's bytes, in hex: what a commit record keeps of an immutable file.
 pub fn hash(disk: &dyn Disk, path: &Path) -> io::Result<String> {
-    let file = disk.open(path)?;
+    hash_of(&*disk.open(path)?)
+}
+
+/// The same of an open file.
+pub fn hash_of(file: &dyn ReadFile) -> io::Result<String> {
     let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
     let mut buffer = vec![0; 1 << 16];
     let mut offset = 0;

@@ -13,12 +13,6 @@ use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
-/// How many files the process may have open.
-pub fn open_files() -> usize {
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
-}
-
 fn stat_of(meta: &fs::Metadata) -> Stat {
     Stat {
         inode: meta.ino(),

@@ -6,20 +6,21 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 
+use arrow::datatypes::SchemaRef;
 use jiff::tz::TimeZone;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::sorted::{Base, Output, Sorted, Trailer, is_plain};
 use super::{Entry, TestKeys, names_of};
 use crate::store::commit::CommitRecord;
-use crate::store::digest::{Columns, short};
+use crate::store::digest::{CellKeys, Columns, short};
 use crate::store::disk::WriteFile;
 use crate::store::error::{Error, Result};
 use crate::store::kind::{Shape, shape};
 use crate::store::layout::{self, MAIN};
 use crate::store::parquet_file::ParquetFile;
-use crate::store::schema::{DIMENSIONS, Union, adapt, project};
-use crate::store::{Control, Store};
+use crate::store::schema::{DIMENSIONS, Union, adapt, keyed, project};
+use crate::store::{Control, Store, threads};
 
 /// Keys that are sorted at once; beyond it main is read once for each so many.
 const AT_ONCE: u64 = if cfg!(test) { 50 } else { 8_000_000 };
@@ -36,47 +37,111 @@ pub(in crate::store) fn each_key(
     control: &Control,
     mut take: impl FnMut(usize, u64, u128),
 ) -> Result<()> {
-    if shape(main.schema()) == Shape::Counts || !main.has_column("test_id") {
-        return Ok(());
+    let Some(reading) = Reading::of(main, zone, control)? else { return Ok(()) };
+    let mut cells = CellKeys::default();
+    groups.iter().try_for_each(|group| reading.group(*group, &mut cells, &mut take))
+}
+
+/// What `pick` makes of these, in the order of the row groups; all cores read.
+pub(in crate::store) fn keys_in<T: Send>(
+    main: &ParquetFile,
+    zone: &TimeZone,
+    groups: &[usize],
+    control: &Control,
+    pick: impl Fn(usize, u64, u128) -> Option<T> + Sync,
+) -> Result<Vec<T>> {
+    let Some(reading) = Reading::of(main, zone, control)? else { return Ok(Vec::new()) };
+    let rows = groups.iter().map(|group| reading.rows(*group)).sum();
+    let found = threads::each(threads::for_rows(rows), groups.to_vec(), |group| {
+        let mut picked = Vec::new();
+        let take = |group: usize, at, key| picked.extend(pick(group, at, key));
+        reading.group(group, &mut CellKeys::default(), take).map(|()| picked)
+    });
+    found.into_iter().try_fold(Vec::new(), |mut all, found| {
+        all.append(&mut found?);
+        Ok(all)
+    })
+}
+
+/// How main's keys are read.
+struct Reading<'a> {
+    main: &'a ParquetFile,
+    /// The same, its texts as dictionaries.
+    keyed: ParquetFile,
+    target: SchemaRef,
+    starts: Vec<u64>,
+    zone: &'a TimeZone,
+    control: &'a Control,
+}
+
+impl<'a> Reading<'a> {
+    const NAMES: [&'static str; DIMENSIONS.len() + 1] =
+        ["model", "prompt_type", "tool_success_rate", "difficulty", "task_type", "test_id"];
+
+    /// `None` where no record has a key.
+    fn of(main: &'a ParquetFile, zone: &'a TimeZone, control: &'a Control) -> Result<Option<Self>> {
+        if shape(main.schema()) == Shape::Counts || !main.has_column("test_id") {
+            return Ok(None);
+        }
+        let mut union = Union::new();
+        union.add(MAIN, main.schema())?;
+        let target = keyed(&project(&union.finish(), &Self::NAMES));
+        let mut starts = vec![0];
+        for group in main.metadata().row_groups() {
+            let rows = u64::try_from(group.num_rows()).unwrap_or_default();
+            starts.push(starts.last().copied().unwrap_or_default() + rows);
+        }
+        let keyed = main.with_dictionaries(&DIMENSIONS);
+        Ok(Some(Self { main, keyed, target, starts, zone, control }))
     }
-    let names = [&DIMENSIONS[..], &["test_id"]].concat();
-    let mut union = Union::new();
-    union.add(MAIN, main.schema())?;
-    let target = project(&union.finish(), &names);
-    let rows = |group: usize| {
-        let group = main.metadata().row_groups().get(group);
-        group.and_then(|group| u64::try_from(group.num_rows()).ok()).unwrap_or_default()
-    };
-    let mut starts = vec![0];
-    for group in 0..main.metadata().num_row_groups() {
-        starts.push(starts.last().copied().unwrap_or_default() + rows(group));
+
+    fn start(&self, group: usize) -> u64 {
+        self.starts.get(group).copied().unwrap_or_default()
     }
-    for &group in groups {
-        let mut at = starts.get(group).copied().unwrap_or_default();
-        control.progress("looking for earlier attempts", at, main.rows());
-        for batch in main.row_groups(Some(&names), vec![group])? {
-            control.check()?;
+
+    fn rows(&self, group: usize) -> u64 {
+        self.start(group + 1).saturating_sub(self.start(group))
+    }
+
+    fn group(
+        &self,
+        group: usize,
+        cells: &mut CellKeys,
+        mut take: impl FnMut(usize, u64, u128),
+    ) -> Result<()> {
+        let mut at = self.start(group);
+        self.control.progress("looking for earlier attempts", at, self.main.rows());
+        for batch in self.keyed.row_groups(Some(&Self::NAMES), vec![group])? {
+            self.control.check()?;
             let batch = batch?;
-            let columns = Columns::new(&adapt(&batch, &target, zone)?)?;
+            let columns = Columns::new(&adapt(&batch, &self.target, self.zone)?)?;
             for row in 0..batch.num_rows() {
-                if let Some(key) = columns.key(row) {
+                if let Some(key) = cells.key(&columns, row) {
                     take(group, at + row as u64, key);
                 }
             }
             at += batch.num_rows() as u64;
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// What a commit made of main, as far as its index has to know.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Made {
+    /// The row groups that were taken over: their numbers now, and before.
+    pub(in crate::store) copied: Vec<(usize, usize)>,
+    /// The entries of all others; `None` where these are to be read.
+    pub(in crate::store) entries: Option<Vec<Entry>>,
 }
 
 /// Makes the index of main as `record`'s commit left it, and removes earlier ones.
-/// `copied` has the row groups that were taken over: their numbers now, and before.
 pub(in crate::store) fn make(
     store: &Store,
     record: &CommitRecord,
     zone: &TimeZone,
     old: Option<&TestKeys>,
-    copied: &[(usize, usize)],
+    mut made: Made,
 ) -> Result<()> {
     let main = ParquetFile::open(&*store.disk, &store.layout.main());
     let main = main.map_err(|error| error.at(store.layout.main()))?;
@@ -86,7 +151,10 @@ pub(in crate::store) fn make(
     let temporary = root.join(format!("{name}.tmp"));
     if u16::try_from(main.metadata().num_row_groups()).is_ok() {
         let file = store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let making = Making { main: &main, record, zone, copied };
+        if let Some(entries) = &mut made.entries {
+            threads::sort(threads::for_rows(entries.len() as u64), entries, |entry| *entry);
+        }
+        let making = Making { main: &main, record, zone, made };
         let written = making
             .write(old, file)
             .and_then(|()| store.disk.replace(&temporary, &path).map_err(Error::io("replace", &path)));
@@ -117,7 +185,7 @@ struct Making<'a> {
     main: &'a ParquetFile,
     record: &'a CommitRecord,
     zone: &'a TimeZone,
-    copied: &'a [(usize, usize)],
+    made: Made,
 }
 
 impl Making<'_> {
@@ -146,13 +214,14 @@ impl Making<'_> {
     /// the first that is not what it was have kept their numbers, few rows come after
     /// these, and none of them has its entry in that file only.
     fn base(&self, old: &TestKeys) -> Option<Base> {
-        let same = self.copied.iter().enumerate().take_while(|(at, copied)| **copied == (*at, *at)).count();
+        let same =
+            self.made.copied.iter().enumerate().take_while(|(at, copied)| **copied == (*at, *at)).count();
         let (base, until) = if let Some((base, _)) = &old.base {
             (Base { groups: base.groups.min(same), ..base.clone() }, base.groups)
         } else {
             (Base { id: old.id.clone(), checksum: old.own.checksum, groups: same }, usize::MAX)
         };
-        let moved = self.copied.iter().any(|(_, before)| (base.groups..until).contains(before));
+        let moved = self.made.copied.iter().any(|(_, before)| (base.groups..until).contains(before));
         let few = self.rows_from(base.groups) <= (self.main.rows() / SHARE).min(MOST);
         (few && !moved && is_plain(&base.id)).then_some(base)
     }
@@ -169,25 +238,33 @@ impl Making<'_> {
         let moved = |(hash, group): Entry| Some((hash, *now.get(&usize::from(group))? as u16));
         let mut entries: Vec<Entry> = taken.into_iter().filter_map(moved).collect();
         let anew: Vec<usize> = self.anew().into_iter().map(|(group, _)| group).collect();
-        let read = each_key(self.main, self.zone, &anew, &Control::default(), |group, _, key| {
-            entries.push((short(key), group as u16));
-        });
-        if read.is_err() {
-            return Ok(None);
-        }
+        let Ok(found) = self.entries_of(&anew, 0..=u64::MAX) else { return Ok(None) };
+        entries.extend(found);
         entries.sort_unstable();
         entries.into_iter().try_for_each(|entry| output.push(entry))?;
         Ok(Some(base))
     }
 
+    /// The entries of row groups that were encoded anew, or of all; those of some hashes.
+    fn entries_of(&self, groups: &[usize], range: RangeInclusive<u64>) -> Result<Vec<Entry>> {
+        if let Some(entries) = self.made.entries.as_ref().filter(|_| groups.len() == self.anew().len()) {
+            let from = entries.partition_point(|(hash, _)| hash < range.start());
+            let to = entries.partition_point(|(hash, _)| hash <= range.end());
+            return Ok(entries.get(from..to).unwrap_or_default().to_vec());
+        }
+        keys_in(self.main, self.zone, groups, &Control::default(), |group, _, key| {
+            Some((short(key), group as u16)).filter(|(hash, _)| range.contains(hash))
+        })
+    }
+
     /// The numbers that the row groups have now, by those before.
     fn numbers(&self) -> BTreeMap<usize, usize> {
-        self.copied.iter().map(|(now, before)| (*before, *now)).collect()
+        self.made.copied.iter().map(|(now, before)| (*before, *now)).collect()
     }
 
     /// The row groups that were not copied, with their rows.
     fn anew(&self) -> Vec<(usize, u64)> {
-        let taken: std::collections::HashSet<usize> = self.copied.iter().map(|(now, _)| *now).collect();
+        let taken: std::collections::HashSet<usize> = self.made.copied.iter().map(|(now, _)| *now).collect();
         let groups = self.main.metadata().row_groups().iter().enumerate();
         let anew = groups.filter(|(now, _)| !taken.contains(now));
         anew.map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default())).collect()
@@ -220,11 +297,7 @@ impl Making<'_> {
         for pass in 0..passes {
             let range = part(pass, passes);
             let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
-            each_key(self.main, self.zone, &groups, &Control::default(), |group, _, key| {
-                if range.contains(&short(key)) {
-                    found.push((short(key), group as u16));
-                }
-            })?;
+            found.extend(self.entries_of(&groups, range.clone())?);
             found.sort_unstable();
             for entry in found {
                 while let Some(earlier) = before.next_if(|old| *old <= entry) {

@@ -1,7 +1,6 @@
 //! One file of an index: entries in ascending order, in blocks that each have a
 //! checksum; then the directory of the blocks, then the trailer.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -130,17 +129,7 @@ impl Sorted {
     /// Which of these hashes (ascending) it has. Each block in which one would be is read
     /// once, by two threads where there are many.
     pub(super) fn present(&self, wanted: &[u64]) -> io::Result<Vec<u64>> {
-        const MANY: usize = 100_000;
-        if wanted.len() < MANY {
-            return self.present_of(wanted);
-        }
-        let (low, high) = wanted.split_at(wanted.len() / 2);
-        std::thread::scope(|scope| {
-            let high = scope.spawn(|| self.present_of(high));
-            let mut found = self.present_of(low)?;
-            found.extend(high.join().map_err(|_| damaged())??);
-            Ok(found)
-        })
+        halves(wanted, |wanted| self.present_of(wanted))
     }
 
     fn present_of(&self, mut wanted: &[u64]) -> io::Result<Vec<u64>> {
@@ -166,9 +155,13 @@ impl Sorted {
         Ok(found)
     }
 
-    /// The row groups that may hold some keys (ascending). Only the blocks in which they
-    /// would be are read.
-    pub(super) fn groups(&self, wanted: &[u64], found: &mut HashSet<usize>) -> io::Result<()> {
+    /// The entries of these hashes (ascending). Only the blocks in which they would be are read.
+    pub(super) fn find(&self, wanted: &[u64]) -> io::Result<Vec<Entry>> {
+        halves(wanted, |wanted| self.find_of(wanted))
+    }
+
+    fn find_of(&self, wanted: &[u64]) -> io::Result<Vec<Entry>> {
+        let mut found = Vec::new();
         let mut current: Option<(usize, Vec<Entry>)> = None;
         for &hash in wanted {
             let first = self.places.partition_point(|(first, _)| *first < hash).saturating_sub(1);
@@ -179,13 +172,27 @@ impl Sorted {
                     _ => self.block(at)?,
                 };
                 let from = entries.partition_point(|(other, _)| *other < hash);
-                let same = entries.iter().skip(from).take_while(|(other, _)| *other == hash);
-                found.extend(same.map(|(_, group)| usize::from(*group)));
+                found.extend(entries.iter().skip(from).take_while(|(other, _)| *other == hash));
                 current = Some((at, entries));
             }
         }
-        Ok(())
+        Ok(found)
     }
+}
+
+/// What is found of these hashes, by two threads where there are many.
+fn halves<T: Send>(wanted: &[u64], find: impl Fn(&[u64]) -> io::Result<Vec<T>> + Sync) -> io::Result<Vec<T>> {
+    const MANY: usize = 100_000;
+    if wanted.len() < MANY {
+        return find(wanted);
+    }
+    let (low, high) = wanted.split_at(wanted.len() / 2);
+    std::thread::scope(|scope| {
+        let high = scope.spawn(|| find(high));
+        let mut found = find(low)?;
+        found.extend(high.join().map_err(|_| damaged())??);
+        Ok(found)
+    })
 }
 
 /// Writes entries in ascending order.
