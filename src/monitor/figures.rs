@@ -267,7 +267,9 @@ mod tests {
         };
         let models = BTreeMap::from([("a".into(), at(&[(60, 100), (3, 20)])), ("b".into(), at(&[(3, 5)]))]);
         let mut history = History::default();
-        models.values().for_each(|model| history.merge(&model.history));
+        for model in models.values() {
+            history.merge(&model.history);
+        }
         let cells = BTreeMap::from([(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))]);
         let seen = observe(&Snapshot { models, history, cells: Arc::new(cells), ..Snapshot::default() });
         let sum: f64 = seen.models.iter().map(|model| model.per_minute).sum();

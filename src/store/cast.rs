@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int64Array, PrimitiveArray, StringArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, DictionaryArray, Float64Array, Int64Array, PrimitiveArray,
+    StringArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampSecondArray, new_null_array,
 };
 use arrow::compute::take;
 use arrow::datatypes::{
@@ -22,7 +22,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
-/// The column as text, doubles, 64-bit whole numbers, bytes, or times of another
+/// The column as text, text by key, doubles, 64-bit whole numbers, bytes, or times of another
 /// precision or, where both have a zone, of another zone. Anything else is an error.
 pub fn cast(column: &dyn Array, target: &DataType) -> Result<ArrayRef, ArrowError> {
     let source = column.data_type();
@@ -37,6 +37,12 @@ pub fn cast(column: &dyn Array, target: &DataType) -> Result<ArrayRef, ArrowErro
     }
     let cast = match (source, target) {
         (_, DataType::Utf8) => text(column)?,
+        (_, DataType::Dictionary(key, value))
+            if (&**key, &**value) == (&DataType::Int32, &DataType::Utf8) =>
+        {
+            let texts = cast(column, value)?;
+            Some(Arc::new(texts.as_string::<i32>().iter().collect::<DictionaryArray<Int32Type>>()) as ArrayRef)
+        }
         (_, DataType::Float64) => doubles(column)?,
         (_, DataType::Int64) => whole(column),
         (DataType::LargeBinary, DataType::Binary) => {
@@ -264,6 +270,7 @@ mod tests {
             T::Float64,
             T::Int64,
             T::Binary,
+            T::Dictionary(Box::new(T::Int32), Box::new(T::Utf8)),
             time(TimeUnit::Microsecond, None),
             time(TimeUnit::Microsecond, Some("UTC")),
             time(TimeUnit::Nanosecond, Some("+00:00")),

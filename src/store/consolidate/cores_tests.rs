@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::Schema;
+use parquet::file::metadata::RowGroupMetaData;
 
 use super::*;
 use crate::store::commit::CommitRecord;
@@ -41,7 +42,7 @@ fn seen(fixture: &Fixture) -> Seen {
     // Without the commit record.
     let plain = Schema::new(main.schema().fields().clone());
     let rows = rows.with_schema(plain.into()).unwrap();
-    let groups = main.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+    let groups = main.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
     let mut told = tallies::of(&main, &commit).expect("tallies");
     told.activity.settle();
     let mut cells: Vec<_> = told.cells().map(|(cell, tally)| format!("{cell:?} {tally:?}")).collect();

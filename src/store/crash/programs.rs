@@ -158,7 +158,13 @@ pub(super) fn writer_that_dies(program: &Program) -> Result<(), String> {
 }
 
 fn consolidated(program: &Program, now: Timestamp) -> Result<(), String> {
-    match consolidate::run(&program.store, &consolidate::Options::default(), now, &Control::default()) {
+    let done = consolidate::run(&program.store, &consolidate::Options::default(), now, &Control::default());
+    // Some of it may have been done before.
+    let done = done.map_err(|error| match error {
+        Error::Partly { source, .. } => *source,
+        error => error,
+    });
+    match done {
         // Other code changed main: nothing was done, and the next one does it.
         Ok(_)
         | Err(
@@ -169,8 +175,6 @@ fn consolidated(program: &Program, now: Timestamp) -> Result<(), String> {
         ) => Ok(()),
         // Other code is writing it.
         Err(Error::Unreadable { path, .. }) if path == program.store.layout.main() => Ok(()),
-        // The same, and some of it was done before.
-        Err(Error::Partly { .. }) => Ok(()),
         Err(error) => Err(format!("consolidate fails: {error}")),
     }
 }

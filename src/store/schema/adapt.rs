@@ -59,7 +59,7 @@ fn convert_column(
         return Ok(new_null_array(target, column.len()));
     }
     if let DataType::Dictionary(_, values) = target {
-        return cast_column(&convert_column(column, kind, values, zone)?, target);
+        return cast(&convert_column(column, kind, values, zone)?, target);
     }
     match (kind, target) {
         (Some(Kind::Time), target) if *target == timestamp_type() => Ok(Arc::new(times(column, zone)?)),

@@ -124,8 +124,7 @@ impl MainRows {
     /// Sorts the index, and resolves duplicates where no commit has done so.
     fn settle(&mut self, main: &Main, control: &Control) -> Result<()> {
         let mut hashes = std::mem::take(&mut self.digest.hashes);
-        // Of several parts, each is sorted.
-        hashes.sort();
+        hashes.sort_unstable();
         if main.commit.is_none() {
             let twice: HashSet<u64> = hashes
                 .windows(2)
