@@ -44,6 +44,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Work for a thread that is to do as this one does.
+#[cfg(not(test))]
+fn alike<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    work
+}
+
+/// Work for a thread that is to do as this one does, also where a test wants smaller sizes.
+#[cfg(test)]
+fn alike<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    use super::table::{group_bytes, group_rows, with_groups};
+    let (rows, bytes) = (group_rows(), group_bytes());
+    move || with_groups(rows, bytes, work)
+}
+
 /// What `work` makes of each job, in the order of the jobs.
 pub(super) fn each<J: Send, R: Send>(threads: usize, jobs: Vec<J>, work: impl Fn(J) -> R + Sync) -> Vec<R> {
     until(threads, &mut jobs.into_iter(), work, |_| false)
@@ -81,7 +95,7 @@ pub(super) fn until<J: Send, R: Send>(
         }
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(turn)).collect();
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(alike(turn))).collect();
         turn();
         for other in others {
             other.join().unwrap_or_else(|panic| resume_unwind(panic));

@@ -305,10 +305,10 @@ mod tests {
         };
         insta::assert_snapshot!(models(40), @r###"
         MODEL                      FULL    TESTS
-        evil�[31m "… #[fg=red]    50.0%   12,400
+        evil�[31m "m… #[fg=red]   50.0%   12,400
         "###);
-        assert!(models(72).contains("95% CI") && models(72).contains("INFRA"));
-        assert!(!models(72).contains("/MIN"), "what tells least goes first");
+        assert!(models(68).contains("95% CI") && models(68).contains("INFRA"));
+        assert!(!models(68).contains("/MIN"), "what tells least goes first");
     }
 
     #[test]

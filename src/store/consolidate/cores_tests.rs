@@ -38,7 +38,7 @@ fn seen(fixture: &Fixture) -> Seen {
     let main = ParquetFile::open(&*fixture.store.disk, &fixture.store.layout.main()).unwrap();
     let commit = CommitRecord::of(&main).unwrap().unwrap();
     let batches: Vec<RecordBatch> = main.batches(None, 0).unwrap().map(Result::unwrap).collect();
-    let rows = concat_batches(main.schema(), &batches).unwrap();
+    let rows = concat_batches(&batches[0].schema(), &batches).unwrap();
     // Without the commit record.
     let plain = Schema::new(main.schema().fields().clone());
     let rows = rows.with_schema(plain.into()).unwrap();
