@@ -167,7 +167,7 @@ impl Merge {
         self.repeated
     }
 
-    /// The rows that stay, in the order of the files.
+    /// The rows that stay, in the order of the files; no batch is empty.
     pub fn run(&self, control: &Control, mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         let (mut at, mut written) = (0, 0);
         let mut lost = self.lost.iter().copied().peekable();
@@ -186,7 +186,9 @@ impl Merge {
                 })?;
                 written += kept.num_rows() as u64;
                 control.progress("merging", written, self.rows());
-                take(kept)?;
+                if kept.num_rows() > 0 {
+                    take(kept)?;
+                }
             }
         }
         Ok(())
