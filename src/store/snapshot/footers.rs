@@ -91,11 +91,6 @@ impl Footers {
         }
     }
 
-    /// Something moved: the next listing asks for everything.
-    pub(super) fn distrust(&mut self) {
-        self.asked = None;
-    }
-
     /// What is known of a file that can't have changed.
     pub(super) fn stat(&self, name: &str, inode: u64) -> Option<Stat> {
         let known = self.known.get(name).filter(|known| self.quick && known.stat.inode == inode)?;

@@ -180,7 +180,8 @@ impl Scanner {
     ) -> Result<View> {
         let view = self.try_view(store, now, depth, control);
         if view.is_err() {
-            self.footers.distrust();
+            // Of what was being counted when files moved, nothing is kept.
+            *self = Self::new();
         }
         view
     }
