@@ -119,11 +119,9 @@ impl Footers {
     /// and forgotten by two commits since it was listed. Once it was there beside a main, it
     /// is not in that main.
     pub(super) fn check(&mut self, store: &Store, file: &Increment) -> Result<()> {
-        let known =
-            self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
-        file.check(store)?;
-        if let Some(known) = known {
-            known.checked = true;
+        let known = self.known.get(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
+        if known.is_none_or(|known| !known.checked) {
+            file.check(store)?;
         }
         Ok(())
     }
