@@ -108,7 +108,12 @@ impl Part {
     /// The next batch as stored, without the rows that don't count.
     pub(super) fn next(&mut self, plan: &Plan) -> Result<Option<RecordBatch>> {
         if let Source::Closed(store, increment) = &self.source {
-            self.source = Source::Open(increment.open(store)?);
+            // Gone: its rows are elsewhere by now, where some may have been returned already.
+            let open = increment.open(store).map_err(|error| match error {
+                error if error.is_not_found() => Error::Changed { path: increment.path(store) },
+                error => error,
+            });
+            self.source = Source::Open(open?);
         }
         if let Source::Open(file) = &self.source {
             let search = Search::new(file, &plan.filter);

@@ -23,11 +23,12 @@ use crate::store::search::readers;
 use crate::store::snapshot::{Depth, Scanner, View, retrying};
 
 /// Increments that are held open from the start, so that a consolidate meanwhile
-/// takes none of them away; more are opened when their turn comes.
+/// takes none of them away.
 const OPEN_AHEAD: usize = 512;
 
-/// Bytes of legacy increments that are held in memory, because their writers may
-/// rewrite them in place meanwhile; of larger ones an error says so.
+/// Bytes of increments that are held in memory: further ones, and those of legacy code,
+/// because their writers may rewrite them in place meanwhile. What is beyond is opened when
+/// its turn comes, and an error says so when it is gone or another by then.
 const HELD_BYTES: u64 = 256 << 20;
 
 /// Fewer rows than this are read before threads would have begun.
@@ -284,7 +285,7 @@ fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
     let mut held = 0;
     for (at, increment) in files.increments.into_iter().enumerate() {
         let Some((losers, _)) = losers.remove(&increment.name) else { continue };
-        let hold = increment.legacy && held + increment.stat.bytes <= HELD_BYTES;
+        let hold = (increment.legacy || at >= OPEN_AHEAD) && held + increment.stat.bytes <= HELD_BYTES;
         let open = if hold {
             held += increment.stat.bytes;
             Some(increment.open(store)?.into_memory()?)

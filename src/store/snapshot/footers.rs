@@ -82,14 +82,18 @@ impl Footers {
     /// them is believed while main stays what it is, and asked for anew once a minute all
     /// the same.
     pub(super) fn begin(&mut self, main: Option<&Stat>, now: Timestamp) {
-        // Not at all: readers that believed were seen to count rows twice under fire.
-        const TRUST: SignedDuration = SignedDuration::ZERO;
+        const TRUST: SignedDuration = SignedDuration::from_secs(60);
         self.known.retain(|_, known| known.settled);
         let lately = self.asked.is_some_and(|at| now >= at && now.duration_since(at) < TRUST);
         self.quick = lately && alike(self.beside.as_ref(), main);
         if !self.quick {
             self.asked = Some(now);
         }
+    }
+
+    /// Something moved: the next listing asks for everything.
+    pub(super) fn distrust(&mut self) {
+        self.asked = None;
     }
 
     /// What is known of a file that can't have changed.
@@ -119,9 +123,13 @@ impl Footers {
     /// and forgotten by two commits since it was listed. Once it was there beside a main, it
     /// is not in that main.
     pub(super) fn check(&mut self, store: &Store, file: &Increment) -> Result<()> {
-        let known = self.known.get(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
-        if known.is_none_or(|known| !known.checked) {
+        let known =
+            self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
+        if known.as_ref().is_none_or(|known| !known.checked) {
             file.check(store)?;
+        }
+        if let Some(known) = known {
+            known.checked = true;
         }
         Ok(())
     }

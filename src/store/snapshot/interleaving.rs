@@ -188,3 +188,38 @@ fn a_writer_that_publishes_at_any_moment_is_never_dead() {
         }
     }
 }
+
+/// Legacy code removes an increment when it is asked a question, and whoever recovers its
+/// journal brings it back: a look that fails in between must not leave its rows to the next.
+#[test]
+fn an_increment_that_comes_back_at_any_moment_counts_once() {
+    let fixture = Fixture::new();
+    let name = |at: i64| format!("increment_12_20260131_120000_host_0a1b_{at}.parquet");
+    // So many are digested together.
+    for at in 100..100 + super::read::MANY as i64 {
+        fixture.increment(&name(at), &batch(&records(at, at + 1)));
+    }
+    drop(fixture.journal(STEM, &records(0, 3)));
+    let tests = 3 + super::read::MANY as u64;
+    let came_back = || increment::publish_journal(&fixture.store, STEM, None).unwrap();
+    came_back();
+    for moment in 1.. {
+        let mut scanner = Scanner::new();
+        assert_eq!(totals(&scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap()).0, tests);
+        let path = fixture.store.layout.incremental().join(layout::increment_name(STEM));
+        std::fs::remove_file(path).unwrap();
+        let store = fixture.store.clone();
+        let happening = move || drop(increment::publish_journal(&store, STEM, None).unwrap());
+        let disk = Arc::new(Interrupted {
+            left: AtomicU64::new(moment),
+            happening: Mutex::new(Some(Box::new(happening))),
+        });
+        let read = Store { disk: disk.clone(), ..fixture.store.clone() };
+        let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
+        assert_eq!(totals(&seen).0, tests, "before operation {moment}");
+        if disk.happening.lock().unwrap().is_some() {
+            assert!(moment > 5);
+            return;
+        }
+    }
+}

@@ -180,8 +180,7 @@ impl Scanner {
     ) -> Result<View> {
         let view = self.try_view(store, now, depth, control);
         if view.is_err() {
-            // Of what was being counted when files moved, nothing is kept.
-            *self = Self::new();
+            self.footers.distrust();
         }
         view
     }

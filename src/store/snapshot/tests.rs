@@ -382,7 +382,7 @@ fn a_time_that_is_no_time_is_told_and_its_row_counts() {
 }
 
 #[test]
-fn what_our_files_hold_is_asked_for_at_each_look() {
+fn what_is_known_of_our_files_is_believed_only_while_main_stays_and_for_a_minute() {
     let fixture = Fixture::new();
     let name = |at: u8| format!("increment_12_20260131_120000_host_0a1b_{at}.parquet");
     for at in 0..2 {
@@ -399,7 +399,8 @@ fn what_our_files_hold_is_asked_for_at_each_look() {
     let other = Fixture::new();
     other.increment(&name(0), &batch(&records(20, 25)));
     fs::write(&path, fs::read(other.store.layout.incremental().join(name(0))).unwrap()).unwrap();
-    assert_eq!(tests(1), 8);
+    assert_eq!(tests(59), 6, "it is not asked for");
+    assert_eq!(tests(60), 8, "once a minute everything is");
     // One that goes is missed at once, and so is one that main takes in.
     fs::remove_file(&path).unwrap();
     assert_eq!(tests(61), 3);

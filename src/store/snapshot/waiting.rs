@@ -112,6 +112,8 @@ impl Waiting {
         let entries = listing.unread(footers);
         let files: Vec<Unread<'_>> =
             entries.iter().map(|entry| Unread { name: &entry.name, stat: &entry.stat, skip: 0 }).collect();
+        // A look that failed half-way may have left their rows here, and forgotten the files.
+        self.forget(files.iter().map(|file| file.name));
         for mut part in self.read_unread(look, &files) {
             for (at, footer) in std::mem::take(&mut part.footers) {
                 entries.get(at).into_iter().for_each(|entry| footers.learn(entry, footer.clone()));
