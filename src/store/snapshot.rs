@@ -14,6 +14,7 @@ mod files;
 mod footers;
 mod hits;
 mod keys;
+mod main;
 mod main_rows;
 mod main_tally;
 mod notes;
@@ -21,12 +22,14 @@ mod pool;
 mod read;
 mod resolve;
 mod scan;
+mod stat;
 mod waiting;
 mod writers;
 
 pub(in crate::store) use files::retrying;
-pub use files::{Files, Increment, JournalFile, Lister, Main, SetAside, files};
+pub use files::{Files, Increment, JournalFile, Lister, SetAside, files};
 pub use footers::{consumed_prefix, fingerprint};
+pub use main::Main;
 pub(in crate::store) use scan::{Depth, View};
 pub use scan::{Glance, Scanner};
 

@@ -10,44 +10,22 @@
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::footers::{Footer, Footers, fingerprint};
+use super::main::{Main, open_main, open_summaries, zone};
 use super::read::Unread;
+use super::stat::{is_fresh, same};
 use crate::store::Store;
-use crate::store::commit::{CommitRecord, Consumed, log};
-use crate::store::consolidate::announced;
+use crate::store::commit::{CommitRecord, Consumed};
 use crate::store::disk::{self, Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
 use crate::store::layout::{IncrementalName, classify, increment_name, retired_name, stem};
 use crate::store::parquet_file::{OpenError, ParquetFile};
-use crate::store::summaries;
-
-/// A file without a footer that was modified within this time is being written.
-const FRESH_NS: i128 = 60 * 1_000_000_000;
-
-/// Main, open.
-#[derive(Debug, Clone)]
-pub struct Main {
-    /// The file.
-    pub file: ParquetFile,
-    /// What its last commit says; `None` where other code wrote it.
-    pub commit: Option<Arc<CommitRecord>>,
-    /// The last commit that is known to have happened, for a main without its own.
-    pub inherited: Option<Arc<CommitRecord>>,
-}
-
-impl Main {
-    /// The commit record that speaks for it.
-    pub fn record(&self) -> Option<&CommitRecord> {
-        self.commit.as_deref().or(self.inherited.as_deref())
-    }
-}
 
 /// An increment whose rows (from `skip` on) are not in main.
 #[derive(Debug, Clone)]
@@ -426,95 +404,4 @@ fn entries(store: &Store, known: disk::Known<'_>) -> Result<Vec<Entry>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("read", folder)(error)),
     }
-}
-
-/// Opens main; `None` where there is none.
-fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Option<Main>> {
-    let path = store.layout.main();
-    let file = match ParquetFile::open(&*store.disk, &path) {
-        Ok(file) => file,
-        Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(OpenError::Io(error)) => return Err(Error::io("read", &path)(error)),
-        Err(error) => {
-            // Other code has rewritten it while it was opened.
-            if ParquetFile::open(&*store.disk, &path).is_ok() {
-                return Err(Error::Changed { path });
-            }
-            let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
-            let locked = store.disk.is_locked(&store.layout.lock()).unwrap_or(false);
-            if locked || (stat.bytes > 0 && is_fresh(&stat, now)) {
-                return Err(Error::InProgress { path });
-            }
-            return Err(error.at(path));
-        }
-    };
-    if file.rows() > 0 && shape(file.schema()) == Shape::Neither {
-        return Err(Error::unreadable(path, NEITHER));
-    }
-    let (commit, inherited) = match CommitRecord::of(&file)? {
-        // Some programs keep the record when they rewrite main. It still says best what it contains.
-        Some(kept) if !file.is_ours() => (None, Some(kept)),
-        None => (None, inherited(store, &file, footers)?),
-        own => (own, None),
-    };
-    if commit.is_none() {
-        // A commit that came in between speaks for the main that it made, not for this one.
-        let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
-        if !same(&stat, &file.stat()) {
-            return Err(Error::Changed { path });
-        }
-    }
-    let (commit, inherited) = (commit.map(Arc::new), inherited.map(Arc::new));
-    Ok(Some(Main { file, commit, inherited }))
-}
-
-/// The record that speaks for a main of other code: that of the newest commit which is known
-/// to have happened, or of one announced after it whose rows main has, because whoever made
-/// it has not come to confirm it.
-fn inherited(store: &Store, main: &ParquetFile, footers: &mut Footers) -> Result<Option<CommitRecord>> {
-    for copy in log::list(store)?.iter().take_while(|copy| !copy.done) {
-        // Torn, it was never synced, and the rename never came; gone, it is no longer pending.
-        let Ok(announced) = log::read(store, copy) else { continue };
-        let happened = footers.announced(main, &announced.commit_id, || {
-            main.changed_or(announced::happened(store, main, &announced))
-        })?;
-        if happened {
-            return Ok(Some(announced));
-        }
-    }
-    log::newest_done(store)
-}
-
-fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
-    let Some(main) = main else { return Ok(Vec::new()) };
-    let named = main.record().map(|commit| commit.summaries.as_slice());
-    summaries::open(store, named.unwrap_or_default()).map_err(|error| {
-        // Another commit may name other files by now, and these may be gone.
-        match store.disk.stat(&store.layout.main()) {
-            Ok(stat) if same(&stat, &main.file.stat()) => error,
-            _ => Error::Changed { path: store.layout.main() },
-        }
-    })
-}
-
-/// The zone that the first commit fixed, else the store's.
-fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
-    let fixed = main.and_then(Main::record);
-    fixed.and_then(|commit| TimeZone::get(&commit.zone).ok()).unwrap_or_else(|| store.zone.clone())
-}
-
-fn is_fresh(stat: &Stat, now: Timestamp) -> bool {
-    now.as_nanosecond().saturating_sub(stat.modified_ns) < FRESH_NS
-}
-
-/// Whether a file was left alone for long enough before it is read that the next change
-/// will show in its time: the clock of file systems has coarse ticks.
-pub(super) fn is_settled(stat: &Stat) -> bool {
-    const TICK_NS: i128 = 100_000_000;
-    Timestamp::now().as_nanosecond() - stat.modified_ns > TICK_NS
-}
-
-/// Whether a file is what it was; links may come and go.
-pub(super) fn same(a: &Stat, b: &Stat) -> bool {
-    (a.inode, a.bytes, a.modified_ns) == (b.inode, b.bytes, b.modified_ns)
 }

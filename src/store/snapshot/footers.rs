@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 
-use super::files::{Increment, Main, is_settled, same};
+use super::files::Increment;
+use super::main::Main;
+use super::stat::{is_settled, same};
 use crate::store::Store;
 use crate::store::commit::Consumed;
 use crate::store::digest::{Fingerprint, row_hashes};

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Main, same};
 use super::hits::{Hit, Hits};
+use super::main::Main;
 use super::main_tally::tally;
 use super::resolve::{Resolved, resolve};
 use super::scan::Depth;
+use super::stat::same;
 use crate::stats::{Cell, Tally};
 use crate::store::digest::{Columns, Digest, Reading, short};
 use crate::store::disk::Stat;

@@ -7,13 +7,15 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Files, Increment, Listing, Main, retrying, same};
+use super::files::{Files, Increment, Listing, retrying};
 use super::footers::Footers;
 use super::hits::Hit;
+use super::main::Main;
 use super::main_rows::MainRows;
 use super::notes::Notes;
-use super::read::{Look, MANY};
+use super::read::Look;
 use super::resolve::{Resolved, resolve};
+use super::stat::same;
 use super::waiting::{Content, Counted, Waiting};
 use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
@@ -32,6 +34,10 @@ use crate::store::schema::Union;
 use crate::store::summaries::source_of;
 use crate::store::summary::Summaries;
 use crate::store::{Control, Store, transactions};
+
+mod glance;
+
+pub use glance::Glance;
 
 /// Scans a store again and again; what did not change is not read again.
 #[derive(Debug, Default)]
@@ -107,17 +113,6 @@ pub(in crate::store) struct Source {
     pub(in crate::store) losers: Vec<u64>,
 }
 
-/// What is known before what waits is read.
-#[derive(Debug)]
-pub struct Glance {
-    /// Main, as if nothing else were there.
-    pub main_alone: Snapshot,
-    /// Increments that are not read yet.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
 impl Scanner {
     /// A scanner that has seen nothing.
     pub fn new() -> Self {
@@ -127,34 +122,6 @@ impl Scanner {
     /// One look at the store; [`Error::InProgress`] while legacy code is writing main.
     pub fn scan(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         retrying(store, || self.attempt(store, now, control))
-    }
-
-    /// What main tells and what of the rest is not read yet, where that is much: before the
-    /// first look, which then takes a while.
-    pub fn glance(&mut self, store: &Store, now: Timestamp) -> Result<Option<Glance>> {
-        let listing = Listing::of(store, now, &mut self.footers)?;
-        let unread: Vec<u64> = listing.unread(&self.footers).iter().map(|entry| entry.stat.bytes).collect();
-        if unread.len() < MANY || !listing.summaries.is_empty() {
-            return Ok(None);
-        }
-        self.main = match &listing.main {
-            Some(main) => MainRows::told(store, main, &listing.zone, now)?,
-            None => None,
-        };
-        let (Some(main), Some(rows)) = (&listing.main, &self.main) else { return Ok(None) };
-        let mut activity = rows.digest.activity.clone();
-        activity.settle();
-        let mut history = History::default();
-        add_all(&mut history, &activity);
-        let main_alone = Snapshot {
-            main: main_state(Some(main), Some(rows)),
-            cells: Arc::new(rows.cells.clone()),
-            models: activity.models,
-            history,
-            clusters: rows.digest.clusters.clone(),
-            ..Snapshot::default()
-        };
-        Ok(Some(Glance { main_alone, files: unread.len() as u64, bytes: unread.iter().sum() }))
     }
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {

@@ -9,12 +9,13 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::files::{Files, Increment, JournalFile, Listing, is_settled, same};
+use super::files::{Files, Increment, JournalFile, Listing};
 use super::footers::Footers;
 use super::hits::{Hit, Hits};
 use super::keys::Keys;
 use super::pool::Pools;
 use super::read::{Look, Part, Plan, Read, Unread, read, read_all};
+use super::stat::{is_settled, same};
 use crate::store::digest::{Digest, Keep, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
