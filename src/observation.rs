@@ -12,7 +12,7 @@ use strum::{EnumIter, IntoStaticStr};
 use crate::stats::history::History;
 use crate::stats::interval::{self, Interval};
 use crate::stats::levels::Levels;
-use crate::stats::{Cell, ErrorCategory, Tally};
+use crate::stats::{Cells, ErrorCategory, Tally};
 
 pub mod alert;
 pub mod detail;
@@ -270,7 +270,7 @@ pub struct Observation {
     /// Figures by model, sorted by name.
     pub models: Vec<ModelView>,
     /// The same tests by cell: what one model's figures are made of.
-    pub cells: Arc<BTreeMap<Cell, Tally>>,
+    pub cells: Arc<Cells>,
     /// Writers, sorted by state, then by id.
     pub writers: Vec<WriterView>,
     /// Rows over time, for the sparkline and the rates.

@@ -12,7 +12,7 @@ use crate::observation::{
     Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
 };
 use crate::stats::burst::{self, Before};
-use crate::stats::{ErrorCategory, Tally};
+use crate::stats::{Cell, ErrorCategory, Tally};
 use crate::store::layout::{self, IncrementalName};
 use crate::store::snapshot::{self, ModelActivity, Recent, Snapshot, WaitingFile};
 
@@ -125,20 +125,17 @@ fn file_view(file: &WaitingFile) -> FileView {
 
 fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
     let now = at.as_second();
-    // Cells are in the order of their models.
-    let mut tallies: Vec<(&Arc<str>, Tally)> = Vec::new();
-    for (cell, tally) in &*snapshot.cells {
-        match tallies.last_mut().filter(|(model, _)| **model == cell.model) {
-            Some((_, sum)) => sum.add(tally),
-            None => tallies.push((&cell.model, tally.clone())),
-        }
-    }
+    let sum = |cells: &BTreeMap<Cell, Tally>| {
+        let mut sum = Tally::default();
+        cells.values().for_each(|tally| sum.add(tally));
+        sum
+    };
     let nothing = ModelActivity::default();
-    tallies
-        .into_iter()
+    let models = snapshot.cells.models().map(|(model, cells)| (model, sum(cells)));
+    models
         .filter(|(_, tally)| tally.tests > 0)
         .map(|(model, tally)| {
-            let activity = snapshot.models.get(model).unwrap_or(&nothing);
+            let activity = snapshot.models.get(model).map_or(&nothing, |activity| &**activity);
             let last_row = activity.last_row.and_then(time);
             let alive = last_row.is_some_and(|last| at.duration_since(last) < BURST_LIFE);
             ModelView {
@@ -242,12 +239,14 @@ mod tests {
     fn totals_are_the_sum_of_the_models() {
         let mut infra = tally(10, 2);
         infra.errors[ErrorCategory::Infrastructure as usize] = 3;
-        let cells = BTreeMap::from([
+        let cells = [
             (cell("b", "x"), tally(5, 4)),
             (cell("b", "y"), infra),
             (cell("a", "x"), tally(1, 0)),
             (cell("emptied", "x"), tally(0, 0)),
-        ]);
+        ]
+        .into_iter()
+        .collect();
         let seen = observe(&Snapshot { cells: Arc::new(cells), superseded: 2, ..Snapshot::default() });
         let models: Vec<(&str, u64)> =
             seen.models.iter().map(|model| (model.model.as_str(), model.tally.tests)).collect();
@@ -263,14 +262,14 @@ mod tests {
             for (minutes, rows) in rows {
                 Arc::make_mut(&mut activity.history).add(NOW - minutes * 60, *rows, 0);
             }
-            activity
+            Arc::new(activity)
         };
         let models = BTreeMap::from([("a".into(), at(&[(60, 100), (3, 20)])), ("b".into(), at(&[(3, 5)]))]);
         let mut history = History::default();
         for model in models.values() {
             history.merge(&model.history);
         }
-        let cells = BTreeMap::from([(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))]);
+        let cells = [(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))].into_iter().collect();
         let seen = observe(&Snapshot { models, history, cells: Arc::new(cells), ..Snapshot::default() });
         let sum: f64 = seen.models.iter().map(|model| model.per_minute).sum();
         assert!((seen.per_minute - 5.0).abs() < 1e-9, "{}", seen.per_minute);
@@ -319,8 +318,8 @@ mod tests {
         let last_row = Some(last_row * 1_000_000);
         let activity = ModelActivity { recent, last_row, ..ModelActivity::default() };
         Snapshot {
-            cells: Arc::new(BTreeMap::from([(cell("a", "x"), tally(460, 340))])),
-            models: BTreeMap::from([("a".into(), activity)]),
+            cells: Arc::new([(cell("a", "x"), tally(460, 340))].into_iter().collect()),
+            models: BTreeMap::from([("a".into(), Arc::new(activity))]),
             ..Snapshot::default()
         }
     }
@@ -345,7 +344,7 @@ mod tests {
         // Sixty tests: forty that passed, then twenty that failed.
         assert_eq!(seen.models[0].trend, [1.0, 1.0, 0.0]);
         let mut snapshot = failing(NOW);
-        let activity = snapshot.models.get_mut("a").unwrap();
+        let activity = Arc::make_mut(snapshot.models.get_mut("a").unwrap());
         activity.recent.drain(..55);
         assert!(observe(&snapshot).models[0].trend.is_empty(), "five tests are no trend");
     }
@@ -372,7 +371,7 @@ mod tests {
             cell: cell("a", "x"),
         };
         let mut snapshot = failing(NOW);
-        snapshot.models.get_mut("a").unwrap().failures = vec![failure(9), failure(1)];
+        Arc::make_mut(snapshot.models.get_mut("a").unwrap()).failures = vec![failure(9), failure(1)];
         let failures = &observe(&snapshot).models[0].detail.failures;
         assert_eq!(failures[0].at, Timestamp::from_second(NOW - 1).ok());
         assert_eq!((failures.len(), failures[0].message.as_str()), (2, "no answer"));

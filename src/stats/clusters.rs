@@ -21,7 +21,7 @@ const LIMIT: usize = 100_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Packed", from = "Packed")]
 pub struct Clusters {
-    models: BTreeMap<Arc<str>, Hashed<u64, Trials>>,
+    models: BTreeMap<Arc<str>, Arc<Hashed<u64, Trials>>>,
     tasks: usize,
     overflown: bool,
 }
@@ -47,8 +47,8 @@ impl From<Clusters> for Packed {
     fn from(clusters: Clusters) -> Self {
         let all: BTreeSet<u64> = clusters.models.values().flat_map(|tasks| tasks.keys().copied()).collect();
         let tasks: Vec<u64> = all.into_iter().collect();
-        let pack = |(model, trials): (Arc<str>, Hashed<u64, Trials>)| {
-            let mut sorted: Vec<_> = trials.into_iter().collect();
+        let pack = |(model, trials): (Arc<str>, Arc<Hashed<u64, Trials>>)| {
+            let mut sorted: Vec<_> = trials.iter().map(|(task, trials)| (*task, *trials)).collect();
             sorted.sort_unstable_by_key(|(task, _)| *task);
             let mut last = 0;
             let step = |(task, trials): (u64, Trials)| {
@@ -75,7 +75,7 @@ impl From<Packed> for Clusters {
             let tasks = at.zip(trials).filter_map(|(at, trials)| Some((*packed.tasks.get(at)?, trials)));
             let tasks: Hashed<u64, Trials> = tasks.collect();
             clusters.tasks += tasks.len();
-            clusters.models.insert(model, tasks);
+            clusters.models.insert(model, Arc::new(tasks));
         }
         clusters
     }
@@ -97,6 +97,7 @@ impl Clusters {
             Some(tasks) => tasks,
             None => self.models.entry(model.clone()).or_default(),
         };
+        let tasks = Arc::make_mut(tasks);
         let before = tasks.len();
         for (task, trials) in trials {
             let sum = tasks.entry(task).or_default();
@@ -111,7 +112,7 @@ impl Clusters {
 
     /// Takes out trials that were added before.
     pub fn subtract(&mut self, model: &str, task: u64, trials: Trials) {
-        let Some(tasks) = self.models.get_mut(model) else { return };
+        let Some(tasks) = self.models.get_mut(model).map(Arc::make_mut) else { return };
         let Some(sum) = tasks.get_mut(&task) else { return };
         sum.n = sum.n.saturating_sub(trials.n);
         sum.full = sum.full.saturating_sub(trials.full);

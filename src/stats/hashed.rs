@@ -1,9 +1,16 @@
-//! Maps whose keys are good hashes already: to hash them once more costs more than the look-up.
+//! Maps that are looked into by the thousand at each look.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A map by hash.
+use foldhash::fast::RandomState;
+
+/// A map by name, of a file mostly.
+pub type ByName<K, V> = HashMap<K, V, RandomState>;
+/// A set of names.
+pub type Names<K> = HashSet<K, RandomState>;
+
+/// A map whose keys are good hashes already: to hash them once more costs more than the look-up.
 pub type Hashed<K, V> = HashMap<K, V, BuildHasherDefault<AsItIs>>;
 
 /// Takes the last 64 bits of a key as its hash; for `u64` and `u128` only.

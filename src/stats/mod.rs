@@ -3,6 +3,7 @@
 
 pub mod burst;
 pub mod cell;
+pub mod cells;
 pub mod clusters;
 pub mod eta;
 pub mod hashed;
@@ -15,4 +16,5 @@ pub mod spread;
 pub mod tally;
 
 pub use cell::{Cell, Rate};
+pub use cells::Cells;
 pub use tally::{ErrorCategory, Sum, Tally};

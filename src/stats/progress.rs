@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Cell, Tally};
+use super::{Cell, Cells};
 
 /// What is expected of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ pub struct RunProgress {
 
 impl RunProgress {
     /// Of the tests that are there; `total` is their number.
-    pub fn of(expected: &Expected, cells: &BTreeMap<Cell, Tally>, total: u64) -> Self {
+    pub fn of(expected: &Expected, cells: &Cells, total: u64) -> Self {
         let mut progress = Self::default();
         match expected {
             Expected::Tests(planned) => {
@@ -71,6 +71,7 @@ impl RunProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Tally;
 
     fn cell(model: &str, difficulty: &str) -> Cell {
         Cell {
@@ -86,24 +87,26 @@ mod tests {
     fn what_is_beyond_the_plan_of_a_cell_is_no_progress_elsewhere() {
         let plan = BTreeMap::from([(cell("a", "easy"), 10), (cell("a", "hard"), 10), (cell("b", "easy"), 5)]);
         let tests = |tests| Tally { tests, ..Tally::default() };
-        let mut cells = BTreeMap::from([
+        let mut cells: Cells = [
             (cell("a", "easy"), tests(14)),
             (cell("a", "hard"), tests(3)),
             (cell("c", "easy"), tests(99)),
-        ]);
+        ]
+        .into_iter()
+        .collect();
         let expected = Expected::Cells(Arc::new(plan));
         let found = RunProgress::of(&expected, &cells, 116);
         assert_eq!(found.total, Part { planned: 25, done: 13 });
         assert_eq!(found.models["a"], Part { planned: 20, done: 13 });
         assert_eq!((found.models["b"].left(), found.models.len(), found.is_done()), (5, 2, false));
-        cells.insert(cell("a", "hard"), tests(10));
-        cells.insert(cell("b", "easy"), tests(6));
+        cells.add(&cell("a", "hard"), &tests(7));
+        cells.add(&cell("b", "easy"), &tests(6));
         assert!(RunProgress::of(&expected, &cells, 129).is_done());
     }
 
     #[test]
     fn a_number_of_tests_is_met_by_any() {
-        let found = RunProgress::of(&Expected::Tests(100), &BTreeMap::new(), 120);
+        let found = RunProgress::of(&Expected::Tests(100), &Cells::default(), 120);
         assert_eq!(found.total, Part { planned: 100, done: 100 });
         assert!(found.is_done() && found.models.is_empty());
     }

@@ -21,7 +21,7 @@ use super::lock::StoreLock;
 use super::snapshot::{self, Files, Increment, Lister};
 use super::summaries::Moved;
 use super::{Control, Store, backup, commit, journal};
-use crate::stats::{Cell, Tally};
+use crate::stats::Cells;
 
 pub(super) mod announced;
 pub(super) mod choice;
@@ -339,7 +339,7 @@ impl Run<'_> {
     }
 }
 
-fn derived_of(record: CommitRecord, cells: BTreeMap<Cell, Tally>, schema: SchemaRef) -> derived::Source {
+fn derived_of(record: CommitRecord, cells: Cells, schema: SchemaRef) -> derived::Source {
     let (generation, created, rows) = (record.generation, record.created, record.rows);
     derived::Source { generation, created, rows, cells, schema, summaries: record.summaries }
 }

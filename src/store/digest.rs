@@ -15,6 +15,6 @@ mod places;
 pub use activity::{Activity, Event, Failure, ModelActivity, Process, RECENT, Recent};
 pub use category::category;
 pub use columns::{Columns, Outcome, text_column};
-pub use content::{CellKeys, Digest, Keep, Place, Reading, add, places_of_cells, short};
+pub use content::{CellKeys, Digest, Keep, Place, Reading, places_of_cells, short};
 pub use hash::{Fingerprint, row_hashes};
 pub use key::{cell_key, is_id, key, key_in};

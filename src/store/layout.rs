@@ -110,15 +110,15 @@ pub enum IncrementalName {
 
 /// Tells what a name inside `incremental/` means.
 pub fn classify(name: &str) -> IncrementalName {
-    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
     if name.starts_with('.') {
         return if is_temporary(name) { IncrementalName::Temporary } else { IncrementalName::Stray };
     }
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension {
-        "parquet" if is_staged(name) => IncrementalName::Increment,
         "parquet" => match name.strip_prefix("increment_") {
             Some(_) if stem(name).is_some() => IncrementalName::Increment,
             Some(_) => IncrementalName::LegacyIncrement,
+            None if is_staged(name) => IncrementalName::Increment,
             None => IncrementalName::Stray,
         },
         "jsonl" if name.starts_with("journal_") && stem(name).is_some() => IncrementalName::Journal,
@@ -209,17 +209,17 @@ pub fn stem(name: &str) -> Option<&str> {
 }
 
 fn is_stem(rest: &str) -> bool {
-    let mut parts = rest.split('_');
-    let digits = |part: Option<&str>, n: Option<usize>| {
-        part.is_some_and(|p| {
-            !p.is_empty() && n.is_none_or(|n| p.len() == n) && p.bytes().all(|b| b.is_ascii_digit())
-        })
-    };
-    let fields = digits(parts.next(), None) && digits(parts.next(), Some(8)) && digits(parts.next(), Some(6));
-    let host = parts.next().is_some_and(|p| !p.is_empty());
-    let random = parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_hexdigit()));
-    let seq = digits(parts.next(), None);
-    fields && host && random && seq && parts.next().is_none()
+    // Every name is looked at at each look: by bytes, several times as fast as by characters.
+    let mut parts = rest.as_bytes().split(|&byte| byte == b'_');
+    let mut next = |fits: fn(&[u8]) -> bool| parts.next().is_some_and(|part| !part.is_empty() && fits(part));
+    let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    next(digits)
+        && next(|day| day.len() == 8 && day.iter().all(u8::is_ascii_digit))
+        && next(|time| time.len() == 6 && time.iter().all(u8::is_ascii_digit))
+        && next(|_host| true)
+        && next(|random| random.iter().all(u8::is_ascii_hexdigit))
+        && next(digits)
+        && parts.next().is_none()
 }
 
 /// The host in a [`stem`].

@@ -21,6 +21,7 @@ use super::error::Result;
 use super::filter::Filter;
 use super::parquet_file::{Batches, ParquetFile};
 use super::schema::timestamp_type;
+use super::threads;
 use crate::stats::cell::UNKNOWN;
 
 mod keys;
@@ -32,12 +33,9 @@ const WORTH_LOOKING: u64 = if cfg!(test) { 2 } else { 8_192 };
 /// Half of what rates are rounded to, and some more.
 const ROUNDING: f64 = 0.000_06;
 
-/// Threads that read at once; the run on this machine wants cores too.
-const MOST_READERS: usize = 4;
-
 /// How many threads read so many things.
 pub(super) fn readers(things: usize) -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS).min(things)
+    threads::cores().min(things)
 }
 
 /// Rows of one row group that lie together.

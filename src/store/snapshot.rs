@@ -38,7 +38,7 @@ use jiff::Timestamp;
 pub use super::digest::{Failure, ModelActivity, RECENT, Recent};
 use crate::stats::clusters::Clusters;
 use crate::stats::history::History;
-use crate::stats::{Cell, Tally};
+use crate::stats::Cells;
 
 /// What main's rows are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub struct Snapshot {
     /// Main.
     pub main: MainState,
     /// All tests after superseding, by cell.
-    pub cells: Arc<BTreeMap<Cell, Tally>>,
+    pub cells: Arc<Cells>,
     /// Attempts replaced by newer ones: those of earlier commits and those that wait.
     pub superseded: u64,
     /// Of those, the ones that wait.
@@ -153,7 +153,7 @@ pub struct Snapshot {
     /// Writers with files or recent rows, by process id.
     pub writers: Vec<WriterFacts>,
     /// What happened, by model: tests over time, the last ones, the last failures.
-    pub models: BTreeMap<Arc<str>, ModelActivity>,
+    pub models: BTreeMap<Arc<str>, Arc<ModelActivity>>,
     /// The tests of all models over time.
     pub history: History,
     /// Trials by model and task, as far as tasks are named.

@@ -15,7 +15,7 @@ use super::cast::cast;
 use super::digest::text_column;
 use super::error::{Error, Result};
 use crate::stats::cell::UNKNOWN;
-use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+use crate::stats::{Cell, Cells, ErrorCategory, Rate, Sum, Tally};
 
 mod meaning;
 
@@ -129,17 +129,17 @@ impl Summaries {
     }
 
     /// The tests of every cell.
-    pub fn cells(&self) -> BTreeMap<Cell, Tally> {
+    pub fn cells(&self) -> Cells {
         self.cells_without(&[])
     }
 
     /// The tests of every cell, without the rows at these positions (ascending).
-    pub fn cells_without(&self, losers: &[u64]) -> BTreeMap<Cell, Tally> {
+    pub fn cells_without(&self, losers: &[u64]) -> Cells {
         let meanings = self.meanings();
-        let mut cells = BTreeMap::<Cell, Tally>::new();
+        let mut cells = Cells::default();
         for (row, _) in self.rows.iter().zip(0..).filter(|(_, at)| losers.binary_search(at).is_err()) {
             let convention = meanings.of(row.source.as_ref());
-            cells.entry(row.cell.clone()).or_default().add(&row.tally(convention));
+            cells.add(&row.cell, &row.tally(convention));
         }
         cells
     }

@@ -15,14 +15,16 @@ pub(super) fn for_rows(rows: u64) -> usize {
     cores().min(usize::try_from(rows / WORTH).unwrap_or(MOST)).max(1)
 }
 
+/// How many threads may work at once. Asked once: on Linux the answer is in several files.
 #[cfg(not(test))]
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MOST)
+pub(super) fn cores() -> usize {
+    static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from).min(MOST))
 }
 
 /// As many as a test wants.
 #[cfg(test)]
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     CORES.get()
 }
 

@@ -23,7 +23,7 @@ use crate::observation::{
 };
 use crate::stats::history::History;
 use crate::stats::levels::{Level, Levels};
-use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
+use crate::stats::{Cell, Cells, ErrorCategory, Rate, Sum, Tally};
 use crate::store::Progress;
 
 /// The present of all fixtures.
@@ -212,10 +212,10 @@ fn file(i: u64) -> FileView {
     }
 }
 
-fn cells(models: &[ModelView]) -> BTreeMap<Cell, Tally> {
+fn cells(models: &[ModelView]) -> Cells {
     let prompts = ["baseline", "cot", "optimal"];
     let tasks = ["api_integration", "basic_task", "data_pipeline", "multi_stage", "simple_task"];
-    let mut cells = BTreeMap::new();
+    let mut cells = Cells::default();
     for (m, model) in models.iter().enumerate() {
         for (p, prompt) in prompts.iter().enumerate() {
             for (t, task) in tasks.iter().enumerate() {
@@ -228,7 +228,7 @@ fn cells(models: &[ModelView]) -> BTreeMap<Cell, Tally> {
                     difficulty: (*["easy", "medium", "hard"].get((t + p) % 3).unwrap()).into(),
                     task_type: (*task).into(),
                 };
-                cells.insert(cell, Tally { tests, full, ..Tally::default() });
+                cells.add(&cell, &Tally { tests, full, ..Tally::default() });
             }
         }
     }

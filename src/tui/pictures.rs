@@ -179,7 +179,7 @@ fn more_of_each() -> Expected {
     let seen = healthy();
     let first = seen.cells.keys().next().unwrap().model.clone();
     let mut plan: BTreeMap<Cell, u64> = BTreeMap::new();
-    for (cell, tally) in &*seen.cells {
+    for (cell, tally) in seen.cells.iter() {
         plan.insert(cell.clone(), if cell.model == first { tally.tests } else { tally.tests + 20 });
         plan.insert(Cell { model: "not-begun-1b".into(), ..cell.clone() }, 20);
     }

@@ -78,20 +78,29 @@ pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(1);
     let mut lines = Vec::new();
     for paragraph in text.lines() {
-        let mut line = String::new();
+        let (mut line, mut used) = (String::new(), 0);
         for word in clean(paragraph).split(' ').filter(|w| !w.is_empty()) {
-            let gap = usize::from(!line.is_empty());
-            if width(&line) + gap + width(word) > cells && !line.is_empty() {
+            let (gap, whole) = (usize::from(!line.is_empty()), width(word));
+            if used + gap + whole > cells && !line.is_empty() {
                 lines.push(std::mem::take(&mut line));
+                used = 0;
             }
             if !line.is_empty() {
                 line.push(' ');
+                used += 1;
+            }
+            if used + whole <= cells {
+                line.push_str(word);
+                used += whole;
+                continue;
             }
             for grapheme in word.graphemes(true) {
-                if width(&line) + grapheme.width() > cells {
+                if used + grapheme.width() > cells {
                     lines.push(std::mem::take(&mut line));
+                    used = 0;
                 }
                 line.push_str(grapheme);
+                used += grapheme.width();
             }
         }
         lines.push(line);

@@ -52,7 +52,7 @@ impl Scans {
     pub fn next(&mut self) -> Result<View> {
         let seen = self.scanner.scan(&self.store, Timestamp::now(), &Control::default())?;
         let mut view = View { replaced: seen.superseded + seen.repeated, ..View::default() };
-        for (cell, tally) in &*seen.cells {
+        for (cell, tally) in seen.cells.iter() {
             view.add_count(&cell.model, tally.tests);
         }
         Ok(view)

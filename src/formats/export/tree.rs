@@ -164,8 +164,8 @@ impl Tree {
                 self.leaves.entry(columns.cell(row)).or_default().add_beside(beside);
             }
         }
-        for (cell, tally) in rows.cells() {
-            self.leaves.entry(cell).or_default().tally.add(&tally);
+        for (cell, tally) in rows.cells().iter() {
+            self.leaves.entry(cell.clone()).or_default().tally.add(tally);
         }
         Ok(())
     }

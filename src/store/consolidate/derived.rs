@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::stats::{Cell, Rate, Tally};
+use crate::stats::{Cell, Cells, Rate, Tally};
 use crate::store::commit::Summaries;
 use crate::store::commit::base::Base;
 use crate::store::digest::{Digest, Keep, Reading};
@@ -31,7 +31,7 @@ pub(in crate::store) struct Source {
     /// Rows of main.
     pub(in crate::store) rows: u64,
     /// Tallies of main.
-    pub(in crate::store) cells: BTreeMap<Cell, Tally>,
+    pub(in crate::store) cells: Cells,
     /// Columns of main.
     pub(in crate::store) schema: SchemaRef,
     /// Files of summary rows, which count too.
@@ -42,7 +42,7 @@ pub(in crate::store) struct Source {
 pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
     let _lock = StoreLock::take(store, "rebuild", control)?;
     let base = Base::open(store, true)?;
-    let mut cells = BTreeMap::new();
+    let mut cells = Cells::default();
     let columns = match &base.main {
         None => schema::canonical(),
         Some(main) => {
@@ -67,7 +67,7 @@ pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
 /// Writes both files, each replaced as a whole. The caller holds the store's lock.
 pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
     let mut seen = Seen::default();
-    for (cell, tally) in &source.cells {
+    for (cell, tally) in source.cells.iter() {
         seen.add(cell, tally);
     }
     summaries::each(store, &source.summaries, |cell, tally| seen.add(&cell, &tally))?;

@@ -1,6 +1,6 @@
 //! One commit: the rows of some increments into main.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use jiff::tz::TimeZone;
@@ -13,7 +13,7 @@ use super::inputs::columns_of_records;
 use super::old::{Old, Survey};
 use super::pieces::{Reading, of_inputs};
 use super::write::{Step, Written, write};
-use crate::stats::{Cell, Tally};
+use crate::stats::Cells;
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::{Committed, Transaction};
 use crate::store::commit::{CommitRecord, Consumed, Summaries};
@@ -51,7 +51,7 @@ impl From<Error> for Trouble {
 /// What a round committed.
 pub(super) struct Done {
     pub(super) record: CommitRecord,
-    pub(super) cells: BTreeMap<Cell, Tally>,
+    pub(super) cells: Cells,
     pub(super) schema: SchemaRef,
     pub(super) added: u64,
     pub(super) superseded: u64,

@@ -109,7 +109,7 @@ pub struct Process {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Activity {
     /// By model.
-    pub models: BTreeMap<Arc<str>, ModelActivity>,
+    pub models: BTreeMap<Arc<str>, Arc<ModelActivity>>,
     /// Processes by id.
     pub processes: HashMap<Arc<str>, Process>,
     /// The oldest row.
@@ -137,7 +137,7 @@ impl Activity {
                 Some(model) => model,
                 None => self.models.entry(first.cell.model.clone()).or_default(),
             };
-            let oldest = model.add_all(of, now);
+            let oldest = Arc::make_mut(model).add_all(of, now);
             self.oldest = [self.oldest, oldest].into_iter().flatten().min();
         }
     }
@@ -187,7 +187,7 @@ impl Activity {
     /// Adds what happened in another file.
     pub fn merge(&mut self, other: &Self) {
         for (name, theirs) in &other.models {
-            let mine = self.models.entry(name.clone()).or_default();
+            let mine = Arc::make_mut(self.models.entry(name.clone()).or_default());
             Arc::make_mut(&mut mine.history).merge(&theirs.history);
             mine.times.merge(&theirs.times);
             mine.last_row = mine.last_row.max(theirs.last_row);
@@ -213,8 +213,12 @@ impl Activity {
     /// Brings the last tests and failures into their order.
     pub fn settle(&mut self) {
         for model in self.models.values_mut() {
-            keep_largest(&mut model.recent, RECENT);
-            keep_largest(&mut model.failures, FAILURES);
+            let settled = is_settled(&model.recent, RECENT) && is_settled(&model.failures, FAILURES);
+            if !settled {
+                let model = Arc::make_mut(model);
+                keep_largest(&mut model.recent, RECENT);
+                keep_largest(&mut model.failures, FAILURES);
+            }
         }
     }
 }
@@ -285,6 +289,11 @@ fn trim<T: Ord>(values: &mut Vec<T>, keep: usize) {
         values.select_nth_unstable(smaller);
         values.drain(..smaller);
     }
+}
+
+/// Whether [`keep_largest`] would leave values as they are.
+fn is_settled<T: Ord>(values: &[T], keep: usize) -> bool {
+    values.len() <= keep && values.is_sorted()
 }
 
 /// Keeps the largest `keep` values, ascending.

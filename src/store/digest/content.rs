@@ -1,6 +1,6 @@
 //! The rows of one source (an increment, a journal, main), digested.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,7 +14,7 @@ use super::{Columns, Outcome, places};
 use crate::stats::clusters::Clusters;
 use crate::stats::hashed::Hashed;
 use crate::stats::paired::Trials;
-use crate::stats::{Cell, Tally};
+use crate::stats::{Cell, Cells, Tally};
 use crate::store::error::{Error, Result};
 use crate::store::kind;
 use crate::store::schema::{Union, adapt};
@@ -290,12 +290,12 @@ impl Digest {
     }
 
     /// Adds everything to what is there.
-    pub fn add_settled(&self, cells: &mut BTreeMap<Cell, Tally>) {
+    pub fn add_settled(&self, cells: &mut Cells) {
         for (cell, tally) in self.cells() {
-            add(cells, cell, tally);
+            cells.add(cell, tally);
         }
-        for (cell, tally) in &self.summaries.cells() {
-            add(cells, cell, tally);
+        for (cell, tally) in self.summaries.cells().iter() {
+            cells.add(cell, tally);
         }
     }
 }
@@ -356,14 +356,4 @@ impl CellKeys {
 /// The 64 bits of a key that stand for it in an index of main.
 pub fn short(key: u128) -> u64 {
     key as u64
-}
-
-/// Adds a tally to its cell.
-pub fn add(cells: &mut BTreeMap<Cell, Tally>, cell: &Cell, tally: &Tally) {
-    match cells.get_mut(cell) {
-        Some(sum) => sum.add(tally),
-        None => {
-            cells.insert(cell.clone(), tally.clone());
-        }
-    }
 }

@@ -186,7 +186,10 @@ impl Disk for RealDisk {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let file_name = entry.file_name();
-            let name = file_name.to_string_lossy().into_owned();
+            let (name, named) = match file_name.into_string() {
+                Ok(name) => (name, true),
+                Err(other) => (other.to_string_lossy().into_owned(), false),
+            };
             if let Some(stat) = known(&name, entry.ino()) {
                 entries.push(Entry { name, stat });
                 continue;
@@ -195,7 +198,7 @@ impl Disk for RealDisk {
                 Ok(meta) => {
                     let mut stat = stat_of(&meta);
                     // Such a file can't be opened by the name that is told.
-                    stat.is_file &= file_name.to_str().is_some();
+                    stat.is_file &= named;
                     entries.push(Entry { name, stat });
                 }
                 // Gone since, or a dangling link.

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::{Control, Filter, Group, GroupValue, Result, Selection, Store, rows};
 use crate::stats::clusters::Clusters;
 use crate::stats::spread::Spread;
-use crate::stats::{Cell, Rate, Tally};
+use crate::stats::{Cell, Cells, Rate, Tally};
 use crate::store::Error;
-use crate::store::digest::{Columns, add};
+use crate::store::digest::Columns;
 use crate::store::schema::DIMENSIONS;
 use crate::store::snapshot::{Depth, Scanner, retrying};
 
@@ -31,18 +31,16 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
         let depth = if by.iter().any(|name| name == "model") { Depth::Tallies } else { Depth::Cells };
         let view = || scanner.view(store, Timestamp::now(), depth, control);
         let view = retrying(store, view)?;
-        let mut cells = view.cells;
         clusters = view.clusters;
-        for (cell, tally) in &cells {
-            *models.entry(Arc::clone(&cell.model)).or_default() += tally.tests;
+        for (model, cells) in view.cells.models() {
+            models.insert(Arc::clone(model), cells.values().map(|tally| tally.tests).sum());
         }
-        cells.retain(|cell, _| filter.matches_cell(cell));
-        cells
+        view.cells
     } else {
         within(store, filter, control)?
     };
     let mut groups: BTreeMap<Vec<Key>, (Tally, BTreeSet<&str>)> = BTreeMap::new();
-    for (cell, tally) in &cells {
+    for (cell, tally) in cells.iter().filter(|(cell, _)| filter.matches_cell(cell)) {
         let (sum, of) = groups.entry(by.iter().map(|name| value(cell, name)).collect()).or_default();
         sum.add(tally);
         of.insert(&cell.model);
@@ -81,18 +79,18 @@ pub fn spreads(
 }
 
 /// Tallies of the records within a range of time.
-fn within(store: &Store, filter: &Filter, control: &Control) -> Result<BTreeMap<Cell, Tally>> {
+fn within(store: &Store, filter: &Filter, control: &Control) -> Result<Cells> {
     let selection = Selection {
         filter: filter.clone(),
         columns: Some(Columns::NAMES.iter().map(|name| (*name).to_owned()).collect()),
         ..Selection::default()
     };
-    let mut cells = BTreeMap::new();
+    let mut cells = Cells::default();
     for batch in rows(store, &selection, control)? {
         let batch = batch?;
         let columns = Columns::new(&batch)?;
         for row in 0..batch.num_rows() {
-            add(&mut cells, &columns.cell(row), &columns.outcome(row).tally());
+            cells.add(&columns.cell(row), &columns.outcome(row).tally());
         }
     }
     Ok(cells)

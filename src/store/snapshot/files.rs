@@ -19,6 +19,7 @@ use super::footers::{Footer, Footers, fingerprint};
 use super::main::{Main, open_main, open_summaries, zone};
 use super::read::Unread;
 use super::stat::{is_fresh, same};
+use crate::stats::hashed::Names;
 use crate::store::Store;
 use crate::store::commit::{CommitRecord, Consumed};
 use crate::store::disk::{self, Entry, Stat};
@@ -100,7 +101,7 @@ impl Files {
             return Ok(());
         };
         let entry = self.leftovers.remove(at);
-        take_journal(store, self, entry, &HashSet::new(), &HashMap::new())
+        take_journal(store, self, entry, &Names::default(), &HashMap::new())
     }
 }
 
@@ -195,8 +196,8 @@ impl Listing {
             leftovers: Vec::new(),
             strays: Vec::new(),
         };
-        let mut published = HashSet::new();
-        let mut names = HashSet::new();
+        let mut published = Names::default();
+        let mut names = Names::default();
         for entry in self.all {
             let kind = classify(&entry.name);
             let legacy = kind == IncrementalName::LegacyIncrement;
@@ -370,7 +371,7 @@ fn take_journal(
     store: &Store,
     files: &mut Files,
     entry: Entry,
-    published: &HashSet<String>,
+    published: &Names<String>,
     consumed: &HashMap<&str, Vec<&Consumed>>,
 ) -> Result<()> {
     let Some(stem) = stem(&entry.name).filter(|_| entry.stat.is_file).map(str::to_owned) else {

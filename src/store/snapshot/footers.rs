@@ -1,6 +1,6 @@
 //! The footers of increments, read once for as long as a file stays what it is.
 
-use std::collections::{HashMap, HashSet};
+
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::files::Increment;
 use super::main::Main;
 use super::stat::{is_settled, same};
+use crate::stats::hashed::{ByName, Names};
 use crate::store::Store;
 use crate::store::commit::Consumed;
 use crate::store::digest::{Fingerprint, row_hashes};
@@ -51,7 +52,7 @@ pub(super) enum Opened {
 /// Remembers footers, and main.
 #[derive(Debug, Default)]
 pub(super) struct Footers {
-    known: HashMap<String, Known>,
+    known: ByName<String, Known>,
     /// Different columns; most files share theirs.
     schemas: Vec<SchemaRef>,
     /// Main, where it will be the same until its time changes.
@@ -202,7 +203,7 @@ impl Footers {
     }
 
     /// Forgets files that are gone.
-    pub(super) fn keep_only(&mut self, names: &HashSet<String>) {
+    pub(super) fn keep_only(&mut self, names: &Names<String>) {
         self.known.retain(|name, _| names.contains(name));
         self.schemas.retain(|schema| Arc::strong_count(schema) > 1);
     }

@@ -1,7 +1,7 @@
 //! Main's rows: tallied once for as long as main stays what it is, and looked up by
 //! key when a waiting record may be an attempt at a test that main has.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,7 +12,7 @@ use super::main_tally::tally;
 use super::resolve::{Resolved, resolve};
 use super::scan::Depth;
 use super::stat::same;
-use crate::stats::{Cell, Tally};
+use crate::stats::Cells;
 use crate::store::digest::{Columns, Digest, Reading, short};
 use crate::store::disk::Stat;
 use crate::store::error::Result;
@@ -39,7 +39,7 @@ pub(super) struct MainRows {
     /// Whether only their cells were counted.
     cells_only: bool,
     /// Its tests after superseding, by cell.
-    pub(super) cells: BTreeMap<Cell, Tally>,
+    pub(super) cells: Cells,
     /// Everything else about its rows.
     pub(super) digest: Digest,
     /// Attempts and repeats inside a main that other code wrote.
@@ -62,7 +62,7 @@ impl MainRows {
             reading: Reading::of(MAIN, main.file.schema(), zone, now)?,
             tallied: false,
             cells_only: false,
-            cells: BTreeMap::new(),
+            cells: Cells::default(),
             digest: Digest::default(),
             resolved: Resolved::default(),
             test_keys: main.commit.as_ref().and_then(|commit| TestKeys::of(store, &main.file, commit)),

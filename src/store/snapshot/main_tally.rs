@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parquet::arrow::arrow_reader::RowSelection;
 
-use super::read::{MOST_READERS, TEXTS, as_read};
-use crate::store::Control;
+use super::read::{TEXTS, as_read};
 use crate::store::digest::{Digest, Reading};
 use crate::store::error::Result;
 use crate::store::parquet_file::ParquetFile;
+use crate::store::{Control, threads};
 
 /// Rows that a thread reads before it takes the next ones.
 const ROWS: usize = 131_072;
@@ -58,7 +58,7 @@ pub(super) fn tally(
         digest.hashes.sort_unstable();
         Ok(digest)
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+    let cores = threads::cores();
     let parts = std::thread::scope(|scope| {
         let others: Vec<_> = (1..cores.min(stretches.len())).map(|_| scope.spawn(work)).collect();
         let mut parts = vec![work()];

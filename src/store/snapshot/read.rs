@@ -16,12 +16,11 @@ use crate::store::kind::{Shape, shape};
 use crate::store::layout::process_id;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::schema::{TIMESTAMP_TEXT, project};
-use crate::store::{Control, Store};
+use crate::store::{Control, Store, threads};
 
 /// From so many files on they are read by threads, and digested together.
 pub(super) const MANY: usize = 64;
 /// Threads that read at once; the run on this machine wants cores too.
-pub(super) const MOST_READERS: usize = 4;
 /// Rows that are digested together: what has to be read again when one file of them goes.
 const ROWS: u64 = 131_072;
 
@@ -139,8 +138,7 @@ pub(super) fn read_all(look: Look<'_>, files: &[Unread<'_>], first: u32) -> Vec<
             parts.lock().unwrap_or_else(PoisonError::into_inner).push(part.settle());
         }
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-    let threads = if together { cores } else { 1 };
+    let threads = if together { threads::cores() } else { 1 };
     std::thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(work);

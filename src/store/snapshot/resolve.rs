@@ -4,11 +4,11 @@
 //! of the different ones the newest counts: larger timestamp (none is lowest), then
 //! larger hash. So the winner depends on the rows alone, not on files or order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use super::hits::Hit;
 use crate::stats::clusters::Clusters;
-use crate::stats::{Cell, Tally};
+use crate::stats::Cells;
 
 /// What resolving found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,7 +32,7 @@ pub(super) fn resolve<'a>(
     sources: usize,
     rows: impl Iterator<Item = (usize, &'a Hit)>,
     main: impl Fn(u128) -> Option<&'a Hit>,
-    cells: &mut BTreeMap<Cell, Tally>,
+    cells: &mut Cells,
     clusters: &mut Clusters,
 ) -> Resolved {
     let mut resolved = Resolved { losers: vec![Vec::new(); sources], ..Resolved::default() };
@@ -45,9 +45,7 @@ pub(super) fn resolve<'a>(
         (a.key, b.rank(), source, a.at).cmp(&(b.key, a.rank(), other, b.at))
     });
     let mut take_out = |hit: &Hit| {
-        if let Some(tally) = cells.get_mut(&*hit.cell) {
-            tally.subtract(&hit.outcome.tally());
-        }
+        cells.subtract(&hit.cell, &hit.outcome.tally());
         if let Some(task) = hit.task {
             clusters.subtract(&hit.cell.model, task, hit.outcome.trials());
         }
@@ -82,17 +80,18 @@ pub(super) fn resolve<'a>(
     for losers in &mut resolved.losers {
         losers.sort_unstable();
     }
-    cells.retain(|_, tally| tally.tests > 0);
     resolved
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stats::Rate;
-    use crate::store::digest::{Outcome, add};
+    use crate::stats::{Cell, Rate};
+    use crate::store::digest::Outcome;
 
     fn cell(model: u8) -> Cell {
         Cell {
@@ -122,12 +121,12 @@ mod tests {
     type Made = (u8, Option<i64>, u64);
 
     /// Resolves rows laid out over files; the result without what depends on files.
-    fn run(files: &[Vec<Made>], main: &[Made]) -> (BTreeMap<Cell, Tally>, u64, u64) {
-        let mut cells = BTreeMap::new();
+    fn run(files: &[Vec<Made>], main: &[Made]) -> (Cells, u64, u64) {
+        let mut cells = Cells::default();
         let mut stored = BTreeMap::new();
         let mut made = |(at, (key, timestamp, hash)): (usize, &Made)| {
             let hit = hit(*key, *timestamp, *hash, at as u64);
-            add(&mut cells, &hit.cell, &hit.outcome.tally());
+            cells.add(&hit.cell, &hit.outcome.tally());
             hit
         };
         stored.extend(main.iter().enumerate().map(&mut made).map(|hit| (hit.key, hit)));
@@ -152,7 +151,7 @@ mod tests {
             &[vec![(0, Some(5), 1), (0, Some(5), 1)], vec![(0, Some(7), 2), (2, None, 4)]],
             &[(2, Some(1), 3)],
         );
-        let tally = &cells[&cell(0)];
+        let tally = cells.get(&cell(0)).unwrap();
         assert_eq!((tally.tests, tally.full), (2, 1));
         assert_eq!((superseded, repeated), (2, 1));
     }
@@ -160,7 +159,7 @@ mod tests {
     #[test]
     fn a_repeat_of_mains_row_leaves_main_as_it_is() {
         let (cells, superseded, repeated) = run(&[vec![(0, Some(5), 1)]], &[(0, Some(5), 1)]);
-        assert_eq!((cells[&cell(0)].tests, superseded, repeated), (1, 0, 1));
+        assert_eq!((cells.get(&cell(0)).unwrap().tests, superseded, repeated), (1, 0, 1));
     }
 
     fn made() -> impl Strategy<Value = Vec<Made>> {

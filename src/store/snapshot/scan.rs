@@ -1,6 +1,6 @@
 //! One look after another: what did not change is not read again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -21,9 +21,9 @@ use super::writers::writers;
 use super::{FileState, MainKind, MainState, Snapshot, WaitingFile};
 use crate::stats::clusters::Clusters;
 use crate::stats::history::History;
-use crate::stats::{Cell, Tally};
+use crate::stats::Cells;
 use crate::store::consolidate::foreign::losers;
-use crate::store::digest::{Activity, Digest, add, short};
+use crate::store::digest::{Activity, Digest, short};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::filter::Filter;
@@ -55,7 +55,7 @@ pub struct Scanner {
 struct Settled {
     main: Option<Stat>,
     version: u64,
-    cells: BTreeMap<Cell, Tally>,
+    cells: Cells,
     clusters: Clusters,
     activity: Activity,
     /// The tests of all models over time.
@@ -90,7 +90,7 @@ pub(in crate::store) struct View {
     /// that rows elsewhere continue, ascending.
     pub(in crate::store) summary_losers: Vec<u64>,
     /// All tests after superseding.
-    pub(in crate::store) cells: BTreeMap<Cell, Tally>,
+    pub(in crate::store) cells: Cells,
     /// Trials by model and task.
     pub(in crate::store) clusters: Clusters,
     resolved: Resolved,
@@ -170,7 +170,7 @@ impl Scanner {
             sources: Vec::new(),
             main_losers: Vec::new(),
             summary_losers: Vec::new(),
-            cells: BTreeMap::new(),
+            cells: Cells::default(),
             clusters: Clusters::default(),
             resolved: Resolved::default(),
             waiting: Vec::new(),
@@ -265,8 +265,8 @@ impl Scanner {
                 .flat_map(|(name, digest)| summaries.continued_by(&source_of(name), &digest.summaries))
                 .collect();
             losers.sort_unstable();
-            for (cell, tally) in &summaries.cells_without(&losers) {
-                add(&mut view.cells, cell, tally);
+            for (cell, tally) in summaries.cells_without(&losers).iter() {
+                view.cells.add(cell, tally);
             }
             view.summary_losers.extend(losers.into_iter().map(|at| first + at));
             first += summaries.rows();
@@ -397,7 +397,7 @@ impl Scanner {
         let settled = if let Some(settled) = self.settled.take().filter(current) {
             settled
         } else {
-            let (mut all, mut cells) = (Digest::default(), BTreeMap::new());
+            let (mut all, mut cells) = (Digest::default(), Cells::default());
             if let Some(rows) = &self.main {
                 cells.clone_from(&rows.cells);
                 all.clusters.clone_from(&rows.digest.clusters);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 
 use super::*;
+use crate::stats::Tally;
 use crate::store::commit::Consumed;
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::parquet_file::ParquetFile;

@@ -16,6 +16,7 @@ use super::keys::Keys;
 use super::pool::Pools;
 use super::read::{Look, Part, Plan, Read, Unread, read, read_all};
 use super::stat::{is_settled, same};
+use crate::stats::hashed::{ByName, Names};
 use crate::store::digest::{Digest, Keep, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
@@ -57,8 +58,8 @@ pub(super) struct Counted {
 pub(super) struct Waiting {
     zone: Option<TimeZone>,
     next: u32,
-    increments: HashMap<String, Known>,
-    journals: HashMap<String, Tail>,
+    increments: ByName<String, Known>,
+    journals: ByName<String, Tail>,
     /// The keys of all rows that count.
     pub(super) keys: Keys,
     /// Digests of many files.
@@ -148,7 +149,7 @@ impl Waiting {
 
     /// Forgets what is gone or changed.
     pub(super) fn begin(&mut self, files: &Files) {
-        let there: HashMap<&str, &Increment> =
+        let there: ByName<&str, &Increment> =
             files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
         let stays = |name: &str, known: &Known| {
             known.settled && there.get(name).is_some_and(|file| known.is_of(file))
@@ -159,7 +160,7 @@ impl Waiting {
             .filter(|(name, known)| !stays(name, known))
             .map(|(n, _)| n.clone())
             .collect();
-        let journals: HashMap<&str, &Stat> =
+        let journals: ByName<&str, &Stat> =
             files.journals.iter().map(|file| (file.name.as_str(), &file.stat)).collect();
         let stays = |name: &str, tail: &Tail| {
             journals.get(name).is_some_and(|stat| stat.inode == tail.inode && tail.offset <= stat.bytes)
@@ -215,7 +216,7 @@ impl Waiting {
     pub(super) fn read_ahead(&mut self, look: Look<'_>, increments: &[&Increment]) {
         let unread = increments.iter().filter(|file| self.known(file).is_none() && file.is_calm(look.now));
         let unread: Vec<&Increment> = unread.copied().collect();
-        let legacy: HashSet<&str> =
+        let legacy: Names<&str> =
             unread.iter().filter(|file| file.legacy).map(|file| file.name.as_str()).collect();
         let files: Vec<Unread<'_>> = unread.iter().map(|file| file.unread()).collect();
         for part in self.read_unread(look, &files) {
@@ -226,7 +227,7 @@ impl Waiting {
 
     /// Digests of single files become one, where there are many.
     fn merge_singles(&mut self, now: Timestamp, increments: &[&Increment]) {
-        let calm: HashSet<&str> =
+        let calm: Names<&str> =
             increments.iter().filter(|file| file.is_calm(now)).map(|file| file.name.as_str()).collect();
         let mut singles: Vec<&mut Counted> = Vec::new();
         for (name, known) in &mut self.increments {
@@ -341,7 +342,7 @@ impl Waiting {
                 names.insert(counted.source, name.clone());
             }
         }
-        let increments: HashMap<&str, &Increment> =
+        let increments: ByName<&str, &Increment> =
             files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
         for group in places.chunk_by(|a, b| a.source == b.source) {
             let Some((source, name)) =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::files::Files;
 use super::{FileState, WaitingFile, WriterFacts};
+use crate::stats::hashed::ByName;
 use crate::stats::history::p95;
 use crate::store::digest::Process;
 
@@ -19,12 +20,12 @@ pub(super) fn writers(
     waiting: &[WaitingFile],
     processes: &HashMap<Arc<str>, Process>,
 ) -> Vec<WriterFacts> {
-    let rows: HashMap<&str, u64> = waiting
+    let rows: ByName<&str, u64> = waiting
         .iter()
         .filter(|file| file.state == FileState::Ready)
         .map(|file| (file.name.as_str(), file.rows))
         .collect();
-    let counted: HashMap<&str, bool> =
+    let counted: ByName<&str, bool> =
         files.journals.iter().map(|journal| (journal.name.as_str(), journal.locked)).collect();
     let mut found: BTreeMap<(&str, Option<&str>), WriterFacts> = BTreeMap::new();
     let mut seen = HashSet::new();

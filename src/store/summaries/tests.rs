@@ -62,7 +62,7 @@ impl Fixture {
         let control = Control::default();
         let groups = grouped(&self.store, &Filter::default(), &["model".to_owned()], &control).unwrap();
         let mut models = std::collections::BTreeMap::<String, (u64, u64)>::new();
-        for (cell, tally) in &*self.scan().cells {
+        for (cell, tally) in self.scan().cells.iter() {
             let entry = models.entry(cell.model.to_string()).or_default();
             (entry.0, entry.1) = (entry.0 + tally.tests, entry.1 + tally.full);
         }

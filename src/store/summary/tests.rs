@@ -85,7 +85,7 @@ fn typed_columns_means_and_errors() {
     let mut summaries = Summaries::default();
     summaries.push(&batch).unwrap();
     let cells = summaries.cells();
-    let (cell, tally) = cells.first_key_value().unwrap();
+    let (cell, tally) = cells.iter().next().unwrap();
     assert_eq!(cell.tool_success_rate, Rate::new(0.8));
     assert_eq!(&*cell.prompt_type, UNKNOWN);
     assert_eq!((tally.tests, tally.full, tally.failed()), (10, 4, 6));
@@ -154,7 +154,7 @@ fn each_source_has_its_own_meaning_of_success() {
     ];
     let mut all = of_source("a", &alone);
     all.rows.extend(of_source("b", &both).rows);
-    let tally = all.cells().into_values().next().unwrap();
+    let tally = all.cells().values().next().unwrap().clone();
     assert_eq!((tally.tests, tally.full, tally.partial), (200, 50, 50));
     assert_eq!(all.convention(), Convention::FullOnly);
 }
@@ -171,5 +171,5 @@ fn a_row_that_counted_on_stands_for_the_older_one() {
     // One row continues one row.
     let twice = of_source("a", &[("total", vec![10.0, 10.0]), ("success", vec![5.0, 5.0])]);
     assert_eq!(twice.continued_by("a", &older), [0]);
-    assert_eq!(twice.cells_without(&[0]).into_values().next().unwrap().tests, 10);
+    assert_eq!(twice.cells_without(&[0]).values().next().unwrap().tests, 10);
 }

@@ -1,8 +1,9 @@
 //! Main: every page, its commit record, duplicates.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use super::{Level, Report};
+use crate::stats::Cells;
 use crate::store::commit::CommitRecord;
 use crate::store::digest::{Columns, Digest, Keep, Reading, short};
 use crate::store::disk;
@@ -151,7 +152,7 @@ fn counted(
         found.hashes.clear();
     }
     let cells = |digest: &Digest| {
-        let mut cells = BTreeMap::new();
+        let mut cells = Cells::default();
         digest.add_settled(&mut cells);
         cells
     };

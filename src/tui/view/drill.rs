@@ -43,7 +43,7 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     let (Some(seen), Some(view)) = (seen, view) else {
         return Content::new(title, vec![Line::from(model.span(Role::Dim, " no test of it is left"))]);
     };
-    let cells: Cells<'_> = seen.cells.iter().filter(|(cell, _)| *cell.model == *name).collect();
+    let cells: Cells<'_> = seen.cells.of_model(name).collect();
     let half = if width >= TWO { (width - GAP) / 2 } else { width };
     let mut parts = vec![
         errors(model, view),
