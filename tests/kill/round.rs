@@ -185,10 +185,18 @@ fn reckon(round: &Round, report: &mut Report) {
     if main != before {
         ledger.violation("main holds other rows than the last reader saw".to_owned());
     }
-    let left = std::fs::read_dir(dir.join("incremental")).unwrap();
-    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    if !left.is_empty() {
-        ledger.violation(format!("files are left: {left:?}"));
+    let left = || -> Vec<String> {
+        let left = std::fs::read_dir(dir.join("incremental")).unwrap();
+        left.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    // What killed writers left half written goes with the next commit; after the last one, by cleanup.
+    let data: Vec<String> = left().into_iter().filter(|name| !layout::is_temporary(name)).collect();
+    if !data.is_empty() {
+        ledger.violation(format!("files are left: {data:?}"));
+    }
+    let (code, said) = evaltop(&["cleanup", "--yes"], dir);
+    if code != Some(0) || !left().is_empty() {
+        ledger.violation(format!("the last cleanup ended with {code:?} and left {:?}: {said}", left()));
     }
     let (code, said) = evaltop(&["validate"], dir);
     if code != Some(0) {

@@ -19,7 +19,7 @@ use crate::store::table::{TableWriter, group_rows};
 use crate::store::threads;
 
 /// Bytes of new rows that are sorted at once.
-const SORT_BYTES: usize = 96 << 20;
+const SORT_BYTES: usize = 64 << 20;
 
 /// An error of Arrow's kernels, which only hostile data causes.
 pub(super) fn kernel(error: &ArrowError) -> Error {

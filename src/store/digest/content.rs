@@ -235,6 +235,13 @@ impl Digest {
         self.cells.iter().zip(&self.tallied).filter(|(_, tally)| tally.tests > 0)
     }
 
+    /// Forgets the cells, which are elsewhere; everything else stays.
+    pub fn forget_cells(&mut self) {
+        (self.cells, self.keys, self.tallied) = (Vec::new(), Vec::new(), Vec::new());
+        (self.by_key, self.by_quick) = (Hashed::default(), Hashed::default());
+        self.names = HashSet::new();
+    }
+
     /// A digest of records that were tallied before.
     pub fn of_cells(cells: Vec<(Cell, Tally)>) -> Self {
         let mut digest = Self::default();

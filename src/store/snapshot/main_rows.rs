@@ -78,6 +78,7 @@ impl MainRows {
         let Some(digest) = told else { return Ok(None) };
         let mut rows = Self { digest, tallied: true, ..Self::unread(store, main, zone, now)? };
         rows.digest.add_settled(&mut rows.cells);
+        rows.digest.forget_cells();
         Ok(Some(rows))
     }
 
@@ -117,6 +118,7 @@ impl MainRows {
             }
         }
         rows.digest.add_settled(&mut rows.cells);
+        rows.digest.forget_cells();
         rows.settle(main, control)?;
         rows.tallied = true;
         Ok(rows)

@@ -5,12 +5,11 @@ use std::collections::HashSet;
 
 use crate::store::digest::Digest;
 
-/// Digests kept; beyond it the smallest become one.
-const MOST: usize = 16;
-
 /// Digests of many files, each with the numbers of its files.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
+    /// Each of at least twice as many files as the next: every one of them may hold every
+    /// cell, so there should be few.
     pools: Vec<(HashSet<u32>, Digest)>,
     /// Goes up with each change.
     pub(super) version: u64,
@@ -21,14 +20,14 @@ impl Pools {
     pub(super) fn add(&mut self, sources: HashSet<u32>, digest: Digest) {
         self.version += 1;
         self.pools.push((sources, digest));
-        if self.pools.len() > MOST {
-            self.pools.sort_by_key(|(sources, _)| std::cmp::Reverse(sources.len()));
-            if let Some((from, digest)) = self.pools.pop()
-                && let Some((sources, sum)) = self.pools.last_mut()
-            {
-                sources.extend(from);
-                sum.merge(&digest);
-            }
+        self.pools.sort_by_key(|(sources, _)| std::cmp::Reverse(sources.len()));
+        while let [.., (more, _), (less, _)] = self.pools.as_slice()
+            && more.len() < 2 * less.len()
+            && let Some((from, digest)) = self.pools.pop()
+            && let Some((sources, sum)) = self.pools.last_mut()
+        {
+            sources.extend(from);
+            sum.merge(&digest);
         }
     }
 
