@@ -127,7 +127,9 @@ fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
     let now = at.as_second();
     let sum = |cells: &BTreeMap<Cell, Tally>| {
         let mut sum = Tally::default();
-        cells.values().for_each(|tally| sum.add(tally));
+        for tally in cells.values() {
+            sum.add(tally);
+        }
         sum
     };
     let nothing = ModelActivity::default();

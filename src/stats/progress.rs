@@ -87,13 +87,10 @@ mod tests {
     fn what_is_beyond_the_plan_of_a_cell_is_no_progress_elsewhere() {
         let plan = BTreeMap::from([(cell("a", "easy"), 10), (cell("a", "hard"), 10), (cell("b", "easy"), 5)]);
         let tests = |tests| Tally { tests, ..Tally::default() };
-        let mut cells: Cells = [
-            (cell("a", "easy"), tests(14)),
-            (cell("a", "hard"), tests(3)),
-            (cell("c", "easy"), tests(99)),
-        ]
-        .into_iter()
-        .collect();
+        let mut cells: Cells =
+            [(cell("a", "easy"), tests(14)), (cell("a", "hard"), tests(3)), (cell("c", "easy"), tests(99))]
+                .into_iter()
+                .collect();
         let expected = Expected::Cells(Arc::new(plan));
         let found = RunProgress::of(&expected, &cells, 116);
         assert_eq!(found.total, Part { planned: 25, done: 13 });

@@ -10,7 +10,6 @@ mod columns;
 mod content;
 mod hash;
 mod key;
-mod places;
 
 pub use activity::{Activity, Event, Failure, ModelActivity, Process, RECENT, Recent};
 pub use category::category;

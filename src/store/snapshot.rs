@@ -36,9 +36,9 @@ pub use scan::{Glance, Scanner};
 use jiff::Timestamp;
 
 pub use super::digest::{Failure, ModelActivity, RECENT, Recent};
+use crate::stats::Cells;
 use crate::stats::clusters::Clusters;
 use crate::stats::history::History;
-use crate::stats::Cells;
 
 /// What main's rows are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

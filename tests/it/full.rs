@@ -177,27 +177,42 @@ fn with_ever_more_room(
     }
 }
 
+/// The command in a process that may make no file longer than so many pages of 4 KiB.
+fn limited(case: &Case, pages: u64) -> Command {
+    let command = unlimited(case);
+    let mut shell = Command::new("sh");
+    // The shell's blocks have 512 bytes.
+    let script = "trap '' XFSZ; ulimit -f \"$0\" && exec \"$@\"";
+    shell.args(["-c", script, &(8 * pages).to_string()]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 #[test]
 fn a_process_that_may_write_no_further() {
     let folder = tempfile::tempdir().unwrap();
-    let limited = |case: &Case, room: u64| {
-        let command = unlimited(case);
-        let mut shell = Command::new("sh");
-        // Pages of 4 KiB, in the shell's blocks of 512 bytes.
-        let script = "trap '' XFSZ; ulimit -f \"$0\" && exec \"$@\"";
-        shell
-            .args(["-c", script, &(8 * room).to_string()])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell
-    };
     with_ever_more_room(folder.path(), limited, || {}, "ulimit -f");
+}
+
+#[test]
+fn cleanup_needs_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let before = ids(folder.path());
+    let stale = folder.path().join("store/incremental/.increment_1_20260131_120000_h_0a_0.parquet.tmp");
+    fs::write(&stale, [0; 5_000]).unwrap();
+    let old = SystemTime::now() - Duration::from_secs(86_400);
+    File::options().write(true).open(&stale).unwrap().set_modified(old).unwrap();
+    let output = ended(limited(&case(&["cleanup", "store", "--yes"]), 0), folder.path(), "");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.starts_with("removed 1 file"), "{output:?}");
+    assert!(!stale.exists());
+    assert_eq!(ids(folder.path()), before);
 }
 
 /// A file system of two MiB; `None` (said loudly) where it can't be mounted.

@@ -205,8 +205,8 @@ fn keys(
         read += batch.num_rows() as u64;
         let batch = if plain { adapt(&batch, &target, zone)? } else { records(&batch, &target, zone)? };
         let columns = Columns::new(&batch)?;
-        for row in 0..batch.num_rows() {
-            keys.extend(cells.key(&columns, row).map(|key| (short(key), at + row as u32)));
+        for (row, key) in cells.keys(&columns, batch.num_rows()).enumerate() {
+            keys.extend(key.map(|key| (short(key), at + row as u32)));
         }
         at = u32::try_from(u64::from(at) + batch.num_rows() as u64).map_err(|_| too_many())?;
     }

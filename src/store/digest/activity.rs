@@ -145,13 +145,19 @@ impl Activity {
     fn add_processes(&mut self, events: &[Event<'_>], now: i64) {
         let mut places: Hashed<u64, usize> = Hashed::default();
         let mut found: Vec<(&str, Vec<&Event<'_>>)> = Vec::new();
+        // Most rows are of the process of the row before.
+        let mut before: Option<(&str, usize)> = None;
         for event in events {
             let old = event.time.is_some_and(|time| time < now - SPAN);
             let Some(id) = event.process.filter(|id| !id.is_empty() && !old) else { continue };
-            let place = *places.entry(xxh3_64(id.as_bytes())).or_insert_with(|| {
-                found.push((id, Vec::new()));
-                found.len() - 1
-            });
+            let place = match before {
+                Some((same, place)) if same == id => place,
+                _ => *places.entry(xxh3_64(id.as_bytes())).or_insert_with(|| {
+                    found.push((id, Vec::new()));
+                    found.len() - 1
+                }),
+            };
+            before = Some((id, place));
             if let Some((_, rows)) = found.get_mut(place) {
                 rows.push(event);
             }

@@ -133,6 +133,16 @@ fn put<T>(slots: &mut [Option<T>; SLOTS], name: &str, column: T) {
     }
 }
 
+/// The dimensions that are text.
+const DIMENSIONS: [&str; 4] = ["model", "prompt_type", "difficulty", "task_type"];
+
+/// A hash of a cell with one more of its texts.
+fn with_text(hash: u128, text: u64) -> u128 {
+    const MIX: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let hash = (hash ^ u128::from(text)).wrapping_mul(MIX);
+    hash ^ (hash >> 64)
+}
+
 /// A column as text; a null-typed one is all null.
 pub fn text_column(column: &ArrayRef) -> Result<StringArray> {
     let texts = cast(column, &DataType::Utf8)
@@ -245,11 +255,6 @@ impl Columns {
         self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN)
     }
 
-    /// The rates of successful tool calls as they are stored, where there are any.
-    pub(super) fn rates(&self) -> Option<&Float64Array> {
-        self.numbers.get(slot("tool_success_rate"))?.as_ref()
-    }
-
     /// The rate of successful tool calls.
     pub fn rate(&self, row: usize) -> Option<Rate> {
         self.number("tool_success_rate", row).and_then(Rate::new)
@@ -284,21 +289,36 @@ impl Columns {
         parts_key(texts, self.rate(row))
     }
 
-    /// A hash of a row's cell, cheaper than [`super::cell_key`] and good for this process only.
-    pub(super) fn quick_cell(&self, row: usize) -> u128 {
-        const MIX: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        let mut hash = self.rate(row).map_or(1, |rate| u128::from(rate.get().to_bits()));
-        let texts = [
-            self.dimension("model", row),
-            self.dimension("prompt_type", row),
-            self.dimension("difficulty", row),
-            self.dimension("task_type", row),
-        ];
-        for text in texts {
-            hash = (hash ^ u128::from(xxh3_64(text.as_bytes()))).wrapping_mul(MIX);
-            hash ^= hash >> 64;
+    /// Hashes of the cells of the first rows, cheaper than [`super::cell_key`] and good for this process
+    /// only: of a column that has each text once, each is hashed once.
+    pub(super) fn quick_cells(&self, rows: usize) -> Vec<u128> {
+        let mut hashes: Vec<u128> = (0..rows).map(|row| self.rate_hash(row)).collect();
+        for name in DIMENSIONS {
+            match self.keyed(name).filter(|(_, texts)| texts.len() <= rows) {
+                Some((keys, texts)) => {
+                    let missing = xxh3_64(UNKNOWN.as_bytes());
+                    let text = |text: Option<&str>| match text {
+                        Some(text) if !text.is_empty() => xxh3_64(text.as_bytes()),
+                        _ => missing,
+                    };
+                    let texts: Vec<u64> = texts.iter().map(text).collect();
+                    for (hash, key) in hashes.iter_mut().zip(keys) {
+                        let text = key.and_then(|key| texts.get(key as usize)).copied();
+                        *hash = with_text(*hash, text.unwrap_or(missing));
+                    }
+                }
+                None => {
+                    for (row, hash) in hashes.iter_mut().enumerate() {
+                        *hash = with_text(*hash, xxh3_64(self.dimension(name, row).as_bytes()));
+                    }
+                }
+            }
         }
-        hash
+        hashes
+    }
+
+    fn rate_hash(&self, row: usize) -> u128 {
+        self.rate(row).map_or(1, |rate| u128::from(rate.get().to_bits()))
     }
 
     /// [`super::key`] of a row.

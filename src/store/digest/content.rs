@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::activity::{Activity, Event};
 use super::key::{cell_key, key_in};
-use super::{Columns, Outcome, places};
+use super::{Columns, Outcome};
 use crate::stats::clusters::Clusters;
 use crate::stats::hashed::Hashed;
 use crate::stats::paired::Trials;
@@ -81,7 +81,7 @@ pub struct Digest {
     /// Their keys, in the same order.
     keys: Vec<u128>,
     by_key: Hashed<u128, u32>,
-    /// The same by [`Columns::quick_cell`].
+    /// The same by [`Columns::quick_cells`].
     by_quick: Hashed<u128, u32>,
     names: HashSet<Arc<str>>,
     /// Records with a key.
@@ -182,14 +182,10 @@ impl Digest {
 
     /// The numbers of the rows' cells.
     pub fn cells_of(&mut self, columns: &Columns, rows: usize) -> Vec<u32> {
-        let mut by_text = |row: usize| {
-            let quick = columns.quick_cell(row);
+        let number = |(row, quick): (usize, u128)| {
             self.by_quick.get(&quick).copied().unwrap_or_else(|| self.learn(quick, columns, row))
         };
-        let Some(numbers) = places::numbers(columns, rows) else { return (0..rows).map(by_text).collect() };
-        let mut known: Hashed<u64, u32> = Hashed::default();
-        let numbers = numbers.into_iter().enumerate();
-        numbers.map(|(row, n)| *known.entry(places::mixed(n)).or_insert_with(|| by_text(row))).collect()
+        columns.quick_cells(rows).into_iter().enumerate().map(number).collect()
     }
 
     /// The number of a row's cell, which is then known by `quick` too.
@@ -347,16 +343,18 @@ pub fn places_of_cells(digests: &[Digest]) -> Vec<Vec<u32>> {
 /// [`cell_key`]s of rows, each made once.
 #[derive(Debug, Default)]
 pub struct CellKeys {
-    /// By [`Columns::quick_cell`].
+    /// By [`Columns::quick_cells`].
     known: Hashed<u128, u128>,
 }
 
 impl CellKeys {
-    /// [`super::key`] of a row.
-    pub fn key(&mut self, columns: &Columns, row: usize) -> Option<u128> {
-        let test_id = columns.text("test_id", row)?;
-        let cell = *self.known.entry(columns.quick_cell(row)).or_insert_with(|| columns.cell_key(row));
-        key_in(Some(test_id), cell)
+    /// [`super::key`] of each of the first rows.
+    pub fn keys(&mut self, columns: &Columns, rows: usize) -> impl Iterator<Item = Option<u128>> {
+        columns.quick_cells(rows).into_iter().enumerate().map(|(row, quick)| {
+            let test_id = columns.text("test_id", row)?;
+            let cell = *self.known.entry(quick).or_insert_with(|| columns.cell_key(row));
+            key_in(Some(test_id), cell)
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! The footers of increments, read once for as long as a file stays what it is.
 
-
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;

@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 
 use super::hits::Hit;
-use crate::stats::clusters::Clusters;
 use crate::stats::Cells;
+use crate::stats::clusters::Clusters;
 
 /// What resolving found.
 #[derive(Debug, Clone, Default, PartialEq)]

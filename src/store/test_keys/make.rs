@@ -115,8 +115,8 @@ impl<'a> Reading<'a> {
             self.control.check()?;
             let batch = batch?;
             let columns = Columns::new(&adapt(&batch, &self.target, self.zone)?)?;
-            for row in 0..batch.num_rows() {
-                if let Some(key) = cells.key(&columns, row) {
+            for (row, key) in cells.keys(&columns, batch.num_rows()).enumerate() {
+                if let Some(key) = key {
                     take(group, at + row as u64, key);
                 }
             }
