@@ -24,6 +24,7 @@ pub mod error;
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod gather;
 mod graft;
 pub mod increment;
 pub mod journal;

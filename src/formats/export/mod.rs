@@ -42,8 +42,8 @@ use crate::store::{Control, Result, Store};
 
 mod tree;
 
+pub use tree::{Extent, Tree, tree};
 pub(in crate::formats) use tree::{Leaf, SCORES, beside_counts, iso, rate_name};
-pub use tree::{Tree, tree};
 
 /// Rows that an estimate is judged by.
 const JUDGED_BY: u64 = 8_192;

@@ -7,23 +7,28 @@
 //! that no row has are left out, as are the rates of errors, whose denominator
 //! differs between tools: their counts are there.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error as _, SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::IntoEnumIterator;
 
 use crate::formats::Output;
+use crate::stats::cell::UNKNOWN;
 use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 use crate::store::cast::cast;
 use crate::store::digest::{Columns, text_column};
+use crate::store::gather::{Gather, Gathered};
 use crate::store::query::{self, Filter, Selection};
-use crate::store::summary::Summaries;
+use crate::store::summary::{Convention, Meanings};
 use crate::store::{Control, Error, Result, Store, schema};
 
 /// Scores of a record; their means are `avg_<score>`.
@@ -34,14 +39,39 @@ pub(in crate::formats) const SCORES: [&str; 4] =
 const ASSISTED: [&str; 4] =
     ["tests_with_assistance", "assisted_success", "assisted_failure", "total_assisted_turns"];
 
-/// The leaves of the tree.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Cells that are held in memory while their tests are counted.
+const HELD: usize = if cfg!(test) { 2 } else { 1 << 15 };
+
+/// The leaves of the tree, whose records and summary rows are all read.
+#[derive(Debug)]
 pub struct Tree {
-    leaves: BTreeMap<Cell, Leaf>,
+    leaves: Gathered<Key, Known>,
+    meanings: Meanings,
+    last: Option<i64>,
+}
+
+/// How much a tree holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Leaves: one a cell.
+    pub leaves: u64,
+    /// Tests.
+    pub tests: u64,
+}
+
+/// Of what cell, and whose: the summary rows of a source are told apart from those of others
+/// and from the records, until all that tells the meaning of their `success` is read.
+type Key = (Cell, Kind);
+
+/// Records, or summary rows with the source that they may name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Kind {
+    Records,
+    Summaries(Option<Arc<str>>),
 }
 
 /// What is known of a cell's tests.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::formats) struct Leaf {
     pub(in crate::formats) tally: Tally,
     pub(in crate::formats) scores: [Sum; SCORES.len()],
@@ -51,28 +81,49 @@ pub(in crate::formats) struct Leaf {
     pub(in crate::formats) last: Option<i64>,
 }
 
-/// Reads the matching records and summary rows. Memory grows with the number of
-/// cells, not of tests.
+/// What a source says of a cell's tests.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Known {
+    leaf: Leaf,
+    /// Full and partial successes, if `success` counts full ones alone.
+    alone: [u64; 2],
+}
+
+impl Known {
+    #[allow(clippy::needless_pass_by_value)] // as Gather wants it
+    fn add(&mut self, other: Self) {
+        self.leaf.add(&other.leaf);
+        for (count, more) in self.alone.iter_mut().zip(other.alone) {
+            *count = count.saturating_add(more);
+        }
+    }
+}
+
+/// Reads the matching records and summary rows. Memory is bounded: what is known of
+/// further cells waits in a temporary file.
 pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
-    let mut tree = Tree::default();
+    let mut reading = Reading::default();
     let columns = Columns::NAMES.iter().chain(&SCORES).map(|name| (*name).to_owned()).collect();
     let records = Selection { filter: filter.clone(), columns: Some(columns), ..Selection::default() };
     let mut done = 0;
     for batch in query::rows(store, &records, control)? {
         control.check()?;
         let batch = batch?;
-        tree.add_records(&batch)?;
+        reading.add_records(&batch)?;
         done += batch.num_rows() as u64;
         control.progress("reading", done, done);
     }
     let summaries = Selection { filter: filter.clone(), summaries: true, ..Selection::default() };
-    tree.add_summaries(query::rows(store, &summaries, control)?, &store.zone, control)?;
-    Ok(tree)
+    for batch in query::rows(store, &summaries, control)? {
+        control.check()?;
+        reading.add_summaries(&batch?, &store.zone)?;
+    }
+    reading.finish()
 }
 
 impl Leaf {
-    /// Adds what another has beside its tally.
-    fn add_beside(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
+        self.tally.add(&other.tally);
         for (sum, own) in self.scores.iter_mut().zip(&other.scores) {
             sum.add(own);
         }
@@ -105,36 +156,25 @@ pub(in crate::formats) fn beside_counts(batch: &RecordBatch, zone: &TimeZone) ->
     Ok((0..batch.num_rows()).map(leaf).collect())
 }
 
-impl Tree {
-    /// Leaves: one a cell.
-    pub fn leaves(&self) -> u64 {
-        self.leaves.len() as u64
-    }
+/// A tree of which not everything is read.
+struct Reading {
+    leaves: Gather<Key, Known>,
+    meanings: Meanings,
+    last: Option<i64>,
+}
 
-    /// All tests.
-    pub fn totals(&self) -> Tally {
-        let mut totals = Tally::default();
-        for leaf in self.leaves.values() {
-            totals.add(&leaf.tally);
-        }
-        totals
+impl Default for Reading {
+    fn default() -> Self {
+        Self { leaves: Gather::new(HELD, Known::add), meanings: Meanings::default(), last: None }
     }
+}
 
-    /// Writes the tree as one JSON document.
-    pub fn write(&self, now: Timestamp, output: &Output) -> Result<()> {
-        let mut handle = output.handle();
-        let refused =
-            |error: &dyn std::fmt::Display| Error::Refused(format!("cannot write the tree: {error}"));
-        serde_json::to_writer_pretty(&mut handle, &Document { tree: self, now })
-            .map_err(|error| refused(&error))?;
-        handle.write_all(b"\n").map_err(|error| refused(&error))
-    }
-
+impl Reading {
     fn add_records(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = Columns::new(batch)?;
         let scores = SCORES.map(|name| doubles(batch, name));
         for row in 0..batch.num_rows() {
-            let leaf = self.leaves.entry(columns.cell(row)).or_default();
+            let leaf = &mut self.leaves.of((columns.cell(row), Kind::Records))?.leaf;
             leaf.tally.add(&columns.outcome(row).tally());
             for (sum, score) in leaf.scores.iter_mut().zip(&scores) {
                 sum.add(&Sum::of(value(score.as_ref(), row)));
@@ -142,98 +182,166 @@ impl Tree {
             if let Some(time) = columns.timestamp(row) {
                 leaf.first = Some(leaf.first.map_or(time, |first| first.min(time)));
                 leaf.last = leaf.last.max(Some(time));
+                self.last = self.last.max(leaf.last);
             }
         }
         Ok(())
     }
 
-    /// Adds summary rows; those of a source must come together.
-    fn add_summaries(
-        &mut self,
-        batches: impl Iterator<Item = Result<RecordBatch>>,
-        zone: &TimeZone,
-        control: &Control,
-    ) -> Result<()> {
-        let mut rows = Summaries::default();
-        for batch in batches {
-            control.check()?;
-            let batch = batch?;
-            rows.push(&batch)?;
-            let columns = Columns::new(&batch)?;
-            for (row, beside) in beside_counts(&batch, zone)?.iter().enumerate() {
-                self.leaves.entry(columns.cell(row)).or_default().add_beside(beside);
-            }
-        }
-        for (cell, tally) in rows.cells().iter() {
-            self.leaves.entry(cell.clone()).or_default().tally.add(tally);
-        }
-        Ok(())
+    fn add_summaries(&mut self, batch: &RecordBatch, zone: &TimeZone) -> Result<()> {
+        let mut beside = beside_counts(batch, zone)?.into_iter();
+        let Self { leaves, meanings, last } = self;
+        meanings.undecided(batch, |source, cell, [tally, alone]| {
+            let leaf = Leaf { tally, ..beside.next().unwrap_or_default() };
+            *last = (*last).max(leaf.last);
+            leaves
+                .of((cell, Kind::Summaries(source)))?
+                .add(Known { leaf, alone: [alone.full, alone.partial] });
+            Ok(())
+        })
+    }
+
+    fn finish(self) -> Result<Tree> {
+        Ok(Tree { leaves: self.leaves.finish()?, meanings: self.meanings, last: self.last })
     }
 }
 
-type Leaves<'a> = Vec<(&'a Cell, &'a Leaf)>;
+impl Tree {
+    /// Writes the tree as one JSON document.
+    pub fn write(self, now: Timestamp, output: &Output) -> Result<Extent> {
+        let mut handle = output.handle();
+        let refused =
+            |error: &dyn std::fmt::Display| Error::Refused(format!("cannot write the tree: {error}"));
+        let document = Document::new(self, now);
+        serde_json::to_writer_pretty(&mut handle, &document).map_err(|error| refused(&error))?;
+        handle.write_all(b"\n").map_err(|error| refused(&error))?;
+        let whole = document.models.whole.into_inner();
+        Ok(Extent { leaves: whole.leaves, tests: whole.tally.tests })
+    }
+
+    /// How much [`Tree::write`] would write.
+    pub fn extent(mut self) -> Result<Extent> {
+        let mut extent = Extent::default();
+        while let Some(leaves) = self.next_model()? {
+            extent.leaves += leaves.len() as u64;
+            extent.tests += leaves.iter().map(|(_, leaf)| leaf.tally.tests).sum::<u64>();
+        }
+        Ok(extent)
+    }
+
+    /// The leaves of the next model.
+    fn next_model(&mut self) -> Result<Option<Vec<(Cell, Leaf)>>> {
+        let mut leaves: Vec<(Cell, Leaf)> = Vec::new();
+        loop {
+            let same = |(cell, _): &Key| leaves.first().is_none_or(|(first, _)| first.model == cell.model);
+            let Some(next) = self.leaves.next_if(same) else { break };
+            let ((cell, kind), Known { mut leaf, alone: [full, partial] }) = next?;
+            if let Kind::Summaries(source) = kind
+                && self.meanings.of(source.as_ref()) == Convention::FullOnly
+            {
+                (leaf.tally.full, leaf.tally.partial) = (full, partial);
+            }
+            match leaves.last_mut().filter(|(last, _)| *last == cell) {
+                Some((_, known)) => known.add(&leaf),
+                None => leaves.push((cell, leaf)),
+            }
+        }
+        Ok((!leaves.is_empty()).then_some(leaves))
+    }
+}
 
 /// The tree as a document, of which one model at a time is made.
-struct Document<'a> {
-    tree: &'a Tree,
+struct Document {
+    last: Option<i64>,
     now: Timestamp,
+    models: Models,
 }
 
-impl Serialize for Document<'_> {
+impl Document {
+    fn new(tree: Tree, now: Timestamp) -> Self {
+        Self { last: tree.last, now, models: Models { tree: tree.into(), whole: RefCell::default() } }
+    }
+}
+
+impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let leaves = &self.tree.leaves;
-        let models = Models(by(&leaves.iter().collect::<Vec<_>>(), |cell| cell.model.to_string()));
-        let last = leaves.values().filter_map(|leaf| leaf.last).max();
-        let totals = self.tree.totals();
-        let mut summary = counts(&totals);
-        summary.insert("total_tests".into(), totals.tests.into());
-        summary.insert("total_success".into(), totals.full.into());
-        summary.insert("total_partial".into(), totals.partial.into());
-        summary.insert("total_failed".into(), totals.failed().into());
-        summary.insert("total_models".into(), models.0.len().into());
         let mut document = serializer.serialize_map(None)?;
         document.serialize_entry("version", "3.0")?;
         document.serialize_entry("created_at", &iso(self.now.as_microsecond()))?;
-        document.serialize_entry("last_updated", &iso(last.unwrap_or(self.now.as_microsecond())))?;
+        document.serialize_entry("last_updated", &iso(self.last.unwrap_or(self.now.as_microsecond())))?;
         document.serialize_entry("test_groups", &Map::new())?;
-        document.serialize_entry("models", &models)?;
+        document.serialize_entry("models", &self.models)?;
+        let Whole { models, tally, .. } = &*self.models.whole.borrow();
+        let mut summary = counts(tally);
+        summary.insert("total_tests".into(), tally.tests.into());
+        summary.insert("total_success".into(), tally.full.into());
+        summary.insert("total_partial".into(), tally.partial.into());
+        summary.insert("total_failed".into(), tally.failed().into());
+        summary.insert("total_models".into(), (*models).into());
         document.serialize_entry("summary", &summary)?;
         document.end()
     }
 }
 
-struct Models<'a>(BTreeMap<String, Leaves<'a>>);
+/// The models, each read when its turn comes.
+struct Models {
+    tree: RefCell<Tree>,
+    whole: RefCell<Whole>,
+}
 
-impl Serialize for Models<'_> {
+/// What was told of all models.
+#[derive(Default)]
+struct Whole {
+    models: u64,
+    leaves: u64,
+    tally: Tally,
+}
+
+impl Serialize for Models {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, leaves)| (name, model(name, leaves))))
+        let mut models = serializer.serialize_map(None)?;
+        let mut whole = self.whole.borrow_mut();
+        while let Some(leaves) = self.tree.borrow_mut().next_model().map_err(S::Error::custom)? {
+            whole.models += 1;
+            whole.leaves += leaves.len() as u64;
+            for (_, leaf) in &leaves {
+                whole.tally.add(&leaf.tally);
+            }
+            let model = Model(leaves.iter().map(|(cell, leaf)| (cell, leaf)).collect());
+            models.serialize_entry(model.name(), &model)?;
+        }
+        models.end()
     }
 }
 
-fn by<'a>(leaves: &[(&'a Cell, &'a Leaf)], key: fn(&Cell) -> String) -> BTreeMap<String, Leaves<'a>> {
-    let mut groups = BTreeMap::<String, Leaves<'a>>::new();
-    for (cell, leaf) in leaves {
-        groups.entry(key(cell)).or_default().push((cell, leaf));
+type Leaves<'a> = Vec<(&'a Cell, &'a Leaf)>;
+
+/// The leaves of one model.
+struct Model<'a>(Leaves<'a>);
+
+impl Model<'_> {
+    fn name(&self) -> &str {
+        self.0.first().map_or(UNKNOWN, |(cell, _)| &cell.model)
     }
-    groups
 }
 
-fn model(name: &str, leaves: &Leaves<'_>) -> Value {
-    let mut whole = Leaf::default();
-    for (_, leaf) in leaves {
-        whole.tally.add(&leaf.tally);
-        whole.add_beside(leaf);
+impl Serialize for Model<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut whole = Leaf::default();
+        for (_, leaf) in &self.0 {
+            whole.add(leaf);
+        }
+        let mut node = serializer.serialize_map(None)?;
+        node.serialize_entry("model_name", self.name())?;
+        node.serialize_entry("total_tests", &whole.tally.tests)?;
+        if let (Some(first), Some(last)) = (whole.first, whole.last) {
+            node.serialize_entry("first_test_time", &iso(first))?;
+            node.serialize_entry("last_test_time", &iso(last))?;
+        }
+        node.serialize_entry("overall_stats", &statistics(&whole))?;
+        node.serialize_entry("by_prompt_type", &Below { leaves: &self.0, levels: &LEVELS })?;
+        node.end()
     }
-    let mut node = Map::new();
-    node.insert("model_name".into(), name.into());
-    node.insert("total_tests".into(), whole.tally.tests.into());
-    if let (Some(first), Some(last)) = (whole.first, whole.last) {
-        node.insert("first_test_time".into(), iso(first));
-        node.insert("last_test_time".into(), iso(last));
-    }
-    node.insert("overall_stats".into(), statistics(&whole));
-    node.insert("by_prompt_type".into(), level(leaves, &LEVELS));
-    Value::Object(node)
 }
 
 /// A level below the model: how its keys are made, and what holds the level below.
@@ -246,29 +354,53 @@ const LEVELS: [Level; 4] = [
     (|cell| cell.task_type.to_string(), ""),
 ];
 
-fn level(leaves: &Leaves<'_>, levels: &[Level]) -> Value {
-    let Some(((key, below), deeper)) = levels.split_first() else { return Value::Null };
-    let nodes = by(leaves, *key).into_iter().map(|(name, leaves)| {
-        let node = match leaves.as_slice() {
-            [(_, leaf)] if deeper.is_empty() => statistics(leaf),
-            _ => {
-                let mut tally = Tally::default();
-                for (_, leaf) in &leaves {
-                    tally.add(&leaf.tally);
-                }
-                let mut node = counts(&tally);
-                node.insert((*below).to_owned(), level(&leaves, deeper));
-                Value::Object(node)
-            }
+/// Some leaves by the first of the levels.
+struct Below<'a> {
+    leaves: &'a Leaves<'a>,
+    levels: &'static [Level],
+}
+
+impl Serialize for Below<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let Some(((key, below), levels)) = self.levels.split_first() else {
+            return serializer.serialize_unit();
         };
-        (name, node)
-    });
-    Value::Object(nodes.collect())
+        let mut groups = BTreeMap::<String, Leaves<'_>>::new();
+        for (cell, leaf) in self.leaves {
+            groups.entry(key(cell)).or_default().push((cell, leaf));
+        }
+        serializer.collect_map(groups.iter().map(|(name, leaves)| (name, Node { leaves, below, levels })))
+    }
+}
+
+/// The leaves under one name.
+struct Node<'a> {
+    leaves: &'a Leaves<'a>,
+    below: &'static str,
+    levels: &'static [Level],
+}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if let ([(_, leaf)], []) = (self.leaves.as_slice(), self.levels) {
+            return statistics(leaf).serialize(serializer);
+        }
+        let mut tally = Tally::default();
+        for (_, leaf) in self.leaves {
+            tally.add(&leaf.tally);
+        }
+        let mut node = serializer.serialize_map(None)?;
+        for (name, value) in counts(&tally) {
+            node.serialize_entry(&name, &value)?;
+        }
+        node.serialize_entry(self.below, &Below { leaves: self.leaves, levels: self.levels })?;
+        node.end()
+    }
 }
 
 /// "0.8", "1.0": as Python writes a float.
 pub(in crate::formats) fn rate_name(rate: Option<Rate>) -> String {
-    rate.map_or_else(|| crate::stats::cell::UNKNOWN.to_owned(), |rate| format!("{:?}", rate.get()))
+    rate.map_or_else(|| UNKNOWN.to_owned(), |rate| format!("{:?}", rate.get()))
 }
 
 fn counts(tally: &Tally) -> Map<String, Value> {
@@ -284,7 +416,7 @@ fn counts(tally: &Tally) -> Map<String, Value> {
 }
 
 /// Everything that can be told of a group of tests.
-fn statistics(leaf: &Leaf) -> Value {
+fn statistics(leaf: &Leaf) -> Map<String, Value> {
     let tally = &leaf.tally;
     let mut node = counts(tally);
     for (name, count) in [
@@ -323,7 +455,7 @@ fn statistics(leaf: &Leaf) -> Value {
     if let Some(last) = leaf.last {
         node.insert("last_updated".into(), iso(last));
     }
-    Value::Object(node)
+    node
 }
 
 /// ISO 8601 with an offset in figures, which old Pythons read too.
@@ -346,7 +478,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Tree {
-        let mut tree = Tree::default();
+        let mut tree = Reading::default();
         for (model, prompt, rate, task, full, tests) in [
             ("a b", "cot", Some(0.8), "x", 3, 5),
             ("a b", "cot", Some(1.0), "x", 0, 2),
@@ -360,17 +492,17 @@ mod tests {
                 difficulty: "easy".into(),
                 task_type: task.into(),
             };
-            let leaf = tree.leaves.entry(cell).or_default();
+            let leaf = &mut tree.leaves.of((cell, Kind::Records)).unwrap().leaf;
             leaf.tally.tests = tests;
             leaf.tally.full = full;
             leaf.tally.partial = (tests - full) / 2;
             leaf.scores[0] = Sum::of(Some(0.5));
         }
-        tree
+        tree.finish().unwrap()
     }
 
-    fn document(tree: &Tree) -> Value {
-        serde_json::to_value(Document { tree, now: Timestamp::UNIX_EPOCH }).unwrap()
+    fn document(tree: Tree) -> Value {
+        serde_json::to_value(Document::new(tree, Timestamp::UNIX_EPOCH)).unwrap()
     }
 
     /// Adds up `total` over the leaves below a node, checking each level's own.
@@ -385,7 +517,7 @@ mod tests {
 
     #[test]
     fn counts_agree_at_every_level() {
-        let json = document(&sample());
+        let json = document(sample());
         let models = json["models"].as_object().unwrap();
         assert_eq!(models.values().map(total).sum::<u64>(), 12);
         assert_eq!(json["summary"]["total_tests"], 12);
@@ -394,7 +526,7 @@ mod tests {
 
     #[test]
     fn leaves_stand_where_old_tools_look_for_them() {
-        let json = document(&sample());
+        let json = document(sample());
         let prompts = &json["models"]["a b"]["by_prompt_type"];
         let leaf =
             &prompts["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]["by_task_type"]["x"];
