@@ -152,7 +152,7 @@ impl Reader for LmEval {
                 show_counted(*lines, "line")
             )
         });
-        self.notes.iter().cloned().chain(other).collect()
+        other.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 }
 
