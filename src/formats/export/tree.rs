@@ -475,7 +475,10 @@ fn value(column: Option<&Float64Array>, row: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, StringArray};
+
     use super::*;
+    use crate::store::summary::SOURCE;
 
     fn sample() -> Tree {
         let mut tree = Reading::default();
@@ -522,6 +525,28 @@ mod tests {
         assert_eq!(models.values().map(total).sum::<u64>(), 12);
         assert_eq!(json["summary"]["total_tests"], 12);
         assert_eq!(json["models"]["a b"]["overall_stats"]["total"], 8);
+    }
+
+    #[test]
+    fn each_source_of_summary_rows_has_its_meaning_of_success() {
+        let models = ["a", "a", "b", "c"];
+        let rows = RecordBatch::try_from_iter([
+            ("model", Arc::new(StringArray::from(models.to_vec())) as ArrayRef),
+            ("total", Arc::new(Float64Array::from(vec![100.0; 4]))),
+            ("success", Arc::new(Float64Array::from(vec![60.0; 4]))),
+            ("partial", Arc::new(Float64Array::from(vec![20.0; 4]))),
+            // Full successes alone are 60 of 100 in the first, full and partial ones in the others.
+            ("weighted_success_score", Arc::new(Float64Array::from(vec![0.7, 0.5, 0.5, 0.5]))),
+            (SOURCE, Arc::new(StringArray::from(vec![Some("one"), Some("two"), Some("two"), None]))),
+        ]);
+        let mut reading = Reading::default();
+        reading.add_summaries(&rows.unwrap(), &TimeZone::UTC).unwrap();
+        let json = document(reading.finish().unwrap());
+        for (model, tests, full, partial) in [("a", 200, 100, 40), ("b", 100, 40, 20), ("c", 100, 40, 20)] {
+            let stats = &json["models"][model]["overall_stats"];
+            let found = ["total", "full_success", "partial"].map(|name| stats[name].as_u64().unwrap());
+            assert_eq!(found, [tests, full, partial], "{model}");
+        }
     }
 
     #[test]
