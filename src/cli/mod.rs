@@ -2,13 +2,11 @@
 //! One file a group; errors become one sentence on stderr and an exit code here.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
-
-use crate::formats::text::sanitise;
 
 pub mod compare;
 pub mod config;
@@ -582,8 +580,7 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Ok;
         }
         tracing::error!("{error}");
-        // A terminal that is gone can't be told.
-        let _ = writeln!(std::io::stderr(), "evaltop: {}", sanitise(&error.to_string()));
+        loudness::complain(&error.to_string());
         if error.is::<Usage>() {
             return Exit::Usage;
         }
