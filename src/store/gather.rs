@@ -63,7 +63,7 @@ where
         };
         let mut out = BufWriter::with_capacity(BUFFER, file);
         for entry in self.sorted() {
-            serde_json::to_writer(&mut out, &entry)?;
+            out.write_all(&serde_json::to_vec(&entry)?)?;
             out.write_all(b"\n")?;
         }
         let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
