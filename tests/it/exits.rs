@@ -21,8 +21,6 @@ fn every_exit_code_of_the_table() {
     };
     assert_eq!(ends(&["status", "store"], 0), "");
     assert!(ends(&["status", "nowhere"], 1).starts_with("evaltop: no store at "));
-    fs::write(dir.join("file"), "").unwrap();
-    assert!(ends(&["record", "file"], 1).contains("file is a file: name the folder of a store"));
     assert!(ends(&["status", "store", "--format", "xml"], 2).contains("[possible values: text"));
     fs::write(dir.join("store/evaltop.toml"), "[thresholds]\nincrements_warning = 0\n").unwrap();
     ends(&["status", "store"], 10);

@@ -159,7 +159,7 @@ fn a_folder_that_cannot_be_made_is_one_sentence() {
     fs::write(&file, b"").unwrap();
     let run = evaltop().arg("record").arg(&file).write_stdin(line("a")).assert().code(1);
     let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-    assert!(told.contains("cannot create") && told.lines().count() == 1, "{told}");
+    assert!(told.contains("is a file: name the folder of a store") && told.lines().count() == 1, "{told}");
 }
 
 #[test]
