@@ -77,7 +77,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     let (store, _) = dir::existing(named.as_deref())?;
     let shown = Shown::new();
     let pairs = query::pairs(&store, &filter, side, [first, second], &shown.control)?;
-    let found = paired::compare(pairs);
+    let found = paired::compare(pairs)?;
     for (name, trials) in
         [(first, found.pairs + found.unmatched_first), (second, found.pairs + found.unmatched_second)]
     {

@@ -71,7 +71,7 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
             };
             tui::check_keys(&config).map_err(|problem| anyhow!(problem))?;
             for ignored in &config.ignored {
-                writeln!(io::stderr(), "evaltop: {ignored}")?;
+                loudness::complain(ignored);
             }
             if !loudness::quiet() {
                 let set = config.places().count();

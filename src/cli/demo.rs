@@ -1,11 +1,12 @@
 //! `demo`: a realistic live store under the dashboard, and nothing left behind.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::loudness::complain;
 use super::{DemoArgs, DemoWriterArgs, Exit, StatusArgs, StatusFormat, WatchArgs, status, watch};
 use crate::demo::story::{Story, WRITERS};
 use crate::demo::{history, writer};
@@ -49,9 +50,10 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     drop(temporary);
     let exit = shown?;
     if let Some(dir) = &args.dir {
-        println!("The demo's store stays in {}: evaltop {0}", dir.display());
+        let _ = writeln!(io::stdout(), "The demo's store stays in {}: evaltop {0}", dir.display());
     }
-    println!(
+    let _ = writeln!(
+        io::stdout(),
         "Now on your own data: a folder of increment_*.parquet files is a store already (evaltop FOLDER), \
          and `evaltop import results.jsonl --into my_store --success-from 'score>=1'` makes one."
     );
@@ -62,7 +64,7 @@ fn show(dir: std::path::PathBuf) -> Result<Exit> {
     if io::stdout().is_terminal() && io::stdin().is_terminal() {
         return watch::run(&WatchArgs { dir: Some(dir), ..WatchArgs::default() });
     }
-    eprintln!("evaltop: no terminal: the demo runs for ten seconds and prints its status");
+    complain("no terminal: the demo runs for ten seconds and prints its status");
     std::thread::sleep(BLIND);
     // The demo shows alerts on purpose; they are no failure of it.
     status::run(&StatusArgs { dir: Some(dir), format: StatusFormat::Text }).map(|_| Exit::Ok)

@@ -38,7 +38,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "evaltop run my_store --models a,b --difficulties easy,hard --num-instances 20 -- ./one_test.sh",
             "evaltop run my_store --plan plan.jsonl --workers 50 --timeout 5m --qps 10 -- python one_test.py",
-            "evaltop run my_store --models a --retries 3 --infrastructure-exit 75 --stop-on-burst -- ./one_test.sh",
+            "evaltop run my_store --models a --infrastructure-exit 75 --stop-on-burst -- ./one_test.sh",
         ],
     ),
     ("consolidate", &["evaltop consolidate my_store", "evaltop consolidate --dry-run my_store"]),

@@ -1,9 +1,12 @@
 //! How much a command says beside what it was asked for: `--quiet` and `--verbose`,
 //! which every command takes. Errors are always said.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use clap::Args;
+
+use crate::formats::text::sanitise;
 
 /// The flags, before or after the command's name.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -27,6 +30,11 @@ pub(super) fn choose(args: LoudnessArgs) {
 /// Whether progress, notes and summaries are left out.
 pub(super) fn quiet() -> bool {
     CHOSEN.get().is_some_and(|chosen| chosen.quiet)
+}
+
+/// Says on stderr what is wrong. Where nobody listens any more, the work goes on.
+pub(super) fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr(), "evaltop: {}", sanitise(sentence));
 }
 
 /// Whether more is said.

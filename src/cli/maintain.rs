@@ -100,7 +100,7 @@ pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
         return Ok(Exit::Ok);
     }
     if !args.yes && !consent(name, request, &plan)? {
-        eprintln!("evaltop: declined: nothing was changed");
+        loudness::complain("declined: nothing was changed");
         return Ok(Exit::Ok);
     }
     let outcome = jobs::run(&store, &plan, &shown.control)?;

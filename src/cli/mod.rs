@@ -2,13 +2,11 @@
 //! One file a group; errors become one sentence on stderr and an exit code here.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
-
-use crate::formats::text::sanitise;
 
 pub mod compare;
 pub mod config;
@@ -521,7 +519,8 @@ pub struct DemoWriterArgs {
 
 /// The width of the terminal; 80 where it doesn't say.
 fn terminal_columns() -> usize {
-    crossterm::terminal::size().ok().map_or(80, |(columns, _)| usize::from(columns).max(1))
+    let sized = crossterm::terminal::size().ok().filter(|(columns, _)| *columns > 0);
+    sized.map_or(80, |(columns, _)| usize::from(columns))
 }
 
 /// Parses the command line, runs the command, prints its error, returns the exit code.
@@ -531,6 +530,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Exit {
+    let typed = args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let matches = match help::command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
@@ -549,6 +549,7 @@ fn run(args: Vec<OsString>) -> Exit {
     };
     loudness::choose(cli.loudness);
     log::start(matches!(cli.command, None | Some(Command::Watch(_) | Command::Demo(_))));
+    tracing::info!("{typed}");
     let result = match cli.command {
         None => watch::run(&cli.watch),
         Some(Command::Watch(args)) => watch::run(&args),
@@ -573,13 +574,13 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::DemoWriter(args)) => demo::writer(&args),
         Some(Command::RunGuard) => Ok(run::guard()),
     };
-    result.unwrap_or_else(|error| {
+    let exit = result.unwrap_or_else(|error| {
         // Whoever reads the pipe has seen enough.
         if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
             return Exit::Ok;
         }
-        // A terminal that is gone can't be told.
-        let _ = writeln!(std::io::stderr(), "evaltop: {}", sanitise(&error.to_string()));
+        tracing::error!("{error}");
+        loudness::complain(&error.to_string());
         if error.is::<Usage>() {
             return Exit::Usage;
         }
@@ -588,5 +589,7 @@ fn run(args: Vec<OsString>) -> Exit {
             Some(crate::store::Error::Cancelled) => Exit::Interrupted,
             _ => Exit::Failed,
         }
-    })
+    });
+    tracing::debug!("ended: {exit:?}");
+    exit
 }

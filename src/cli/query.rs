@@ -26,8 +26,6 @@ mod tallies;
 
 use sort::Order;
 
-/// Rows that may be sorted.
-const MOST_SORTED: usize = 1_000_000;
 /// Cells of a plot that is not drawn on a terminal.
 const PLOT_COLUMNS: usize = 100;
 
@@ -82,11 +80,9 @@ fn check(args: &QueryArgs) -> Result<(), Usage> {
         )));
     }
     let sorted = !args.sort.is_empty() || args.top.is_some();
-    if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_none_or(|n| n > MOST_SORTED) {
-        let most = show_count(MOST_SORTED as u64);
-        return Err(Usage(format!(
-            "sorted rows are held in memory: add --limit N or --top N, at most {most}"
-        )));
+    if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_some_and(|n| n > sort::MOST) {
+        let most = show_count(sort::MOST as u64);
+        return Err(Usage(format!("sorted rows are held in memory: at most {most} of them")));
     }
     if args.percentiles.iter().any(|p| !(*p > 0.0 && *p < 100.0)) {
         return Err(Usage("--percentiles are numbers between 0 and 100, such as 50,95".to_owned()));
@@ -160,7 +156,7 @@ fn rows(
     }
     let rows = query::rows(store, &selection, control)?;
     let schema = Arc::clone(rows.schema());
-    let sorted = order.first(&schema, rows, limit.unwrap_or(MOST_SORTED))?;
+    let sorted = order.first(&schema, rows, limit)?;
     let wanted = if args.columns.is_empty() { schema.fields().len() } else { args.columns.len() };
     let sorted = sorted.project(&(0..wanted).collect::<Vec<_>>()).map_err(refused)?;
     write(form, (sorted.schema(), std::iter::once(Ok(sorted))), output, control)

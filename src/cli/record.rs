@@ -38,7 +38,7 @@ pub fn run(args: &RecordArgs) -> Result<Exit> {
     let writer = Writer::open(&store, WriterOptions { durability, ..WriterOptions::default() })?;
     let zone = Base::open(&store, true).map_or_else(|_| store.zone.clone(), |base| base.zone(&store));
     let beside = dir::beside(&store)?;
-    let rejected = Rejected::new(&store, &writer.base());
+    let rejected = Rejected::new(&store, &writer.base(), args.ack);
     let mut intake =
         Intake { writer, beside, zone, rejected, lines: Lines::default(), number: 0, ack: args.ack };
     let taken =

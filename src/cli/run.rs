@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,8 +62,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub num_instances: u64,
     /// Tests at once
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub workers: usize,
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub workers: NonZeroUsize,
     /// The longest that a test may take: seconds, or 90s, 5m, 1h
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,
@@ -112,7 +113,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let (store, config) = dir::open(args.dir.as_deref())?;
     let spec = Spec {
         command: args.command.clone(),
-        workers: args.workers.max(1),
+        workers: args.workers.get(),
         timeout: args.timeout.as_deref().map(|text| time("--timeout", text)).transpose()?,
         retries: args.retries,
         backoff: time("--backoff", &args.backoff)?,

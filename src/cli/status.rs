@@ -6,8 +6,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::loudness::complain;
 use super::{Exit, StatusArgs, StatusFormat, dir, report, terminal_columns};
-use crate::formats::text::sanitise;
 use crate::health::worst;
 use crate::monitor::{Monitor, StoreState};
 use crate::store::Error;
@@ -34,7 +34,7 @@ pub fn run(args: &StatusArgs) -> Result<Exit> {
         result => result?,
     }
     if let StoreState::Unreadable(sentence) = &seen.state {
-        eprintln!("evaltop: {}", sanitise(sentence));
+        complain(sentence);
     }
     Ok(worst(&seen.alerts).into())
 }

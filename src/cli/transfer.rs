@@ -73,7 +73,7 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
                 } else {
                     error.to_string()
                 };
-                eprintln!("evaltop: {}", sanitise(&error));
+                loudness::complain(&error);
                 files.push(json!({ "file": path.display().to_string(), "error": error }));
                 exit = if stop { Exit::Interrupted } else { Exit::Failed };
                 if stop {

@@ -210,7 +210,7 @@ fn report(store: &Store, args: &UpkeepArgs, round: &Round) -> io::Result<()> {
             Ended::Failed(Error::Cancelled) => {}
             // Whoever reads the log of a service looks there for what went wrong.
             Ended::Failed(error) => {
-                drop(writeln!(io::stderr().lock(), "evaltop: {}", sanitise(&error.to_string())));
+                loudness::complain(&error.to_string());
             }
         }
     }

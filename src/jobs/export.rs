@@ -7,7 +7,7 @@ use serde_json::json;
 use super::text::{count, seconds};
 use super::{Detail, ExportFormat, ExportOptions, Outcome, Plan, Request};
 use crate::config::show_size as size;
-use crate::formats::export::{self, Estimate};
+use crate::formats::export::{self, Estimate, Extent};
 use crate::formats::{Form, Output, output};
 use crate::health::Severity;
 use crate::store::{Control, Result, Store};
@@ -26,10 +26,9 @@ pub(super) fn plan(store: &Store, options: &ExportOptions, control: &Control) ->
         let Estimate { rows, bytes } = export::estimate(store, &options.filter, form, control)?;
         (rows, count(rows, "row"), bytes)
     } else {
-        let tree = export::tree(store, &options.filter, control)?;
-        let tests = tree.totals().tests;
-        let what = format!("{} in {}", count(tests, "test"), count(tree.leaves(), "cell"));
-        (tests, what, tree.leaves() * LEAF)
+        let Extent { leaves, tests } = export::tree(store, &options.filter, control)?.extent()?;
+        let what = format!("{} in {}", count(tests, "test"), count(leaves, "cell"));
+        (tests, what, leaves * LEAF)
     };
     let mut lines = vec![format!("to {}", absolute(&options.output))];
     if replaces {
@@ -57,9 +56,9 @@ pub(super) fn run(store: &Store, options: &ExportOptions, rows: u64, control: &C
     let written = match form(options.format) {
         Some(form) => export::rows(store, &options.filter, form, &output, rows, control),
         None => export::tree(store, &options.filter, control).and_then(|tree| {
-            tree.write(jiff::Timestamp::now(), &output)?;
+            let tests = tree.write(jiff::Timestamp::now(), &output)?.tests;
             control.check()?;
-            Ok(tree.totals().tests)
+            Ok(tests)
         }),
     };
     let done = written.map_err(|error| output.explain(error))?;

@@ -180,7 +180,11 @@ pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan>
 
 /// Does what a plan says, and notes in the store what was done to it.
 pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
+    tracing::debug!("{}", plan.summary);
     let ended = perform(store, plan, control);
+    if let Ok(outcome) = &ended {
+        tracing::info!("{}", outcome.summary);
+    }
     if let Some(operation) = noted(&plan.request, &ended) {
         operations::keep(store, &operation);
     }

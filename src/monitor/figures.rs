@@ -97,11 +97,14 @@ fn waiting_view(files: &[WaitingFile], now: Timestamp) -> WaitingView {
 
 /// When the file's oldest row began to wait. Rows of an import carry the times of
 /// their tests, long before: one of our files can't have waited for longer than a
-/// segment lives before its last change.
+/// segment lives before its last change, nor from before its writer began.
 fn waiting_since(file: &WaitingFile) -> Timestamp {
     let row = file.oldest.and_then(time).unwrap_or(file.modified);
     match layout::classify(&file.name) {
-        IncrementalName::Increment | IncrementalName::Journal => row.max(file.modified - SEGMENT_LIFE),
+        IncrementalName::Increment | IncrementalName::Journal => {
+            let began = layout::writer_began(&file.name).unwrap_or(row);
+            row.max(file.modified - SEGMENT_LIFE).max(began.min(file.modified))
+        }
         _ => row,
     }
 }
@@ -298,10 +301,15 @@ mod tests {
     #[test]
     fn old_tests_that_were_imported_just_now_have_not_waited() {
         let year_ago = Some((NOW - 31_536_000) * 1_000_000);
-        let mut imported = file("increment_2_20260131_120000_h_0a_0.parquet", 10, 60);
+        let mut imported = file("increment_2_20260131_110000_h_0a_0.parquet", 10, 60);
         imported.oldest = year_ago;
         let seen = observe(&Snapshot { waiting: vec![imported], ..Snapshot::default() });
         assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 660).ok());
+        let began = Timestamp::from_second(NOW - 63).unwrap().strftime("%Y%m%d_%H%M%S").to_string();
+        let mut imported = file(&format!("increment_2_{began}_h_0a_0.parquet"), 10, 60);
+        imported.oldest = year_ago;
+        let seen = observe(&Snapshot { waiting: vec![imported], ..Snapshot::default() });
+        assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 63).ok());
         // A legacy file is rewritten again and again, so only its rows tell.
         let mut legacy = file("increment_2_20260131_120000.parquet", 10, 60);
         legacy.oldest = Some((NOW - 7_200) * 1_000_000);

@@ -30,14 +30,12 @@
 //! # }
 //! # writer.close()?;
 //! let tests = pairs(&store, &Filter::default(), Side::Model, ["large", "small"], &Control::default())?;
-//! let found = compare(tests);
+//! let found = compare(tests)?;
 //! assert_eq!((found.pairs, found.unmatched_first), (10, 0));
 //! assert_eq!((found.first_rate, found.second_rate), (1.0, 0.9));
 //! # Ok(())
 //! # }
 //! ```
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +75,12 @@ impl Trials {
     pub fn add(&mut self, full: bool) {
         self.n += 1;
         self.full += u64::from(full);
+    }
+
+    /// Takes in other trials.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.n += other.n;
+        self.full += other.full;
     }
 
     fn rate(self) -> f64 {
@@ -159,14 +163,16 @@ pub struct Comparison {
     pub difference: Option<Difference>,
 }
 
-/// Compares two sides test by test; the formulas stand at the top of this file.
-pub fn compare(pairs: impl IntoIterator<Item = Pair>) -> Comparison {
+/// Compares two sides test by test, or passes on why there are no more tests; those of a
+/// task must come together. The formulas stand at the top of this file.
+pub fn compare<E>(pairs: impl IntoIterator<Item = Result<Pair, E>>) -> Result<Comparison, E> {
     let mut found = Comparison::default();
     let (mut first, mut second) = (0.0, 0.0);
-    let mut alone = Clusters::default();
-    let mut tasks: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+    let mut clusters = Clusters::default();
+    let mut current: (Option<u64>, f64, f64) = (None, 0.0, 0.0);
     let mut repeated = false;
-    for Pair { first: a, second: b, task } in pairs {
+    for pair in pairs {
+        let Pair { first: a, second: b, task } = pair?;
         let both = a.n.min(b.n);
         found.unmatched_first += a.n - both;
         found.unmatched_second += b.n - both;
@@ -176,36 +182,33 @@ pub fn compare(pairs: impl IntoIterator<Item = Pair>) -> Comparison {
         repeated |= a.n > 1 || b.n > 1;
         found.pairs += both;
         found.tests += 1;
-        let (m, p, q) = (both as f64, a.rate(), b.rate());
-        found.only_first += m * p * (1.0 - q);
-        found.only_second += m * q * (1.0 - p);
-        first += m * p;
-        second += m * q;
-        let d = m * (p - q);
-        if let Some(task) = task {
-            let sum = tasks.entry(task).or_default();
-            repeated |= sum.1 > 0.0;
-            *sum = (sum.0 + d, sum.1 + m);
+        let (weight, p, q) = (both as f64, a.rate(), b.rate());
+        found.only_first += weight * p * (1.0 - q);
+        found.only_second += weight * q * (1.0 - p);
+        first += weight * p;
+        second += weight * q;
+        let apart = weight * (p - q);
+        if task.is_some() && task == current.0 {
+            repeated = true;
+            current = (task, current.1 + apart, current.2 + weight);
         } else {
-            alone.add(d, m);
+            clusters.add(current.1, current.2);
+            current = (task, apart, weight);
         }
     }
     if found.pairs == 0 {
-        return found;
+        return Ok(found);
     }
+    clusters.add(current.1, current.2);
     let n = found.pairs as f64;
     found.first_rate = first / n;
     found.second_rate = second / n;
     found.difference = if repeated {
-        let clusters = tasks.into_values().fold(alone, |mut clusters, (d, m)| {
-            clusters.add(d, m);
-            clusters
-        });
         clusters.difference((first - second) / n, n)
     } else {
         Some(matched(found.only_first, found.only_second, n))
     };
-    found
+    Ok(found)
 }
 
 /// Sums over clusters of d², d·m and m², from which the clustered error follows.
@@ -218,8 +221,9 @@ struct Clusters {
 }
 
 impl Clusters {
+    /// Takes in a cluster, unless nothing is in it.
     fn add(&mut self, d: f64, m: f64) {
-        self.n += 1;
+        self.n += u64::from(m > 0.0);
         self.dd += d * d;
         self.dm += d * m;
         self.mm += m * m;
@@ -333,11 +337,16 @@ fn at_most(k: f64, n: f64, p: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::path::PathBuf;
 
     use proptest::prelude::*;
 
     use super::*;
+
+    fn compare(pairs: impl IntoIterator<Item = Pair>) -> Comparison {
+        super::compare(pairs.into_iter().map(Ok::<_, Infallible>)).unwrap()
+    }
 
     fn once(first: bool, second: bool) -> Pair {
         let trials = |full| Trials { n: 1, full: u64::from(full) };

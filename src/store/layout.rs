@@ -4,6 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 /// The default name of a store's folder.
 pub const DEFAULT_NAME: &str = "pilot_bench_parquet_data";
 /// Main: everything consolidated so far.
@@ -238,6 +242,13 @@ pub fn process_id(name: &str) -> Option<&str> {
     let all_digits =
         |p: Option<&str>| p.is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
     (all_digits(parts.next()) && all_digits(parts.next()) && all_digits(parts.next())).then_some(id)
+}
+
+/// When the writer of one of our increments or journals began.
+pub fn writer_began(name: &str) -> Option<Timestamp> {
+    let (_, time) = process_id(name).filter(|_| stem(name).is_some())?.split_once('_')?;
+    let time = DateTime::strptime("%Y%m%d_%H%M%S", time).ok()?;
+    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
 }
 
 /// The name of the increment that a stem is published as.

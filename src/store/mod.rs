@@ -24,6 +24,7 @@ pub mod error;
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod gather;
 mod graft;
 pub mod increment;
 pub mod journal;
@@ -78,7 +79,14 @@ impl Store {
     /// Makes the store's folders where they are missing.
     pub fn create(&self) -> Result<()> {
         let folder = self.layout.incremental();
-        self.disk.create_folder(&folder).map_err(Error::io("create", folder))
+        self.disk.create_folder(&folder).map_err(|error| {
+            let root = self.layout.root();
+            if self.disk.stat(root).is_ok_and(|stat| stat.is_file) {
+                let name = root.display();
+                return Error::Refused(format!("{name} is a file: name the folder of a store, or a new one"));
+            }
+            Error::io("create", folder)(error)
+        })
     }
 
     /// Makes a folder inside the store where it is missing, and never the store itself: one

@@ -5,7 +5,8 @@
 //! of `success` (full + partial, or full alone) are told apart by evidence, and
 //! where there is none a note says what was assumed.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
@@ -15,7 +16,7 @@ use super::cast::cast;
 use super::digest::text_column;
 use super::error::{Error, Result};
 use crate::stats::cell::UNKNOWN;
-use crate::stats::{Cell, Cells, ErrorCategory, Rate, Sum, Tally};
+use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 
 mod meaning;
 
@@ -128,20 +129,12 @@ impl Summaries {
         meanings
     }
 
-    /// The tests of every cell.
-    pub fn cells(&self) -> Cells {
-        self.cells_without(&[])
-    }
-
-    /// The tests of every cell, without the rows at these positions (ascending).
-    pub fn cells_without(&self, losers: &[u64]) -> Cells {
+    /// Tells the cell and the tests of each row but those at these positions (ascending).
+    pub fn each_without(&self, losers: &[u64], mut tell: impl FnMut(&Cell, &Tally)) {
         let meanings = self.meanings();
-        let mut cells = Cells::default();
         for (row, _) in self.rows.iter().zip(0..).filter(|(_, at)| losers.binary_search(at).is_err()) {
-            let convention = meanings.of(row.source.as_ref());
-            cells.add(&row.cell, &row.tally(convention));
+            tell(&row.cell, &row.tally(meanings.of(row.source.as_ref())));
         }
-        cells
     }
 
     /// Positions of the rows of a source, ascending.
@@ -232,11 +225,13 @@ fn vote(row: &Counts) -> Option<i64> {
 struct Reader {
     texts: Vec<(&'static str, arrow::array::StringArray)>,
     numbers: Vec<(&'static str, Float64Array)>,
+    /// Texts that were told before: most rows share them.
+    known: RefCell<HashSet<Arc<str>>>,
 }
 
 impl Reader {
     fn new(batch: &RecordBatch) -> Result<Self> {
-        let mut reader = Self { texts: Vec::new(), numbers: Vec::new() };
+        let mut reader = Self { texts: Vec::new(), numbers: Vec::new(), known: RefCell::default() };
         for name in NAMES {
             let Some(column) = batch.column_by_name(name) else { continue };
             if matches!(name, "model" | "prompt_type" | "difficulty" | "task_type" | SOURCE) {
@@ -256,12 +251,22 @@ impl Reader {
     fn text(&self, name: &str, row: usize) -> Arc<str> {
         let column = self.texts.iter().find(|(n, _)| *n == name).map(|(_, column)| column);
         let value = column.filter(|c| c.is_valid(row)).map(|c| c.value(row)).filter(|v| !v.is_empty());
-        value.unwrap_or(UNKNOWN).into()
+        self.shared(value.unwrap_or(UNKNOWN))
+    }
+
+    fn shared(&self, text: &str) -> Arc<str> {
+        let mut known = self.known.borrow_mut();
+        if let Some(text) = known.get(text) {
+            return Arc::clone(text);
+        }
+        let text: Arc<str> = text.into();
+        known.insert(Arc::clone(&text));
+        text
     }
 
     fn source(&self, row: usize) -> Option<Arc<str>> {
         let (_, column) = self.texts.iter().find(|(name, _)| *name == SOURCE)?;
-        column.is_valid(row).then(|| column.value(row).into())
+        column.is_valid(row).then(|| self.shared(column.value(row)))
     }
 
     fn number(&self, name: &str, row: usize) -> Option<f64> {

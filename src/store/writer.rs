@@ -276,6 +276,7 @@ impl Shared {
                 self.wake.notify_all();
                 match published {
                     Ok(()) => {
+                        tracing::debug!("published {}", segment.journal.path().display());
                         if state.current.is_none() && state.sealed.is_empty() {
                             state.newest = Some(segment);
                         }

@@ -1,6 +1,7 @@
 //! Pictures of whole screens: what people see, kept as snapshots.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -212,7 +213,7 @@ fn against(columns: u16, rows: u16, [both, first, second, neither]: [usize; 4], 
         });
     let alone = Pair { first: Trials { n: 112, full: 60 }, ..Pair::default() };
     let names = ["claude-opus-4.1", "DeepSeek-V3-0324"].map(str::to_owned);
-    let found = paired::compare(pairs.chain([alone]));
+    let found = paired::compare(pairs.chain([alone]).map(Ok::<_, Infallible>)).unwrap();
     update(&mut model, Message::Compared(names, Ok(found)));
     model
 }

@@ -111,8 +111,10 @@ impl Workers {
             let work = spawn_blocking(move || {
                 let filter = Filter::default();
                 let sides = [first.as_str(), second.as_str()];
-                tidily(|| query::pairs(&store, &filter, Side::Model, sides, &Control::default()))
-                    .map(paired::compare)
+                tidily(|| {
+                    let pairs = query::pairs(&store, &filter, Side::Model, sides, &Control::default())?;
+                    paired::compare(pairs)
+                })
             });
             let result = match work.await {
                 Ok(result) => result.map_err(|e| e.to_string()),

@@ -119,7 +119,8 @@ fn sorted_and_the_largest() {
         "model,test_id\ngood,t39\nweak,t39\ngood,t38\n"
     );
     assert!(rows(&["--top", "2"]).contains(",t39\n"), "the newest");
-    refuses(dir, &["query", "store", "--sort", "turns"], 2, "add --limit N or --top N");
+    assert_eq!(rows(&["--sort", "execution_time"]).lines().count(), rows(&[]).lines().count());
+    refuses(dir, &["query", "store", "--sort", "turns", "--limit", "2000000"], 2, "at most 1,000,000");
     refuses(dir, &["query", "store", "--sort", "colour", "--limit", "3"], 1, "cannot sort by 'colour'");
     refuses(
         dir,

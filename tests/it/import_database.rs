@@ -288,12 +288,16 @@ fn what_is_no_database_is_told_what_it_looks_like() {
     folder.write("array.json", "[1]");
     folder.write("empty.json", "");
     folder.write("more.json", &format!("{whole} {{}}"));
+    folder.write("rows.jsonl", "{\"model\":\"m\",\"success\":true}\n{\"model\":\"m\",\"success\":true}\n");
+    folder.write("page.json", "<html></html>");
     for (file, said) in [
         ("torn.json", format!("torn.json, byte {}: expected ',' or '}}', found the end", whole.len())),
         ("r.csv", "is no JSON database, it looks like CSV: import it with --from csv".to_owned()),
         ("config.json", "it has name, list".to_owned()),
         ("array.json", "is one JSON array".to_owned()),
         ("empty.json", "is empty".to_owned()),
+        ("rows.jsonl", "it looks like JSON lines: import it with --from jsonl".to_owned()),
+        ("page.json", "is HTML or XML".to_owned()),
         ("more.json", "nothing more after the document".to_owned()),
         ("missing.json", "cannot read missing.json".to_owned()),
     ] {

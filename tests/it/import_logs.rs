@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::support::real_data;
+use crate::support::{evaltop, real_data};
 use crate::transfer::Folder;
 
 #[test]
@@ -50,6 +50,30 @@ fn inspect_archive_without_scores() {
     assert_eq!(rows.len(), 10);
     assert!(rows.iter().all(|row| row["error_type"] == "infrastructure" && row["task_type"] == "popularity"));
     assert!(rows.iter().all(|row| row["execution_time"].as_f64().unwrap() > 0.1), "from the events");
+}
+
+#[test]
+fn an_inspect_scorer_that_gives_several_values() {
+    let folder = Folder::new();
+    let sample = |id: u32, right: f64| json!({"id": id, "epoch": 1, "scores": {"graded": {"value": {"tidy": 1, "right": right}}}});
+    let log = json!({
+        "version": 2, "status": "success", "eval": {"task": "t", "model": "m", "task_id": "T"},
+        "results": {"scores": [
+            {"name": "right", "scorer": "graded", "reducer": "mean"}, {"name": "tidy", "scorer": "graded"},
+            {"name": "right", "scorer": "graded", "reducer": "mode"},
+        ]},
+        "samples": [sample(1, 1.0), sample(2, 0.0), sample(3, 0.5)],
+    });
+    folder.write("log.json", &log.to_string());
+    let report = folder.import(&["log.json"]);
+    assert_eq!(folder.totals("store"), (3, 1, 1));
+    let note = "success is score_graded_right >= 1, of score_graded_right, score_graded_tidy: \
+                --success-from 'NAME>=1' takes another";
+    assert_eq!(report["notes"], json!([note]));
+    assert!(folder.rows("store", &[]).iter().all(|row| row["error_type"].is_null()), "all were scored");
+    let args = ["import", "log.json", "--into", "other", "--success-from", "score_graded_tidy>=1"];
+    evaltop().args(args).current_dir(folder.path()).assert().success();
+    assert_eq!(folder.totals("other"), (3, 3, 0));
 }
 
 /// An archive as the framework writes one: the beginning first, the header last.
@@ -184,6 +208,39 @@ fn lm_eval_samples() {
     let error =
         folder.refusal(1, &["import", "org__m/results_2026-01-31T10-11-12.123456.json", "--into", "store"]);
     assert!(error.contains("import the samples_*.jsonl"), "{error}");
+}
+
+#[test]
+fn lm_eval_runs_under_other_names_and_without_metrics() {
+    let date = "2026-01-31T10-11-12.123456";
+    let folder = Folder::new();
+    let sample = |metrics: Value| {
+        let mut sample = json!({
+            "doc_id": 0, "doc": {}, "target": "4", "arguments": {"gen_args_0": {"arg_0": "q"}},
+            "resps": [["4", "5"]], "filtered_resps": [["4", "5"]], "filter": "none", "doc_hash": "d",
+            "prompt_hash": "p", "target_hash": "t",
+            "metrics": metrics.as_object().unwrap().keys().collect::<Vec<_>>(),
+        });
+        sample.as_object_mut().unwrap().extend(metrics.as_object().unwrap().clone());
+        format!("{sample}\n")
+    };
+    folder.write(&format!("mine_{date}.json"), "{\"model_name\": \"org/m\", \"loss\": NaN}");
+    // Of another run, and newer.
+    folder.write("results_2026-02-01T00-00-00.json", "{\"model_name\": \"org/other\"}");
+    let words = format!("samples_words_{date}.jsonl");
+    folder.write(&words, &sample(json!({"bleu_max": 23.5, "bleu_acc": 0})));
+    let report = folder.import(&[&words]);
+    assert_eq!(folder.rows("store", &[])[0]["model"], "org/m");
+    let note =
+        "success is bleu_max >= 1, of bleu_max, bleu_acc: --success-from 'score_NAME>=1' takes another";
+    assert_eq!(report["notes"], json!([note]));
+    let unscored = format!("samples_unscored_{date}.jsonl");
+    folder.write(&unscored, &sample(json!({"bypass": 999})));
+    let error = folder.refusal(1, &["import", &unscored, "--into", "store"]);
+    assert!(error.contains("line 1: no metric that is a number"), "{error}");
+    fs::remove_file(folder.path().join(format!("mine_{date}.json"))).unwrap();
+    let error = folder.refusal(1, &["import", &words, "--into", "store"]);
+    assert!(error.contains("does not say the model"), "not that of another run: {error}");
 }
 
 #[test]

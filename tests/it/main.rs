@@ -15,6 +15,7 @@ mod analysis;
 mod concurrency;
 mod dashboard;
 mod demo;
+mod examples;
 mod exits;
 mod full;
 mod graft;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -330,4 +332,22 @@ fn duckdb_finds_the_same_rows() {
         "{}",
         String::from_utf8_lossy(&out.stderr)
     );
+}
+
+#[test]
+fn a_terminal_that_does_not_say_its_width_has_eighty_columns() {
+    let fixture = Fixture::new();
+    let unsaid = PtySize { rows: 0, cols: 0, pixel_width: 0, pixel_height: 0 };
+    let pty = native_pty_system().openpty(unsaid).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
+    command.args(["query", "store", "--columns", "test_id,model,success"]);
+    command.cwd(fixture.path());
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    drop(pty.slave);
+    let mut said = Vec::new();
+    // The end of a terminal is an error on Linux.
+    let _ = pty.master.try_clone_reader().unwrap().read_to_end(&mut said);
+    assert!(child.wait().unwrap().success());
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("test_id") && said.contains("model a"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! `record`: lines in, answers out, nothing acknowledged ever lost.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -57,6 +57,29 @@ fn every_line_is_answered_in_order_and_a_bad_one_is_kept() {
     assert!(kept.starts_with(b"nonsense\n"));
     consolidate(&store);
     assert_eq!(main_rows(&store), [answers[4], "a"]);
+}
+
+#[test]
+fn a_wrong_file_is_not_told_line_by_line_and_who_stops_listening_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let input = format!("{}{}", "nonsense\n".repeat(30_000), line("a"));
+    let run = evaltop().arg("record").arg(&store).write_stdin(input.clone()).assert().code(1);
+    let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert_eq!(told.lines().count(), 21, "{told}");
+    assert!(told.contains("30000 lines are kept in"), "{told}");
+    // Answers are read, complaints are not.
+    let mut child = recording(&store);
+    drop(child.stderr.take());
+    let mut stdin = child.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || stdin.write_all(input.replace("\"a\"", "\"b\"").as_bytes()));
+    let mut answers = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut answers).unwrap();
+    writing.join().unwrap().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!((answers.lines().count(), answers.lines().last()), (30_001, Some("b")));
+    consolidate(&store);
+    assert_eq!(main_rows(&store), ["a", "b"]);
 }
 
 #[test]
@@ -136,7 +159,7 @@ fn a_folder_that_cannot_be_made_is_one_sentence() {
     fs::write(&file, b"").unwrap();
     let run = evaltop().arg("record").arg(&file).write_stdin(line("a")).assert().code(1);
     let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-    assert!(told.contains("cannot create") && told.lines().count() == 1, "{told}");
+    assert!(told.contains("is a file: name the folder of a store") && told.lines().count() == 1, "{told}");
 }
 
 #[test]

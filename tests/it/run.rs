@@ -243,6 +243,7 @@ fn what_cannot_be_meant_is_said_before_anything_runs() {
     refuses(&["--models", "m"], 2, "CMD");
     refuses(&["--models", "m", "--timeout", "soon", "--", "true"], 2, "--timeout: 'soon' is no duration");
     refuses(&["--models", "m", "--qps", "0", "--", "true"], 2, "give tests a second");
+    refuses(&["--models", "m", "--workers", "0", "--", "true"], 2, "'--workers <N>'");
     refuses(&["--models", "m", "--qps", "other=1", "--", "true"], 2, "the plan has no model of that name");
     refuses(
         &["--models", "m", "--tool-success-rates", "80", "--", "true"],

@@ -335,3 +335,25 @@ fn check_cron(table: &str) {
     }
     assert_eq!(commands, 4);
 }
+
+#[test]
+fn the_log_has_what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let state = folder.path().join("state");
+    let command = |args: &[&str], asked: &str| {
+        let mut command = evaltop();
+        command.args(args).arg(&store).env("XDG_STATE_HOME", &state).env("RUST_LOG", asked);
+        command.write_stdin("{\"model\":\"m\",\"success\":true}\n").output().unwrap()
+    };
+    command(&["record"], "");
+    assert!(!state.exists(), "nobody asked");
+    command(&["record"], "evaltop=debug");
+    command(&["consolidate"], "evaltop=info");
+    command(&["restore", "--yes", "--from", "none"], "error");
+    let log = fs::read_to_string(state.join("evaltop/evaltop.log")).unwrap();
+    for part in ["evaltop record ", "published ", "ended: Ok", "consolidated 2 files", "ERROR", "none"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert_eq!(log.matches("ended: ").count(), 1, "{log}");
+}

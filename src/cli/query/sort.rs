@@ -6,11 +6,15 @@ use arrow::array::{DynComparator, RecordBatch, UInt64Array, make_comparator};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 
-use crate::config::did_you_mean;
+use crate::config::{did_you_mean, show_count};
 use crate::store::{Error, Result};
 
 /// Rows that are sorted at once, however few are wanted.
 const AT_ONCE: usize = 16_384;
+/// Rows that are sorted without a limit.
+const UNASKED: usize = 100_000;
+/// Rows that may be sorted.
+pub(super) const MOST: usize = 1_000_000;
 
 /// By which columns, and whether from large to small. Absent values come last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,30 +63,39 @@ impl Order {
         take_record_batch(batch, &rows).map_err(refused)
     }
 
-    /// The first `limit` of any number of rows.
+    /// The first `limit` of any number of rows; without one, all of not too many.
     pub(super) fn first(
         &self,
         schema: &SchemaRef,
         batches: impl Iterator<Item = Result<RecordBatch>>,
-        limit: usize,
+        limit: Option<usize>,
     ) -> Result<RecordBatch> {
+        let most = limit.unwrap_or(UNASKED + 1);
         let mut held = Vec::new();
         let mut rows = 0;
         let settle = |held: &[RecordBatch]| {
             let all = concat_batches(schema, held).map_err(refused)?;
-            self.sort(&all, Some(limit))
+            self.sort(&all, Some(most))
         };
         for batch in batches {
             let batch = batch?;
             rows += batch.num_rows();
             held.push(batch);
-            if rows >= AT_ONCE.max(limit.saturating_mul(2)) {
+            if rows >= AT_ONCE.max(most.saturating_mul(2)) {
                 let first = settle(&held)?;
                 rows = first.num_rows();
                 held = vec![first];
             }
         }
-        settle(&held)
+        let first = settle(&held)?;
+        if limit.is_none() && first.num_rows() > UNASKED {
+            return Err(Error::Refused(format!(
+                "more than {} rows match, and sorted ones are held in memory: add --limit N or --top N, at most {}",
+                show_count(UNASKED as u64),
+                show_count(MOST as u64)
+            )));
+        }
+        Ok(first)
     }
 }
 
@@ -116,7 +129,7 @@ mod tests {
         let schema = batch(vec![None]).schema();
         let numbers = |order: &Order, limit| {
             let all = batches.clone().chain([batch(vec![None])]).map(Ok);
-            order.first(&schema, all, limit).unwrap()["n"]
+            order.first(&schema, all, Some(limit)).unwrap()["n"]
                 .as_primitive::<Int64Type>()
                 .iter()
                 .collect::<Vec<_>>()
@@ -126,5 +139,9 @@ mod tests {
         let all = numbers(&Order::parse(&["n".to_owned()], false), 200_000);
         assert_eq!((all.len(), all.last()), (100_001, Some(&None)));
         assert!(all[..100_000].is_sorted());
+        let order = Order::parse(&["n".to_owned()], false);
+        assert_eq!(order.first(&schema, batches.clone().map(Ok), None).unwrap().num_rows(), 100_000);
+        let error = order.first(&schema, batches.clone().chain([batch(vec![None])]).map(Ok), None);
+        assert!(error.unwrap_err().to_string().contains("add --limit N or --top N"));
     }
 }

@@ -4,9 +4,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::formats::text::sanitise;
+use crate::cli::loudness::complain;
 use crate::store::disk::WriteFile;
 use crate::store::{Error, Result, Store};
+
+/// Lines that are told one by one where they are not answered: a wrong file has many.
+const TOLD: u64 = 20;
 
 /// The lines of one run.
 #[derive(Debug)]
@@ -15,12 +18,16 @@ pub(super) struct Rejected {
     path: PathBuf,
     file: Option<Box<dyn WriteFile>>,
     count: u64,
+    /// How many are told one by one.
+    told: u64,
 }
 
 impl Rejected {
-    pub(super) fn new(store: &Store, base: &str) -> Self {
+    /// `answered` says that somebody waits for an answer to each line.
+    pub(super) fn new(store: &Store, base: &str, answered: bool) -> Self {
         let path = store.layout.incremental().join(format!("rejected_{base}.jsonl"));
-        Self { store: store.clone(), path, file: None, count: 0 }
+        let told = if answered { u64::MAX } else { TOLD };
+        Self { store: store.clone(), path, file: None, count: 0, told }
     }
 
     /// Keeps (the next part of) a line.
@@ -35,7 +42,9 @@ impl Rejected {
     /// The line is complete.
     pub(super) fn end(&mut self, number: u64, reason: &str) -> Result<()> {
         self.count += 1;
-        eprintln!("evaltop: line {number} rejected: {}", sanitise(reason));
+        if self.count <= self.told {
+            complain(&format!("line {number} rejected: {reason}"));
+        }
         self.keep(b"\n")
     }
 
@@ -47,8 +56,7 @@ impl Rejected {
                 .and_then(|()| self.store.disk.sync_folder(&folder))
                 .map_err(Error::io("write", &self.path))?;
             let lines = if self.count == 1 { "1 line is" } else { &format!("{} lines are", self.count) };
-            let path = self.path.display().to_string();
-            eprintln!("evaltop: {lines} kept in {}: mend and record them again", sanitise(&path));
+            complain(&format!("{lines} kept in {}: mend and record them again", self.path.display()));
         }
         Ok(self.count)
     }

@@ -40,10 +40,12 @@ use super::{Form, Output, RowWriter, write_rows, writer};
 use crate::store::query::{self, Filter, Selection};
 use crate::store::{Control, Result, Store};
 
+mod document;
 mod tree;
 
-pub(in crate::formats) use tree::{Leaf, SCORES, beside_counts, iso, rate_name};
-pub use tree::{Tree, tree};
+pub(in crate::formats) use document::{iso, rate_name};
+pub use tree::{Extent, Tree, tree};
+pub(in crate::formats) use tree::{Leaf, SCORES, beside_counts};
 
 /// Rows that an estimate is judged by.
 const JUDGED_BY: u64 = 8_192;

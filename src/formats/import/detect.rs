@@ -96,6 +96,7 @@ fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
     match text.first() {
         None => Err("is empty: there is nothing to import"),
         Some(b'[') => Err("is one JSON array, not JSON lines: make one object a line of it (jq -c '.[]')"),
+        Some(b'<') => Err("is HTML or XML, perhaps an error page instead of the file: fetch it again"),
         Some(b'{') => object(text),
         Some(_) => Ok(Kind::Csv),
     }
@@ -173,6 +174,7 @@ mod tests {
             (b"{\n  \"version\": 3\n}", "one JSON document"),
             (b"\x1f\x8b\x08", "compressed"),
             (b"a\0b", "binary"),
+            (b"<!DOCTYPE html>", "error page"),
         ] {
             assert!(kind_of(head).unwrap_err().contains(said), "{said}");
         }

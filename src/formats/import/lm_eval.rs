@@ -28,8 +28,8 @@ pub(super) struct LmEval {
     /// When the run began, as the names of its files have it.
     date: Option<String>,
     run: Run,
-    /// Where the model's name comes from, when there is no results file.
-    note: Option<String>,
+    /// Where the model's name comes from, and which of several metrics decides.
+    notes: Vec<String>,
 }
 
 /// What a results file says of all samples of a run.
@@ -56,11 +56,11 @@ impl LmEval {
             }
             None => Run::default(),
         };
-        let mut note = None;
+        let mut notes = Vec::new();
         if run.model.is_none() {
             run.model =
                 folder(path).filter(|name| name.contains("__")).map(|name| name.replacen("__", "/", 1));
-            note = Some("there is no results file beside it: the model is the folder's name".to_owned());
+            notes.push("there is no results file beside it: the model is the folder's name".to_owned());
         }
         if run.model.is_none() {
             return Err(Error::Refused(format!(
@@ -68,7 +68,24 @@ impl LmEval {
                 path.display()
             )));
         }
-        Ok(Self { path: path.to_path_buf(), lines, task, date, run, note })
+        let mut samples = Self { path: path.to_path_buf(), lines, task, date, run, notes };
+        let first = samples.lines.lines()?.next().transpose()?;
+        let metrics = first.as_ref().map(|(_, sample, _)| metrics(sample)).unwrap_or_default();
+        if let (Some((decides, _)), [_, _, ..]) = (samples.deciding(&metrics), metrics.as_slice()) {
+            let names: Vec<&str> = metrics.iter().map(|(name, _)| *name).collect();
+            samples.notes.push(format!(
+                "success is {decides} >= 1, of {}: --success-from 'score_NAME>=1' takes another",
+                names.join(", ")
+            ));
+        }
+        Ok(samples)
+    }
+
+    /// The metric that decides about success: the first that is better when it is higher.
+    fn deciding<'a>(&self, metrics: &[(&'a str, f64)]) -> Option<(&'a str, f64)> {
+        let better = self.run.higher_is_better.get(&self.task);
+        let rises = |name: &str| better.and_then(|better| better.get(name)) != Some(&Value::Bool(false));
+        metrics.iter().copied().find(|(name, _)| rises(name))
     }
 
     /// The fields of a record.
@@ -80,9 +97,7 @@ impl LmEval {
         };
         let task = &self.task;
         let metrics: Vec<(&str, f64)> = metrics(sample);
-        let better = self.run.higher_is_better.get(task);
-        let rises = |name: &str| better.and_then(|better| better.get(name)) != Some(&Value::Bool(false));
-        let Some((_, score)) = metrics.iter().find(|(name, _)| rises(name)) else {
+        let Some((_, score)) = self.deciding(&metrics) else {
             let why = "no metric that is a number, so nothing tells whether it is a success";
             return Err(bad_row(&self.path, &format!("line {line}"), why));
         };
@@ -100,9 +115,9 @@ impl LmEval {
         put("task_id", format!("{task}/{id}").into());
         let shots = self.run.shots.get(task).and_then(Value::as_u64);
         put("prompt_type", shots.map_or(Value::Null, |shots| format!("{shots}-shot").into()));
-        put("success", (*score >= 1.0).into());
-        put("partial_success", (*score > 0.0 && *score < 1.0).into());
-        put("final_score", (*score).into());
+        put("success", (score >= 1.0).into());
+        put("partial_success", (score > 0.0 && score < 1.0).into());
+        put("final_score", score.into());
         let named = self.date.as_ref().and_then(|date| time(date)).map(Value::from);
         put("timestamp", self.run.began.clone().or(named).unwrap_or_default());
         put("filter", sample.get("filter").cloned().unwrap_or_default());
@@ -137,7 +152,7 @@ impl Reader for LmEval {
                 show_counted(*lines, "line")
             )
         });
-        self.note.clone().into_iter().chain(other).collect()
+        other.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 }
 
@@ -172,7 +187,8 @@ fn object(value: Value) -> Map<String, Value> {
 /// The model among the arguments of the run.
 fn model(config: &Value) -> Option<String> {
     let args = config.get("model_args")?;
-    ["pretrained", "model"].iter().find_map(|name| match args {
+    // As the harness itself names a model; adapters come along with what they adapt.
+    ["peft", "delta", "pretrained", "model", "path", "engine"].iter().find_map(|name| match args {
         Value::Object(args) => args.get(*name)?.as_str().map(str::to_owned),
         Value::String(args) => args
             .split(',')
@@ -184,7 +200,10 @@ fn model(config: &Value) -> Option<String> {
 
 /// The metrics of a sample that are numbers, in the task's order.
 fn metrics(sample: &Map<String, Value>) -> Vec<(&str, f64)> {
-    const OWN: [&str; 11] = [
+    /// Stands for a metric where nothing is scored.
+    const NO_METRIC: &str = "bypass";
+    const OWN: [&str; 12] = [
+        NO_METRIC,
         "doc_id",
         "doc",
         "target",
@@ -197,7 +216,7 @@ fn metrics(sample: &Map<String, Value>) -> Vec<(&str, f64)> {
         "prompt_hash",
         "target_hash",
     ];
-    let value = |name: &str| score::number(sample.get(name)?);
+    let value = |name: &str| score::number(sample.get(name)?).filter(|_| name != NO_METRIC);
     match sample.get("metrics").and_then(Value::as_array) {
         Some(names) => {
             names.iter().filter_map(Value::as_str).filter_map(|name| Some((name, value(name)?))).collect()
@@ -228,20 +247,21 @@ fn time(date: &str) -> Option<String> {
     text.parse::<jiff::civil::DateTime>().ok().map(|_| text)
 }
 
-/// The results file of the same run; without a date, the newest in the folder.
+/// The results file of the same run, whose name ends with its date, whatever the user called
+/// it; without a date, the newest in the folder.
 fn results(samples: &Path, date: Option<&str>) -> Option<PathBuf> {
     let folder = samples.parent()?;
-    let same = date.map(|date| folder.join(format!("results_{date}.json"))).filter(|path| path.is_file());
-    same.or_else(|| {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-        let is_results = |path: &PathBuf| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            name.starts_with("results") && detect::has_extension(&name, "json")
-        };
-        // The names end with the date, so the last is the newest.
-        names.filter(is_results).max()
-    })
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let is_results = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match date {
+            Some(date) => name.ends_with(&format!("_{date}.json")),
+            None => name.starts_with("results") && detect::has_extension(&name, "json"),
+        }
+    };
+    // The names end with the date, so the last is the newest.
+    names.filter(is_results).max()
 }
 
 /// The name of the folder that a file is in.
@@ -273,6 +293,7 @@ mod tests {
             (r#"{"model_name": "org/m", "config": {"model_args": "pretrained=x"}}"#, Some("org/m")),
             (r#"{"config": {"model_args": "dtype=auto,pretrained=org/x"}}"#, Some("org/x")),
             (r#"{"config": {"model_args": {"model": "y"}}}"#, Some("y")),
+            (r#"{"config": {"model_args": "pretrained=org/x,peft=org/adapter"}}"#, Some("org/adapter")),
             (r#"{"model_name": "", "config": {}}"#, None),
         ] {
             assert_eq!(read(text).as_deref(), expected);
@@ -286,5 +307,8 @@ mod tests {
         assert_eq!(metrics(sample.as_object().unwrap()), [("acc", 0.0), ("acc_norm", 1.0)]);
         let old = json!({"doc_id": 3, "exact_match": true, "target": "7"});
         assert_eq!(metrics(old.as_object().unwrap()), [("exact_match", 1.0)]);
+        for unscored in [json!({"bypass": 999, "metrics": ["bypass"]}), json!({"bypass": 999})] {
+            assert!(metrics(unscored.as_object().unwrap()).is_empty(), "{unscored}");
+        }
     }
 }

@@ -41,10 +41,18 @@ impl Scores {
         }
     }
 
-    /// The score that decides: the named scorer's, else the first.
-    pub(super) fn deciding(&self, scorer: Option<&str>) -> Option<f64> {
+    /// The score that decides: the named scorer's, else the first; of several values the named
+    /// one, else the first that is a number.
+    pub(super) fn deciding(&self, scorer: Option<&str>, value: Option<&str>) -> Option<f64> {
         let named = self.0.iter().find(|(name, _)| Some(name.as_str()) == scorer);
-        number(&named.or(self.0.first())?.1)
+        match &named.or(self.0.first())?.1 {
+            Value::Object(values) => {
+                let named = value.and_then(|value| values.get(value));
+                named.and_then(number).or_else(|| values.values().find_map(number))
+            }
+            Value::Array(values) => values.iter().find_map(number),
+            single => number(single),
+        }
     }
 
     /// Each as a column of its own; the values of a scorer that gives several are
@@ -93,16 +101,31 @@ mod tests {
 
     #[test]
     fn the_named_scorer_decides_and_all_are_kept() {
-        let value = json!({"a": {"value": "I"}, "b": {"value": "C"}, "c": {"value": {"x": 0.5, "y": "odd"}}});
+        let value = json!({
+            "a": {"value": "I"}, "b": {"value": "C"}, "c": {"value": {"w": "odd", "x": 0.5, "y": "C"}},
+            "d": {"value": [1, 0]}, "e": {"value": {"x": "odd"}},
+        });
         let scores = Scores::new(value, "scores");
-        assert_eq!(scores.deciding(Some("b")), Some(1.0));
-        assert_eq!(scores.deciding(Some("gone")), Some(0.0));
-        assert_eq!(scores.deciding(Some("c")), None, "several values decide nothing");
+        for (scorer, value, expected) in [
+            ("b", None, Some(1.0)),
+            ("gone", None, Some(0.0)),
+            ("c", Some("y"), Some(1.0)),
+            ("c", Some("gone"), Some(0.5)),
+            ("c", None, Some(0.5)),
+            ("d", Some("0"), Some(1.0)),
+            ("e", None, None),
+        ] {
+            assert_eq!(scores.deciding(Some(scorer), value), expected, "{scorer} {value:?}");
+        }
+        let scores = Scores::new(
+            json!({"a": {"value": "I"}, "b": {"value": "C"}, "c": {"value": {"x": 0.5, "y": "odd"}}}),
+            "scores",
+        );
         let mut fields = Map::new();
         scores.columns(&mut fields);
         let expected = json!({"score_a": 0.0, "score_b": 1.0, "score_c_x": 0.5, "score_c_y": "odd"});
         assert_eq!(Value::Object(fields), expected);
-        assert_eq!(Scores::new(json!({"value": "C"}), "score").deciding(None), Some(1.0));
-        assert_eq!(Scores::new(json!({}), "scores").deciding(None), None);
+        assert_eq!(Scores::new(json!({"value": "C"}), "score").deciding(None, None), Some(1.0));
+        assert_eq!(Scores::new(json!({}), "scores").deciding(None, None), None);
     }
 }

@@ -297,9 +297,7 @@ impl Digest {
         for (cell, tally) in self.cells() {
             cells.add(cell, tally);
         }
-        for (cell, tally) in self.summaries.cells().iter() {
-            cells.add(cell, tally);
-        }
+        self.summaries.each_without(&[], |cell, tally| cells.add(cell, tally));
     }
 }
 

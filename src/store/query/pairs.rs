@@ -3,14 +3,16 @@
 //! A test is known by its `task_id`, or by its `test_id` where it has none, within
 //! its cell without the compared dimension; tests with one `task_id` in several cells
 //! are one cluster. Rows with neither, and summary rows,
-//! have no partner. Memory grows with the tests of the two sides, about 50 bytes each.
-
-use std::collections::HashMap;
+//! have no partner. Memory is bounded, however many tests there are.
 
 use super::{Control, Filter, Result, Selection, Store, rows};
-use crate::stats::paired::Pair;
+use crate::stats::paired::{Pair, Trials};
 use crate::store::digest::Columns;
+use crate::store::gather::Gather;
 use crate::store::schema::DIMENSIONS;
+
+/// Tests that are held in memory.
+const HELD: usize = if cfg!(test) { 2 } else { 1 << 18 };
 
 /// The dimension whose values are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,15 +35,15 @@ impl Side {
 }
 
 /// Every test of `first` and `second` among the matching records, for
-/// [`crate::stats::paired::compare`]. What the filter says of the compared dimension
-/// is set aside; rows that nothing identifies come as pairs without a partner.
+/// [`crate::stats::paired::compare`], those of a task together. What the filter says of the
+/// compared dimension is set aside; rows that nothing identifies come as pairs without a partner.
 pub fn pairs(
     store: &Store,
     filter: &Filter,
     side: Side,
     [first, second]: [&str; 2],
     control: &Control,
-) -> Result<Vec<Pair>> {
+) -> Result<impl Iterator<Item = Result<Pair>> + use<>> {
     let mut filter = filter.clone();
     let wanted = vec![first.to_owned(), second.to_owned()];
     match side {
@@ -51,33 +53,37 @@ pub fn pairs(
     let columns =
         ["test_id", "task_id", "success"].into_iter().chain(DIMENSIONS).map(str::to_owned).collect();
     let selection = Selection { filter, columns: Some(columns), ..Selection::default() };
-    let mut tests: HashMap<u128, Pair> = HashMap::new();
-    let mut unknown = Pair::default();
+    let mut tests = Gather::new(HELD, |pair: &mut [Trials; 2], more: [Trials; 2]| {
+        for (trials, more) in pair.iter_mut().zip(more) {
+            trials.add_all(more);
+        }
+    });
+    let mut unknown = [Trials::default(); 2];
     for batch in rows(store, &selection, control)? {
         let batch = batch?;
         let columns = Columns::new(&batch)?;
         for row in 0..batch.num_rows() {
             let pair = match columns.task_key(row, side.column()) {
-                Some(key) => {
-                    let task = columns.task(row);
-                    tests.entry(key).or_insert_with(|| Pair { task, ..Pair::default() })
-                }
+                Some(key) => tests.of((columns.task(row), key))?,
                 None => &mut unknown,
             };
+            let [on_first, on_second] = pair;
             let full = columns.truth("success", row) == Some(true);
             let own = columns.dimension(side.column(), row);
             if own == first {
-                pair.first.add(full);
+                on_first.add(full);
             }
             if own == second {
-                pair.second.add(full);
+                on_second.add(full);
             }
         }
     }
     // Nothing says that these are the same tests on both sides.
-    let alone = [
-        Pair { first: unknown.first, ..Pair::default() },
-        Pair { second: unknown.second, ..Pair::default() },
-    ];
-    Ok(tests.into_values().chain(alone).collect())
+    let [first, second] = unknown;
+    let alone = [Pair { first, ..Pair::default() }, Pair { second, ..Pair::default() }];
+    let pairs = tests.finish()?.map(|test| {
+        let ((task, _), [first, second]) = test?;
+        Ok(Pair { first, second, task })
+    });
+    Ok(pairs.chain(alone.map(Ok)))
 }

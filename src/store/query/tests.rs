@@ -275,7 +275,7 @@ proptest! {
 fn paired(fixture: &Fixture, side: Side, sides: [&str; 2]) -> Vec<[u64; 4]> {
     let pairs = pairs(&fixture.store, &Filter::default(), side, sides, &Control::default()).unwrap();
     let mut found: Vec<[u64; 4]> =
-        pairs.iter().map(|p| [p.first.n, p.first.full, p.second.n, p.second.full]).collect();
+        pairs.map(Result::unwrap).map(|p| [p.first.n, p.first.full, p.second.n, p.second.full]).collect();
     found.retain(|counts| *counts != [0; 4]);
     found.sort_unstable();
     found

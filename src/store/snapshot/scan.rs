@@ -189,7 +189,7 @@ impl Scanner {
         }
         self.count(&mut view);
         self.resolve(store, &mut view, now, control)?;
-        self.count_summaries(&mut view);
+        self.count_summaries(&mut view, depth, control)?;
         if let Some(main) = &view.files.main
             && !same(&main.file.stat_now()?, &main.file.stat())
         {
@@ -232,6 +232,11 @@ impl Scanner {
                 Some(rows)
             }
         };
+        Ok(())
+    }
+
+    /// Reads the rows beside main.
+    fn read_summaries(&mut self, view: &mut View, control: &Control) -> Result<()> {
         self.summaries.retain(|name, _| view.files.summaries.iter().any(|file| file_name(file) == *name));
         for file in &view.files.summaries {
             let name = file_name(file);
@@ -250,8 +255,15 @@ impl Scanner {
         Ok(())
     }
 
-    /// Adds the rows beside main, but for those that main or an increment continues.
-    fn count_summaries(&self, view: &mut View) {
+    /// Adds the rows beside main, but for those that main or an increment continues. They
+    /// need not be read to know which rows count, where none of them can be continued.
+    fn count_summaries(&mut self, view: &mut View, depth: Depth<'_>, control: &Control) -> Result<()> {
+        let sources = view.sources.iter().filter_map(|source| source.digest.as_deref());
+        let newer = self.main.iter().map(|rows| &rows.digest).chain(sources);
+        if matches!(depth, Depth::Rows(_)) && newer.into_iter().all(|digest| digest.summaries.rows() == 0) {
+            return Ok(());
+        }
+        self.read_summaries(view, control)?;
         let main = self.main.iter().map(|rows| (MAIN, &rows.digest));
         let of = |source: &'_ Source| source.digest.clone().map(|digest| (source.name.clone(), digest));
         let own: Vec<(String, Arc<Digest>)> = view.sources.iter().filter_map(of).collect();
@@ -265,12 +277,11 @@ impl Scanner {
                 .flat_map(|(name, digest)| summaries.continued_by(&source_of(name), &digest.summaries))
                 .collect();
             losers.sort_unstable();
-            for (cell, tally) in summaries.cells_without(&losers).iter() {
-                view.cells.add(cell, tally);
-            }
+            summaries.each_without(&losers, |cell, tally| view.cells.add(cell, tally));
             view.summary_losers.extend(losers.into_iter().map(|at| first + at));
             first += summaries.rows();
         }
+        Ok(())
     }
 
     fn read_increments(&mut self, view: &mut View, look: Look<'_>) -> Result<()> {

@@ -53,6 +53,23 @@ impl Meanings {
         Ok(())
     }
 
+    /// Takes in the evidence of some rows, and tells of each its source, its cell and its
+    /// tests: where `success` counts full and partial successes, and where full ones alone.
+    pub fn undecided(
+        &mut self,
+        batch: &RecordBatch,
+        mut tell: impl FnMut(Option<Arc<str>>, Cell, [Tally; 2]) -> Result<()>,
+    ) -> Result<()> {
+        let reader = Reader::new(batch)?;
+        for row in 0..batch.num_rows() {
+            let counts = reader.counts(row);
+            self.add(&counts);
+            let tallies = [Convention::FullAndPartial, Convention::FullOnly].map(|c| counts.tally(c));
+            tell(counts.source, counts.cell, tallies)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn add(&mut self, row: &Counts) {
         if let Some(evidence) = self.0.get_mut(&row.source) {
             return evidence.add(row);
@@ -60,7 +77,8 @@ impl Meanings {
         self.0.entry(row.source.clone()).or_default().add(row);
     }
 
-    pub(super) fn of(&self, source: Option<&Arc<str>>) -> Convention {
+    /// What `success` counts in the rows of a source.
+    pub fn of(&self, source: Option<&Arc<str>>) -> Convention {
         self.0.get(&source.cloned()).map_or(Convention::Assumed, |evidence| evidence.convention())
     }
 

@@ -1,5 +1,6 @@
 //! What keys and messages do, and that nothing that can happen breaks the screen.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -567,7 +568,7 @@ fn a_comparison_is_made_again_when_there_is_more_to_compare() {
     let mut more = healthy();
     more.models.iter_mut().for_each(|m| m.tally.tests += 1);
     assert_eq!(later(&mut model, 60, more.clone()), [Effect::Alerts], "still at the first one");
-    let comparison = compare([Pair::default()]);
+    let comparison = compare([Ok::<_, Infallible>(Pair::default())]).unwrap();
     compared(&mut model, ["somebody", "else"], comparison);
     assert_eq!(model.compared.as_ref().unwrap().result, None);
     compared(&mut model, [first, second], comparison);
@@ -828,7 +829,8 @@ fn any_message() -> impl Strategy<Value = Message> {
             let trials = trials.map(|(n, full)| Trials { n: n % 1_000, full: full % 1_000 });
             let pair = |at: usize, task| Pair { first: trials[at], second: trials[at + 1], task };
             let pairs = [pair(0, None), pair(2, Some(7))];
-            let found = compare(pairs.into_iter().cycle().take(repeat));
+            let pairs = pairs.into_iter().cycle().take(repeat);
+            let found = compare(pairs.map(Ok::<_, Infallible>)).unwrap();
             let both = ["claude-opus-4.1", "DeepSeek-V3-0324"].map(str::to_owned);
             Message::Compared(both, if repeat == 8 { Err("\u{1b}[31m".to_owned()) } else { Ok(found) })
         }),

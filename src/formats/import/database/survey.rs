@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::walk::{Piece, Walk};
 use crate::config::show_counted;
-use crate::formats::import::detect;
+use crate::formats::import::detect::{self, Kind};
+use crate::formats::import::pull::Fault;
 use crate::formats::import::source::bad_document;
 use crate::store::{Error, Result};
 
@@ -49,7 +50,7 @@ impl Survey {
         let mut in_group = 0;
         // Of the model that is being read: leaves under all levels, and others.
         let (mut nested, mut flat) = (false, false);
-        while let Some(piece) = walk.next().map_err(|fault| bad_document(path, None, fault))? {
+        while let Some(piece) = walk.next().map_err(|fault| unfinished(path, fault))? {
             match piece {
                 Piece::Root(name, value) => match (name.as_str(), value) {
                     ("version", Value::String(version)) => survey.version = Some(version),
@@ -143,6 +144,14 @@ pub(super) fn counts(mut fields: Map<String, Value>) -> Option<Map<String, Value
     }
     let tests = fields.get("total").and_then(Value::as_f64).unwrap_or_default();
     (tests > 0.0).then_some(fields)
+}
+
+/// What is wrong with a document, unless it is something else altogether.
+fn unfinished(path: &Path, fault: Fault) -> Error {
+    match detect::detect(path) {
+        Ok(kind) if kind != Kind::JsonDatabase => not_a_database(path),
+        _ => bad_document(path, None, fault),
+    }
 }
 
 /// Says what the file looks like instead.

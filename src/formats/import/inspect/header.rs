@@ -20,6 +20,10 @@ pub(super) struct Header {
     pub(super) status: Option<String>,
     /// The scorer that comes first.
     pub(super) scorer: Option<String>,
+    /// Which of its values comes first, where it gives several.
+    pub(super) value: Option<String>,
+    /// What the results list, as the columns of records are called.
+    pub(super) columns: Vec<String>,
     /// What ended the evaluation.
     pub(super) error: Option<String>,
 }
@@ -28,24 +32,39 @@ impl Header {
     /// Reads the header, or a whole log without its samples.
     pub(super) fn read(pull: &mut Pull<impl Read>) -> Result<Self, Fault> {
         let mut header = Self::default();
-        let mut listed = None;
+        let mut results = Value::Null;
         pull.enter_object()?;
         while let Some(name) = pull.key()? {
             match name.as_str() {
                 "eval" => header.evaluation(&pull.value()?),
                 "status" => header.status = text(&pull.value()?, &[]),
                 "error" => header.error = text(&pull.value()?, &["message"]),
-                "results" => {
-                    let results = pull.value()?;
-                    let first = results.get("scores").and_then(|scores| scores.get(0));
-                    listed = first.and_then(|first| text(first, &["scorer"]).or(text(first, &["name"])));
-                }
+                "results" => results = pull.value()?,
                 _ => pull.skip()?,
             }
         }
         pull.end()?;
-        header.scorer = listed.or(header.scorer);
+        header.results(&results);
         Ok(header)
+    }
+
+    /// What was scored. A scorer that gives several values is listed once a value, by its name.
+    fn results(&mut self, results: &Value) {
+        let scores = results.get("scores").and_then(Value::as_array);
+        for score in scores.into_iter().flatten() {
+            let (name, scorer) = (text(score, &["name"]), text(score, &["scorer"]));
+            let Some(first) = scorer.or(name.clone()) else { continue };
+            let value = name.filter(|name| *name != first);
+            let column =
+                value.as_ref().map_or(format!("score_{first}"), |value| format!("score_{first}_{value}"));
+            if self.columns.is_empty() {
+                (self.scorer, self.value) = (Some(first), value);
+            }
+            // Listed once more for each way to sum up several epochs.
+            if !self.columns.contains(&column) {
+                self.columns.push(column);
+            }
+        }
     }
 
     fn evaluation(&mut self, eval: &Value) {

@@ -136,6 +136,12 @@ impl Reader for Inspect {
                 notes.push(format!("the evaluation ended with status '{other}'{why}"));
             }
         }
+        if let [first, _, ..] = self.header.columns.as_slice() {
+            notes.push(format!(
+                "success is {first} >= 1, of {}: --success-from 'NAME>=1' takes another",
+                self.header.columns.join(", ")
+            ));
+        }
         if let Some(unscored) = remarks.get(sample::UNSCORED) {
             notes.push(format!(
                 "{} without a score, counted as infrastructure errors",

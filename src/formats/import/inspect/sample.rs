@@ -46,7 +46,7 @@ pub(super) fn read(pull: &mut Pull<impl Read>, header: &Header) -> Result<Row, F
     let Some(id) = sample.id.clone() else { return Err(begin) };
     let epoch = sample.epoch.unwrap_or(1);
     let name = format!("sample {id}, epoch {epoch}");
-    let score = sample.scores.deciding(header.scorer.as_deref());
+    let score = sample.scores.deciding(header.scorer.as_deref(), header.value.as_deref());
     let unscored = score.is_none() && sample.error.is_none();
     let task = header.task.clone().unwrap_or_default();
     // An evaluation keeps its id when it is tried again, so the newest attempt counts.
