@@ -74,6 +74,8 @@ pub struct MainView {
     pub kind: MainKind,
     /// Modification time of the file.
     pub modified: Option<Timestamp>,
+    /// How many rows the last commit left in it, where it has fewer by now or is missing.
+    pub expected_rows: Option<u64>,
 }
 
 /// State of one increment or journal.

@@ -56,9 +56,10 @@ impl Finding {
 }
 
 /// All rules; among alerts of one severity the earlier rule comes first.
-const RULES: [&dyn Rule; 17] = [
+const RULES: [&dyn Rule; 18] = [
     &store::Unreadable,
     &store::Missing,
+    &store::Shrunk,
     &burst::FailureBurst,
     &disk::DiskSpace,
     &writers::DeadWriters,

@@ -59,6 +59,33 @@ impl Rule for Missing {
     }
 }
 
+/// Main lost rows, or is gone.
+pub(super) struct Shrunk;
+
+impl Rule for Shrunk {
+    fn name(&self) -> &'static str {
+        "main_shrunk"
+    }
+
+    fn explanation(&self) -> &'static str {
+        "Another program wrote main anew or removed it, and the figures are those of what is left. Nothing is \
+         merged until somebody decides: evaltop restore brings a backup back, without losing what arrived since; \
+         evaltop consolidate --accept-main goes on with what is there."
+    }
+
+    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+        let Some(expected) = seen.main.expected_rows else { return Vec::new() };
+        let left = plural(expected, "row", "rows");
+        let message = if seen.main.modified.is_some() {
+            let has = plural(seen.main.rows, "row", "rows");
+            format!("main has {has}, and the last commit left {left}: restore a backup")
+        } else {
+            format!("main is gone, and the last commit left {left} in it: restore a backup")
+        };
+        vec![Finding::new(Severity::Critical, message, Remedy::Validate)]
+    }
+}
+
 /// A legacy main of summary rows, which records can't join.
 pub(super) struct LegacySummaries;
 
@@ -126,6 +153,8 @@ impl Rule for Polling {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn found(rule: &dyn Rule, seen: &Observation) -> Vec<(Severity, String)> {
@@ -150,6 +179,18 @@ mod tests {
         assert_eq!(found(&Missing, &seen)[0].0, Severity::Warning);
         seen.totals.tests = 1;
         assert_eq!(found(&Missing, &seen)[0].0, Severity::Critical);
+    }
+
+    #[test]
+    fn a_main_that_lost_rows_is_critical() {
+        let mut seen = Observation::default();
+        assert!(found(&Shrunk, &seen).is_empty());
+        seen.main.expected_rows = Some(86_263);
+        let gone = "main is gone, and the last commit left 86,263 rows in it: restore a backup";
+        assert_eq!(found(&Shrunk, &seen), [(Severity::Critical, gone.to_owned())]);
+        (seen.main.rows, seen.main.modified) = (1_000, Some(Timestamp::UNIX_EPOCH));
+        let shrunk = "main has 1,000 rows, and the last commit left 86,263 rows: restore a backup";
+        assert_eq!(found(&Shrunk, &seen), [(Severity::Critical, shrunk.to_owned())]);
     }
 
     #[test]

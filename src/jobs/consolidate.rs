@@ -26,6 +26,8 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     let move_out = || [&count(plan.summaries, "summary row"), " out of ", MAIN].concat();
     let mut summary = if plan.is_empty() {
         "nothing to consolidate".to_owned()
+    } else if files == 0 && plan.summaries == 0 {
+        [MAIN, " is taken as it is"].concat()
     } else if files == 0 {
         format!("move {}", move_out())
     } else {
@@ -77,6 +79,8 @@ pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control
         parts.push("nothing to consolidate".to_owned());
     } else if done.increments_merged == 0 && done.summaries_moved > 0 {
         parts.push([&count(done.summaries_moved, "summary row"), " moved out of ", MAIN].concat());
+    } else if done.increments_merged == 0 {
+        parts.push([MAIN, " is taken as it is"].concat());
     } else {
         parts.push(format!("consolidated {}", count(done.increments_merged, "file")));
         parts.push(count(done.rows_added, "row"));

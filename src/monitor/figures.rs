@@ -61,6 +61,7 @@ fn main_view(snapshot: &Snapshot) -> MainView {
             snapshot::MainKind::Mixed => MainKind::Mixed,
         },
         modified: main.modified,
+        expected_rows: main.expected_rows,
     }
 }
 

@@ -14,10 +14,11 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 
 use super::commit::CommitRecord;
-use super::commit::base::Base;
+use super::commit::base::{Base, shrunk};
 use super::error::{Error, Result};
 use super::layout::MAIN;
 use super::lock::StoreLock;
+use super::parquet_file::ParquetFile;
 use super::snapshot::{self, Files, Increment, Lister};
 use super::summaries::Moved;
 use super::{Control, Store, backup, commit, journal};
@@ -99,12 +100,14 @@ pub struct Plan {
     pub leftovers: u64,
     /// Summary rows of main that would move into the file beside it.
     pub summaries: u64,
+    /// Main would be taken as it is, although the last commit left more rows in it.
+    pub accepts: bool,
 }
 
 impl Plan {
     /// Nothing to merge.
     pub fn is_empty(&self) -> bool {
-        self.increments.is_empty() && self.journals.is_empty() && self.summaries == 0
+        self.increments.is_empty() && self.journals.is_empty() && self.summaries == 0 && !self.accepts
     }
 }
 
@@ -143,11 +146,15 @@ pub struct Outcome {
 pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     let files = snapshot::files(store, now)?;
     let main = files.main.as_ref().map(|main| &main.file);
+    if let Some(expected) = files.expected_rows.filter(|_| !options.accept_main) {
+        return Err(shrunk(store, main.map(ParquetFile::rows), expected));
+    }
     let record = files.main.as_ref().and_then(snapshot::Main::record);
     let blocked = !options.convert_main && inputs::main_blocks(main, record)?;
     let summaries = options.convert_main || main.is_some();
     let leftovers = files.leftovers.len() as u64;
-    let mut plan = Plan { skipped: set_aside(&files), leftovers, ..Plan::default() };
+    let accepts = files.expected_rows.is_some();
+    let mut plan = Plan { skipped: set_aside(&files), leftovers, accepts, ..Plan::default() };
     if let Some(main) = main.filter(|_| !blocked) {
         let mut moved = Moved::default();
         moved.take(MAIN, main, 0, &Control::default())?;
@@ -274,7 +281,7 @@ impl Run<'_> {
             self.leave_refused(&files, &mut left, summaries)?;
             let chosen = choose(&files, &left);
             let kind = main.map(|main| inputs::holds(main, 0)).transpose()?;
-            if chosen.is_empty() && kind.is_none_or(|kind| kind == Holds::Records) {
+            if chosen.is_empty() && !base.shrunk && kind.is_none_or(|kind| kind == Holds::Records) {
                 break;
             }
             let keep_backup = self.outcome.commits == 0;

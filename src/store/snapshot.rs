@@ -71,6 +71,8 @@ pub struct MainState {
     pub kind: MainKind,
     /// Modification time of the file.
     pub modified: Option<Timestamp>,
+    /// How many rows the last commit left in it, where it has fewer by now or is missing.
+    pub expected_rows: Option<u64>,
 }
 
 /// State of a file in `incremental/`.

@@ -106,6 +106,18 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
         Err(error @ (Error::Cancelled | Error::NoStore { .. } | Error::Unstable { .. })) => {
             return Err(error);
         }
+        Err(Error::Unreadable { path, reason, .. }) if path == store.layout.main() => {
+            report.files += 1;
+            report.add(
+                Level::Critical,
+                super::layout::MAIN,
+                format!(
+                    "it can't be read ({reason}), and what waits was not checked: bring back a backup (evaltop \
+                     restore); without one, move this file away and go on with what waits (evaltop consolidate \
+                     --accept-main)"
+                ),
+            );
+        }
         // What else ends a scan is the fault of the file that it names, or main's.
         Err(error) => {
             let named = error.path().and_then(|path| path.strip_prefix(store.layout.root()).ok());

@@ -170,6 +170,7 @@ pub(crate) fn healthy() -> Observation {
         store: settings().store,
         watch: WatchMode::Native("inotify"),
         main: MainView {
+            expected_rows: None,
             generation: 7,
             committed: Some(ago(80)),
             rows: 10_452,

@@ -326,3 +326,42 @@ fn real_results_count_the_same_as_in_other_tools() {
         assert_eq!(found["alerts"], Value::Array(vec![]));
     }
 }
+
+#[test]
+fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = recorded(folder.path());
+    evaltop().arg("consolidate").arg(&root).assert().success();
+    let main = root.join(layout::MAIN);
+    let alert = |root: &Path| {
+        let seen = json(root, 20);
+        let alerts = seen["alerts"].as_array().unwrap().clone();
+        let alert = alerts.iter().find(|alert| alert["rule"] == "main_shrunk").unwrap();
+        alert["message"].as_str().unwrap().to_owned()
+    };
+    let refused = |arguments: &[&str]| {
+        let output = evaltop().args(arguments).arg(&root).assert().code(1).get_output().stderr.clone();
+        let told = String::from_utf8(output).unwrap();
+        assert!(told.contains("the last commit left 6 rows in it"), "{arguments:?}: {told}");
+    };
+    // Another program writes it anew, without a word of the commit.
+    let model: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let success: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    let rows = RecordBatch::try_from_iter([("model", model), ("success", success)]).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(&main).unwrap(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    assert_eq!(alert(&root), "main has 1 row, and the last commit left 6 rows: restore a backup");
+    refused(&["consolidate"]);
+    fs::remove_file(&main).unwrap();
+    assert_eq!(alert(&root), "main is gone, and the last commit left 6 rows in it: restore a backup");
+    for arguments in [&["consolidate"][..], &["consolidate", "--dry-run"], &["maintain"]] {
+        refused(arguments);
+    }
+    let report = evaltop().arg("validate").arg(&root).assert().code(20).get_output().stdout.clone();
+    assert!(String::from_utf8(report).unwrap().contains("it is missing"));
+    evaltop().args(["consolidate", "--accept-main"]).arg(&root).assert().success();
+    assert_eq!(json(&root, 0)["totals"]["tests"], 0);
+    evaltop().arg("validate").arg(&root).assert().success();
+    evaltop().arg("consolidate").arg(&root).assert().success();
+}

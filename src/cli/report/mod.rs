@@ -39,6 +39,7 @@ mod sample {
             at,
             store: PathBuf::from("/runs/pilot_bench_parquet_data"),
             main: MainView {
+                expected_rows: None,
                 generation: 7,
                 committed: Some(before(600)),
                 rows: 10_452,

@@ -25,6 +25,8 @@ pub struct Base {
     pub foreign: bool,
     /// Number of the last commit known.
     pub generation: u64,
+    /// Main has fewer rows than the last commit left in it, and is taken as it is.
+    pub shrunk: bool,
 }
 
 impl Base {
@@ -69,9 +71,10 @@ impl Base {
         let foreign = main.as_ref().is_some_and(|main| own.is_none() || !main.is_ours());
         let mut record = own.or(done);
         let rows = main.as_ref().map_or(0, ParquetFile::rows);
-        if let Some(expected) = expected_rows.filter(|expected| rows < *expected) {
+        let expected = expected_rows.filter(|expected| rows < *expected);
+        if let Some(expected) = expected {
             if !accept_main {
-                return Err(shrunk(store, main.is_some(), rows, expected));
+                return Err(shrunk(store, main.as_ref().map(ParquetFile::rows), expected));
             }
             if let (None, Some(record)) = (&main, &mut record) {
                 // What was in main is gone: files that are still there are not consumed.
@@ -79,7 +82,7 @@ impl Base {
                 record.rows = 0;
             }
         }
-        Ok(Self { main, identity, record, foreign, generation })
+        Ok(Self { main, identity, record, foreign, generation, shrunk: expected.is_some() })
     }
 
     /// The zone of naive times: fixed by the first commit.
@@ -135,9 +138,10 @@ impl Base {
     }
 }
 
-fn shrunk(store: &Store, exists: bool, rows: u64, expected: u64) -> Error {
+/// Main has fewer rows (`None`: is missing) than the last commit left in it.
+pub fn shrunk(store: &Store, rows: Option<u64>, expected: u64) -> Error {
     let path = store.layout.main();
-    let what = if exists { format!("has {rows} rows") } else { "is missing".to_owned() };
+    let what = rows.map_or_else(|| "is missing".to_owned(), |rows| format!("has {rows} rows"));
     Error::Refused(format!(
         "{} {what}, but the last commit left {expected} rows in it: bring a backup back \
          (evaltop restore --from BACKUP), or go on with what is there (evaltop consolidate --accept-main)",

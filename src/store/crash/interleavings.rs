@@ -7,7 +7,7 @@ use super::oracle;
 use super::programs::{self as p, Play, Script, Start};
 use super::scenarios as s;
 use super::schedule::Schedule;
-use super::{Scenario, World, loose};
+use super::{Scenario, World, attempt, loose};
 use crate::store::Result;
 
 /// Rows that nobody has to read twice: no id makes them attempts at one test.
@@ -15,6 +15,14 @@ fn an_increment_without_ids(world: &mut World) -> Result<()> {
     s::main_and_increments(world)?;
     s::merge(world)?;
     s::increment(world, &[loose("w-0", 0), loose("w-1", 0)])
+}
+
+/// Newer attempts at tests in main: the next commit leaves as many rows as there are.
+fn newer_attempts(world: &mut World) -> Result<()> {
+    s::main_and_increments(world)?;
+    s::merge(world)?;
+    let newer: Vec<_> = (2..6).map(|id| attempt(&format!("t{id}"), 2)).collect();
+    s::increment(world, &newer)
 }
 
 fn increments_and_legacy(world: &mut World) -> Result<()> {
@@ -53,6 +61,8 @@ const CONSOLIDATORS: Play = play("two consolidators", &[p::busy, p::busy]);
 const READER: Play = play("a reader and commits", &[p::reader, p::busy]);
 const READER_OF_LOOSE: Play =
     on(an_increment_without_ids, play("a reader of rows without ids, and commits", &[p::reader, p::busy]));
+const READER_OF_ATTEMPTS: Play =
+    on(newer_attempts, play("a reader of newer attempts, and a commit", &[p::reader, p::consolidator]));
 const READER_OF_FOREIGN: Play =
     on(foreign_main, play("a reader of a main that other code wrote", &[p::reader, p::busy]));
 const READER_OF_REWRITTEN: Play = Play {
@@ -102,7 +112,7 @@ const MAIN_LOCKED: Play = Play {
 
 /// Faults that only others notice, and a play whose first program has them.
 const FAULTS: [(Mutant, Play); 6] = [
-    (Mutant::MainReadFirst, READER),
+    (Mutant::MainReadFirst, READER_OF_ATTEMPTS),
     (Mutant::NoSecondLook, READER_OF_LOOSE),
     (Mutant::LockedAfterLink, WRITERS),
     (Mutant::NoLastLook, MAIN),
@@ -157,7 +167,16 @@ fn everybody_in_any_order() {
 
 #[test]
 fn a_few_in_any_order() {
-    for play in [WRITERS, CONSOLIDATORS, READER, READER_OF_LOOSE, READER_OF_JOURNALS, CLEANER, BUSY] {
+    for play in [
+        WRITERS,
+        CONSOLIDATORS,
+        READER,
+        READER_OF_LOOSE,
+        READER_OF_ATTEMPTS,
+        READER_OF_JOURNALS,
+        CLEANER,
+        BUSY,
+    ] {
         assert_eq!(wrong(play, number("EVALTOP_SCHEDULES", 12)), None);
     }
 }
@@ -171,7 +190,17 @@ fn legacy_programs_in_any_order() {
 
 #[test]
 fn one_stops_while_the_others_go_on() {
-    for play in [READER, READER_OF_FOREIGN, READER_OF_REWRITTEN, LEGACY, REMEMBERS, REMOVES, REPLACES, MAIN] {
+    for play in [
+        READER,
+        READER_OF_ATTEMPTS,
+        READER_OF_FOREIGN,
+        READER_OF_REWRITTEN,
+        LEGACY,
+        REMEMBERS,
+        REMOVES,
+        REPLACES,
+        MAIN,
+    ] {
         assert_eq!(wrong_at_a_stop(play, None), None);
     }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::footers::{Footer, Footers, fingerprint};
-use super::main::{Main, open_main, open_summaries, zone};
+use super::main::{Main, expected_rows, open_main, open_summaries, zone};
 use super::read::Unread;
 use super::stat::{is_fresh, same};
 use crate::stats::hashed::Names;
@@ -74,6 +74,8 @@ pub struct SetAside {
 pub struct Files {
     /// Main; `None` before the first commit.
     pub main: Option<Main>,
+    /// How many rows the last commit left in main, where it has fewer by now or is missing.
+    pub expected_rows: Option<u64>,
     /// Files of summary rows that the commit record names.
     pub summaries: Vec<ParquetFile>,
     /// Zone of naive timestamps.
@@ -144,6 +146,7 @@ pub(super) struct Listing {
     journals: Vec<Entry>,
     all: Vec<Entry>,
     pub(super) main: Option<Main>,
+    pub(super) expected_rows: Option<u64>,
     pub(super) summaries: Vec<ParquetFile>,
     pub(super) zone: TimeZone,
 }
@@ -161,10 +164,18 @@ impl Listing {
         let all = entries(store, &|name, inode| footers.stat(name, inode))?;
         // Only now: what a file that was listed loses to main from here on is there twice at worst.
         let known = stat().and_then(|stat| footers.main(&stat));
-        let main = known.map_or_else(|| open_main(store, now, footers), |main| Ok(Some(main)))?;
+        let (main, expected_rows) = match known {
+            Some(known) => (Some(known), footers.expected_rows),
+            None => {
+                let main = open_main(store, now, footers)?;
+                let expected_rows = expected_rows(store, main.as_ref())?;
+                (main, expected_rows)
+            }
+        };
         footers.keep_main(main.as_ref());
+        footers.expected_rows = expected_rows;
         let (summaries, zone) = (open_summaries(store, main.as_ref())?, zone(store, main.as_ref()));
-        Ok(Self { journals, all, main, summaries, zone })
+        Ok(Self { journals, all, main, expected_rows, summaries, zone })
     }
 
     fn consumed(&self) -> HashMap<&str, Vec<&Consumed>> {
@@ -190,6 +201,7 @@ impl Listing {
             summaries: self.summaries,
             zone: self.zone,
             main: None,
+            expected_rows: self.expected_rows,
             increments: Vec::new(),
             journals: Vec::new(),
             set_aside: Vec::new(),

@@ -56,6 +56,8 @@ pub(super) struct Footers {
     schemas: Vec<SchemaRef>,
     /// Main, where it will be the same until its time changes.
     main: Option<Main>,
+    /// How many rows the last commit left in it, where it has fewer.
+    pub(super) expected_rows: Option<u64>,
     /// The main beside which the checked files were seen; nothing: beside none.
     beside: Option<Stat>,
     /// When every file was last asked for, not only those that may have changed.

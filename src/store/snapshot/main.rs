@@ -91,6 +91,25 @@ fn inherited(store: &Store, main: &ParquetFile, footers: &mut Footers) -> Result
     log::newest_done(store)
 }
 
+/// How many rows the last commit left in main, where it has fewer by now or is missing.
+pub(super) fn expected_rows(store: &Store, main: Option<&Main>) -> Result<Option<u64>> {
+    let own = main.and_then(Main::record).map(|record| (record.generation, record.rows));
+    let newest = log::list(store)?.into_iter().find(|copy| copy.done);
+    let newer = newest.is_some_and(|copy| own.is_none_or(|(generation, _)| generation < copy.generation));
+    let done = if newer { log::newest_done(store)? } else { None };
+    let last = done.map(|record| (record.generation, record.rows)).into_iter().chain(own).max();
+    let rows = main.map_or(0, |main| main.file.rows());
+    let Some((_, expected)) = last.filter(|(_, expected)| rows < *expected) else { return Ok(None) };
+    // A commit that came in between speaks for the main that it made, not for this one.
+    let path = store.layout.main();
+    let unchanged = match (store.disk.stat(&path), main) {
+        (Ok(stat), Some(main)) => same(&stat, &main.file.stat()),
+        (Err(error), None) => error.kind() == ErrorKind::NotFound,
+        _ => false,
+    };
+    if unchanged { Ok(Some(expected)) } else { Err(Error::Changed { path }) }
+}
+
 /// The files of summary rows that main's commit record names.
 pub(super) fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
     let Some(main) = main else { return Ok(Vec::new()) };

@@ -21,13 +21,17 @@ impl Pools {
         self.version += 1;
         self.pools.push((sources, digest));
         self.pools.sort_by_key(|(sources, _)| std::cmp::Reverse(sources.len()));
-        while let [.., (more, _), (less, _)] = self.pools.as_slice()
-            && more.len() < 2 * less.len()
-            && let Some((from, digest)) = self.pools.pop()
-            && let Some((sources, sum)) = self.pools.last_mut()
-        {
-            sources.extend(from);
-            sum.merge(&digest);
+        // What two become may be too large for the one before them.
+        let alike = |pair: &[(HashSet<u32>, Digest)]| match pair {
+            [(more, _), (less, _)] => more.len() < 2 * less.len(),
+            _ => false,
+        };
+        while let Some(at) = self.pools.windows(2).rposition(alike) {
+            let (from, digest) = self.pools.remove(at + 1);
+            if let Some((sources, sum)) = self.pools.get_mut(at) {
+                sources.extend(from);
+                sum.merge(&digest);
+            }
         }
     }
 
@@ -51,5 +55,27 @@ impl Pools {
     /// The digests.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         self.pools.iter().map(|(_, digest)| digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However many files come at a time, few digests are kept.
+        #[test]
+        fn each_pool_is_twice_as_large_as_the_next(sizes in prop::collection::vec(1_u32..200, 1..60)) {
+            let (mut pools, mut next) = (Pools::default(), 0);
+            for size in sizes {
+                pools.add((next..next + size).collect(), Digest::default());
+                next += size;
+            }
+            let found: Vec<usize> = pools.pools.iter().map(|(sources, _)| sources.len()).collect();
+            prop_assert!(found.windows(2).all(|pair| pair[0] >= 2 * pair[1]), "{found:?}");
+            prop_assert_eq!(found.iter().sum::<usize>(), next as usize);
+        }
     }
 }

@@ -20,8 +20,7 @@ use crate::store::{Control, Store, threads};
 
 /// From so many files on they are read by threads, and digested together.
 pub(super) const MANY: usize = 64;
-/// Threads that read at once; the run on this machine wants cores too.
-/// Rows that are digested together: what has to be read again when one file of them goes.
+/// Rows that are digested together before others look at them.
 const ROWS: u64 = 131_072;
 
 /// A look at a store, as far as reading needs to know of it.

@@ -499,7 +499,10 @@ impl Scanner {
         waiting.sort_by(|a, b| (b.modified, &a.name).cmp(&(a.modified, &b.name)));
         let commit = view.files.main.as_ref().and_then(Main::record);
         Snapshot {
-            main: main_state(view.files.main.as_ref(), self.main.as_ref()),
+            main: MainState {
+                expected_rows: view.files.expected_rows,
+                ..main_state(view.files.main.as_ref(), self.main.as_ref())
+            },
             cells: Arc::new(view.cells),
             superseded: commit.map_or(0, |commit| commit.superseded) + view.resolved.superseded,
             superseded_waiting: view.resolved.superseded,
@@ -554,6 +557,7 @@ fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
         bytes: main.file.stat().bytes,
         kind,
         modified: Some(modified(&main.file.stat())),
+        expected_rows: None,
     }
 }
 

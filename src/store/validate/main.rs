@@ -28,12 +28,24 @@ pub(super) fn check(
     for file in &files.summaries {
         read_all(file, report, control)?;
     }
+    if let Some(expected) = snapshot.main.expected_rows {
+        let rows = files.main.as_ref().map(|main| main.file.rows());
+        let what = rows.map_or_else(|| "it is missing".to_owned(), |rows| format!("it has {rows} rows"));
+        report.add(
+            Level::Critical,
+            MAIN,
+            format!(
+                "{what}, and the last commit had left {expected}: bring back a backup (evaltop restore), or accept \
+                 it (evaltop consolidate --accept-main)"
+            ),
+        );
+    }
     let Some(main) = &files.main else { return Ok(()) };
     read_all(&main.file, report, control)?;
     match &main.commit {
         Some(commit) => {
             let rows = main.file.rows();
-            if commit.rows != rows {
+            if commit.rows < rows {
                 report.add(
                     Level::Critical,
                     MAIN,
@@ -71,20 +83,14 @@ pub(super) fn check(
 
 /// A main that another program wrote.
 fn foreign(main: &Main, snapshot: &Snapshot, report: &mut Report) {
-    let rows = main.file.rows();
     match &main.inherited {
-        Some(last) if last.rows > rows => report.add(
-            Level::Critical,
-            MAIN,
-            format!(
-                "another program rewrote it with {rows} rows, and the last commit had left {}: bring back a backup \
-                 (evaltop restore), or accept it (evaltop consolidate --accept-main)",
-                last.rows
-            ),
-        ),
         None if snapshot.main.kind != MainKind::Records => {}
         _ => {
-            report.add(Level::Note, MAIN, "another program wrote it last; the next consolidate takes it over");
+            report.add(
+                Level::Note,
+                MAIN,
+                "another program wrote it last; the next consolidate takes it over",
+            );
         }
     }
 }

@@ -138,11 +138,17 @@ fn a_torn_main_and_a_main_that_shrank_are_critical() {
     fs::write(&main, &whole[..whole.len() - 3]).unwrap();
     let report = checked(&fixture);
     assert_eq!(found(&report)[0], (Level::Critical, "test_results.parquet"));
+    assert!(report.findings[0].message.contains("move this file away"), "{report:?}");
     // Another program rewrites it with fewer rows.
     fixture.main(&batch(&records(0, 2)), None);
     let report = checked(&fixture);
     assert_eq!(found(&report)[0], (Level::Critical, "test_results.parquet"));
     assert!(report.findings[0].message.contains("2 rows"), "{report:?}");
+    // Another one removes it.
+    fs::remove_file(&main).unwrap();
+    let report = checked(&fixture);
+    assert_eq!(found(&report)[0], (Level::Critical, "test_results.parquet"));
+    assert!(report.findings[0].message.starts_with("it is missing"), "{report:?}");
 }
 
 #[test]

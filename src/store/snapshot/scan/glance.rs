@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::read::MANY;
-use super::{Listing, MainRows, Scanner, Snapshot, add_all, main_state};
+use super::{Listing, MainRows, MainState, Scanner, Snapshot, add_all, main_state};
 use crate::stats::history::History;
 use crate::store::Store;
 use crate::store::error::Result;
@@ -41,7 +41,7 @@ impl Scanner {
         let mut history = History::default();
         add_all(&mut history, &activity);
         let main_alone = Snapshot {
-            main: main_state(Some(main), Some(rows)),
+            main: MainState { expected_rows: listing.expected_rows, ..main_state(Some(main), Some(rows)) },
             cells: Arc::new(rows.cells.clone()),
             models: activity.models,
             history,
