@@ -78,9 +78,9 @@ impl Rule for Shrunk {
         let left = plural(expected, "row", "rows");
         let message = if seen.main.modified.is_some() {
             let has = plural(seen.main.rows, "row", "rows");
-            format!("main has {has}, and the last commit left {left}: restore a backup")
+            format!("main has {has}, but the last commit left {left}")
         } else {
-            format!("main is gone, and the last commit left {left} in it: restore a backup")
+            format!("main is gone: the last commit left {left} in it")
         };
         vec![Finding::new(Severity::Critical, message, Remedy::Validate)]
     }
@@ -186,10 +186,10 @@ mod tests {
         let mut seen = Observation::default();
         assert!(found(&Shrunk, &seen).is_empty());
         seen.main.expected_rows = Some(86_263);
-        let gone = "main is gone, and the last commit left 86,263 rows in it: restore a backup";
+        let gone = "main is gone: the last commit left 86,263 rows in it";
         assert_eq!(found(&Shrunk, &seen), [(Severity::Critical, gone.to_owned())]);
         (seen.main.rows, seen.main.modified) = (1_000, Some(Timestamp::UNIX_EPOCH));
-        let shrunk = "main has 1,000 rows, and the last commit left 86,263 rows: restore a backup";
+        let shrunk = "main has 1,000 rows, but the last commit left 86,263 rows";
         assert_eq!(found(&Shrunk, &seen), [(Severity::Critical, shrunk.to_owned())]);
     }
 

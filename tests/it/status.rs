@@ -351,10 +351,10 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
     let mut writer = ArrowWriter::try_new(File::create(&main).unwrap(), rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    assert_eq!(alert(&root), "main has 1 row, and the last commit left 6 rows: restore a backup");
+    assert_eq!(alert(&root), "main has 1 row, but the last commit left 6 rows");
     refused(&["consolidate"]);
     fs::remove_file(&main).unwrap();
-    assert_eq!(alert(&root), "main is gone, and the last commit left 6 rows in it: restore a backup");
+    assert_eq!(alert(&root), "main is gone: the last commit left 6 rows in it");
     for arguments in [&["consolidate"][..], &["consolidate", "--dry-run"], &["maintain"]] {
         refused(arguments);
     }
