@@ -9,7 +9,8 @@ use strum::IntoEnumIterator;
 use super::age;
 use crate::health::{Severity, worst};
 use crate::observation::{Observation, WriterState};
-use crate::stats::{Tally, interval};
+use crate::stats::Tally;
+use crate::stats::interval::Interval;
 
 /// The observation as metrics. All are gauges: a newer attempt at a test can lower
 /// any of them.
@@ -36,7 +37,8 @@ pub(in crate::cli) fn render(seen: &Observation) -> String {
 }
 
 fn figures(page: &mut Page, seen: &Observation) {
-    let (main, waiting, totals) = (&seen.main, &seen.waiting, &seen.totals);
+    let (main, waiting) = (&seen.main, &seen.waiting);
+    let totals = tally(&seen.totals, seen.interval());
     let count = |value: u64| Some(value as f64);
     page.one("generation", "Number of the last commit", count(main.generation));
     page.one("main_rows", "Rows in main", count(main.rows));
@@ -56,7 +58,7 @@ fn figures(page: &mut Page, seen: &Observation) {
     page.one("superseded", "Attempts replaced by newer ones", count(seen.superseded));
     page.one("repeated", "Identical rows seen again", count(seen.repeated));
     page.one("rows_per_minute", "Rows a minute, lately", Some(seen.per_minute));
-    for (name, help, value) in tally(totals) {
+    for (name, help, value) in totals {
         page.one(name, help, value);
     }
     let writers = WriterState::iter().map(|state| {
@@ -65,8 +67,9 @@ fn figures(page: &mut Page, seen: &Observation) {
         (name.to_owned(), Some(count as f64))
     });
     page.many("writers", "Writers by state", "state", writers);
-    let by_model: Vec<_> = seen.models.iter().map(|model| (model, tally(&model.tally))).collect();
-    for (index, (name, help, _)) in tally(totals).into_iter().enumerate() {
+    let by_model: Vec<_> =
+        seen.models.iter().map(|model| (model, tally(&model.tally, model.interval()))).collect();
+    for (index, (name, help, _)) in totals.into_iter().enumerate() {
         let samples = by_model
             .iter()
             .map(|(model, values)| (model.model.clone(), values.get(index).and_then(|(.., value)| *value)));
@@ -81,8 +84,7 @@ fn figures(page: &mut Page, seen: &Observation) {
 }
 
 /// Name, help and value of everything that a group of tests has.
-fn tally(tally: &Tally) -> [(&'static str, &'static str, Option<f64>); 10] {
-    let interval = interval::wilson(tally.full, tally.tests);
+fn tally(tally: &Tally, interval: Option<Interval>) -> [(&'static str, &'static str, Option<f64>); 10] {
     let count = |value: u64| Some(value as f64);
     [
         ("tests", "Tests, newest attempts only", count(tally.tests)),

@@ -10,7 +10,7 @@ use crate::config::{show_count, show_counted, show_duration, show_size};
 use crate::formats::text::{sanitise, width};
 use crate::health::{Severity, worst};
 use crate::observation::{MainKind, ModelView, Observation, WriterState};
-use crate::stats::{Tally, interval};
+use crate::stats::interval::Interval;
 use crate::tui::text::{left_middle, truncate_front, wrap};
 
 /// Columns of a page that is not for a terminal.
@@ -100,7 +100,7 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
     let mut tests = vec![show_count(seen.totals.tests)];
     if let Some(rate) = seen.totals.success_rate() {
         let partial = seen.totals.partial as f64 / seen.totals.tests as f64;
-        let interval = spread(&seen.totals).map(|interval| format!(" (95% CI {interval})"));
+        let interval = spread(seen.interval()).map(|interval| format!(" (95% CI {interval})"));
         tests.push(format!("{} full{}", percent(rate), interval.unwrap_or_default()));
         tests.push(format!("{} partial", percent(partial)));
     }
@@ -183,7 +183,7 @@ const COLUMNS: [Column; 6] = [
     Column {
         title: "95% CI",
         width: 10,
-        show: |model| spread(&model.tally).unwrap_or_default(),
+        show: |model| spread(model.interval()).unwrap_or_default(),
         tells: always,
     },
     Column { title: "PARTIAL", width: 9, show: partial, tells: |model| model.tally.partial > 0 },
@@ -251,9 +251,8 @@ fn percent(rate: f64) -> String {
 }
 
 /// "75–80": the ends of the interval in per cent.
-fn spread(tally: &Tally) -> Option<String> {
-    let found = interval::wilson(tally.full, tally.tests)?;
-    Some(format!("{:.0}–{:.0}", found.low * 100.0, found.high * 100.0))
+fn spread(interval: Option<Interval>) -> Option<String> {
+    interval.map(|found| format!("{:.0}–{:.0}", found.low * 100.0, found.high * 100.0))
 }
 
 fn local(time: Timestamp, zone: &TimeZone) -> String {
