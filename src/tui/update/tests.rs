@@ -253,6 +253,25 @@ fn esc_undoes_a_filter_being_typed_and_clears_a_kept_one() {
 }
 
 #[test]
+fn a_kept_filter_without_a_number_is_told() {
+    let mut model = showing(80, 24, healthy());
+    let before = model.activity.len();
+    press(&mut model, '/');
+    type_text(&mut model, "q rate:>=many");
+    assert_eq!((model.activity.len(), model.table.order.len()), (before, 3), "nothing is said of half a word");
+    key(&mut model, KeyCode::Enter);
+    let told = "“rate:>=many” has no number and hides nothing: type it as in rate:>=0.5";
+    assert_eq!(model.notice.as_deref(), Some(told));
+    press(&mut model, '/');
+    for _ in 0.."many".len() {
+        key(&mut model, KeyCode::Backspace);
+    }
+    type_text(&mut model, "0.6");
+    key(&mut model, KeyCode::Enter);
+    assert_eq!((model.activity.len(), model.notice), (before + 1, None));
+}
+
+#[test]
 fn what_another_process_did_is_told_and_what_we_did_is_not_told_twice() {
     let later = |generation| {
         let mut seen = healthy();
