@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CommitRecord, Consumed, FORMAT, log};
+use crate::config::show_counted;
 use crate::store::Store;
 use crate::store::disk::{Disk, Stat};
 use crate::store::error::{Error, Result};
@@ -137,11 +138,12 @@ impl Base {
 
 fn shrunk(store: &Store, exists: bool, rows: u64, expected: u64) -> Error {
     let path = store.layout.main();
-    let what = if exists { format!("has {rows} rows") } else { "is missing".to_owned() };
+    let what = if exists { format!("has {}", show_counted(rows, "row")) } else { "is missing".to_owned() };
     Error::Refused(format!(
-        "{} {what}, but the last commit left {expected} rows in it: bring a backup back \
+        "{} {what}, but the last commit left {} in it: bring a backup back \
          (evaltop restore --from BACKUP), or go on with what is there (evaltop consolidate --accept-main)",
-        path.display()
+        path.display(),
+        show_counted(expected, "row")
     ))
 }
 
