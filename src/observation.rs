@@ -298,9 +298,43 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// The 95 % interval of the success rate over all tests: the only model's own, else the
+    /// plain one. None where a model of several tried a task more than once.
+    pub fn interval(&self) -> Option<Interval> {
+        match self.models.as_slice() {
+            [only] => only.interval(),
+            models if models.iter().any(|model| model.effective.is_some()) => None,
+            _ => interval::wilson(self.totals.full, self.totals.tests),
+        }
+    }
+
     /// Whether the figures are those of a look that worked, this one or an earlier
     /// one. Without, they are all zero and mean nothing: show none.
     pub fn has_figures(&self) -> bool {
         self.state == StoreState::Ready || self.behind.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tests_have_an_interval_unless_tasks_repeat_within_one_of_several_models() {
+        let model = |effective| {
+            let tally = Tally { tests: 100, full: 50, ..Tally::default() };
+            ModelView { tally, effective, ..ModelView::default() }
+        };
+        let of = |models: Vec<ModelView>| {
+            let mut seen = Observation { models, ..Observation::default() };
+            for model in &seen.models {
+                seen.totals.add(&model.tally);
+            }
+            seen.interval()
+        };
+        assert_eq!(of(vec![]), None);
+        assert_eq!(of(vec![model(None), model(None)]), interval::wilson(100, 200));
+        assert_eq!(of(vec![model(Some(30.0))]), Some(interval::wilson_of(0.5, 30.0)));
+        assert_eq!(of(vec![model(None), model(Some(30.0))]), None);
     }
 }

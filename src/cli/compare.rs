@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 
 use super::progress::Shown;
 use super::{Exit, FilterArgs, ReportFormat, Usage, dir};
-use crate::config::{show_count, show_counted};
+use crate::config::{did_you_mean, show_count, show_counted};
 use crate::formats::text::sanitise;
 use crate::stats::paired::{self, Comparison, Difference, Method, Verdict};
 use crate::store::query::{self, Filter, GroupValue, Side};
 use crate::store::{Control, Store};
+
+/// So many names are listed of those there are.
+const LISTED: usize = 10;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,6 +65,13 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
         _ => return Err(Usage("compare takes two names, and the store before them".to_owned()).into()),
     };
     let side = Side::from(args.by);
+    if named.is_none() && Store::new(first).check().is_ok() {
+        let what = side.column().replace('_', " ");
+        return Err(Usage(format!(
+            "'{first}' is a store, so the second {what} is missing: evaltop compare {first} {second} B"
+        ))
+        .into());
+    }
     if first == second {
         return Err(Usage(format!("'{first}' can't be compared with itself")).into());
     }
@@ -106,7 +116,7 @@ fn nobody(store: &Store, filter: &Filter, side: Side, name: &str, control: &Cont
     };
     let column = side.column();
     let groups = query::grouped(store, &filter, &[column.to_owned()], control)?;
-    let names: Vec<String> = groups
+    let mut names: Vec<String> = groups
         .into_iter()
         .filter_map(|group| match group.values.into_iter().next() {
             Some(GroupValue::Text(text)) => Some(sanitise(&text).into_owned()),
@@ -114,8 +124,19 @@ fn nobody(store: &Store, filter: &Filter, side: Side, name: &str, control: &Cont
         })
         .collect();
     let what = column.replace('_', " ");
-    let there_are = if names.is_empty() { "no test at all".to_owned() } else { names.join(", ") };
-    Ok(Usage(format!("no record of {what} '{}' matches: there are {there_are}", sanitise(name))))
+    let name = sanitise(name);
+    let meant = did_you_mean(&name, names.iter().map(String::as_str));
+    // The likely ones first: a long list is cut.
+    let typed = name.to_lowercase();
+    names.sort_by_cached_key(|there| !there.to_lowercase().starts_with(&typed));
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let there_are = match (names.as_slice(), more) {
+        ([], _) => "no test at all".to_owned(),
+        (names, 0) => names.join(", "),
+        (names, more) => format!("{} and {} more", names.join(", "), show_count(more as u64)),
+    };
+    Ok(Usage(format!("no record of {what} '{name}' matches{meant}: there are {there_are}")))
 }
 
 /// The comparison in words.

@@ -54,8 +54,10 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     }
     let _ = writeln!(
         io::stdout(),
-        "Now on your own data: a folder of increment_*.parquet files is a store already (evaltop FOLDER), \
-         and `evaltop import results.jsonl --into my_store --success-from 'score>=1'` makes one."
+        "Now on your own data. A folder of increment_*.parquet files is a store already:\n  \
+         evaltop FOLDER\n\
+         Other results are imported into one:\n  \
+         evaltop import results.jsonl --into my_store --success-from 'score>=1'"
     );
     Ok(exit)
 }

@@ -262,9 +262,9 @@ fn sentence(summary: &Summary, took: Duration) -> String {
         None => {}
         Some(Early::Asked) => parts.push("stopped".to_owned()),
         Some(Early::Burst(model, alarm)) => parts.push(format!(
-            "stopped, because {} of the last {} tests of {} failed",
-            alarm.failed,
-            alarm.of,
+            "stopped, because {} of the last {} of {} failed",
+            show_count(alarm.failed),
+            show_counted(alarm.of, "test"),
             sanitise(model)
         )),
     }

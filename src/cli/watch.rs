@@ -45,6 +45,10 @@ pub fn run(args: &WatchArgs) -> Result<Exit> {
         return status::run(&StatusArgs { dir: args.dir.clone(), format: StatusFormat::Text });
     }
     let (store, config) = dir::open(args.dir.as_deref())?;
+    // A folder may come to be there or to hold a store; a file stays none.
+    if store.layout.root().is_file() {
+        store.check()?;
+    }
     let theme = args.theme.clone().unwrap_or_else(|| config.dashboard.theme.clone());
     if !THEMES.contains(&theme.as_str()) {
         return Err(Usage(format!("'{theme}' is no theme: use {}", THEMES.join(", "))).into());

@@ -22,6 +22,7 @@ use super::parquet_file::ParquetFile;
 use super::snapshot::{self, Files, Increment, Lister};
 use super::summaries::Moved;
 use super::{Control, Store, backup, commit, journal};
+use crate::config::show_counted;
 use crate::stats::Cells;
 
 pub(super) mod announced;
@@ -225,9 +226,9 @@ fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Contro
             outcome.notes.push("cancelled: the other files wait as before".to_owned());
         }
         Err(error) if outcome.commits > 0 => {
-            let merged = outcome.increments_merged;
+            let merged = show_counted(outcome.increments_merged, "increment");
             return Err(Error::Partly {
-                done: format!("{merged} increments had been merged before, the others wait as before"),
+                done: format!("{merged} had been merged before, the others wait as before"),
                 source: Box::new(error),
             });
         }

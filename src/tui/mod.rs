@@ -39,7 +39,7 @@ mod ascii;
 mod book;
 mod change;
 mod clock;
-mod format;
+pub(crate) mod format;
 mod gone;
 mod hook;
 mod keymap;

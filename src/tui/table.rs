@@ -146,6 +146,11 @@ impl Table {
         self.reversed = false;
     }
 
+    /// The first word of the filter that hides nothing because its column has no number.
+    pub(crate) fn pointless(&self) -> Option<&str> {
+        self.filter.split_whitespace().find(|word| Term::parse(word).is_none())
+    }
+
     fn keep_selection(&mut self) {
         let there = self.selected.as_ref().is_some_and(|s| self.order.contains(s));
         if !there {
@@ -180,48 +185,49 @@ pub(crate) fn window(offset: usize, row: usize, len: usize, rows: usize) -> usiz
 }
 
 /// A filter: every term must hold. A term is a part of the name, or
-/// `column:value` with `<` or `>` before a number (`rate:<0.5`, `tests:>100`).
+/// `column:value` with `<`, `<=`, `>` or `>=` before a number (`rate:<0.5`, `tests:>=100`).
 struct Matcher(Vec<Term>);
 
 enum Term {
     Name(String),
-    Above(Column, f64),
-    Below(Column, f64),
+    Number(Column, Compare, f64),
 }
 
+/// Whether a value stands to a limit as it should.
+type Compare = fn(&f64, &f64) -> bool;
+
+/// The signs before a number, longer ones before those that they begin with. None is `>`.
+const SIGNS: [(&str, Compare); 5] =
+    [("<=", f64::le), (">=", f64::ge), ("<", f64::lt), (">", f64::gt), ("", f64::gt)];
+
 impl Matcher {
+    /// Half-typed terms hold for everything, so that the table does not blink.
     fn new(filter: &str) -> Self {
-        Self(filter.split_whitespace().map(Term::parse).collect())
+        Self(filter.split_whitespace().filter_map(Term::parse).collect())
     }
 
     fn matches(&self, model: &ModelView) -> bool {
         self.0.iter().all(|term| match term {
             Term::Name(part) => model.model.to_lowercase().contains(part),
-            Term::Above(column, limit) => column.value(model) > *limit,
-            Term::Below(column, limit) => column.value(model) < *limit,
+            Term::Number(column, holds, limit) => holds(&column.value(model), limit),
         })
     }
 }
 
 impl Term {
-    fn parse(text: &str) -> Self {
-        let name = |text: &str| Self::Name(text.to_lowercase());
+    /// `None` where a column has no number after it.
+    fn parse(text: &str) -> Option<Self> {
+        let name = |text: &str| Some(Self::Name(text.to_lowercase()));
         let Some((column, value)) = text.split_once(':') else { return name(text) };
         let Ok(column) = column.parse::<Column>() else { return name(text) };
         if column == Column::Name {
             return name(value);
         }
-        let limit = |text: &str| {
-            let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |d| (d, 0.01));
-            digits.parse::<f64>().ok().filter(|v| v.is_finite()).map(|v| v * scale)
-        };
-        let parsed = if let Some(rest) = value.strip_prefix('<') {
-            limit(rest).map(|l| Self::Below(column, l))
-        } else {
-            limit(value.strip_prefix('>').unwrap_or(value)).map(|l| Self::Above(column, l))
-        };
-        // Half-typed terms hold for everything, so that the table does not blink.
-        parsed.unwrap_or(Self::Name(String::new()))
+        let (number, holds) =
+            SIGNS.iter().find_map(|(sign, holds)| Some((value.strip_prefix(sign)?, *holds)))?;
+        let (digits, scale) = number.strip_suffix('%').map_or((number, 1.0), |digits| (digits, 0.01));
+        let limit = digits.parse::<f64>().ok().filter(|limit| limit.is_finite())?;
+        Some(Self::Number(column, holds, limit * scale))
     }
 }
 
@@ -274,7 +280,11 @@ mod tests {
         assert_eq!(shown("qwen rate:>50%"), ["Qwen-72b"]);
         assert_eq!(shown("tests:>100"), ["claude"]);
         assert_eq!(shown("rate:<0.5"), ["qwen-7b", "claude"]);
+        assert_eq!(shown("rate:>=0.9"), ["Qwen-72b"]);
+        assert_eq!(shown("rate:<=10%"), ["qwen-7b", "claude"]);
+        assert_eq!(shown("tests:>=10 tests:<=10"), ["Qwen-72b", "qwen-7b"]);
         assert_eq!(shown("tests:").len(), 3, "a half-typed term hides nothing");
+        assert_eq!(shown("tests:>=").len(), 3);
         assert_eq!(shown("nothing").len(), 0);
     }
 

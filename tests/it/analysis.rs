@@ -39,6 +39,21 @@ fn refuses(dir: &Path, args: &[&str], code: i32, said: &str) {
 }
 
 #[test]
+fn a_wrong_name_is_answered_with_the_one_that_was_meant_and_ten_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = std::iter::once("o1-preview-2024-09-12".to_owned());
+    let names = names.chain((0..20).map(|number| format!("model-{number:02}")));
+    let rows: String = names.map(|name| name + ",true,t\n").collect();
+    let csv = format!("model,success,task_id\n{rows}");
+    std::fs::write(folder.path().join("results.csv"), csv).unwrap();
+    output(folder.path(), &["import", "results.csv", "--into", "store"]);
+    let said = "no record of model 'o1-preview' matches (did you mean 'o1-preview-2024-09-12'?): \
+                there are o1-preview-2024-09-12, model-00, model-01, model-02, model-03, model-04, model-05, \
+                model-06, model-07, model-08 and 11 more";
+    refuses(folder.path(), &["compare", "store", "model-00", "o1-preview"], 2, said);
+}
+
+#[test]
 fn two_models_are_compared_on_the_tests_that_both_had() {
     let folder = store();
     let dir = folder.path();
@@ -61,6 +76,12 @@ fn two_models_are_compared_on_the_tests_that_both_had() {
         &["compare", "store", "good", "best"],
         2,
         "no record of model 'best' matches: there are good, new|er, weak",
+    );
+    refuses(
+        dir,
+        &["compare", "store", "good"],
+        2,
+        "the second model is missing: evaltop compare store good B",
     );
     refuses(dir, &["compare", "store", "good", "good"], 2, "can't be compared with itself");
     refuses(dir, &["compare", "store", "a", "b", "--model", "good"], 2, "--model is what is compared");

@@ -332,6 +332,17 @@ fn waits_for_a_store_that_is_not_there_yet() {
 }
 
 #[test]
+fn a_file_in_place_of_a_store_is_refused() {
+    let run = run();
+    write(&run.store, "m", 1);
+    let file = std::fs::read_dir(run.store.join("incremental")).unwrap().next().unwrap().unwrap().path();
+    let mut terminal = Terminal::open(&file, &[]);
+    assert_eq!(terminal.ended().exit_code(), 1);
+    let text = terminal.text().replace('\n', "");
+    assert!(text.contains("it is a file (name the folder that holds it)"), "{text}");
+}
+
+#[test]
 fn a_consolidation_is_undone_with_a_key() {
     let run = run();
     write(&run.store, "model-a", 20);

@@ -22,7 +22,10 @@ fn without_a_terminal_it_prints_a_status_and_leaves_nothing() {
     let output = evaltop().arg("demo").env("TMPDIR", tmp.path()).assert().success();
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(text.contains("DeepSeek-V3-0324"), "{text}");
-    assert!(text.contains("evaltop import"), "the next command to try: {text}");
+    let farewell: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("Now on")).collect();
+    let command = "  evaltop import results.jsonl --into my_store --success-from 'score>=1'";
+    assert_eq!(farewell.last(), Some(&command), "the next command to try, whole: {text}");
+    assert!(farewell.iter().all(|line| line.len() <= 80), "{text}");
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0, "the temporary store is gone");
     if cfg!(target_os = "linux") {
         assert_eq!(processes_about(tmp.path()), 0, "its writers ended");

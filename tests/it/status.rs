@@ -365,3 +365,35 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
     evaltop().arg("validate").arg(&root).assert().success();
     evaltop().arg("consolidate").arg(&root).assert().success();
 }
+
+#[test]
+fn repeated_tasks_widen_the_interval_as_query_has_it() {
+    let Some(file) = real_data("tau_bench_gpt4o_airline.jsonl") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let mut import = evaltop();
+    import.arg("import").arg(&file).arg("--into").arg(&root).args(["--success-from", "reward>=1"]);
+    import.assert().success();
+    let mut query = evaltop();
+    query.arg("query").arg(&root).args(["--group-by", "model", "--format", "json"]);
+    let groups = query.assert().success().get_output().stdout.clone();
+    let groups: Value = serde_json::from_slice(&groups).unwrap();
+    let found = json(&root, 0);
+    let page = status(&root, "prometheus").assert().success().get_output().stdout.clone();
+    let page = String::from_utf8(page).unwrap();
+    for (end, expected) in [("ci_low", "0.323"), ("ci_high", "0.524")] {
+        let queried = groups[0][end].as_f64().unwrap();
+        assert_eq!(format!("{queried:.3}"), expected);
+        assert_eq!(found["models"][0][end].as_f64(), Some(queried));
+        assert_eq!(found["totals"][end].as_f64(), Some(queried));
+        let of = |metric: &str| {
+            let line = page.lines().find(|line| line.starts_with(&format!("{metric}_{end}{{")))?;
+            line.rsplit_once(' ')?.1.parse::<f64>().ok()
+        };
+        assert_eq!(of("evaltop_success_rate"), Some(queried));
+        assert_eq!(of("evaltop_model_success_rate"), Some(queried));
+    }
+    let page = status(&root, "text").assert().success().get_output().stdout.clone();
+    let page = String::from_utf8(page).unwrap();
+    assert_eq!(page.matches("32–52").count(), 2, "{page}");
+}

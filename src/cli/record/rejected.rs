@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::cli::loudness::complain;
+use crate::config::show_counted;
 use crate::store::disk::WriteFile;
 use crate::store::{Error, Result, Store};
 
@@ -55,8 +56,9 @@ impl Rejected {
             file.sync()
                 .and_then(|()| self.store.disk.sync_folder(&folder))
                 .map_err(Error::io("write", &self.path))?;
-            let lines = if self.count == 1 { "1 line is" } else { &format!("{} lines are", self.count) };
-            complain(&format!("{lines} kept in {}: mend and record them again", self.path.display()));
+            let lines = show_counted(self.count, "line");
+            let are = if self.count == 1 { "is" } else { "are" };
+            complain(&format!("{lines} {are} kept in {}: mend and record them again", self.path.display()));
         }
         Ok(self.count)
     }

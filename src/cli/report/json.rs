@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::age;
 use crate::health::{Remedy, worst};
 use crate::observation::{ModelView, Observation, WriterView};
-use crate::stats::{Tally, interval};
+use crate::stats::Tally;
+use crate::stats::interval::Interval;
 
 /// The observation as one JSON document.
 pub(in crate::cli) fn render(seen: &Observation) -> String {
@@ -14,7 +15,8 @@ pub(in crate::cli) fn render(seen: &Observation) -> String {
     // A store that can't be read has no figures; zeroes would be wrong ones.
     let figure = |value: Value| if known { value } else { Value::Null };
     let (main, waiting) = (&seen.main, &seen.waiting);
-    let mut totals = tally(&seen.totals, &[("superseded", seen.superseded), ("repeated", seen.repeated)]);
+    let besides = [("superseded", seen.superseded), ("repeated", seen.repeated)];
+    let mut totals = tally(&seen.totals, seen.interval(), &besides);
     if !known {
         totals.values_mut().for_each(|value| *value = Value::Null);
     }
@@ -55,8 +57,7 @@ pub(in crate::cli) fn render(seen: &Observation) -> String {
 }
 
 /// The counts and rates of a group of tests, further counts between them.
-fn tally(tally: &Tally, besides: &[(&str, u64)]) -> Map<String, Value> {
-    let interval = interval::wilson(tally.full, tally.tests);
+fn tally(tally: &Tally, interval: Option<Interval>, besides: &[(&str, u64)]) -> Map<String, Value> {
     let counts = [
         ("tests", tally.tests),
         ("success", tally.full),
@@ -76,7 +77,7 @@ fn tally(tally: &Tally, besides: &[(&str, u64)]) -> Map<String, Value> {
 
 fn model(model: &ModelView) -> Value {
     let mut object = Map::from_iter([("model".to_owned(), model.model.clone().into())]);
-    object.append(&mut tally(&model.tally, &[]));
+    object.append(&mut tally(&model.tally, model.interval(), &[]));
     object.insert("mean_execution_time".to_owned(), model.tally.execution_time.mean().into());
     Value::Object(object)
 }

@@ -2,14 +2,17 @@
 //! collector. Every sample carries the store, so that several stores can share one
 //! collector. What is not known has no sample.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use strum::IntoEnumIterator;
 
 use super::age;
+use crate::formats::text::sanitise;
 use crate::health::{Severity, worst};
 use crate::observation::{Observation, WriterState};
-use crate::stats::{Tally, interval};
+use crate::stats::Tally;
+use crate::stats::interval::Interval;
 
 /// The observation as metrics. All are gauges: a newer attempt at a test can lower
 /// any of them.
@@ -36,7 +39,8 @@ pub(in crate::cli) fn render(seen: &Observation) -> String {
 }
 
 fn figures(page: &mut Page, seen: &Observation) {
-    let (main, waiting, totals) = (&seen.main, &seen.waiting, &seen.totals);
+    let (main, waiting) = (&seen.main, &seen.waiting);
+    let totals = tally(&seen.totals, seen.interval());
     let count = |value: u64| Some(value as f64);
     page.one("generation", "Number of the last commit", count(main.generation));
     page.one("main_rows", "Rows in main", count(main.rows));
@@ -56,7 +60,7 @@ fn figures(page: &mut Page, seen: &Observation) {
     page.one("superseded", "Attempts replaced by newer ones", count(seen.superseded));
     page.one("repeated", "Identical rows seen again", count(seen.repeated));
     page.one("rows_per_minute", "Rows a minute, lately", Some(seen.per_minute));
-    for (name, help, value) in tally(totals) {
+    for (name, help, value) in totals {
         page.one(name, help, value);
     }
     let writers = WriterState::iter().map(|state| {
@@ -65,8 +69,9 @@ fn figures(page: &mut Page, seen: &Observation) {
         (name.to_owned(), Some(count as f64))
     });
     page.many("writers", "Writers by state", "state", writers);
-    let by_model: Vec<_> = seen.models.iter().map(|model| (model, tally(&model.tally))).collect();
-    for (index, (name, help, _)) in tally(totals).into_iter().enumerate() {
+    let by_model: Vec<_> =
+        seen.models.iter().map(|model| (model, tally(&model.tally, model.interval()))).collect();
+    for (index, (name, help, _)) in totals.into_iter().enumerate() {
         let samples = by_model
             .iter()
             .map(|(model, values)| (model.model.clone(), values.get(index).and_then(|(.., value)| *value)));
@@ -81,8 +86,7 @@ fn figures(page: &mut Page, seen: &Observation) {
 }
 
 /// Name, help and value of everything that a group of tests has.
-fn tally(tally: &Tally) -> [(&'static str, &'static str, Option<f64>); 10] {
-    let interval = interval::wilson(tally.full, tally.tests);
+fn tally(tally: &Tally, interval: Option<Interval>) -> [(&'static str, &'static str, Option<f64>); 10] {
     let count = |value: u64| Some(value as f64);
     [
         ("tests", "Tests, newest attempts only", count(tally.tests)),
@@ -119,13 +123,20 @@ impl Page {
         samples: impl IntoIterator<Item = (String, Option<f64>)>,
     ) {
         let mut headed = false;
+        let mut labels = BTreeSet::new();
         for (which, value) in samples {
+            let mut which = escape(&which);
+            // Names that differ only in what was cleaned away stay two: a page with the same
+            // sample twice is refused as a whole.
+            while !labels.insert(which.clone()) {
+                which.push('\u{fffd}');
+            }
             let Some(value) = value else { continue };
             if !headed {
                 self.head(name, help);
                 headed = true;
             }
-            let (store, which) = (&self.store, escape(&which));
+            let store = &self.store;
             let _ = writeln!(self.text, "evaltop_{name}{{store=\"{store}\",{label}=\"{which}\"}} {value}");
         }
     }
@@ -135,17 +146,17 @@ impl Page {
     }
 }
 
-/// A label's value, as the exposition format escapes it.
+/// A label's value, as the exposition format escapes it, without what steers a terminal.
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let escaped = |line: &str| sanitise(line).replace('\\', "\\\\").replace('"', "\\\"");
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::cli::report::sample;
+    use crate::observation::ModelView;
 
     #[test]
     fn is_valid_exposition_format() {
@@ -171,8 +182,14 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_unknown_values_left_out() {
         let text = render(&sample::busy());
-        assert!(text.contains("model=\"evil\u{1b}[31m \\\"m\\\\odel\\\"\\n#[fg=red]\"} 12400\n"), "{text}");
+        assert!(text.contains("model=\"evil\u{fffd}[31m \\\"m\\\\odel\\\"\\n#[fg=red]\"} 12400\n"), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
         assert!(text.contains("model=\"模型\"} 0\n"));
+        let mut alike = sample::busy();
+        alike.models =
+            ["a\u{1}", "a\u{2}"].map(|name| ModelView { model: name.into(), ..ModelView::default() }).into();
+        let two = render(&alike);
+        assert!(two.contains("model=\"a\u{fffd}\"} 0\n") && two.contains("model=\"a\u{fffd}\u{fffd}\"} 0\n"));
         assert_eq!(text.matches("evaltop_model_success_rate{").count(), 1, "none for a model without tests");
         let torn = render(&sample::torn());
         assert!(torn.contains("evaltop_health{store=\"/runs/torn\"} 2\n"));

@@ -10,7 +10,8 @@ use crate::config::{show_count, show_counted, show_duration, show_size};
 use crate::formats::text::{sanitise, width};
 use crate::health::{Severity, worst};
 use crate::observation::{MainKind, ModelView, Observation, WriterState};
-use crate::stats::{Tally, interval};
+use crate::stats::interval::Interval;
+use crate::tui::format::count;
 use crate::tui::text::{left_middle, truncate_front, wrap};
 
 /// Columns of a page that is not for a terminal.
@@ -100,7 +101,7 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
     let mut tests = vec![show_count(seen.totals.tests)];
     if let Some(rate) = seen.totals.success_rate() {
         let partial = seen.totals.partial as f64 / seen.totals.tests as f64;
-        let interval = spread(&seen.totals).map(|interval| format!(" (95% CI {interval})"));
+        let interval = spread(seen.interval()).map(|interval| format!(" (95% CI {interval})"));
         tests.push(format!("{} full{}", percent(rate), interval.unwrap_or_default()));
         tests.push(format!("{} partial", percent(partial)));
     }
@@ -109,7 +110,7 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
         let lost = show_counted(lost, "infrastructure error");
         page.line("scored", [format!("{} full", percent(rate)), format!("without {lost}")]);
     }
-    page.line("rate", [format!("{:.1} a minute", seen.per_minute)]);
+    page.line("rate", [format!("{} a minute", pace(seen.per_minute, PAGE))]);
     let kind = match main.kind {
         MainKind::Empty => "no rows yet".to_owned(),
         MainKind::Records => show_counted(main.rows, "row"),
@@ -183,7 +184,7 @@ const COLUMNS: [Column; 6] = [
     Column {
         title: "95% CI",
         width: 10,
-        show: |model| spread(&model.tally).unwrap_or_default(),
+        show: |model| spread(model.interval()).unwrap_or_default(),
         tells: always,
     },
     Column { title: "PARTIAL", width: 9, show: partial, tells: |model| model.tally.partial > 0 },
@@ -191,7 +192,7 @@ const COLUMNS: [Column; 6] = [
     Column {
         title: "/MIN",
         width: 7,
-        show: |model| format!("{:.1}", model.per_minute),
+        show: |model| pace(model.per_minute, 6),
         tells: |model| model.per_minute > 0.0,
     },
     Column {
@@ -246,14 +247,18 @@ fn partial(model: &ModelView) -> String {
     if tally.tests == 0 { "–".to_owned() } else { percent(tally.partial as f64 / tally.tests as f64) }
 }
 
+/// Rows a minute in at most `cells`.
+fn pace(rate: f64, cells: usize) -> String {
+    if rate < 999.95 { format!("{rate:.1}") } else { count(rate.round() as u64, cells) }
+}
+
 fn percent(rate: f64) -> String {
     format!("{:.1}%", rate * 100.0)
 }
 
 /// "75–80": the ends of the interval in per cent.
-fn spread(tally: &Tally) -> Option<String> {
-    let found = interval::wilson(tally.full, tally.tests)?;
-    Some(format!("{:.0}–{:.0}", found.low * 100.0, found.high * 100.0))
+fn spread(interval: Option<Interval>) -> Option<String> {
+    interval.map(|found| format!("{:.0}–{:.0}", found.low * 100.0, found.high * 100.0))
 }
 
 fn local(time: Timestamp, zone: &TimeZone) -> String {
@@ -309,6 +314,18 @@ mod tests {
         "###);
         assert!(models(68).contains("95% CI") && models(68).contains("INFRA"));
         assert!(!models(68).contains("/MIN"), "what tells least goes first");
+    }
+
+    #[test]
+    fn great_rates_have_grouped_digits_and_fit() {
+        let mut seen = sample::busy();
+        seen.per_minute = 17_884.0;
+        seen.models[0].per_minute = 1_234_567.0;
+        let page = render(&seen, &TimeZone::UTC, None);
+        assert!(
+            page.contains("rate      17,884 a minute\n") && page.contains("12,400  1.23M    400"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CommitRecord, Consumed, FORMAT, log};
+use crate::config::show_counted;
 use crate::store::Store;
 use crate::store::disk::{Disk, Stat};
 use crate::store::error::{Error, Result};
@@ -141,11 +142,13 @@ impl Base {
 /// Main has fewer rows (`None`: is missing) than the last commit left in it.
 pub fn shrunk(store: &Store, rows: Option<u64>, expected: u64) -> Error {
     let path = store.layout.main();
-    let what = rows.map_or_else(|| "is missing".to_owned(), |rows| format!("has {rows} rows"));
+    let what =
+        rows.map_or_else(|| "is missing".to_owned(), |rows| format!("has {}", show_counted(rows, "row")));
     Error::Refused(format!(
-        "{} {what}, but the last commit left {expected} rows in it: bring a backup back \
+        "{} {what}, but the last commit left {} in it: bring a backup back \
          (evaltop restore --from BACKUP), or go on with what is there (evaltop consolidate --accept-main)",
-        path.display()
+        path.display(),
+        show_counted(expected, "row")
     ))
 }
 

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::choice::Rank;
 use super::run::{At, Run};
+use crate::config::{show_count, show_counted};
 use crate::store::digest::{Columns, Digest, places_of_cells, row_hashes};
 use crate::store::error::{Error, Result};
 use crate::store::kind::split;
@@ -71,7 +72,8 @@ pub(in crate::store) fn complete(file: &ParquetFile, rows: u64) -> Result<()> {
     if rows == file.rows() {
         return Ok(());
     }
-    Err(Error::unreadable(file.path(), format!("it has {rows} rows where its footer says {}", file.rows())))
+    let (rows, footer) = (show_counted(rows, "row"), show_count(file.rows()));
+    Err(Error::unreadable(file.path(), format!("it has {rows} where its footer says {footer}")))
 }
 
 /// The rows of a batch for which `keep` is true.

@@ -430,6 +430,7 @@ fn a_main_that_other_code_rewrote_inherits_the_last_commit() {
     f.legacy("increment_8_20260131_120000.parquet", batch(&["e"]));
     let error = run(&f.store, &Options::default(), Timestamp::now(), &Control::default()).unwrap_err();
     assert!(error.to_string().contains("--accept-main"), "{error}");
+    assert!(error.to_string().contains("has 1 row, but the last commit left 4 rows in it"), "{error}");
     let accept = Options { accept_main: true, ..Options::default() };
     let done = run(&f.store, &accept, Timestamp::now(), &Control::default()).unwrap();
     assert_eq!((done.rows_added, done.rows_total, done.generation), (1, 2, 3));

@@ -14,7 +14,8 @@ use crate::store::digest::Columns;
 use crate::store::schema::DIMENSIONS;
 use crate::store::snapshot::{Depth, Scanner, retrying};
 
-/// Tallies of the matching tests by the given dimensions, sorted by their values.
+/// Tallies of the matching tests by the given dimensions, sorted by their values; a summary row
+/// that stands for no test makes no group.
 /// Unknown columns are refused in one sentence that lists those there are. Summary
 /// rows count too, except within a range of time, since they have none. Grouped by model, the
 /// interval of a group that is all of one heeds tasks that repeat, outside of a range of time.
@@ -40,7 +41,7 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
         within(store, filter, control)?
     };
     let mut groups: BTreeMap<Vec<Key>, (Tally, BTreeSet<&str>)> = BTreeMap::new();
-    for (cell, tally) in cells.iter().filter(|(cell, _)| filter.matches_cell(cell)) {
+    for (cell, tally) in cells.iter().filter(|(cell, tally)| tally.tests > 0 && filter.matches_cell(cell)) {
         let (sum, of) = groups.entry(by.iter().map(|name| value(cell, name)).collect()).or_default();
         sum.add(tally);
         of.insert(&cell.model);

@@ -93,22 +93,22 @@ fn groups_count_every_kind_of_row() {
 
     let fixture = Fixture::new();
     let summaries = RecordBatch::try_from_iter([
-        ("model", Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef),
-        ("total", Arc::new(Int64Array::from(vec![100, 50])) as ArrayRef),
-        ("success", Arc::new(Int64Array::from(vec![60, 10])) as ArrayRef),
+        ("model", Arc::new(StringArray::from(vec!["a", "b", "none"])) as ArrayRef),
+        ("total", Arc::new(Int64Array::from(vec![100, 50, 0])) as ArrayRef),
+        ("success", Arc::new(Int64Array::from(vec![60, 10, 0])) as ArrayRef),
     ])
     .unwrap();
     fixture.main(&summaries, None);
     fixture.increment(LEGACY, &legacy(&["a", "c"], &[true, false]));
     let groups = group(&fixture, &Filter::default(), &["model", "tool_success_rate"]);
-    assert_eq!(groups.len(), 4);
+    assert_eq!(groups.len(), 4, "none of a summary of no test");
     assert_eq!(groups[1], (vec![text("a"), GroupValue::Rate(Some(0.8))], 1, 1));
     let only = Filter { tool_success_rates: vec![Rate::from(0.8)], ..Filter::default() };
     assert_eq!(group(&fixture, &only, &["model"]).len(), 2);
     // Records and summary rows come apart.
     assert_eq!(all(&fixture, &Selection::default()).num_rows(), 2);
     let rows = all(&fixture, &Selection { summaries: true, ..Selection::default() });
-    assert_eq!((rows.num_rows(), rows.num_columns()), (2, 3));
+    assert_eq!((rows.num_rows(), rows.num_columns()), (3, 3));
     assert_eq!(rows["success"].as_primitive::<arrow::datatypes::Int64Type>().value(0), 60);
 }
 

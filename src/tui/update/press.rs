@@ -7,6 +7,7 @@ use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
 use super::{act, job};
+use crate::health::Severity;
 use crate::jobs::ExportFormat;
 use crate::tui::action::Action;
 use crate::tui::keymap::Key;
@@ -63,7 +64,13 @@ pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
 
 fn type_filter(model: &mut Model, mut typing: Typing, key: KeyEvent) {
     match key.code {
-        KeyCode::Enter => {}
+        KeyCode::Enter => {
+            let of_help = matches!(model.overlays.last(), Some(Overlay::Help(_)));
+            if let Some(word) = model.table.pointless().filter(|_| !of_help) {
+                let text = format!("“{word}” has no number and hides nothing: type it as in rate:>=0.5");
+                model.note(Severity::Warning, text);
+            }
+        }
         KeyCode::Esc => filter(model, &typing.before),
         _ => {
             typing.input.handle_event(&Event::Key(key));

@@ -115,6 +115,20 @@ fn undo_asks_for_the_last_operation_and_needs_y() {
 }
 
 #[test]
+fn what_is_told_names_files_of_the_store_as_seen_from_it() {
+    let mut model = showing(100, 30, healthy());
+    let backup = model.settings.store.join("backups/test_results_20260131_120000.parquet");
+    let text = format!("restored 80,497 rows of {}; 5,987 rows wait again", backup.display());
+    model.note(Severity::Healthy, text);
+    let rows = shown(&model);
+    let row = "restored 80,497 rows of backups/test_results_20260131_120000.parquet; 5,987 rows wait again";
+    assert!(rows.contains(row), "{rows}");
+    let mut small = showing(100, 16, healthy());
+    small.notice = Some(backup.display().to_string());
+    assert!(shown(&small).contains(" backups/test_results"));
+}
+
+#[test]
 fn backup_and_validate_ask_nothing() {
     for c in ['b', 'v'] {
         let mut model = showing(80, 24, healthy());
@@ -250,6 +264,29 @@ fn esc_undoes_a_filter_being_typed_and_clears_a_kept_one() {
     key(&mut model, KeyCode::Enter);
     key(&mut model, KeyCode::Esc);
     assert_eq!(model.table.filter, "");
+}
+
+#[test]
+fn a_kept_filter_without_a_number_is_told() {
+    let mut model = showing(80, 24, healthy());
+    let before = model.activity.len();
+    press(&mut model, '/');
+    type_text(&mut model, "q rate:>=many");
+    assert_eq!(
+        (model.activity.len(), model.table.order.len()),
+        (before, 3),
+        "nothing is said of half a word"
+    );
+    key(&mut model, KeyCode::Enter);
+    let told = "“rate:>=many” has no number and hides nothing: type it as in rate:>=0.5";
+    assert_eq!(model.notice.as_deref(), Some(told));
+    press(&mut model, '/');
+    for _ in 0.."many".len() {
+        key(&mut model, KeyCode::Backspace);
+    }
+    type_text(&mut model, "0.6");
+    key(&mut model, KeyCode::Enter);
+    assert_eq!((model.activity.len(), model.notice), (before + 1, None));
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Widget for Activity<'_> {
             let text = if rows::wraps(area) {
                 broken(model, entry, area.width).into_iter().nth(part).unwrap_or_default()
             } else {
-                text::clean(&entry.text).into_owned()
+                text::clean(&within(model, &entry.text)).into_owned()
             };
             line(model, entry, text, chosen, part, row.width).style(style).render(row, buffer);
         }
@@ -47,10 +47,15 @@ pub(crate) fn placed(model: &Model, area: Rect) -> Vec<(usize, usize)> {
     rows::place(model.activity.len(), height, model.entry.at, area)
 }
 
+/// What was said, with paths of the store as seen from it: the header has the rest.
+pub(super) fn within(model: &Model, said: &str) -> String {
+    said.replace(&format!("{}/", model.settings.store.display()), "")
+}
+
 /// The text of an entry in lines that fit beside its time.
 fn broken(model: &Model, entry: &Entry, width: u16) -> Vec<String> {
     let before = text::width(&model.clock(entry.at)) + 3;
-    text::wrap(&entry.text, usize::from(width).saturating_sub(before))
+    text::wrap(&within(model, &entry.text), usize::from(width).saturating_sub(before))
 }
 
 fn line(model: &Model, entry: &Entry, text: String, chosen: bool, part: usize, width: u16) -> Line<'static> {

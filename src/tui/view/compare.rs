@@ -17,7 +17,7 @@ const LABEL: usize = 20;
 /// The comparison of two models.
 pub(super) fn content(model: &Model, both: &[String; 2], width: u16) -> Content {
     let [first, second] = both.each_ref().map(|name| text::name(name).into_owned());
-    let title = format!("{first} AGAINST {second}");
+    let title = title(&first, &second, width);
     let compared = model.compared.as_ref().filter(|compared| compared.both == *both);
     let mut lines = match compared.and_then(|compared| compared.result.as_ref().or(compared.shown.as_ref())) {
         None => vec![Line::default(), Line::from(model.span(Role::Dim, " reading their tests …"))],
@@ -34,6 +34,15 @@ pub(super) fn content(model: &Model, both: &[String; 2], width: u16) -> Content 
     lines.push(Line::default());
     lines.extend(paragraph(model, Role::Dim, how, usize::from(width).saturating_sub(2).min(100)));
     Content::new(title, lines)
+}
+
+/// Both names, cut where they would not both fit.
+fn title(first: &str, second: &str, width: u16) -> String {
+    const BETWEEN: &str = " AGAINST ";
+    let room = usize::from(width).saturating_sub(2 + BETWEEN.len());
+    let first = text::truncate_middle(first, room.saturating_sub(text::width(second)).max(room / 2));
+    let second = text::truncate_middle(second, room.saturating_sub(text::width(&first)));
+    format!("{first}{BETWEEN}{second}")
 }
 
 fn figures(model: &Model, found: &Comparison, names: [&str; 2], width: u16) -> Vec<Line<'static>> {
@@ -68,7 +77,7 @@ fn row(model: &Model, label: &str, figures: [String; 2], width: u16) -> Line<'st
     let cells = (usize::from(width).saturating_sub(LABEL + 6) / 2).clamp(8, 24);
     let mut line = Line::from(model.span(Role::Dim, format!(" {}", text::left(label, LABEL))));
     for figure in figures {
-        line.push_span(model.span(Role::Text, text::right(&figure, cells)));
+        line.push_span(model.span(Role::Text, text::right(&text::truncate_middle(&figure, cells), cells)));
         line.push_span(Span::raw("  "));
     }
     line
@@ -156,8 +165,12 @@ fn picture(
     }
     let end = format!("{:.0}", most * 100.0);
     let half = cells / 2;
-    let left = text::left(&format!("{end} for {second}"), half);
-    let right = text::right(&format!("{end} for {first}"), cells - half - 1);
+    let side = |name: &str| {
+        let before = format!("{end} for ");
+        format!("{before}{}", text::truncate_middle(name, half.saturating_sub(before.len())))
+    };
+    let left = text::left(&side(second), half);
+    let right = text::right(&side(first), cells - half - 1);
     let ends = Line::from(model.span(Role::Dim, format!(" {left}0{right}")));
     vec![figures, Line::default(), scale, ends]
 }
@@ -180,6 +193,22 @@ fn all_tests(model: &Model, both: &[String; 2], width: u16) -> Vec<Line<'static>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_other_one() {
+        let long = "somebody/a-very-long-name-of-a-model-with-everything-in-it-2026-01-31-instruct-fp8";
+        assert_eq!(title("a", "b", 40), "a AGAINST b");
+        assert!(
+            title(long, "gpt-4o", 80).ends_with("instruct-fp8 AGAINST gpt-4o"),
+            "{}",
+            title(long, "gpt-4o", 80)
+        );
+        for (first, second) in [(long, "gpt-4o"), ("gpt-4o", long), (long, long)] {
+            let found = title(first, second, 80);
+            assert!(text::width(&found) == 78 && found.contains(" AGAINST "), "{found}");
+            assert!(!found.ends_with('…'), "{found}");
+        }
+    }
 
     #[test]
     fn numbers_of_tests_are_rounded_up_to_two_digits() {

@@ -37,7 +37,7 @@ type Cells<'a> = Vec<(&'a Cell, &'a Tally)>;
 pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     let place = model.table.order.iter().position(|m| m == name);
     let place = place.map(|at| format!("  {} of {}", at + 1, model.table.order.len())).unwrap_or_default();
-    let title = format!("MODEL {}{place}", text::name(name));
+    let title = title(&text::name(name), &place, width);
     let seen = model.seen.as_ref();
     let view = seen.and_then(|o| o.models.iter().find(|m| m.model == name));
     let (Some(seen), Some(view)) = (seen, view) else {
@@ -59,6 +59,12 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     lines.extend(if width >= TWO { side_by_side(parts, half) } else { parts.concat() });
     lines.extend(failures::earlier(model, view, width));
     Content::new(title, lines)
+}
+
+/// The name, cut where its place would not fit beside it.
+fn title(name: &str, place: &str, width: u16) -> String {
+    let room = usize::from(width).saturating_sub("MODEL ".len() + place.len() + 2);
+    format!("MODEL {}{place}", text::truncate_middle(name, room))
 }
 
 /// Parts in two columns of about the same height, the first ones at the left.
@@ -241,4 +247,16 @@ fn everywhere(model: &Model, cells: &Cells<'_>) -> Vec<Line<'static>> {
         return Vec::new();
     }
     vec![Line::default(), Line::from(model.span(Role::Dim, format!(" all of them: {}", same.join(", "))))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_leaves_room_for_its_place() {
+        assert_eq!(title("gpt-4o", "  3 of 23", 40), "MODEL gpt-4o  3 of 23");
+        let found = title(&"long-name-".repeat(9), "  3 of 23", 80);
+        assert!(found.ends_with("long-name-  3 of 23") && text::width(&found) == 78, "{found}");
+    }
 }

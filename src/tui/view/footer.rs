@@ -5,9 +5,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::{groups, help, layout, overlay, prompt};
+use super::{activity, groups, help, layout, overlay, prompt};
 use crate::observation::StoreState;
 use crate::tui::action::{Action, FOOTER};
+use crate::tui::format::plural;
 use crate::tui::model::{Model, Overlay, Prompt};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -24,7 +25,7 @@ impl Widget for Footer<'_> {
         }
         // Where the activity has no pane, what just happened stands here until a key is pressed.
         if let Some(notice) = model.notice.as_ref().filter(|_| !layout::is_full(model.area)) {
-            let text = text::truncate(&format!(" {notice}"), area.width.into());
+            let text = text::truncate(&format!(" {}", activity::within(model, notice)), area.width.into());
             Line::from(model.span(Role::Text, text)).render(area, buffer);
             return;
         }
@@ -144,7 +145,7 @@ fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
         format!("{} keys", help::found(model).len())
     } else {
         let all = model.seen.as_ref().map_or(0, |o| o.models.len());
-        format!("{} of {all} models", model.table.order.len())
+        format!("{} of {}", model.table.order.len(), plural(all as u64, "model"))
     };
     let mut left = Line::from(vec![
         model.span(Role::Key, " /"),

@@ -18,7 +18,7 @@ const SIGNS: [&str; 8] = [
     "waiting: rows that are safe on disk and not yet merged into main.",
     "While nothing is written, ages are shown as clock times.",
     "A filter's words all have to hold: parts of the name, or name: rate: partial: ci: tests: min: infra: time: \
-     trend: with < or > and a number.",
+     trend: with < <= > >= and a number.",
     "The mouse: a click selects, a second one opens, one on a column's heading sorts by it; the wheel scrolls.",
     "The activity is also kept in evaltop/evaltop.log in the state folder (~/.local/state).",
 ];
