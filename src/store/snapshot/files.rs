@@ -164,13 +164,12 @@ impl Listing {
         let all = entries(store, &|name, inode| footers.stat(name, inode))?;
         // Only now: what a file that was listed loses to main from here on is there twice at worst.
         let known = stat().and_then(|stat| footers.main(&stat));
-        let (main, expected_rows) = match known {
-            Some(known) => (Some(known), footers.expected_rows),
-            None => {
-                let main = open_main(store, now, footers)?;
-                let expected_rows = expected_rows(store, main.as_ref())?;
-                (main, expected_rows)
-            }
+        let (main, expected_rows) = if let Some(known) = known {
+            (Some(known), footers.expected_rows)
+        } else {
+            let main = open_main(store, now, footers)?;
+            let expected_rows = expected_rows(store, main.as_ref())?;
+            (main, expected_rows)
         };
         footers.keep_main(main.as_ref());
         footers.expected_rows = expected_rows;
