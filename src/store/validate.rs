@@ -112,11 +112,11 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
                 Level::Critical,
                 super::layout::MAIN,
                 format!(
-                    "it can't be read ({reason}), and what waits was not checked: bring back a backup (evaltop \
-                     restore); without one, move this file away and go on with what waits (evaltop consolidate \
-                     --accept-main)"
+                    "it can't be read ({reason}): bring back a backup (evaltop restore); without one, move this \
+                     file away and go on with what waits (evaltop consolidate --accept-main)"
                 ),
             );
+            waiting::alone(store, &mut report, control)?;
         }
         // What else ends a scan is the fault of the file that it names, or main's.
         Err(error) => {

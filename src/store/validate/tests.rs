@@ -136,7 +136,13 @@ fn a_torn_main_and_a_main_that_shrank_are_critical() {
     let main = fixture.store.layout.main();
     let whole = fs::read(&main).unwrap();
     fs::write(&main, &whole[..whole.len() - 3]).unwrap();
+    fixture.increment(LEGACY, &batch(&records(10, 12)));
+    let torn = fixture.store.layout.incremental().join("increment_torn.parquet");
+    fs::write(&torn, "PAR1 and no more").unwrap();
     let report = checked(&fixture);
+    assert!(found(&report).contains(&(Level::Warning, "incremental/increment_torn.parquet")), "{report:?}");
+    assert_eq!((report.files, report.rows), (3, 2));
+    fs::remove_file(&torn).unwrap();
     assert_eq!(found(&report)[0], (Level::Critical, "test_results.parquet"));
     assert!(report.findings[0].message.contains("move this file away"), "{report:?}");
     // Another program rewrites it with fewer rows.

@@ -1,8 +1,11 @@
 //! Increments and journals.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 
 use super::{Level, Repair, Report, incremental};
+use crate::config::show_counted;
+use crate::store::layout::{IncrementalName, classify};
 use crate::store::parquet_file::{OpenError, ParquetFile};
 use crate::store::snapshot::{FileState, Files, Snapshot};
 use crate::store::{Control, Error, Result, Store};
@@ -23,8 +26,8 @@ pub(super) fn check(
                 Level::Warning,
                 path,
                 format!(
-                    "its writer died and left {} rows; they count, and the next consolidate takes them in",
-                    file.rows
+                    "its writer died and left {}; what it left counts, and the next consolidate takes it in",
+                    show_counted(file.rows, "row")
                 ),
                 Repair::RecoverJournal(file.name.clone()),
             ),
@@ -66,10 +69,38 @@ pub(super) fn check(
             Level::Note,
             "incremental/",
             format!(
-                "{} files are in main or published already and don't count; consolidate and cleanup remove them",
-                files.leftovers.len()
+                "{} in main or published already, not counted again: consolidate and cleanup remove such",
+                show_counted(files.leftovers.len() as u64, "file")
             ),
         );
+    }
+    Ok(())
+}
+
+/// Where main can't be read nobody knows which files count: only whether each is whole.
+pub(super) fn alone(store: &Store, report: &mut Report, control: &Control) -> Result<()> {
+    let folder = store.layout.incremental();
+    let entries = match store.disk.list(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::io("read", &folder))?,
+    };
+    for entry in entries.into_iter().filter(|entry| entry.stat.is_file) {
+        let kind = classify(&entry.name);
+        if !matches!(kind, IncrementalName::Increment | IncrementalName::LegacyIncrement) {
+            continue;
+        }
+        report.files += 1;
+        let path = folder.join(&entry.name);
+        let file = ParquetFile::open(&*store.disk, &path).map_err(|error| error.at(&path));
+        match file.and_then(|file| file.check_pages(|| control.check()).map(|()| file.rows())) {
+            Ok(rows) => report.rows += rows,
+            Err(Error::Unreadable { reason, .. }) => {
+                let message = format!("it is damaged ({reason}): mend its writer, or move it away");
+                report.add(Level::Warning, incremental(&entry.name), message);
+            }
+            Err(error) if error.is_transient() || error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
