@@ -337,9 +337,10 @@ fn a_file_in_place_of_a_store_is_refused() {
     write(&run.store, "m", 1);
     let file = std::fs::read_dir(run.store.join("incremental")).unwrap().next().unwrap().unwrap().path();
     let mut terminal = Terminal::open(&file, &[]);
+    terminal.wait("the refusal", |screen| {
+        screen.contents().replace('\n', "").contains("it is a file (name the folder that holds it)")
+    });
     assert_eq!(terminal.ended().exit_code(), 1);
-    let text = terminal.text().replace('\n', "");
-    assert!(text.contains("it is a file (name the folder that holds it)"), "{text}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_wrong_file_is_not_told_line_by_line_and_who_stops_listening_ends_nothing() 
     let run = evaltop().arg("record").arg(&store).write_stdin(input.clone()).assert().code(1);
     let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert_eq!(told.lines().count(), 21, "{told}");
-    assert!(told.contains("30000 lines are kept in"), "{told}");
+    assert!(told.contains("30,000 lines are kept in"), "{told}");
     // Answers are read, complaints are not.
     let mut child = recording(&store);
     drop(child.stderr.take());
