@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use super::{Options, Outcome, SkipKind, run};
 use crate::store::error::Error;
 use crate::store::fixture::{Fixture, LEGACY, batch, records};
+use crate::store::layout::retired_name;
 use crate::store::parquet_file::ParquetFile;
 use crate::store::snapshot::Scanner;
 use crate::store::validate::{Level, check};
@@ -32,6 +33,10 @@ enum Step {
     Torn(u8),
     /// A query removes it once it is in main; the next rewrite brings the old rows back.
     Vanish,
+    /// It is retired while somebody has it open.
+    Retire,
+    /// Nobody has the retired one open any more.
+    Release,
     /// Consolidate while the writer may have it open.
     Merge,
     /// Consolidate long after.
@@ -47,6 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..4_u8).prop_map(Step::Replace),
         (0..4_u8).prop_map(Step::Torn),
         Just(Step::Vanish),
+        Just(Step::Retire),
+        Just(Step::Release),
         Just(Step::Merge),
         Just(Step::MergeLater),
         Just(Step::Look),
@@ -62,13 +69,15 @@ struct Writer {
     merged: usize,
     clock: Timestamp,
     scanner: Scanner,
+    /// The retired file, open.
+    retired: Option<fs::File>,
 }
 
 impl Writer {
     fn new(ids: bool) -> Self {
         let fixture = Fixture::new();
         let clock = fixture.now;
-        Self { fixture, rows: 0, ids, merged: 0, clock, scanner: Scanner::new() }
+        Self { fixture, rows: 0, ids, merged: 0, clock, scanner: Scanner::new(), retired: None }
     }
 
     fn batch(&self, plain: bool) -> RecordBatch {
@@ -140,6 +149,15 @@ impl Writer {
                 fs::write(self.path(), whole).unwrap();
             }
             Step::Vanish if self.merged == self.rows => drop(fs::remove_file(self.path())),
+            Step::Retire if self.merged == self.rows && self.rows > 0 => {
+                let retired = self.path().with_file_name(retired_name(LEGACY));
+                let open = fs::File::options().append(true).open(self.path());
+                if let (Ok(open), Ok(())) = (open, fs::hard_link(self.path(), retired)) {
+                    fs::remove_file(self.path()).unwrap();
+                    self.retired = Some(open);
+                }
+            }
+            Step::Release => self.retired = None,
             Step::Merge => drop(self.merge(0)),
             Step::MergeLater => drop(self.merge(100)),
             _ => {}
@@ -160,10 +178,15 @@ proptest! {
     fn every_row_counts_once_whatever_a_legacy_writer_does(
         ids: bool,
         steps in prop::collection::vec(step(), 1..14),
+        often in 0..12_u8,
     ) {
         let mut writer = Writer::new(ids);
         for one in steps {
             writer.step(one);
+        }
+        for _ in 0..often {
+            writer.step(Step::Grow(1));
+            writer.step(Step::Merge);
         }
         let done = writer.merge(200);
         prop_assert!(done.skipped.is_empty());

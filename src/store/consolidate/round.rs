@@ -31,7 +31,8 @@ use crate::store::{Control, Store, threads};
 /// writer may bring it back with the old rows in it.
 const LEGACY_ENTRIES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Versions of one legacy file that have an entry, the newest first.
+/// Versions of one legacy file that have an entry, the newest first. A retired file may stay as
+/// it is while the one that its writer made anew changes more often: until it is gone, all have.
 const LEGACY_VERSIONS: usize = 8;
 
 /// Why a round ended without a commit.
@@ -315,7 +316,8 @@ impl Round<'_> {
             if entry.legacy {
                 // A file that was retired in between, or that comes back as it once was.
                 let known = versions.entry(entry.name.clone()).or_default();
-                if known.contains(&entry.xxh3) || known.len() >= LEGACY_VERSIONS {
+                let stays = entry.name == retired_name(&entry.name) && there.contains(entry.name.as_str());
+                if known.contains(&entry.xxh3) || (known.len() >= LEGACY_VERSIONS && !stays) {
                     return false;
                 }
                 known.push(entry.xxh3.clone());

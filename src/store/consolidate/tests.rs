@@ -346,6 +346,21 @@ fn a_legacy_file_that_is_there_twice_counts_once() {
     assert_eq!(f.main().rows(), 6);
 }
 
+/// Who had opened the retired file may keep it for long, while the new one has one version
+/// after another.
+#[test]
+fn a_retired_file_that_stays_is_known_however_often_the_new_one_changes() {
+    let f = fixture();
+    f.legacy(NAME, batch(&["", ""]));
+    assert_eq!(f.run().rows_added, 2);
+    let _writer = f.held(RETIRED, batch(&["", ""]));
+    for rows in 3..20 {
+        f.legacy(NAME, batch(&vec![""; rows]));
+        assert_eq!(f.run().rows_added, 1, "{rows} rows");
+    }
+    assert_eq!(f.main().rows(), 19);
+}
+
 #[test]
 fn while_one_of_them_is_written_the_other_waits_or_is_remembered() {
     for torn in [NAME, RETIRED] {

@@ -1,5 +1,6 @@
 //! The footers of increments, read once for as long as a file stays what it is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -266,27 +267,42 @@ fn read(store: &Store, entry: &Entry, legacy: bool, consumed: &[&Consumed]) -> R
 /// How many rows at the beginning of a legacy file main contains: those of the
 /// longest consumed version that the file still begins with, else none.
 pub fn consumed_prefix(file: &ParquetFile, versions: &[&Consumed]) -> Result<u64> {
-    let mut versions: Vec<&&Consumed> = versions.iter().filter(|v| v.rows <= file.rows()).collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(version.rows));
-    for version in versions {
-        if fingerprint(file, version.rows)? == version.xxh3 {
-            return Ok(version.rows);
+    let versions: Vec<&&Consumed> = versions.iter().filter(|version| version.rows <= file.rows()).collect();
+    let Some(longest) = versions.iter().map(|version| version.rows).max() else { return Ok(0) };
+    let lengths: HashSet<u64> = versions.iter().map(|version| version.rows).collect();
+    let mut found = 0;
+    prefixes(file, longest, |prefix| {
+        if lengths.contains(&prefix.rows()) {
+            let own = hex(prefix);
+            if versions.iter().any(|version| (version.rows, &version.xxh3) == (prefix.rows(), &own)) {
+                found = prefix.rows();
+            }
         }
-    }
-    Ok(0)
+    })?;
+    Ok(found)
 }
 
 /// The fingerprint of the first rows of a legacy file, in hex: what a commit record
 /// keeps of it.
 pub fn fingerprint(file: &ParquetFile, rows: u64) -> Result<String> {
+    prefixes(file, rows, |_| {}).map(|whole| hex(&whole))
+}
+
+fn hex(fingerprint: &Fingerprint) -> String {
+    format!("{:016x}", fingerprint.value())
+}
+
+/// Calls `look` after each of the first rows of a file, and gives the fingerprint of all of them.
+fn prefixes(file: &ParquetFile, rows: u64, mut look: impl FnMut(&Fingerprint)) -> Result<Fingerprint> {
     let mut fingerprint = Fingerprint::default();
-    'rows: for batch in file.batches(None, 0)? {
+    for batch in file.batches(None, 0)? {
         for hash in row_hashes(&batch?)? {
             if fingerprint.rows() == rows {
-                break 'rows;
+                return Ok(fingerprint);
             }
             fingerprint.push(hash);
+            look(&fingerprint);
         }
     }
-    Ok(format!("{:016x}", fingerprint.value()))
+    Ok(fingerprint)
 }
