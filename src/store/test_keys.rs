@@ -4,7 +4,7 @@
 //! A key is 64 bits of a hash, with the number of its row group: a hit says where to
 //! look, and the rows there decide. A large file, the base, holds the entries of the
 //! row groups that the commits since only copied; a small one those of the others, and
-//! it alone is written at each commit, until it has grown to a tenth of main.
+//! it alone is written at each commit, until it has grown to a fifth of main.
 //!
 //! Promises: it is believed only when its length, the commit id, main's size and every
 //! checksum on the way agree; otherwise main's keys are read instead. Losing it loses

@@ -1,10 +1,10 @@
 //! Making the index of a new main: what the old index says of the row groups that were
 //! copied, and the keys of the others, read from the new main itself.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::io;
 use std::ops::RangeInclusive;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::datatypes::SchemaRef;
 use jiff::tz::TimeZone;
@@ -25,8 +25,10 @@ use crate::store::{Control, Store, threads};
 /// Keys that are sorted at once; beyond it main is read once for each so many.
 const AT_ONCE: u64 = if cfg!(test) { 50 } else { 8_000_000 };
 /// The small file holds at most this part of main's rows, and at most so many.
-const SHARE: u64 = 10;
-const MOST: u64 = 1_000_000;
+const SHARE: u64 = 5;
+const MOST: u64 = 2_000_000;
+/// Blocks that are read ahead of those that are written.
+const AHEAD: usize = 64;
 
 /// Calls `take` with the row group, the position in the file and the key of each record
 /// of some row groups that has one.
@@ -235,12 +237,11 @@ impl Making<'_> {
         };
         let Ok(taken) = taken else { return Ok(None) };
         let now = self.numbers();
-        let moved = |(hash, group): Entry| Some((hash, *now.get(&usize::from(group))? as u16));
-        let mut entries: Vec<Entry> = taken.into_iter().filter_map(moved).collect();
+        let mut entries: Vec<Entry> = taken.into_iter().filter_map(|entry| now.of(entry)).collect();
         let anew: Vec<usize> = self.anew().into_iter().map(|(group, _)| group).collect();
         let Ok(found) = self.entries_of(&anew, 0..=u64::MAX) else { return Ok(None) };
         entries.extend(found);
-        entries.sort_unstable();
+        threads::sort(threads::for_rows(entries.len() as u64), &mut entries, |entry| *entry);
         entries.into_iter().try_for_each(|entry| output.push(entry))?;
         Ok(Some(base))
     }
@@ -257,17 +258,27 @@ impl Making<'_> {
         })
     }
 
-    /// The numbers that the row groups have now, by those before.
-    fn numbers(&self) -> BTreeMap<usize, usize> {
-        self.made.copied.iter().map(|(now, before)| (*before, *now)).collect()
+    fn numbers(&self) -> Numbers {
+        let mut now = Numbers::default();
+        for (number, before) in &self.made.copied {
+            now.0.resize(now.0.len().max(before + 1), None);
+            if let Some(place) = now.0.get_mut(*before) {
+                *place = u16::try_from(*number).ok();
+            }
+        }
+        now
     }
 
     /// The row groups that were not copied, with their rows.
     fn anew(&self) -> Vec<(usize, u64)> {
-        let taken: std::collections::HashSet<usize> = self.made.copied.iter().map(|(now, _)| *now).collect();
+        self.but(&self.made.copied.iter().map(|(now, _)| *now).collect())
+    }
+
+    /// All row groups but some, with their rows.
+    fn but(&self, some: &HashSet<usize>) -> Vec<(usize, u64)> {
         let groups = self.main.metadata().row_groups().iter().enumerate();
-        let anew = groups.filter(|(now, _)| !taken.contains(now));
-        anew.map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default())).collect()
+        let others = groups.filter(|(now, _)| !some.contains(now));
+        others.map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default())).collect()
     }
 
     /// All entries: a new base.
@@ -277,41 +288,41 @@ impl Making<'_> {
         output: &mut Output,
         failed: impl Fn(io::Error) -> Error,
     ) -> Result<()> {
-        let rows = |groups: &[(usize, u64)]| groups.iter().map(|(_, rows)| rows).sum::<u64>();
-        let mut now = self.numbers();
-        let mut anew = self.anew();
-        let lost = Cell::new(false);
-        let known = old.and_then(|old| Known::of(old, &lost));
-        if known.is_none() {
-            now.clear();
-            let groups = self.main.metadata().row_groups().iter().enumerate();
-            anew =
-                groups.map(|(at, group)| (at, u64::try_from(group.num_rows()).unwrap_or_default())).collect();
-        }
-        let moved = |(hash, group): Entry| Some((hash, *now.get(&usize::from(group))? as u16));
-        let (large, small) = known.map_or((None, Vec::new()), |known| (Some(known.large), known.small));
-        let mut small: Vec<Entry> = small.into_iter().filter_map(moved).collect();
-        let mut before = large.into_iter().flatten().filter_map(moved).peekable();
-        let groups: Vec<usize> = anew.iter().map(|(group, _)| *group).collect();
-        let passes = rows(&anew).div_ceil(AT_ONCE).max(1);
-        for pass in 0..passes {
-            let range = part(pass, passes);
-            let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
-            found.extend(self.entries_of(&groups, range.clone())?);
-            found.sort_unstable();
-            for entry in found {
-                while let Some(earlier) = before.next_if(|old| *old <= entry) {
-                    output.push(earlier).map_err(&failed)?;
-                }
-                output.push(entry).map_err(&failed)?;
-            }
-        }
-        before.try_for_each(|entry| output.push(entry)).map_err(&failed)?;
-        if lost.get() {
-            Err(failed(io::Error::other("a part of the old one can't be read again")))
+        let known = old.and_then(Known::of);
+        let (now, anew) = if known.is_some() {
+            (self.numbers(), self.anew())
         } else {
-            Ok(())
-        }
+            (Numbers::default(), self.but(&HashSet::new()))
+        };
+        let (large, small) = known.map_or((None, Vec::new()), |known| (Some(known.large), known.small));
+        let mut small: Vec<Entry> = small.into_iter().filter_map(|entry| now.of(entry)).collect();
+        let groups: Vec<usize> = anew.iter().map(|(group, _)| *group).collect();
+        let passes = anew.iter().map(|(_, rows)| rows).sum::<u64>().div_ceil(AT_ONCE).max(1);
+        let mut merge = |before: &mut dyn Iterator<Item = Entry>| -> Result<()> {
+            let mut before = before.peekable();
+            for pass in 0..passes {
+                let range = part(pass, passes);
+                let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
+                found.extend(self.entries_of(&groups, range.clone())?);
+                found.sort_unstable();
+                for entry in found {
+                    while let Some(earlier) = before.next_if(|old| *old <= entry) {
+                        output.push(earlier).map_err(&failed)?;
+                    }
+                    output.push(entry).map_err(&failed)?;
+                }
+            }
+            before.try_for_each(|entry| output.push(entry)).map_err(&failed)
+        };
+        let Some(large) = large else { return merge(&mut std::iter::empty()) };
+        let now = &now;
+        let (send, receive) = sync_channel::<Vec<Entry>>(AHEAD);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(move || large.each(now, &send));
+            let merged = merge(&mut receive.into_iter().flatten());
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            merged.and(read.map_err(&failed))
+        })
     }
 }
 
@@ -322,51 +333,56 @@ fn part(pass: u64, passes: u64) -> RangeInclusive<u64> {
     pass * width..=end
 }
 
-/// The entries of an old index: those of the large file one after the other, the others at once.
+/// The entries of an old index: the file with most of them, and the others at once.
 struct Known<'a> {
-    large: Blocks<'a>,
+    large: Large<'a>,
     small: Vec<Entry>,
 }
 
 impl<'a> Known<'a> {
     /// `None` when a part is damaged: then it tells nothing.
-    fn of(old: &'a TestKeys, lost: &'a Cell<bool>) -> Option<Self> {
+    fn of(old: &'a TestKeys) -> Option<Self> {
         let (keys, until, small) = match &old.base {
             Some((base, keys)) => (keys, base.groups, old.own.all().ok()?),
             None => (&old.own, usize::MAX, Vec::new()),
         };
-        (0..keys.blocks()).all(|block| keys.block(block).is_ok()).then_some(())?;
-        Some(Self { large: Blocks { keys, until, block: 0, entries: Vec::new().into_iter(), lost }, small })
+        keys.check().ok()?;
+        Some(Self { large: Large { keys, until }, small })
     }
 }
 
 /// The entries of a file that belong to the row groups before a number.
-struct Blocks<'a> {
+struct Large<'a> {
     keys: &'a Sorted,
     until: usize,
-    block: usize,
-    entries: std::vec::IntoIter<Entry>,
-    /// Whether a block could not be read any more.
-    lost: &'a Cell<bool>,
 }
 
-impl Iterator for Blocks<'_> {
-    type Item = Entry;
-
-    fn next(&mut self) -> Option<Entry> {
-        loop {
-            if let Some(entry) = self.entries.find(|(_, group)| usize::from(*group) < self.until) {
-                return Some(entry);
+impl Large<'_> {
+    /// Sends them block by block, with the numbers that their row groups have now.
+    fn each(&self, now: &Numbers, send: &SyncSender<Vec<Entry>>) -> io::Result<()> {
+        for block in 0..self.keys.blocks() {
+            let mut entries = self.keys.block(block)?;
+            entries.retain_mut(|entry| {
+                let known = now.of(*entry).filter(|_| usize::from(entry.1) < self.until);
+                *entry = known.unwrap_or(*entry);
+                known.is_some()
+            });
+            // Whoever should take them says why not.
+            if send.send(entries).is_err() {
+                break;
             }
-            if self.block >= self.keys.blocks() {
-                return None;
-            }
-            let Ok(entries) = self.keys.block(self.block) else {
-                self.lost.set(true);
-                return None;
-            };
-            self.entries = entries.into_iter();
-            self.block += 1;
         }
+        Ok(())
+    }
+}
+
+/// The numbers that row groups have now, by those before.
+#[derive(Default)]
+struct Numbers(Vec<Option<u16>>);
+
+impl Numbers {
+    /// An entry as it is now; `None` where its row group was not copied.
+    fn of(&self, (hash, group): Entry) -> Option<Entry> {
+        self.0.get(usize::from(group)).copied().flatten().map(|now| (hash, now))
     }
 }

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Entry;
 use crate::store::disk::{ReadFile, WriteFile, bytes_at};
+use crate::store::threads;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"evtkeys2");
 /// Entries in a full block: what one look-up reads.
@@ -106,15 +107,26 @@ impl Sorted {
 
     /// The entries of a block, ascending.
     pub(super) fn block(&self, at: usize) -> io::Result<Vec<Entry>> {
+        let content = self.content(at)?;
+        let (hashes, groups) = content.split_at(content.len() / ENTRY * 8);
+        let groups = groups.chunks_exact(2).map(|bytes| bytes.try_into().map_or(0, u16::from_le_bytes));
+        Ok(numbers(hashes).zip(groups).collect())
+    }
+
+    /// The bytes of a block: its hashes, then its row groups.
+    fn content(&self, at: usize) -> io::Result<Vec<u8>> {
         let n = BLOCK.min(self.entries.saturating_sub(at * BLOCK));
         let content = bytes_at(&*self.file, (at * BLOCK * ENTRY) as u64, n * ENTRY)?;
         let (_, checksum) = self.places.get(at).ok_or_else(damaged)?;
-        if xxh3_64(&content) != *checksum {
-            return Err(damaged());
-        }
-        let (hashes, groups) = content.split_at(n * 8);
-        let groups = groups.chunks_exact(2).map(|bytes| bytes.try_into().map_or(0, u16::from_le_bytes));
-        Ok(numbers(hashes).zip(groups).collect())
+        if xxh3_64(&content) == *checksum { Ok(content) } else { Err(damaged()) }
+    }
+
+    /// Whether every block is what it was; all cores look.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let blocks: Vec<usize> = (0..self.blocks()).collect();
+        let parts = blocks.chunks(1_024).map(<[usize]>::to_vec).collect();
+        let check = |part: Vec<usize>| part.into_iter().try_for_each(|at| self.content(at).map(drop));
+        threads::each(threads::for_rows(self.entries as u64), parts, check).into_iter().collect()
     }
 
     /// All entries, ascending.
@@ -198,7 +210,9 @@ fn halves<T: Send>(wanted: &[u64], find: impl Fn(&[u64]) -> io::Result<Vec<T>> +
 /// Writes entries in ascending order.
 pub(super) struct Output {
     file: io::BufWriter<Box<dyn WriteFile>>,
-    block: Vec<Entry>,
+    /// The block that is being filled.
+    hashes: Vec<u8>,
+    groups: Vec<u8>,
     directory: Vec<u8>,
     entries: u64,
 }
@@ -206,23 +220,29 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(file: Box<dyn WriteFile>) -> Self {
         let file = io::BufWriter::with_capacity(1 << 20, file);
-        Self { file, block: Vec::with_capacity(BLOCK), directory: Vec::new(), entries: 0 }
+        let (hashes, groups) = (Vec::with_capacity(BLOCK * ENTRY), Vec::with_capacity(BLOCK * 2));
+        Self { file, hashes, groups, directory: Vec::new(), entries: 0 }
     }
 
-    pub(super) fn push(&mut self, entry: Entry) -> io::Result<()> {
-        self.block.push(entry);
+    pub(super) fn push(&mut self, (hash, group): Entry) -> io::Result<()> {
+        if self.hashes.is_empty() {
+            self.directory.extend(hash.to_le_bytes());
+        }
+        self.hashes.extend(hash.to_le_bytes());
+        self.groups.extend(group.to_le_bytes());
         self.entries += 1;
-        if self.block.len() == BLOCK { self.flush() } else { Ok(()) }
+        if self.hashes.len() == BLOCK * 8 { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let Some((first, _)) = self.block.first() else { return Ok(()) };
-        let mut bytes: Vec<u8> = self.block.iter().flat_map(|(hash, _)| hash.to_le_bytes()).collect();
-        bytes.extend(self.block.iter().flat_map(|(_, group)| group.to_le_bytes()));
-        self.directory.extend(first.to_le_bytes());
-        self.directory.extend(xxh3_64(&bytes).to_le_bytes());
-        self.block.clear();
-        self.file.write_all(&bytes)
+        if self.hashes.is_empty() {
+            return Ok(());
+        }
+        self.hashes.append(&mut self.groups);
+        self.directory.extend(xxh3_64(&self.hashes).to_le_bytes());
+        self.file.write_all(&self.hashes)?;
+        self.hashes.clear();
+        Ok(())
     }
 
     /// Nothing is synced: after a loss of power the checksums tell.

@@ -81,9 +81,9 @@ fn small_commits_write_a_small_file_beside_the_large_one() {
         }
         // A second attempt at what the large file knows: its row group is not what it was.
         assert_eq!(commit(30, 395..396).last(), Some(&large));
-        // More than a tenth: one file again.
-        assert_eq!(commit(40, 500..560).len(), 1);
-        let large = commit(50, 600..601).pop();
+        // More than a fifth: one file again.
+        assert_eq!(commit(40, 500..640).len(), 1);
+        let large = commit(50, 700..701).pop();
         // An old test in the middle: what comes after moved, so all is written anew.
         let found = commit(60, 100..101);
         assert!(!found.contains(&large.unwrap()) && found.len() == 1, "{found:?}");
