@@ -217,7 +217,7 @@ fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Contro
     // Refuses a shrunken main before anything is removed.
     Base::open(store, options.accept_main)?;
     recover::finish(store, now)?;
-    run.outcome.journals_recovered = recover::journals(store, now, &mut run.skipped)?;
+    run.outcome.journals_recovered = recover::journals(store, now, &mut run.lister, &mut run.skipped)?;
     let merged = run.merge_all(options);
     let mut outcome = run.outcome;
     outcome.skipped = run.skipped.into_values().collect();

@@ -12,7 +12,8 @@ use crate::store::commit::base::Base;
 use crate::store::commit::log;
 use crate::store::error::{Error, Result};
 use crate::store::layout;
-use crate::store::{backup, increment, snapshot};
+use crate::store::snapshot::Lister;
+use crate::store::{backup, increment};
 
 /// A temporary file younger than this may belong to a process that has not locked it yet.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -85,11 +86,12 @@ fn temporaries(store: &Store, now: Timestamp) -> Result<()> {
 pub(super) fn journals(
     store: &Store,
     now: Timestamp,
+    lister: &mut Lister,
     skipped: &mut BTreeMap<String, Skipped>,
 ) -> Result<u64> {
     let folder = store.layout.incremental();
     let mut recovered = 0;
-    for file in snapshot::files(store, now)?.journals {
+    for file in lister.files(store, now)?.journals {
         let path = folder.join(&file.name);
         if file.locked {
             continue;

@@ -120,7 +120,12 @@ impl Lister {
     /// The same as [`files`].
     pub fn files(&mut self, store: &Store, now: Timestamp) -> Result<Files> {
         let footers = &mut self.0;
-        retrying(store, || Listing::of(store, now, footers)?.finish(store, now, footers))
+        retrying(store, || {
+            let listing = Listing::of(store, now, footers)?;
+            let unread: Vec<Entry> = listing.unread(footers).into_iter().cloned().collect();
+            footers.read_ahead(store, unread);
+            listing.finish(store, now, footers)
+        })
     }
 }
 
@@ -299,17 +304,21 @@ fn take_increment(
 /// that the retired one has count there.
 fn follow_retired(store: &Store, files: &mut Files) -> Result<()> {
     let Files { increments, set_aside, .. } = files;
+    let is_retired = |name: &str| retired_name(name) == name;
+    let unread = set_aside.iter().filter(|file| file.reason.is_none() && is_retired(&file.name));
+    let unread: HashSet<String> = unread.map(|file| file.name.clone()).collect();
+    let retired = increments.iter().filter(|file| file.legacy && is_retired(&file.name));
+    let retired: HashMap<String, Increment> = retired.map(|file| (file.name.clone(), file.clone())).collect();
+    if unread.is_empty() && retired.is_empty() {
+        return Ok(());
+    }
     let mut waits = HashSet::new();
-    for at in 0..increments.len() {
-        let Some(name) = increments.get(at).filter(|file| file.legacy).map(|file| retired_name(&file.name))
-        else {
-            continue;
-        };
-        if set_aside.iter().any(|file| file.name == name && file.reason.is_none()) {
+    for (at, file) in increments.iter_mut().enumerate().filter(|(_, file)| file.legacy) {
+        let name = retired_name(&file.name);
+        if unread.contains(&name) {
             waits.insert(at);
         }
-        let retired = increments.iter().find(|file| file.name == name && file.legacy).cloned();
-        let Some((retired, file)) = retired.zip(increments.get_mut(at)) else { continue };
+        let Some(retired) = retired.get(&name) else { continue };
         if retired.name == file.name || retired.rows > file.rows || retired.rows <= file.skip {
             continue;
         }

@@ -17,6 +17,10 @@ use crate::store::disk::{self, Entry, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::layout::{IncrementalName, classify};
 use crate::store::parquet_file::{OpenError, ParquetFile};
+use crate::store::threads;
+
+/// As much work as a footer, in rows.
+const FOOTER: u64 = 256;
 
 /// What an increment's footer says, next to what main says was consumed.
 #[derive(Debug, Clone)]
@@ -159,6 +163,21 @@ impl Footers {
         }
         let known = self.known.get(&entry.name).map(|known| &known.footer);
         known.ok_or_else(|| Error::Changed { path: store.layout.incremental().join(&entry.name) })
+    }
+
+    /// Reads footers of files of ours that no commit names, on all cores. What fails is tried
+    /// again by [`Footers::look`], which says why.
+    pub(super) fn read_ahead(&mut self, store: &Store, entries: Vec<Entry>) {
+        let threads = threads::for_rows(entries.len() as u64 * FOOTER);
+        let footers = threads::each(threads, entries, |entry| {
+            let footer = read(store, &entry, false, &[]);
+            (entry, footer)
+        });
+        for (entry, footer) in footers {
+            if let Ok(footer) = footer {
+                self.learn(&entry, footer);
+            }
+        }
     }
 
     /// Takes in the footer of a file of ours that no commit names.
