@@ -15,6 +15,7 @@
 //! | [`health`] | rules that turn an observation into alerts |
 //! | [`store`] | the storage core: knows no terminal and no runtime |
 //! | [`observation`], [`stats`], [`config`] | plain data and pure functions |
+//! | [`memory`] | what was freed, back to the system |
 //!
 //! Recording a result and counting it, without the program:
 //!
@@ -43,6 +44,7 @@ pub mod demo;
 pub mod formats;
 pub mod health;
 pub mod jobs;
+pub mod memory;
 pub mod monitor;
 pub mod observation;
 pub mod runner;

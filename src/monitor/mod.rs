@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::health;
+use crate::memory;
 use crate::stats::levels::{Level, Levels};
 use crate::store::operations::{Followed, Operation};
 use crate::store::snapshot::{Scanner, Snapshot};
@@ -16,7 +17,6 @@ use observation::{OperationView, Reading};
 use superseding::Superseding;
 
 mod figures;
-pub mod memory;
 mod superseding;
 #[cfg(test)]
 mod tests;

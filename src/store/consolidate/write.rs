@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::merge::{run_is_full, sorted};
 use super::pieces::{Decoded, Job, Piece, Reading};
 use super::round::Trouble;
-use super::run::{Run, bytes};
+use super::run::{At, Run, bytes};
+use crate::memory;
 use crate::store::digest::{Columns, Digest, key_in, places_of_cells, short};
 use crate::store::error::{Error, Result};
 use crate::store::graft::Stock;
@@ -265,6 +266,8 @@ impl Encoding<'_> {
                 }
             }
             self.run(run, sorted, out)?;
+            // Batches come and go by megabytes, and leave holes.
+            memory::give_back();
         }
         Ok(())
     }
@@ -290,15 +293,15 @@ impl Encoding<'_> {
         let column = |field, rows| run.column(field, rows);
         let numbers = self.groups.add(self.threads, run.rows(), column, out)?;
         if let Some(entries) = &mut self.entries {
-            let mut at = 0;
-            for (number, end) in numbers {
-                let rows = run.order().get(at..end).unwrap_or_default().iter();
-                at = end;
-                entries.extend(rows.filter_map(|&(batch, row)| {
-                    let key = looked.get(batch)?.keys.get(row).copied().flatten()?;
-                    Some((key, number))
-                }));
-            }
+            let starts = std::iter::once(0).chain(numbers.iter().map(|(_, end)| *end));
+            let parts =
+                numbers.iter().zip(starts).map(|((number, end), start)| (*number, start..*end)).collect();
+            let found = threads::each(self.threads, parts, |(number, part): (usize, Range<usize>)| {
+                let key = |&(batch, row): &At| looked.get(batch)?.keys.get(row).copied().flatten();
+                let rows = run.order().get(part).unwrap_or_default().iter();
+                rows.filter_map(|at| Some((key(at)?, number))).collect::<Vec<_>>()
+            });
+            entries.extend(found.into_iter().flatten());
         }
         Ok(())
     }

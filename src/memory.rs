@@ -1,5 +1,6 @@
 //! Memory that was freed, back to the system. A dashboard reads a million rows once and
-//! then sits there for days: glibc would keep what that took.
+//! then sits there for days, and a commit makes and drops batches of megabytes on several
+//! threads: glibc would keep what that took.
 
 /// Gives back what is free. Takes milliseconds: for when much was freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
