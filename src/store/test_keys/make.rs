@@ -1,10 +1,10 @@
 //! Making the index of a new main: what the old index says of the row groups that were
 //! copied, and the keys of the others, read from the new main itself.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::datatypes::SchemaRef;
 use jiff::tz::TimeZone;
@@ -27,8 +27,6 @@ const AT_ONCE: u64 = if cfg!(test) { 50 } else { 8_000_000 };
 /// The small file holds at most this part of main's rows, and at most so many.
 const SHARE: u64 = 5;
 const MOST: u64 = 2_000_000;
-/// Blocks that are read ahead of those that are written.
-const AHEAD: usize = 64;
 
 /// Calls `take` with the row group, the position in the file and the key of each record
 /// of some row groups that has one.
@@ -241,7 +239,7 @@ impl Making<'_> {
         let anew: Vec<usize> = self.anew().into_iter().map(|(group, _)| group).collect();
         let Ok(found) = self.entries_of(&anew, 0..=u64::MAX) else { return Ok(None) };
         entries.extend(found);
-        threads::sort(threads::for_rows(entries.len() as u64), &mut entries, |entry| *entry);
+        entries.sort_unstable();
         entries.into_iter().try_for_each(|entry| output.push(entry))?;
         Ok(Some(base))
     }
@@ -288,41 +286,33 @@ impl Making<'_> {
         output: &mut Output,
         failed: impl Fn(io::Error) -> Error,
     ) -> Result<()> {
-        let known = old.and_then(Known::of);
-        let (now, anew) = if known.is_some() {
-            (self.numbers(), self.anew())
-        } else {
-            (Numbers::default(), self.but(&HashSet::new()))
+        let lost = Cell::new(false);
+        let known = old.and_then(|old| Known::of(old, self.numbers(), &lost));
+        let (small, large, anew) = match known {
+            Some(known) => (known.small, Some(known.large), self.anew()),
+            None => (Vec::new(), None, self.but(&HashSet::new())),
         };
-        let (large, small) = known.map_or((None, Vec::new()), |known| (Some(known.large), known.small));
-        let mut small: Vec<Entry> = small.into_iter().filter_map(|entry| now.of(entry)).collect();
+        let (mut small, mut before) = (small, large.into_iter().flatten().peekable());
         let groups: Vec<usize> = anew.iter().map(|(group, _)| *group).collect();
         let passes = anew.iter().map(|(_, rows)| rows).sum::<u64>().div_ceil(AT_ONCE).max(1);
-        let mut merge = |before: &mut dyn Iterator<Item = Entry>| -> Result<()> {
-            let mut before = before.peekable();
-            for pass in 0..passes {
-                let range = part(pass, passes);
-                let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
-                found.extend(self.entries_of(&groups, range.clone())?);
-                found.sort_unstable();
-                for entry in found {
-                    while let Some(earlier) = before.next_if(|old| *old <= entry) {
-                        output.push(earlier).map_err(&failed)?;
-                    }
-                    output.push(entry).map_err(&failed)?;
+        for pass in 0..passes {
+            let range = part(pass, passes);
+            let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
+            found.extend(self.entries_of(&groups, range.clone())?);
+            found.sort_unstable();
+            for entry in found {
+                while let Some(earlier) = before.next_if(|old| *old <= entry) {
+                    output.push(earlier).map_err(&failed)?;
                 }
+                output.push(entry).map_err(&failed)?;
             }
-            before.try_for_each(|entry| output.push(entry)).map_err(&failed)
-        };
-        let Some(large) = large else { return merge(&mut std::iter::empty()) };
-        let now = &now;
-        let (send, receive) = sync_channel::<Vec<Entry>>(AHEAD);
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(move || large.each(now, &send));
-            let merged = merge(&mut receive.into_iter().flatten());
-            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            merged.and(read.map_err(&failed))
-        })
+        }
+        before.try_for_each(|entry| output.push(entry)).map_err(&failed)?;
+        if lost.get() {
+            Err(failed(io::Error::other("a part of the old one can't be read again")))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -333,46 +323,59 @@ fn part(pass: u64, passes: u64) -> RangeInclusive<u64> {
     pass * width..=end
 }
 
-/// The entries of an old index: the file with most of them, and the others at once.
+/// The entries of an old index as they are now: those of the large file one after the other,
+/// the others at once.
 struct Known<'a> {
-    large: Large<'a>,
+    large: Blocks<'a>,
     small: Vec<Entry>,
 }
 
 impl<'a> Known<'a> {
     /// `None` when a part is damaged: then it tells nothing.
-    fn of(old: &'a TestKeys) -> Option<Self> {
+    fn of(old: &'a TestKeys, now: Numbers, lost: &'a Cell<bool>) -> Option<Self> {
         let (keys, until, small) = match &old.base {
             Some((base, keys)) => (keys, base.groups, old.own.all().ok()?),
             None => (&old.own, usize::MAX, Vec::new()),
         };
         keys.check().ok()?;
-        Some(Self { large: Large { keys, until }, small })
+        let small = small.into_iter().filter_map(|entry| now.of(entry)).collect();
+        let entries = Vec::new().into_iter();
+        Some(Self { large: Blocks { keys, until, now, block: 0, entries, lost }, small })
     }
 }
 
 /// The entries of a file that belong to the row groups before a number.
-struct Large<'a> {
+struct Blocks<'a> {
     keys: &'a Sorted,
     until: usize,
+    now: Numbers,
+    block: usize,
+    entries: std::vec::IntoIter<Entry>,
+    /// Whether a block could not be read any more.
+    lost: &'a Cell<bool>,
 }
 
-impl Large<'_> {
-    /// Sends them block by block, with the numbers that their row groups have now.
-    fn each(&self, now: &Numbers, send: &SyncSender<Vec<Entry>>) -> io::Result<()> {
-        for block in 0..self.keys.blocks() {
-            let mut entries = self.keys.block(block)?;
-            entries.retain_mut(|entry| {
-                let known = now.of(*entry).filter(|_| usize::from(entry.1) < self.until);
-                *entry = known.unwrap_or(*entry);
-                known.is_some()
-            });
-            // Whoever should take them says why not.
-            if send.send(entries).is_err() {
-                break;
+impl Iterator for Blocks<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            for entry in self.entries.by_ref() {
+                let now = self.now.of(entry).filter(|_| usize::from(entry.1) < self.until);
+                if now.is_some() {
+                    return now;
+                }
             }
+            if self.block >= self.keys.blocks() {
+                return None;
+            }
+            let Ok(entries) = self.keys.block(self.block) else {
+                self.lost.set(true);
+                return None;
+            };
+            self.entries = entries.into_iter();
+            self.block += 1;
         }
-        Ok(())
     }
 }
 
