@@ -104,7 +104,8 @@ pub(super) fn journals(
                 continue;
             }
         };
-        if file.stat.bytes == 0 {
+        // Its writer may have written and died since it was listed.
+        if store.disk.stat(&path).map_err(Error::io("read", &path))?.bytes == 0 {
             store.disk.remove(&folder, &[&file.name]).map_err(Error::io("clean up", &folder))?;
             continue;
         }

@@ -223,3 +223,28 @@ fn an_increment_that_comes_back_at_any_moment_counts_once() {
         }
     }
 }
+
+/// A writer whose first row comes while its journal is looked at, and that dies then.
+#[test]
+fn a_writer_that_writes_and_dies_at_any_moment_of_a_commit_loses_nothing() {
+    for moment in 1.. {
+        let fixture = Fixture::new();
+        let mut journal = fixture.journal(STEM, &[]);
+        let happening = move || {
+            journal.append(&crate::store::journal::to_lines(&records(0, 1)).unwrap(), 1, false).unwrap();
+        };
+        let disk = Arc::new(Interrupted {
+            left: AtomicU64::new(moment),
+            happening: Mutex::new(Some(Box::new(happening))),
+        });
+        let store = Store { disk: disk.clone(), ..fixture.store.clone() };
+        consolidate(&store);
+        let over = disk.happening.lock().unwrap().take().map(|late| late()).is_some();
+        let seen = Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        assert_eq!(totals(&seen).0, 1, "before operation {moment}");
+        if over {
+            assert!(moment > 5);
+            return;
+        }
+    }
+}
