@@ -42,7 +42,7 @@ pub(super) enum Mutant {
     RemovedBeforeQuarantine,
     /// A reader opens main, and then it lists what waits.
     MainReadFirst,
-    /// A reader takes it that files which it listed are still what they were.
+    /// A reader takes it that no commit came while it listed what waits.
     NoSecondLook,
     /// A journal gets its name, and then it is locked.
     LockedAfterLink,
@@ -74,6 +74,9 @@ struct Memory {
     announcement: Option<(PathBuf, Vec<u8>)>,
     /// What waits, as it was listed last.
     listed: HashMap<PathBuf, Stat>,
+    /// What waits, listed before the first look at main, and how often it is asked for.
+    early: Vec<Entry>,
+    asked: u32,
     /// Main, for whoever opens it next.
     main: Option<Arc<dyn ReadFile>>,
 }
@@ -176,6 +179,11 @@ impl Disk for Mutated {
             let main = self.disk.open(&folder.with_file_name(MAIN))?;
             self.memory().main = Some(main);
         }
+        if self.mutant == Mutant::NoSecondLook {
+            let mut memory = self.memory();
+            memory.asked += 1;
+            return Ok(memory.early.clone());
+        }
         let entries = self.disk.list_knowing(folder, known)?;
         let listed = entries.iter().map(|entry| (folder.join(&entry.name), entry.stat));
         self.memory().listed = listed.collect();
@@ -183,9 +191,16 @@ impl Disk for Mutated {
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
+        if self.mutant == Mutant::NoSecondLook && path.ends_with(MAIN) {
+            // Twice for each listing: before it, and after.
+            let before = std::mem::take(&mut self.memory().asked) == 0;
+            if before {
+                let early = self.disk.list(&path.with_file_name("incremental"))?;
+                self.memory().early = early;
+            }
+        }
         let memory = self.memory();
         let before = match self.mutant {
-            Mutant::NoSecondLook => memory.listed.get(path).copied(),
             Mutant::RetiredUnlooked if is_retired(path) => {
                 let names = [path.to_path_buf(), path.with_file_name(unretired_name(name(path)))];
                 names.iter().find_map(|name| memory.listed.get(name).copied())

@@ -3,9 +3,9 @@
 //! Journals are listed first, then increments, then main's footer is read: a record
 //! only ever moves in that direction and is published at its new place before it is
 //! removed from the old one, so it is never missed. What the footer calls consumed
-//! is in main, so it is never counted twice; every file that counts is looked at
-//! once more after the footer, for the case that it was consumed, removed and
-//! forgotten since it was listed.
+//! is in main, so it is never counted twice. Main is the same when the listing begins
+//! and when its footer is read: files may have been consumed, removed and forgotten
+//! meanwhile, and an undo moves rows the other way.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::footers::{Footer, Footers, fingerprint};
+use super::footers::{Footer, Footers, alike, fingerprint};
 use super::main::{Main, expected_rows, open_main, open_summaries, zone};
 use super::read::Unread;
 use super::stat::{is_fresh, same};
@@ -161,7 +161,8 @@ impl Listing {
     pub(super) fn of(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Self> {
         store.check()?;
         let stat = || store.disk.stat(&store.layout.main()).ok();
-        footers.begin(stat().as_ref(), now);
+        let before = stat();
+        footers.begin(before.as_ref(), now);
         // Of what is no journal only the name is wanted.
         let skip = |name: &str, _| (classify(name) != IncrementalName::Journal).then_some(NOTHING);
         let mut journals = entries(store, &skip)?;
@@ -176,6 +177,10 @@ impl Listing {
             let expected_rows = expected_rows(store, main.as_ref())?;
             (main, expected_rows)
         };
+        // A commit came while files were listed.
+        if !alike(before.as_ref(), main.as_ref().map(|main| main.file.stat()).as_ref()) {
+            return Err(Error::Changed { path: store.layout.main() });
+        }
         footers.keep_main(main.as_ref());
         footers.expected_rows = expected_rows;
         let (summaries, zone) = (open_summaries(store, main.as_ref())?, zone(store, main.as_ref()));
@@ -270,7 +275,6 @@ fn take_increment(
         Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither && (*rows > 0 || !legacy) => {
             let (rows, skip, schema) = (*rows, *skip, schema.clone());
             let increment = Increment { name: entry.name, stat: entry.stat, rows, skip, schema, legacy };
-            footers.check(store, &increment)?;
             files.increments.push(increment);
         }
         // What follows does not stand for its journal, where there is one.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 
-use super::files::Increment;
 use super::main::Main;
 use super::stat::{is_settled, same};
 use crate::stats::hashed::{ByName, Names};
@@ -63,7 +62,7 @@ pub(super) struct Footers {
     main: Option<Main>,
     /// How many rows the last commit left in it, where it has fewer.
     pub(super) expected_rows: Option<u64>,
-    /// The main beside which the checked files were seen; nothing: beside none.
+    /// The main beside which the files were seen; nothing: beside none.
     beside: Option<Stat>,
     /// When every file was last asked for, not only those that may have changed.
     asked: Option<Timestamp>,
@@ -80,8 +79,6 @@ type Version = (u64, u64, String);
 struct Known {
     stat: Stat,
     settled: bool,
-    /// It was there after main was read.
-    checked: bool,
     consumed: Vec<Version>,
     footer: Footer,
 }
@@ -116,31 +113,12 @@ impl Footers {
         self.main.clone().filter(|main| same(&main.file.stat(), stat))
     }
 
-    /// Remembers main. Files that were checked beside another one have to be checked again.
+    /// Remembers main.
     pub(super) fn keep_main(&mut self, main: Option<&Main>) {
-        let stat = main.map(|main| main.file.stat());
-        if !alike(self.beside.as_ref(), stat.as_ref()) {
-            self.known.values_mut().for_each(|known| known.checked = false);
-            self.beside = stat;
-        }
+        self.beside = main.map(|main| main.file.stat());
         // Which commit speaks for one that other code wrote is told by another file.
         let stays = |main: &&Main| main.commit.is_some() && is_settled(&main.file.stat());
         self.main = main.filter(stays).cloned();
-    }
-
-    /// Makes sure that a file is there now that main was read: else it may have been consumed
-    /// and forgotten by two commits since it was listed. Once it was there beside a main, it
-    /// is not in that main.
-    pub(super) fn check(&mut self, store: &Store, file: &Increment) -> Result<()> {
-        let known =
-            self.known.get_mut(&file.name).filter(|known| !file.legacy && same(&known.stat, &file.stat));
-        if known.as_ref().is_none_or(|known| !known.checked) {
-            file.check(store)?;
-        }
-        if let Some(known) = known {
-            known.checked = true;
-        }
-        Ok(())
     }
 
     /// The footer of an increment.
@@ -194,7 +172,7 @@ impl Footers {
                 None => self.schemas.push(Arc::clone(schema)),
             }
         }
-        let known = Known { stat: entry.stat, settled, checked: false, consumed, footer };
+        let known = Known { stat: entry.stat, settled, consumed, footer };
         self.known.insert(entry.name.clone(), known);
     }
 
@@ -230,7 +208,8 @@ impl Footers {
     }
 }
 
-fn alike(one: Option<&Stat>, other: Option<&Stat>) -> bool {
+/// Whether two looks found the same file, or none.
+pub(super) fn alike(one: Option<&Stat>, other: Option<&Stat>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => same(one, other),
         (one, other) => one.is_none() && other.is_none(),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::tests::totals;
 use super::*;
+use crate::store::backup::restore;
 use crate::store::disk::{Disk, Entry, Known, LockFile, ReadFile, RealDisk, Space, Stat, WriteFile};
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::{Control, Store, consolidate, increment, layout};
@@ -220,6 +221,44 @@ fn an_increment_that_comes_back_at_any_moment_counts_once() {
         if disk.happening.lock().unwrap().is_some() {
             assert!(moment > 5);
             return;
+        }
+    }
+}
+
+/// A commit that is undone takes rows out of main again, against the order in which a reader looks.
+#[test]
+fn an_undo_at_any_moment() {
+    for loose in [false, true] {
+        for moment in 1.. {
+            let fixture = Fixture::new();
+            for at in 0..2 {
+                let mut rows = records(3 * at, 3 * at + 3);
+                rows.iter_mut().filter(|_| loose).for_each(|row| row.test_id = None);
+                let stem = format!("99_20260131_120000_host_0a1b_{at}");
+                increment::publish(&fixture.store, &stem, &batch(&rows).schema(), [Ok(batch(&rows))])
+                    .unwrap();
+                consolidate(&fixture.store);
+            }
+            let store = fixture.store.clone();
+            let undo = move || {
+                let options = restore::Options::default();
+                restore::run(&store, &options, Timestamp::now(), &Control::default()).unwrap();
+            };
+            let disk = Arc::new(Interrupted {
+                left: AtomicU64::new(moment),
+                happening: Mutex::new(Some(Box::new(undo))),
+            });
+            let read = Store { disk: disk.clone(), ..fixture.store.clone() };
+            let mut scanner = Scanner::new();
+            scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+            for scanner in [&mut scanner, &mut Scanner::new()] {
+                let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
+                assert_eq!(totals(&seen).0, 6, "before operation {moment}");
+            }
+            if disk.happening.lock().unwrap().is_some() {
+                assert!(moment > 5);
+                break;
+            }
         }
     }
 }
