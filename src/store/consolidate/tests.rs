@@ -748,3 +748,54 @@ fn more_files_than_one_commit_names_are_several_commits() {
     assert_eq!((done.commits, done.increments_merged, done.rows_total), (2, 130, 130));
     assert!(f.names().is_empty());
 }
+
+impl Fixture {
+    /// Other code rewrites main and drops its record; the last commit was never confirmed.
+    fn rewritten_and_unconfirmed(&self, columns: Vec<(&str, ArrayRef)>) {
+        std::fs::remove_file(self.store.layout.main()).unwrap();
+        std::fs::rename(self.legacy("main", columns), self.store.layout.main()).unwrap();
+        let copy = log::list(&self.store).unwrap().remove(0);
+        let done = self.store.layout.commits().join(&copy.name);
+        std::fs::rename(&done, done.with_extension("pending")).unwrap();
+    }
+}
+
+/// Rows without an id, each with another model.
+fn loose(rows: usize) -> Vec<(&'static str, ArrayRef)> {
+    let models: StringArray = (0..rows).map(|at| Some(format!("m{at}"))).collect();
+    let success = arrow::array::BooleanArray::from(vec![true; rows]);
+    vec![("model", Arc::new(models) as ArrayRef), ("success", Arc::new(success))]
+}
+
+/// The rows that a retired file and the new one share are in main once.
+#[test]
+fn an_unconfirmed_commit_of_a_file_that_is_there_twice_is_decided_by_its_rows() {
+    for together in [false, true] {
+        let f = fixture();
+        f.legacy(NAME, loose(2));
+        f.run();
+        let _retired = f.held(RETIRED, loose(if together { 3 } else { 2 }));
+        let _new = f.held(NAME, loose(4));
+        assert_eq!(f.run().rows_added, 2);
+        f.rewritten_and_unconfirmed(loose(4));
+        let seen = Scanner::new().scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+        assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 4, "{together}");
+        assert_eq!((f.run().rows_total, f.main().rows()), (4, 4), "{together}");
+    }
+}
+
+/// The rows of the commit equal older ones.
+#[test]
+fn an_unconfirmed_commit_is_not_taken_for_rows_that_were_there_before() {
+    for happened in [false, true] {
+        let f = fixture();
+        f.legacy(NAME, batch(&["", ""]));
+        f.run();
+        let _other = f.held("increment_8_20260131_120000.parquet", batch(&[""]));
+        f.run();
+        f.rewritten_and_unconfirmed(batch(if happened { &["", "", ""] } else { &["", ""] }));
+        let seen = Scanner::new().scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+        assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 3, "{happened}");
+        assert_eq!((f.run().rows_total, f.main().rows()), (3, 3), "{happened}");
+    }
+}
