@@ -33,8 +33,11 @@ pub struct Consumed {
     pub xxh3: String,
     /// Whether legacy code may rewrite it in place.
     pub legacy: bool,
-    /// When it was consumed: legacy entries are kept for seven days.
+    /// When it was consumed.
     pub at: Timestamp,
+    /// When a commit first found it gone: the entry of a legacy file is kept for seven days more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Timestamp>,
 }
 
 /// A file of summary rows that counts.
@@ -143,6 +146,7 @@ mod tests {
                 xxh3: "00".into(),
                 legacy: false,
                 at: Timestamp::UNIX_EPOCH,
+                gone: None,
             }],
         }
     }

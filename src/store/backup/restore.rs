@@ -306,6 +306,7 @@ impl<'a> Restore<'a> {
                 xxh3: disk::hash(&*self.store.disk, &path).map_err(Error::io("read", path))?,
                 legacy: false,
                 at: now,
+                gone: None,
             });
         }
         Ok(consumed)

@@ -293,6 +293,7 @@ impl Round<'_> {
                     xxh3: input.xxh3.clone(),
                     legacy,
                     at: self.now,
+                    gone: None,
                 };
                 let mut added = vec![entry(increment.name.clone())];
                 if legacy {
@@ -312,26 +313,30 @@ impl Round<'_> {
         let folder = self.store.layout.incremental();
         let listed = self.store.disk.list(&folder).map_err(Error::io("read", folder))?;
         let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
-        let mut keep = |entry: &&Consumed| {
+        let is_there = |name: &str| there.contains(name);
+        let kept = |entry: &Consumed| {
+            let mut entry = entry.clone();
             if entry.legacy {
                 // A file that was retired in between, or that comes back as it once was.
                 let known = versions.entry(entry.name.clone()).or_default();
-                let stays = entry.name == retired_name(&entry.name) && there.contains(entry.name.as_str());
+                let stays = entry.name == retired_name(&entry.name) && is_there(&entry.name);
                 if known.contains(&entry.xxh3) || (known.len() >= LEGACY_VERSIONS && !stays) {
-                    return false;
+                    return None;
                 }
                 known.push(entry.xxh3.clone());
-            } else if new.contains(&entry.name) {
-                return false;
+                // Under whichever of its names it is there, its writer may make the other one.
+                let names = [unretired_name(&entry.name), retired_name(&entry.name)];
+                let is_gone = !names.iter().any(|name| is_there(name));
+                entry.gone = is_gone.then(|| entry.gone.unwrap_or(self.now));
+                let lately = |gone| self.now.duration_since(gone) < LEGACY_ENTRIES;
+                return entry.gone.is_none_or(lately).then_some(entry);
             }
-            let present = there.contains(entry.name.as_str())
-                || layout::stem(&entry.name).is_some_and(|stem| {
-                    there.contains(increment_name(stem).as_str())
-                        || there.contains(journal_name(stem).as_str())
-                });
-            present || (entry.legacy && self.now.duration_since(entry.at) < LEGACY_ENTRIES)
+            let stem = layout::stem(&entry.name);
+            let present = is_there(&entry.name)
+                || stem.is_some_and(|stem| is_there(&increment_name(stem)) || is_there(&journal_name(stem)));
+            (present && !new.contains(&entry.name)).then_some(entry)
         };
-        entries.extend(self.base.consumed().iter().filter(|entry| keep(entry)).cloned());
+        entries.extend(self.base.consumed().iter().filter_map(kept));
         Ok(entries)
     }
 }

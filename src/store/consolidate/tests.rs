@@ -749,6 +749,42 @@ fn more_files_than_one_commit_names_are_several_commits() {
     assert!(f.names().is_empty());
 }
 
+const DAY: i64 = 24 * 3_600;
+
+/// Its writer may be slow: it may come back with all that it remembers for seven days from
+/// when its file was removed, not from when that was consumed.
+#[test]
+fn a_legacy_file_is_known_for_days_after_it_is_gone() {
+    let mut f = fixture();
+    let writer = f.held(NAME, batch(&["", ""]));
+    assert_eq!(f.run().rows_added, 2);
+    drop(writer);
+    f.increment(&[record("a", 1)]);
+    assert_eq!(f.run_at(later(8 * DAY)).rows_added, 1);
+    assert!(f.names().is_empty(), "{:?}", f.names());
+    f.legacy(NAME, batch(&["", "", ""]));
+    assert_eq!(f.run_at(later(9 * DAY)).rows_added, 1);
+    assert_eq!(f.main().rows(), 4);
+}
+
+/// As long as one of its names is there, both are known.
+#[test]
+fn a_legacy_file_whose_retired_one_stays_is_known() {
+    let mut f = fixture();
+    f.legacy(NAME, batch(&["", ""]));
+    assert_eq!(f.run().rows_added, 2);
+    let incremental = f.store.layout.incremental();
+    std::fs::rename(incremental.join(NAME), incremental.join(RETIRED)).unwrap();
+    let _writer = std::fs::OpenOptions::new().append(true).open(incremental.join(RETIRED)).unwrap();
+    for days in [8, 16] {
+        f.increment(&[record(&days.to_string(), 1)]);
+        assert_eq!(f.run_at(later(days * DAY)).rows_added, 1);
+    }
+    f.legacy(NAME, batch(&["", "", ""]));
+    assert_eq!(f.run_at(later(17 * DAY)).rows_added, 1);
+    assert_eq!(f.main().rows(), 5);
+}
+
 impl Fixture {
     /// Other code rewrites main and drops its record; the last commit was never confirmed.
     fn rewritten_and_unconfirmed(&self, columns: Vec<(&str, ArrayRef)>) {

@@ -141,6 +141,7 @@ fn the_consumed_beginning_of_a_legacy_file_is_left_out() {
         xxh3: fingerprint(&open, 2).unwrap(),
         legacy: true,
         at: fixture.now,
+        gone: None,
     };
     fixture.main(&legacy(&["a", "b"], &[true, false]), Some(vec![consumed]));
     fixture.increment(LEGACY, &legacy(&["a", "b", "c"], &[true, false, true]));

@@ -103,6 +103,7 @@ fn what_main_consumed_does_not_count_again() {
         xxh3,
         legacy,
         at: fixture.now,
+        gone: None,
     };
     let open = ParquetFile::open(&*fixture.store.disk, &path(LEGACY)).unwrap();
     let entries = vec![

@@ -52,7 +52,7 @@ pub(super) fn write(
         }
         let bytes = disk.stat(&path).map_err(Error::io("read", &path))?.bytes;
         let xxh3 = disk::hash(disk, &path).map_err(Error::io("read", &path))?;
-        let entry = Consumed { name, bytes, rows: count, xxh3, legacy: false, at: now };
+        let entry = Consumed { name, bytes, rows: count, xxh3, legacy: false, at: now, gone: None };
         Ok(Some(Staged { temporary: temporary.clone(), entry, _file: file }))
     };
     let staged = write();
