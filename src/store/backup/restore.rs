@@ -78,7 +78,7 @@ pub fn plan(store: &Store, options: &Options, control: &Control) -> Result<Resto
     let restore = Restore::open(store, options, Timestamp::now(), control)?;
     let (held, _) = restore.held()?;
     let rows = held.rows;
-    let mut newer = Newer::new(&restore, held);
+    let mut newer = Newer::new(&restore, held)?;
     for batch in &mut newer {
         batch?;
     }
@@ -94,7 +94,7 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
     let mut waiting = None;
     if restore.undo && restore.keep {
         let (held, _) = restore.held()?;
-        let mut newer = Newer::new(&restore, held);
+        let mut newer = Newer::new(&restore, held)?;
         waiting = staged::write(&restore, &mut newer, now)?;
         let keyless = newer.found.keyless;
         if let Some(staged) = &waiting {
@@ -212,11 +212,11 @@ impl<'a> Restore<'a> {
 
     /// The rows of the backup, and which of them another one of it replaces.
     fn held(&self) -> Result<(Held, Losers)> {
-        let lost = match self.own {
-            Some(_) => Losers::default(),
-            None => {
-                foreign::losers(&self.backup, &Filter::default(), &self.schema, &self.zone, self.control)?
-            }
+        // Other code may keep the record in what it writes.
+        let lost = if self.own.is_some() && self.backup.is_ours() {
+            Losers::default()
+        } else {
+            foreign::losers(&self.backup, &Filter::default(), &self.schema, &self.zone, self.control)?
         };
         let mut held = Held::default();
         self.each(&lost, |batch| held.add(batch))?;
@@ -255,7 +255,7 @@ impl<'a> Restore<'a> {
         let (held, lost) = self.held()?;
         self.each(&lost, |batch| merged.old(batch))?;
         let rows = held.rows;
-        let mut newer = Newer::new(self, held);
+        let mut newer = Newer::new(self, held)?;
         for batch in &mut newer {
             let batch = batch?;
             if self.keep && !self.undo {
@@ -272,6 +272,10 @@ impl<'a> Restore<'a> {
         } else {
             record.superseded += lost.superseded;
             record.repeated += lost.repeated;
+        }
+        if self.keep {
+            record.superseded += newer.found.superseded;
+            record.repeated += newer.found.repeated;
         }
         record.consumed = self.consumed(waiting, record.created)?;
         record.summaries = self.summaries()?;

@@ -320,3 +320,61 @@ fn a_main_of_summary_rows_comes_back_beside_main() {
     f.restore(&oldest, false);
     assert_eq!((f.counts().0, f.rows().len()), (10, 1));
 }
+
+/// Attempts at one test may be both in main and among the rows that wait after an undo.
+#[test]
+fn of_what_a_backup_lacks_the_newest_attempt_is_kept() {
+    let mut f = fixture();
+    f.commit(&[("b", 1)]);
+    let name = f.backup();
+    f.commit(&[("a", 1)]);
+    f.commit(&[("a", 2)]);
+    f.undo();
+    assert_eq!(f.counts(), (2, 1, 0, 1));
+    f.restore(&name, false);
+    assert_eq!(f.rows(), [row("a", 2), row("b", 1)]);
+    assert_eq!(f.counts().0, 2);
+}
+
+/// Main as other code writes it: perhaps with our record, and with other rows.
+fn rewritten(f: &Fixture, rows: &[(&str, i64)], keep: bool) {
+    let main = ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap();
+    let kept = main.key_value(crate::store::commit::KEY).map(str::to_owned).filter(|_| keep);
+    let records: Vec<_> = rows
+        .iter()
+        .map(|(id, time)| Record {
+            test_id: Some((*id).to_owned()).filter(|id| !id.is_empty()),
+            model: "m".into(),
+            timestamp: Some(*time),
+            ..Record::default()
+        })
+        .collect();
+    let batch = to_batch(&records).unwrap();
+    let file = std::fs::File::create(f.store.layout.main()).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let pair = |kept| parquet::file::metadata::KeyValue::new(crate::store::commit::KEY.to_owned(), kept);
+    kept.into_iter().for_each(|kept: String| writer.append_key_value_metadata(pair(kept)));
+    writer.close().unwrap();
+}
+
+#[test]
+fn repeated_tests_in_what_other_code_wrote_are_resolved_by_a_restore() {
+    for keep in [false, true] {
+        // In the backup.
+        let mut f = fixture();
+        f.commit(&[("a", 1)]);
+        rewritten(&f, &[("a", 1), ("a", 2)], keep);
+        let name = f.backup();
+        f.commit(&[("b", 1)]);
+        f.restore(&name, false);
+        assert_eq!(f.rows(), [row("a", 2), row("b", 1)], "{keep}");
+        // In main.
+        let mut f = fixture();
+        f.commit(&[("b", 1)]);
+        let name = f.backup();
+        rewritten(&f, &[("b", 1), ("a", 1), ("a", 2)], keep);
+        f.restore(&name, false);
+        assert_eq!(f.rows(), [row("a", 2), row("b", 1)], "{keep}");
+    }
+}

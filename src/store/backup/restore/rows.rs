@@ -1,7 +1,7 @@
 //! The rows of a restore: those of the backup, to be found again, and those of the
 //! current main and of staged files that the backup lacks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::RecordBatch;
 
@@ -32,6 +32,48 @@ pub(super) struct Found {
     pub(super) keyless: u64,
     /// Attempts at tests of which the backup has a newer one.
     pub(super) older: u64,
+    /// Attempts at tests of which the store has a newer one now.
+    pub(super) superseded: u64,
+    /// Rows identical to another one that the store has now.
+    pub(super) repeated: u64,
+}
+
+/// A test of which the store has several attempts now.
+struct Several {
+    best: Rank,
+    /// Hashes of those that came.
+    seen: HashSet<u64>,
+}
+
+/// The tests of which the store has several attempts now, which nobody resolved: in a main that
+/// other code wrote, and between main and what waits after an undo.
+fn several(restore: &Restore<'_>) -> Result<HashMap<u128, Several>> {
+    let mut all: HashMap<u128, (Rank, bool)> = HashMap::new();
+    if !restore.base.foreign && restore.staged.is_empty() {
+        return Ok(HashMap::new());
+    }
+    for file in files(restore) {
+        for batch in file.batches(None, 0)? {
+            restore.control.check()?;
+            let batch = records(&batch?, &restore.schema, &restore.zone)?;
+            let mut keys = Keys::of(&batch)?;
+            for row in 0..batch.num_rows() {
+                let Some(key) = keys.key(row) else { continue };
+                let rank = keys.rank(&batch, row)?;
+                let again = |(best, several): &mut (Rank, bool)| {
+                    (*best, *several) = (rank.max(*best), true);
+                };
+                all.entry(key).and_modify(again).or_insert((rank, false));
+            }
+        }
+    }
+    let several = all.into_iter().filter(|(_, (_, several))| *several);
+    Ok(several.map(|(key, (best, _))| (key, Several { best, seen: HashSet::new() })).collect())
+}
+
+/// Where the rows are that the store has now.
+fn files<'a>(restore: &'a Restore<'_>) -> Vec<&'a ParquetFile> {
+    restore.base.main.iter().chain(restore.staged.iter().map(|(_, file)| file)).collect()
 }
 
 impl Held {
@@ -47,19 +89,46 @@ impl Held {
         }
         Ok(())
     }
+}
 
-    /// For each row whether the backup lacks it; with `attempts`, also where it has an
-    /// older attempt at the same test.
-    fn lacks(&mut self, batch: &RecordBatch, attempts: bool, found: &mut Found) -> Result<Vec<bool>> {
+/// The rows that the store has now and the backup lacks, batch by batch.
+pub(super) struct Newer<'a> {
+    restore: &'a Restore<'a>,
+    held: Held,
+    several: HashMap<u128, Several>,
+    left: std::vec::IntoIter<&'a ParquetFile>,
+    current: Option<(&'a ParquetFile, Batches, u64)>,
+    pub(super) found: Found,
+}
+
+impl<'a> Newer<'a> {
+    pub(super) fn new(restore: &'a Restore<'a>, held: Held) -> Result<Self> {
+        let (several, left) = (several(restore)?, files(restore).into_iter());
+        Ok(Self { restore, held, several, left, current: None, found: Found::default() })
+    }
+
+    /// For each row whether the backup lacks it; in an undo, also where it has an older attempt
+    /// at the same test. Of several attempts the newest alone is asked for.
+    fn lacks(&mut self, batch: &RecordBatch) -> Result<Vec<bool>> {
+        let Self { held, several, found, restore, .. } = self;
         let mut keys = Keys::of(batch)?;
         let mut lacks = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let rank = keys.rank(batch, row)?;
-            let lacking = match keys.key(row) {
-                Some(key) => match self.keys.get(&key) {
+            let key = keys.key(row);
+            if let Some(Several { best, seen }) = key.and_then(|key| several.get_mut(&key)) {
+                let first = seen.insert(rank.1);
+                if !first || rank != *best {
+                    *(if first { &mut found.superseded } else { &mut found.repeated }) += 1;
+                    lacks.push(false);
+                    continue;
+                }
+            }
+            let lacking = match key {
+                Some(key) => match held.keys.get(&key) {
                     None => true,
                     Some(held) if held.1 == rank.1 => false,
-                    Some(held) if attempts && rank > *held => {
+                    Some(held) if restore.undo && rank > *held => {
                         found.attempts += 1;
                         true
                     }
@@ -68,7 +137,7 @@ impl Held {
                         false
                     }
                 },
-                None => match self.hashes.get_mut(&rank.1) {
+                None => match held.hashes.get_mut(&rank.1) {
                     Some(left) if *left > 0 => {
                         *left -= 1;
                         false
@@ -83,23 +152,6 @@ impl Held {
             lacks.push(lacking);
         }
         Ok(lacks)
-    }
-}
-
-/// The rows that the store has now and the backup lacks, batch by batch.
-pub(super) struct Newer<'a> {
-    restore: &'a Restore<'a>,
-    held: Held,
-    left: std::vec::IntoIter<&'a ParquetFile>,
-    current: Option<(&'a ParquetFile, Batches, u64)>,
-    pub(super) found: Found,
-}
-
-impl<'a> Newer<'a> {
-    pub(super) fn new(restore: &'a Restore<'a>, held: Held) -> Self {
-        let main = restore.base.main.iter();
-        let files: Vec<_> = main.chain(restore.staged.iter().map(|(_, file)| file)).collect();
-        Self { restore, held, left: files.into_iter(), current: None, found: Found::default() }
     }
 
     fn step(&mut self) -> Result<Option<RecordBatch>> {
@@ -119,7 +171,7 @@ impl<'a> Newer<'a> {
             *read += batch.num_rows() as u64;
             self.restore.control.progress("looking for newer rows", *read, file.rows());
             let batch = records(&batch, &self.restore.schema, &self.restore.zone)?;
-            let lacks = self.held.lacks(&batch, self.restore.undo, &mut self.found)?;
+            let lacks = self.lacks(&batch)?;
             return filtered(&batch, lacks).map(Some);
         }
     }
