@@ -6,6 +6,7 @@
 //! that every row counts as before. The main that is replaced becomes a backup itself,
 //! or goes into quarantine when it can't be read, so that a restore can be undone too.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
@@ -20,7 +21,7 @@ use crate::store::consolidate::inputs::columns_of_records;
 use crate::store::consolidate::merge::{Merged, complete, filtered, records};
 use crate::store::consolidate::{self, derived, recover};
 use crate::store::digest::Digest;
-use crate::store::disk;
+use crate::store::disk::{self, Entry};
 use crate::store::error::{Error, Result};
 use crate::store::filter::Filter;
 use crate::store::layout::{MAIN, is_staged};
@@ -92,7 +93,7 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
     recover::finish(store, now)?;
     let mut restore = Restore::open(store, options, now, control)?;
     let mut waiting = None;
-    if restore.undo && restore.keep {
+    if restore.keep && restore.waits() {
         let (held, _) = restore.held()?;
         let mut newer = Newer::new(&restore, held)?;
         waiting = staged::write(&restore, &mut newer, now)?;
@@ -148,7 +149,7 @@ struct Restore<'a> {
     staged: Vec<(Increment, ParquetFile)>,
     /// Whether rows that the backup lacks are kept.
     keep: bool,
-    /// Whether they wait again, newer attempts included.
+    /// Whether the last operation is undone.
     undo: bool,
     schema: SchemaRef,
     zone: TimeZone,
@@ -161,15 +162,8 @@ impl<'a> Restore<'a> {
             Some(named) => source::named(store, named),
             None => source::last(store, &base)?,
         };
-        Self::of(
-            store,
-            base,
-            unreadable,
-            from,
-            (!options.discard_newer, options.from.is_none()),
-            now,
-            control,
-        )
+        let kind = (!options.discard_newer, options.from.is_none());
+        Self::of(store, base, unreadable, from, kind, now, control)
     }
 
     /// The same on the main that is there by now.
@@ -194,7 +188,7 @@ impl<'a> Restore<'a> {
         let own = CommitRecord::of(&backup)?;
         let staged = match base.main {
             Some(_) => staged_increments(store, now)?,
-            None => Vec::new(),
+            None => staged_alone(store)?,
         };
         let mut union = Union::new();
         union.add(&from.display().to_string(), &*columns_of_records(&backup, 0)?)?;
@@ -258,7 +252,7 @@ impl<'a> Restore<'a> {
         let mut newer = Newer::new(self, held)?;
         for batch in &mut newer {
             let batch = batch?;
-            if self.keep && !self.undo {
+            if self.keep && !self.waits() {
                 merged.new_rows(batch)?;
             }
         }
@@ -266,7 +260,7 @@ impl<'a> Restore<'a> {
         let (table, tallies) = merged.finish()?;
         let record = &mut transaction.record;
         record.rows = tallies.records;
-        if self.undo {
+        if self.waits() {
             // Attempts that had replaced others wait again, and will do so once more.
             record.superseded = record.superseded.saturating_sub(newer.found.attempts) + newer.found.older;
         } else {
@@ -294,13 +288,17 @@ impl<'a> Restore<'a> {
 
     /// What the new main contains, or knows to be gone.
     fn consumed(&self, waiting: Option<&Consumed>, now: Timestamp) -> Result<Vec<Consumed>> {
-        if self.base.main.is_none() {
+        let contained = if self.base.main.is_none() {
             // Only what the backup itself contains is consumed; later files that are
             // still there go in again.
-            return Ok(self.own.as_ref().map_or_else(Vec::new, |record| record.consumed.clone()));
-        }
-        let stays = |entry: &&Consumed| waiting.is_none_or(|waiting| waiting.name != entry.name);
-        let mut consumed: Vec<Consumed> = self.base.consumed().iter().filter(stays).cloned().collect();
+            self.own.as_ref().map_or(&[][..], |record| &record.consumed)
+        } else {
+            self.base.consumed()
+        };
+        let staged = |entry: &Consumed| self.staged.iter().any(|(increment, _)| increment.name == entry.name);
+        let waits = |entry: &Consumed| waiting.is_some_and(|waiting| waiting.name == entry.name);
+        let stays = |entry: &&Consumed| !waits(entry) && !staged(entry);
+        let mut consumed: Vec<Consumed> = contained.iter().filter(stays).cloned().collect();
         for (increment, _) in &self.staged {
             let path = increment.path(self.store);
             consumed.push(Consumed {
@@ -339,8 +337,14 @@ impl<'a> Restore<'a> {
         moved.write(self.store, old, self.control)
     }
 
+    /// Whether what the backup lacks waits again. Where main can't be read nothing has put these
+    /// rows into it.
+    fn waits(&self) -> bool {
+        self.undo && self.base.main.is_some()
+    }
+
     fn told(&self, rows_restored: u64, found: &rows::Found) -> Restored {
-        let (kept, waiting, dropped) = match (self.keep, self.undo) {
+        let (kept, waiting, dropped) = match (self.keep, self.waits()) {
             (false, _) => (0, 0, found.newer),
             (true, false) => (found.newer, 0, 0),
             (true, true) => (0, found.newer, 0),
@@ -364,4 +368,22 @@ fn staged_increments(store: &Store, now: Timestamp) -> Result<Vec<(Increment, Pa
     let waiting = snapshot::files(store, now)?.increments.into_iter();
     let staged = waiting.filter(|increment| is_staged(&increment.name));
     staged.map(|increment| increment.open(store).map(|file| (increment, file))).collect()
+}
+
+/// All that are there, where no main says which of them it contains: rows that were in main.
+fn staged_alone(store: &Store) -> Result<Vec<(Increment, ParquetFile)>> {
+    let folder = store.layout.incremental();
+    let entries = match store.disk.list(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("read", &folder))?,
+    };
+    let staged = entries.into_iter().filter(|entry| entry.stat.is_file && is_staged(&entry.name));
+    let open = |entry: Entry| {
+        // One that can't be read waits as before, and whoever reads it says so.
+        let file = ParquetFile::open(&*store.disk, &folder.join(&entry.name)).ok()?;
+        let (rows, schema) = (file.rows(), file.schema().clone());
+        let Entry { name, stat } = entry;
+        Some((Increment { name, stat, rows, skip: 0, schema, legacy: false }, file))
+    };
+    Ok(staged.filter_map(open).collect())
 }

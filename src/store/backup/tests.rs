@@ -336,6 +336,27 @@ fn of_what_a_backup_lacks_the_newest_attempt_is_kept() {
     assert_eq!(f.counts().0, 2);
 }
 
+#[test]
+fn what_waits_after_an_undo_is_known_when_main_cannot_be_read() {
+    for missing in [false, true] {
+        let mut f = fixture();
+        f.commit(&[("", 1)]);
+        f.commit(&[("", 2)]);
+        let name = f.backup();
+        f.undo();
+        assert_eq!(f.counts(), (2, 0, 0, 1));
+        if missing {
+            std::fs::remove_file(f.store.layout.main()).unwrap();
+        } else {
+            std::fs::write(f.store.layout.main(), b"PAR1 torn").unwrap();
+        }
+        f.restore(&name, false);
+        assert_eq!((f.counts().0, f.rows().len()), (2, 2));
+        f.consolidate();
+        assert_eq!(f.rows().len(), 2);
+    }
+}
+
 /// Main as other code writes it: perhaps with our record, and with other rows.
 fn rewritten(f: &Fixture, rows: &[(&str, i64)], keep: bool) {
     let main = ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap();

@@ -128,7 +128,7 @@ impl<'a> Newer<'a> {
                 Some(key) => match held.keys.get(&key) {
                     None => true,
                     Some(held) if held.1 == rank.1 => false,
-                    Some(held) if restore.undo && rank > *held => {
+                    Some(held) if restore.waits() && rank > *held => {
                         found.attempts += 1;
                         true
                     }
