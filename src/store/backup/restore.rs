@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use crate::store::commit::base::Base;
 use crate::store::commit::transaction::Transaction;
-use crate::store::commit::{CommitRecord, Consumed, Summaries};
+use crate::store::commit::{CommitRecord, Consumed, Summaries, log};
 use crate::store::consolidate::foreign::{self, Losers};
 use crate::store::consolidate::inputs::columns_of_records;
 use crate::store::consolidate::merge::{Merged, complete, filtered, records};
@@ -288,10 +288,15 @@ impl<'a> Restore<'a> {
 
     /// What the new main contains, or knows to be gone.
     fn consumed(&self, waiting: Option<&Consumed>, now: Timestamp) -> Result<Vec<Consumed>> {
+        let inherited = if self.base.main.is_none() && self.own.is_none() {
+            log::speaks_for(self.store, &self.backup)?
+        } else {
+            None
+        };
         let contained = if self.base.main.is_none() {
             // Only what the backup itself contains is consumed; later files that are
             // still there go in again.
-            self.own.as_ref().map_or(&[][..], |record| &record.consumed)
+            self.own.as_ref().or(inherited.as_ref()).map_or(&[][..], |record| &record.consumed)
         } else {
             self.base.consumed()
         };

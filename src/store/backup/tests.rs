@@ -399,3 +399,34 @@ fn repeated_tests_in_what_other_code_wrote_are_resolved_by_a_restore() {
         assert_eq!(f.rows(), [row("a", 2), row("b", 1)], "{keep}");
     }
 }
+
+/// A legacy file that is still there, and a main that other code has rewritten without our record.
+#[test]
+fn a_backup_of_a_main_that_other_code_wrote_knows_what_it_contains() {
+    let mut f = fixture();
+    f.commit(&[("b", 1)]);
+    let path = f.store.layout.incremental().join("increment_7_20260131_120000.parquet");
+    let write = |times: &[i64]| {
+        let records: Vec<_> = times
+            .iter()
+            .map(|time| Record { model: "m".into(), timestamp: Some(*time), ..Record::default() })
+            .collect();
+        let batch = to_batch(&records).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        file
+    };
+    let _writer = write(&[2]);
+    f.consolidate();
+    rewritten(&f, &[("b", 1), ("", 2)], false);
+    let name = f.backup();
+    let _writer = write(&[2, 3]);
+    f.consolidate();
+    assert_eq!(f.counts(), (3, 0, 0, 0));
+    std::fs::write(f.store.layout.main(), b"PAR1 torn").unwrap();
+    f.restore(&name, false);
+    f.consolidate();
+    assert_eq!(f.rows(), [row("", 2), row("", 3), row("b", 1)]);
+}

@@ -6,7 +6,9 @@ use std::io::Write;
 
 use crate::store::Store;
 use crate::store::commit::CommitRecord;
+use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
+use crate::store::parquet_file::ParquetFile;
 
 /// Copies that are kept.
 const KEPT: usize = 10;
@@ -74,6 +76,22 @@ pub fn newest_done(store: &Store) -> Result<Option<CommitRecord>> {
         }
     }
     last
+}
+
+/// The record of the commit on which other code made a main that has no record, as far as its
+/// time and its rows tell: the newest that is no younger and left no more rows.
+pub fn speaks_for(store: &Store, main: &ParquetFile) -> Result<Option<CommitRecord>> {
+    let Stat { modified_ns, .. } = main.stat();
+    for copy in list(store)?.iter().filter(|copy| copy.done) {
+        match read(store, copy) {
+            Ok(record) if record.created.as_nanosecond() <= modified_ns && record.rows <= main.rows() => {
+                return Ok(Some(record));
+            }
+            // Later; pruned since it was listed, or torn: the one before may do.
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Announces a commit, durably.
