@@ -311,10 +311,10 @@ impl Round<'_> {
             versions.entry(entry.name.clone()).or_default().push(entry.xxh3.clone());
         }
         let folder = self.store.layout.incremental();
-        let listed = self.store.disk.list(&folder).map_err(Error::io("read", folder))?;
+        let listed = self.store.disk.list(&folder).map_err(Error::io("read", &folder))?;
         let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
         let is_there = |name: &str| there.contains(name);
-        let kept = |entry: &Consumed| {
+        let mut kept = |entry: &Consumed| {
             let mut entry = entry.clone();
             if entry.legacy {
                 // A file that was retired in between, or that comes back as it once was.
@@ -336,7 +336,13 @@ impl Round<'_> {
                 || stem.is_some_and(|stem| is_there(&increment_name(stem)) || is_there(&journal_name(stem)));
             (present && !new.contains(&entry.name)).then_some(entry)
         };
-        entries.extend(self.base.consumed().iter().filter_map(kept));
+        let before = entries.len();
+        entries.extend(self.base.consumed().iter().filter_map(&mut kept));
+        if entries.len() - before < self.base.consumed().len() {
+            // Whoever removed a file may not have lived to sync that: it must not come back when
+            // its entry is gone.
+            self.store.disk.sync_folder(&folder).map_err(Error::io("sync", folder))?;
+        }
         Ok(entries)
     }
 }

@@ -86,6 +86,12 @@ fn recoveries_crash_too() {
     explore_twice(s::ATTEMPTS, s::merge, 3);
 }
 
+/// A legacy file is written without any fsync.
+#[test]
+fn what_a_killed_commit_removed_is_not_forgotten_early() {
+    explore_twice(s::CONSOLIDATE, s::legacy_then_merge, 1);
+}
+
 #[test]
 fn a_second_writer_relies_on_nothing_that_a_killed_one_left() {
     explore_twice(s::APPEND, s::append_durably, 1);

@@ -29,7 +29,7 @@ const fn followed(by: super::Scenario, listed: Listed) -> Listed {
 }
 
 /// fsyncs that carry a promise.
-const UNSYNCED: [Listed; 31] = [
+const UNSYNCED: [Listed; 29] = [
     unsynced("make store", s::PUBLISH),
     unsynced("make incremental", s::PUBLISH),
     followed(s::append_durably, unsynced("folder above", s::APPEND)),
@@ -45,8 +45,7 @@ const UNSYNCED: [Listed; 31] = [
     unsynced("sync announcement", s::CONSOLIDATE),
     unsynced("folder commits", s::CONSOLIDATE),
     unsynced("replace announcement", s::LEGACY),
-    unsynced("remove increment", s::LATER),
-    unsynced("remove journal", s::JOURNAL_LATER),
+    followed(s::legacy_then_merge, unsynced("folder incremental", s::CONSOLIDATE)),
     unsynced("make backups", s::CONSOLIDATE),
     unsynced("link backup", s::CONSOLIDATE),
     unsynced("sync backup", s::BACKUP),
@@ -60,16 +59,18 @@ const UNSYNCED: [Listed; 31] = [
     unsynced("publish summaries", s::REPLACE),
     unsynced("sync staged", s::UNDO),
     unsynced("publish staged", s::UNDO),
-    unsynced("remove staged", s::UNDO_LATER),
 ];
 
 /// fsyncs without which nothing would be lost, and why. They belong to operations that
 /// carry a promise elsewhere.
-const SPARE: [(&str, &str); 15] = [
+const SPARE: [(&str, &str); 18] = [
     ("copy backup", "the publication that follows syncs the same folder"),
     ("link quarantined file", "the folder is synced once more after the reason, before anything is removed"),
     ("publish retired file", "main has its rows, and the removal that follows syncs the same folder"),
     ("remove retired file", "should it come back, its entry stays in the record for seven days"),
+    ("remove increment", "a commit syncs the folder before it forgets the entry"),
+    ("remove journal", "a commit syncs the folder before it forgets the entry"),
+    ("remove staged", "a commit syncs the folder before it forgets the entry"),
     ("publish transaction", "its increment is published in the same folder before it is removed"),
     ("remove transaction", "should it come back, its rows come in as repeats of themselves"),
     ("remove legacy file", "should an unreadable file come back, it goes into quarantine once more"),

@@ -191,6 +191,12 @@ pub(super) fn merge_then_legacy(world: &mut World) -> Result<()> {
     merge(world)
 }
 
+/// A commit that nothing syncs the folder of increments for.
+pub(super) fn legacy_then_merge(world: &mut World) -> Result<()> {
+    legacy(world)?;
+    merge(world)
+}
+
 /// A writer lives on while its published rows are consumed: its journal stays.
 fn merge_beside_a_live_writer(world: &mut World) -> Result<()> {
     let journal = journal(world, &records(40..42, 0))?;
