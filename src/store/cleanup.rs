@@ -3,14 +3,15 @@
 //!
 //! Promises: a row that is not in main is never removed, however old its file,
 //! unless the caller says so; exactly the planned files are removed, and of those
-//! only the ones that are still what the plan saw.
+//! only the ones that are still what the plan saw and whose rows main still contains.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Store;
-use super::commit::CommitRecord;
+use super::commit::{CommitRecord, Consumed};
 use super::control::Control;
 use super::disk::{self, Entry, Stat};
 use super::error::{Error, Result};
@@ -119,26 +120,63 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
 }
 
 fn look(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
-    let record = last_commit(store)?;
+    let last = last_commit(store)?;
     let mut plan = Plan::default();
     let planner = Planner { store, options, now };
-    planner.leftovers(record.as_ref(), &mut plan)?;
-    planner.temporary(record.as_ref(), &mut plan)?;
+    planner.leftovers(&last, &mut plan)?;
+    planner.temporary(last.record.as_ref(), &mut plan)?;
     planner.backups(&mut plan)?;
     planner.summaries(&mut plan)?;
     planner.quarantine(&mut plan)?;
     Ok(plan)
 }
 
-/// What main's own record says.
-fn last_commit(store: &Store) -> Result<Option<CommitRecord>> {
+/// Main's own record.
+#[derive(Default)]
+struct Last {
+    record: Option<CommitRecord>,
+    /// Main has the rows that it left.
+    whole: bool,
+}
+
+fn last_commit(store: &Store) -> Result<Last> {
     match ParquetFile::open(&*store.disk, &store.layout.main()) {
-        Ok(main) => CommitRecord::of(&main),
+        Ok(main) => {
+            let record = CommitRecord::of(&main)?;
+            let whole = record.as_ref().is_some_and(|record| main.rows() >= record.rows);
+            Ok(Last { record, whole })
+        }
         Err(error) => match error.at(store.layout.main()) {
-            missing if missing.is_not_found() => Ok(None),
+            missing if missing.is_not_found() => Ok(Last::default()),
             error => Err(error),
         },
     }
+}
+
+impl Last {
+    /// The files whose rows main contains. Nobody knows which rows one has lost.
+    fn consumed(&self) -> HashMap<&str, Vec<&Consumed>> {
+        let record = self.record.as_ref().filter(|_| self.whole);
+        record.map(CommitRecord::consumed_by_name).unwrap_or_default()
+    }
+}
+
+/// Whether these rows are in main.
+fn is_consumed(store: &Store, consumed: &HashMap<&str, Vec<&Consumed>>, entry: &Entry) -> Result<bool> {
+    Ok(match layout::classify(&entry.name) {
+        IncrementalName::Increment => {
+            let known = consumed.get(entry.name.as_str()).into_iter().flatten();
+            let mut known = known.filter(|known| known.bytes == entry.stat.bytes).peekable();
+            known.peek().is_some() && {
+                let path = store.layout.incremental().join(&entry.name);
+                let hash = disk::hash(&*store.disk, &path).map_err(Error::io("read", path))?;
+                known.any(|known| known.xxh3 == hash)
+            }
+        }
+        IncrementalName::Journal => layout::stem(&entry.name).is_some_and(|stem| consumed.contains_key(stem)),
+        // Only consolidate knows how to retire what its writer may still rewrite.
+        _ => false,
+    })
 }
 
 /// The files of the index of test keys, as far as main's own record tells.
@@ -151,8 +189,11 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
     let _lock = StoreLock::take(store, "cleanup", control)?;
     // A restore or an import may have come to need them since.
     let unneeded: Vec<String> = unneeded(store)?.into_iter().map(|entry| entry.name).collect();
-    // As may a commit that had no index yet when the plan was made.
-    let index = index_of(store, last_commit(store)?.as_ref());
+    // As may a commit that had no index yet when the plan was made; and another main may not
+    // contain what the one before did.
+    let last = last_commit(store)?;
+    let index = index_of(store, last.record.as_ref());
+    let consumed = last.consumed();
     let mut outcome = Outcome::default();
     let total = plan.items.len() as u64;
     for (done, item) in (0..).zip(&plan.items) {
@@ -170,6 +211,12 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
                 outcome.kept.push(path);
             }
             Ok(_) if index.contains(&item.name) => outcome.kept.push(path),
+            Ok(stat)
+                if item.reason == Reason::Consumed
+                    && !is_consumed(store, &consumed, &Entry { name: item.name.clone(), stat })? =>
+            {
+                outcome.kept.push(path);
+            }
             Ok(stat) if stat == item.stat => {
                 store.disk.remove(&item.folder, &[&item.name]).map_err(Error::io("remove", &path))?;
                 outcome.bytes += stat.bytes;
@@ -206,27 +253,18 @@ impl Planner<'_> {
         self.now.as_nanosecond() - stat.modified_ns > than.as_nanos()
     }
 
-    fn leftovers(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
+    fn leftovers(&self, last: &Last, plan: &mut Plan) -> Result<()> {
         let folder = self.store.layout.incremental();
-        let consumed = record.map(CommitRecord::consumed_by_name).unwrap_or_default();
+        let consumed = last.consumed();
         for entry in self.list(&folder)? {
             let path = folder.join(&entry.name);
-            let in_main = match layout::classify(&entry.name) {
-                IncrementalName::Increment => {
-                    let known = consumed.get(entry.name.as_str()).into_iter().flatten();
-                    let mut known = known.filter(|known| known.bytes == entry.stat.bytes).peekable();
-                    known.peek().is_some() && {
-                        let hash = disk::hash(&*self.store.disk, &path).map_err(Error::io("read", &path))?;
-                        known.any(|known| known.xxh3 == hash)
-                    }
-                }
-                IncrementalName::Journal => {
-                    layout::stem(&entry.name).is_some_and(|stem| consumed.contains_key(stem))
-                }
-                // Only consolidate knows how to retire what its writer may still rewrite.
-                IncrementalName::LegacyIncrement => false,
-                _ => continue,
-            };
+            if !matches!(
+                layout::classify(&entry.name),
+                IncrementalName::Increment | IncrementalName::LegacyIncrement | IncrementalName::Journal
+            ) {
+                continue;
+            }
+            let in_main = is_consumed(self.store, &consumed, &entry)?;
             // A locked journal says that its writer lives; it goes when the writer does.
             let locked = || self.store.disk.is_locked(&path).map_err(Error::io("look at", &path));
             let reason = if in_main {
@@ -295,5 +333,72 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::backup::restore;
+    use crate::store::consolidate;
+    use crate::store::fixture::{Fixture, STEM, batch, records};
+    use crate::store::snapshot::Scanner;
+
+    fn consolidate(f: &Fixture) {
+        consolidate::run(&f.store, &consolidate::Options::default(), f.now, &Control::default()).unwrap();
+    }
+
+    /// An increment that a commit has consumed and did not live to remove.
+    fn leftover(f: &Fixture) -> PathBuf {
+        let name = layout::increment_name(STEM);
+        let path = f.store.layout.incremental().join(&name);
+        f.increment(&name, &batch(&records(0, 3)));
+        let bytes = std::fs::read(&path).unwrap();
+        consolidate(f);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn tests(f: &Fixture) -> u64 {
+        let seen = Scanner::new().scan(&f.store, f.now, &Control::default()).unwrap();
+        seen.cells.values().map(|tally| tally.tests).sum()
+    }
+
+    #[test]
+    fn what_main_no_longer_contains_stays() {
+        let f = Fixture::new();
+        f.increment("increment_1.parquet", &batch(&records(3, 4)));
+        consolidate(&f);
+        let backup = super::super::backup::run(&f.store, f.now, &Control::default()).unwrap().name;
+        let path = leftover(&f);
+        let planned = plan(&f.store, &Options::default(), f.now).unwrap();
+        assert!(planned.items.iter().any(|item| item.reason == Reason::Consumed), "{planned:?}");
+        // A backup is restored in between, because main was damaged: it does not contain them.
+        std::fs::write(f.store.layout.main(), b"PAR1 torn").unwrap();
+        let options = restore::Options { from: Some(backup.into()), discard_newer: false };
+        restore::run(&f.store, &options, f.now, &Control::default()).unwrap();
+        assert_eq!(tests(&f), 4);
+        run(&f.store, &planned, &Control::default()).unwrap();
+        assert!(path.exists());
+        assert_eq!(tests(&f), 4);
+    }
+
+    #[test]
+    fn beside_a_main_that_lost_rows_nothing_counts_as_consumed() {
+        let f = Fixture::new();
+        let path = leftover(&f);
+        let record = last_commit(&f.store).unwrap().record.unwrap();
+        // Other code that keeps the record dropped a row.
+        f.main_with(&batch(&records(1, 3)), &record);
+        let planned = plan(&f.store, &Options::default(), f.now).unwrap();
+        assert!(planned.items.iter().all(|item| item.reason != Reason::Consumed), "{planned:?}");
+        // As it may after the plan.
+        std::fs::remove_file(f.store.layout.main()).unwrap();
+        f.main_with(&batch(&records(0, 3)), &record);
+        let planned = plan(&f.store, &Options::default(), f.now).unwrap();
+        assert!(planned.items.iter().any(|item| item.reason == Reason::Consumed), "{planned:?}");
+        f.main_with(&batch(&records(1, 3)), &record);
+        run(&f.store, &planned, &Control::default()).unwrap();
+        assert!(path.exists());
     }
 }
