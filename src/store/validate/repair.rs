@@ -64,12 +64,13 @@ fn recover(store: &Store, name: &str) -> Result<Option<String>> {
     }
 }
 
-/// Moves a file away, unless it can be read by now.
+/// Moves a file away, unless it can be read by now or somebody writes it.
 fn quarantine(store: &Store, name: &str, reason: &str) -> Result<Option<String>> {
     let from = store.layout.incremental().join(name);
     let folder = store.layout.quarantine();
     let Ok(before) = store.disk.stat(&from) else { return Ok(None) };
-    if is_whole(store, name) {
+    let is_written = store.disk.is_open_for_writing(&from).is_ok_and(|open| open == Some(true));
+    if is_written || is_whole(store, name) {
         return Ok(None);
     }
     store.create_part(&folder)?;

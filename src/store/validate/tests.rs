@@ -112,6 +112,25 @@ fn repairs_lose_no_row_and_say_what_they_did() {
     );
 }
 
+/// A legacy writer that was stopped in the middle of writing goes on some time.
+#[test]
+fn an_unreadable_file_that_somebody_writes_stays() {
+    let fixture = committed();
+    let path = fixture.store.layout.incremental().join("increment_8_20260131_120000.parquet");
+    fs::write(&path, b"PAR1 and no more").unwrap();
+    let writer = fs::File::options().append(true).open(&path).unwrap();
+    if fixture.store.disk.is_open_for_writing(&path).unwrap().is_none() {
+        eprintln!("skipped: this file system has no leases");
+        return;
+    }
+    let report = checked(&fixture);
+    assert!(report.findings.iter().any(|finding| finding.repair.is_some()), "{report:?}");
+    assert!(repair(&fixture.store, &report, fixture.now, &Control::default()).unwrap().is_empty());
+    assert!(path.exists());
+    drop(writer);
+    assert_eq!(repair(&fixture.store, &report, fixture.now, &Control::default()).unwrap().len(), 1);
+}
+
 #[test]
 fn the_journal_of_a_living_writer_is_left_alone() {
     let fixture = committed();
