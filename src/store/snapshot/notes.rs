@@ -20,8 +20,8 @@ impl Notes {
         self.summaries(file, &digest.summaries);
         if digest.records > 0 && digest.summaries.rows() > 0 {
             self.sentences.insert(format!(
-                "{file} mixes records with {} summary rows; both count",
-                digest.summaries.rows()
+                "{file} mixes records with {}; both count",
+                show_counted(digest.summaries.rows(), "summary row")
             ));
         }
     }
@@ -50,7 +50,11 @@ impl Notes {
     /// What a journal's lines give to say.
     pub(super) fn journal(&mut self, name: &str, malformed: u64) {
         if malformed > 0 {
-            self.sentences.insert(format!("{name}: {malformed} lines are no records and don't count"));
+            let (lines, are) = (
+                show_counted(malformed, "line"),
+                if malformed == 1 { "is no record and doesn't" } else { "are no records and don't" },
+            );
+            self.sentences.insert(format!("{name}: {lines} {are} count"));
         }
     }
 
@@ -65,5 +69,22 @@ impl Notes {
             ));
         }
         sentences
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_one() {
+        let told = |malformed| {
+            let mut notes = Notes::default();
+            notes.journal("j", malformed);
+            notes.into_sentences()
+        };
+        assert_eq!(told(1), ["j: 1 line is no record and doesn't count"]);
+        assert_eq!(told(1_200), ["j: 1,200 lines are no records and don't count"]);
+        assert!(told(0).is_empty());
     }
 }
