@@ -424,6 +424,8 @@ fn entries(store: &Store, known: disk::Known<'_>) -> Result<Vec<Entry>> {
     match store.disk.list_knowing(&folder, known) {
         Ok(mut entries) => {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
+            // Some file systems give a name twice while a file is renamed over it.
+            entries.dedup_by(|a, b| a.name == b.name);
             Ok(entries)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),

@@ -21,6 +21,8 @@ type Happening = Box<dyn FnOnce() + Send>;
 struct Interrupted {
     left: AtomicU64,
     happening: Mutex<Option<Happening>>,
+    /// Names are listed twice, as when files are renamed over others meanwhile.
+    twice: bool,
 }
 
 impl std::fmt::Debug for Interrupted {
@@ -30,6 +32,11 @@ impl std::fmt::Debug for Interrupted {
 }
 
 impl Interrupted {
+    fn at(moment: u64, happening: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        let happening = Mutex::new(Some(Box::new(happening) as Happening));
+        Arc::new(Self { left: AtomicU64::new(moment), happening, twice: false })
+    }
+
     fn tick(&self) {
         if self.left.fetch_sub(1, SeqCst) == 1
             && let Some(happening) = self.happening.lock().unwrap().take()
@@ -43,7 +50,11 @@ impl Interrupted {
 impl Disk for Interrupted {
     fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         self.tick();
-        RealDisk.list_knowing(folder, known)
+        let mut entries = RealDisk.list_knowing(folder, known)?;
+        if self.twice {
+            entries.extend(entries.clone());
+        }
+        Ok(entries)
     }
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         self.tick();
@@ -116,11 +127,7 @@ fn at_every_moment(journals: bool, adds: u64, happening: fn(&Store)) {
     for moment in 1.. {
         let fixture = store(journals);
         let store = fixture.store.clone();
-        let disk = Interrupted {
-            left: AtomicU64::new(moment),
-            happening: Mutex::new(Some(Box::new(move || happening(&store)))),
-        };
-        let disk = Arc::new(disk);
+        let disk = Interrupted::at(moment, move || happening(&store));
         let read = Store { disk: disk.clone(), ..fixture.store.clone() };
         // What it knows from before must not mislead it either.
         let mut scanner = Scanner::new();
@@ -175,10 +182,7 @@ fn a_writer_that_publishes_at_any_moment_is_never_dead() {
             increment::publish_journal(&store, STEM, None).unwrap();
             drop(journal);
         };
-        let disk = Arc::new(Interrupted {
-            left: AtomicU64::new(moment),
-            happening: Mutex::new(Some(Box::new(happening))),
-        });
+        let disk = Interrupted::at(moment, happening);
         let read = Store { disk: disk.clone(), ..fixture.store.clone() };
         let seen = Scanner::new().scan(&read, fixture.now, &Control::default()).unwrap();
         assert_eq!(totals(&seen).0, 3, "before operation {moment}");
@@ -211,10 +215,7 @@ fn an_increment_that_comes_back_at_any_moment_counts_once() {
         std::fs::remove_file(path).unwrap();
         let store = fixture.store.clone();
         let happening = move || drop(increment::publish_journal(&store, STEM, None).unwrap());
-        let disk = Arc::new(Interrupted {
-            left: AtomicU64::new(moment),
-            happening: Mutex::new(Some(Box::new(happening))),
-        });
+        let disk = Interrupted::at(moment, happening);
         let read = Store { disk: disk.clone(), ..fixture.store.clone() };
         let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
         assert_eq!(totals(&seen).0, tests, "before operation {moment}");
@@ -244,10 +245,7 @@ fn an_undo_at_any_moment() {
                 let options = restore::Options::default();
                 restore::run(&store, &options, Timestamp::now(), &Control::default()).unwrap();
             };
-            let disk = Arc::new(Interrupted {
-                left: AtomicU64::new(moment),
-                happening: Mutex::new(Some(Box::new(undo))),
-            });
+            let disk = Interrupted::at(moment, undo);
             let read = Store { disk: disk.clone(), ..fixture.store.clone() };
             let mut scanner = Scanner::new();
             scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
@@ -272,10 +270,7 @@ fn a_writer_that_writes_and_dies_at_any_moment_of_a_commit_loses_nothing() {
         let happening = move || {
             journal.append(&crate::store::journal::to_lines(&records(0, 1)).unwrap(), 1, false).unwrap();
         };
-        let disk = Arc::new(Interrupted {
-            left: AtomicU64::new(moment),
-            happening: Mutex::new(Some(Box::new(happening))),
-        });
+        let disk = Interrupted::at(moment, happening);
         let store = Store { disk: disk.clone(), ..fixture.store.clone() };
         consolidate(&store);
         let over = disk.happening.lock().unwrap().take().map(|late| late()).is_some();
@@ -286,4 +281,19 @@ fn a_writer_that_writes_and_dies_at_any_moment_of_a_commit_loses_nothing() {
             return;
         }
     }
+}
+
+/// A folder may give a name twice while others rename files over it.
+#[test]
+fn a_name_that_is_listed_twice_counts_once() {
+    let f = Fixture::new();
+    let disk = Arc::new(Interrupted { left: AtomicU64::new(0), happening: Mutex::new(None), twice: true });
+    let store = Store { disk, ..f.store.clone() };
+    f.increment(LEGACY, &legacy(&["a", "b"], &[true, false]));
+    let _journal = f.journal(STEM, &records(0, 3));
+    let seen = Scanner::new().scan(&store, f.now, &Control::default()).unwrap();
+    assert_eq!(totals(&seen).0, 5);
+    consolidate(&store);
+    let seen = Scanner::new().scan(&f.store, f.now, &Control::default()).unwrap();
+    assert_eq!(totals(&seen).0, 5);
 }
