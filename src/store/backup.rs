@@ -117,12 +117,15 @@ pub(super) fn prune(store: &Store, now: Timestamp) -> Result<Vec<String>> {
 }
 
 /// The backups (newest first) that the rule does not keep. Those without a readable
-/// time in their name stay.
+/// time in their name stay, and those whose time is still to come.
 fn superfluous(backups: &[String], now: Timestamp) -> Vec<String> {
     let oldest = (now - SignedDuration::from_hours(24 * DAYS)).to_zoned(TimeZone::UTC).datetime();
+    let now = now.to_zoned(TimeZone::UTC).datetime();
     let mut days = HashSet::new();
     let mut gone = Vec::new();
-    for (at, (name, time)) in backups.iter().filter_map(|name| Some((name, made(name)?))).enumerate() {
+    let made = backups.iter().filter_map(|name| Some((name, made(name)?)));
+    // Those of a clock that was set back since don't take the place of newer ones.
+    for (at, (name, time)) in made.filter(|(_, time)| *time <= now).enumerate() {
         let first_of_day = time >= oldest && days.insert(time.date());
         if at >= NEWEST && !first_of_day {
             gone.push(name.clone());

@@ -118,6 +118,17 @@ fn pruning_keeps_the_newest_and_one_a_day() {
     assert_eq!(kept, expected);
 }
 
+/// Before the clock was set back, backups were made at times that are still to come.
+#[test]
+fn pruning_keeps_the_newest_when_the_clock_was_set_back() {
+    let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+    let later: Vec<_> =
+        (13..20).rev().map(|hour| format!("test_results_20260131_{hour}0000.parquet")).collect();
+    let newest = "test_results_20260131_120000.parquet".to_owned();
+    let gone = superfluous(&[later, vec![newest]].concat(), now);
+    assert!(gone.is_empty(), "{gone:?}");
+}
+
 #[test]
 fn restoring_keeps_what_the_backup_lacks() {
     let mut f = fixture();
@@ -375,7 +386,9 @@ fn rewritten(f: &Fixture, rows: &[(&str, i64)], keep: bool) {
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let pair = |kept| parquet::file::metadata::KeyValue::new(crate::store::commit::KEY.to_owned(), kept);
-    kept.into_iter().for_each(|kept: String| writer.append_key_value_metadata(pair(kept)));
+    if let Some(kept) = kept {
+        writer.append_key_value_metadata(pair(kept));
+    }
     writer.close().unwrap();
 }
 
