@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use crate::store::digest::Place;
+use crate::store::threads;
 
 /// A batch of new places at least this part of all is merged with them rather than
 /// looked up one by one.
@@ -28,7 +29,7 @@ impl Keys {
         if new.is_empty() {
             return;
         }
-        new.sort_unstable();
+        threads::sort(threads::for_rows(new.len() as u64), &mut new, |place| *place);
         if let Some(unasked) = &mut self.unasked {
             unasked.extend(new.iter().map(|place| place.short));
         }
