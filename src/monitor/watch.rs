@@ -191,8 +191,8 @@ impl Watching {
         for folder in &self.folders {
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
-                // Not there yet, or any more: the next check follows it.
-                Err(_) if !folder.is_dir() => {}
+                // Not there yet, or any more: the next check follows it, even if it came just now.
+                Err(error) if is_missing(&error) || !folder.is_dir() => {}
                 Err(error) => return Err(why(&error)),
             }
         }
@@ -242,6 +242,15 @@ fn may_remove(event: &Event, folders: &[PathBuf]) -> bool {
     event.need_rescan()
         || (matches!(event.kind, EventKind::Remove(_))
             && event.paths.iter().any(|path| folders.contains(path)))
+}
+
+/// Whether there was nothing to watch.
+fn is_missing(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(io) => io.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 /// Why there are no native events, for people.
