@@ -2,29 +2,30 @@
 //! are copied, what points at them is shifted, and one new footer names them next to
 //! the row groups that were encoded anew.
 //!
-//! Promises: only files that this program wrote, whose columns the new file has in
-//! the same types, are grafted; statistics, page indexes and bloom filters stay with
-//! their chunks; a column that the old file lacks is all null and costs one small
-//! chunk per row group. Whatever can't be grafted safely is [`Stock::of`]'s `None`.
+//! Promises: only files that this program wrote, whose columns the new file has too, are
+//! grafted; statistics, page indexes and bloom filters stay with their chunks; a column that
+//! the old file lacks is all null and costs one small chunk per row group; one of whole
+//! numbers that is to hold fractions is encoded anew, and no other. Whatever can't be grafted
+//! safely is [`Stock::of`]'s `None`.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::file::metadata::page_index::PageIndexProvider;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
-use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
+use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr, SchemaDescriptor};
 
 use super::error::{Error, Result};
 use super::parquet_file::ParquetFile;
 
 mod footer;
-mod nulls;
+mod fresh;
 mod shift;
 
 pub(super) use footer::{Footer, Indexes, Kept, Skipping, advance};
-pub(super) use nulls::Nulls;
+pub(super) use fresh::Fresh;
 pub(super) use shift::Shift;
 
 /// What `created_by` of our files begins with.
@@ -40,10 +41,10 @@ pub(super) struct Stock<'a> {
     /// The columns of the new file.
     pub(super) columns: SchemaDescPtr,
     page_index: Option<Arc<dyn PageIndexProvider>>,
-    /// For each leaf column of the new file, the old file's; `None` where it has none.
+    /// For each leaf column of the new file, the old file's; `None` where it is not copied.
     from: Vec<Option<usize>>,
-    /// The fields that the old file lacks.
-    missing: SchemaRef,
+    /// The fields that the old file lacks, or has in a narrower type.
+    fresh: SchemaRef,
 }
 
 impl<'a> Stock<'a> {
@@ -53,29 +54,35 @@ impl<'a> Stock<'a> {
         if !footer.created_by().is_some_and(|by| by.starts_with(CREATED_BY)) {
             return Ok(None);
         }
-        // A column that is gone or of another type.
-        let stays = |own: &arrow::datatypes::FieldRef| {
-            let new = schema.field_with_name(own.name());
-            new.is_ok_and(|new| (new.data_type(), new.is_nullable()) == (own.data_type(), own.is_nullable()))
+        // What is gone, or of a type that is no wider one, makes the whole file another one.
+        let copied = |own: &FieldRef, new: &Field| own.data_type() == new.data_type();
+        let stays = |own: &FieldRef| {
+            let new = schema.field_with_name(own.name()).ok();
+            let new = new.filter(|new| new.is_nullable() == own.is_nullable());
+            new.is_some_and(|new| copied(own, new) || fresh::widens(own.data_type(), new.data_type()))
         };
         if !file.schema().fields().iter().all(stays) || file.metadata().row_groups().iter().any(is_odd) {
             return Ok(None);
         }
-        let columns = ArrowSchemaConverter::new().convert(schema).map_err(|error| {
-            Error::Refused(format!("the united columns can't be written as Parquet ({error})"))
-        })?;
-        let Some(from) = sources(&columns, footer.schema_descr()) else { return Ok(None) };
-        let missing = schema.fields().iter().filter(|field| !file.has_column(field.name()));
-        let missing = Arc::new(Schema::new(missing.cloned().collect::<Vec<_>>()));
+        let columns = ArrowSchemaConverter::new().convert(schema).map_err(|error| unwritable(&error))?;
+        let is_fresh = |new: &FieldRef| match file.schema().fields().find(new.name()) {
+            Some((_, own)) => !copied(own, new),
+            None => true,
+        };
+        let fresh = schema.fields().iter().filter(|field| is_fresh(field)).cloned();
+        let fresh = Arc::new(Schema::new(fresh.collect::<Vec<_>>()));
+        let Some(from) = sources(&columns, footer.schema_descr(), &fresh) else { return Ok(None) };
         let page_index = file.page_index()?;
-        Ok(Some(Self { file, columns: Arc::new(columns), page_index, from, missing }))
+        Ok(Some(Self { file, columns: Arc::new(columns), page_index, from, fresh }))
     }
 
-    /// The extents of the row groups' bytes, in the file's order, adjacent ones joined.
+    /// The extents of the bytes that are copied, in the file's order, adjacent ones joined.
     pub(super) fn extents(&self, groups: Range<usize>) -> Vec<Range<u64>> {
         let groups = self.file.metadata().row_groups().get(groups).unwrap_or_default();
-        let mut extents: Vec<Range<u64>> =
-            groups.iter().flat_map(RowGroupMetaData::columns).flat_map(ranges).collect();
+        let copied = |group: &'a RowGroupMetaData| {
+            self.from.iter().flatten().filter_map(|from| group.columns().get(*from)).flat_map(ranges)
+        };
+        let mut extents: Vec<Range<u64>> = groups.iter().flat_map(copied).collect();
         extents.sort_unstable_by_key(|range| range.start);
         extents.dedup_by(|next, last| {
             let adjacent = next.start <= last.end;
@@ -88,19 +95,19 @@ impl<'a> Stock<'a> {
     }
 
     /// A row group as it is after its bytes were moved.
-    pub(super) fn moved(&self, group: usize, shift: &Shift, nulls: &mut Nulls) -> Result<Kept> {
+    pub(super) fn moved(&self, group: usize, shift: &Shift, fresh: Option<&Fresh>) -> Result<Kept> {
         let damaged = || Error::unreadable(self.file.path(), "its footer contradicts itself");
         let old = self.file.metadata().row_groups().get(group).ok_or_else(damaged)?;
         let mut columns = Vec::with_capacity(self.from.len());
         let mut indexes = Vec::with_capacity(self.from.len());
         for (at, from) in self.from.iter().enumerate() {
-            let (chunk, index) = match from {
-                Some(from) => {
-                    let chunk = old.columns().get(*from).ok_or_else(damaged)?;
-                    let index = Indexes::of(self.page_index.as_deref(), group, *from);
-                    (shift.chunk(chunk).ok_or_else(damaged)?, shift.index(index).ok_or_else(damaged)?)
-                }
-                None => nulls.column(self.columns.column(at).path(), old.num_rows()).ok_or_else(damaged)?,
+            let (chunk, index) = if let Some(from) = from {
+                let chunk = old.columns().get(*from).ok_or_else(damaged)?;
+                let index = Indexes::of(self.page_index.as_deref(), group, *from);
+                (shift.chunk(chunk).ok_or_else(damaged)?, shift.index(index).ok_or_else(damaged)?)
+            } else {
+                let column = self.columns.column(at);
+                fresh.and_then(|fresh| fresh.column(column.path())).ok_or_else(damaged)?
             };
             columns.push(shift::described(chunk, &self.columns.column(at)).map_err(|_| damaged())?);
             indexes.push(index);
@@ -117,9 +124,9 @@ impl<'a> Stock<'a> {
         Ok(Kept { group, indexes })
     }
 
-    /// The columns that the old file lacks.
-    pub(super) fn nulls(&self) -> Nulls {
-        Nulls::of(self.missing.clone())
+    /// The chunks of a row group that are not copied; `before` are those of another one.
+    pub(super) fn fresh(&self, group: usize, before: Option<Fresh>) -> Result<Option<Fresh>> {
+        Fresh::of(self, group, before)
     }
 
     /// Rows of a row group.
@@ -144,17 +151,28 @@ fn is_odd(group: &RowGroupMetaData) -> bool {
     })
 }
 
-/// For each leaf column of the new file the old one; `None` when a type differs.
-fn sources(new: &SchemaDescriptor, old: &SchemaDescriptor) -> Option<Vec<Option<usize>>> {
-    let find = |column: &parquet::schema::types::ColumnDescPtr| {
-        old.columns().iter().position(|other| other.path() == column.path())
+/// For each leaf column of the new file the old one, but for those of `fresh` fields; `None`
+/// when another type differs.
+fn sources(new: &SchemaDescriptor, old: &SchemaDescriptor, fresh: &Schema) -> Option<Vec<Option<usize>>> {
+    let is_fresh = |column: &ColumnDescPtr| {
+        column.path().parts().first().is_some_and(|root| fresh.field_with_name(root).is_ok())
+    };
+    let find = |column: &ColumnDescPtr| {
+        let find = || old.columns().iter().position(|other| other.path() == column.path());
+        if is_fresh(column) { None } else { find() }
     };
     let from: Vec<_> = new.columns().iter().map(find).collect();
-    let same = |(column, from): (&parquet::schema::types::ColumnDescPtr, &Option<usize>)| {
+    let same = |(column, from): (&ColumnDescPtr, &Option<usize>)| {
         from.is_none_or(|from| old.column(from) == *column)
     };
-    let all = from.iter().flatten().count() == old.num_columns();
+    let all =
+        from.iter().flatten().count() == old.columns().iter().filter(|column| !is_fresh(column)).count();
     (all && new.columns().iter().zip(&from).all(same)).then_some(from)
+}
+
+/// Columns that Parquet has no place for.
+fn unwritable(error: &dyn std::fmt::Display) -> Error {
+    Error::Refused(format!("the united columns can't be written as Parquet ({error})"))
 }
 
 /// The chunks and page indexes of a file that was just encoded.

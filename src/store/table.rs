@@ -216,14 +216,15 @@ impl<'a> TableWriter<'a> {
         let before = self.inner.flushed_row_groups().len();
         let copied = Error::io("write", self.path);
         let shift = self.copy(stock, &stock.extents(groups.clone())).map_err(copied)?;
-        let mut nulls = stock.nulls();
+        let mut fresh = None;
         for group in groups {
             let position = self.inner.bytes_written() as u64;
-            let bytes = nulls.place(stock.rows(group), position);
-            let bytes = bytes.map_err(|error| parquet_error(self.path, error))?;
-            self.inner.write_all(bytes).map_err(Error::io("write", self.path))?;
+            fresh = stock.fresh(group, fresh)?;
+            if let Some(fresh) = &mut fresh {
+                self.inner.write_all(fresh.place(position)).map_err(Error::io("write", self.path))?;
+            }
             self.copied.push((before + self.kept.len(), group));
-            self.kept.push((before, stock.moved(group, &shift, &mut nulls)?));
+            self.kept.push((before, stock.moved(group, &shift, fresh.as_ref())?));
         }
         Ok(())
     }

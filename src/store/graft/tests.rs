@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use proptest::prelude::*;
@@ -120,13 +120,62 @@ fn a_new_column_costs_null_chunks() {
 }
 
 #[test]
+fn of_a_column_that_is_widened_the_others_are_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = rows(0..1).schema();
+    let at = schema.index_of("turns").unwrap();
+    let with_turns = |batch: RecordBatch, turns: ArrayRef| {
+        let mut fields = schema.fields().to_vec();
+        fields[at] = Arc::new(Field::new("turns", turns.data_type().clone(), true));
+        fields.push(Arc::new(Field::new("tokens", DataType::Int64, true)));
+        let mut columns = batch.columns().to_vec();
+        columns[at] = turns;
+        let tokens = Int64Array::from(vec![Some(7); batch.num_rows()]);
+        columns.push(Arc::new(tokens));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    };
+    let whole = |ids: Range<i64>| -> ArrayRef {
+        Arc::new(ids.map(|id| (id % 5 > 0).then_some(id)).collect::<Int64Array>())
+    };
+    let halves = |ids: Range<i64>| -> ArrayRef {
+        Arc::new(ids.map(|id| (id % 5 > 0).then_some(id as f64)).collect::<Float64Array>())
+    };
+    with_group_rows(10, || {
+        let narrow = with_turns(rows(0..35), whole(0..35));
+        let wide = with_turns(rows(0..35), halves(0..35));
+        let old = write(&folder.path().join("old"), &narrow.schema(), vec![Step::Rows(narrow)]);
+        let steps = vec![Step::Graft(&old, 1..4), Step::Rows(wide.slice(0, 4)), Step::Graft(&old, 0..2)];
+        let new = write(&folder.path().join("new"), &wide.schema(), steps);
+        let parts = [wide.slice(10, 25), wide.slice(0, 4), wide.slice(0, 20)];
+        assert_eq!(read(&new), concat_batches(&wide.schema(), &parts).unwrap());
+        check_pages(&new);
+        // The bytes of the others are those that they were, and none of the narrow one stay.
+        let chunk = |file: &ParquetFile, group: usize, column: &str| {
+            let groups = file.metadata().row_groups();
+            let mut chunks = groups[group].columns().iter();
+            let chunk = chunks.find(|chunk| chunk.column_path().string() == column).unwrap();
+            let (start, length) = chunk.byte_range();
+            std::fs::read(file.path()).unwrap()[start as usize..(start + length) as usize].to_vec()
+        };
+        for column in ["test_id", "success", "tokens"] {
+            assert_eq!(chunk(&new, 0, column), chunk(&old, 1, column), "{column}");
+        }
+        let chunks = new.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
+        let bytes: u64 = chunks.map(|chunk| chunk.byte_range().1).sum();
+        let extents = Stock::of(&new, &wide.schema()).unwrap().unwrap().extents(0..6);
+        assert_eq!(extents.iter().map(|extent| extent.end - extent.start).sum::<u64>(), bytes);
+        assert_eq!(extents.len(), 1, "nothing lies between them: {extents:?}");
+    });
+}
+
+#[test]
 fn what_is_not_ours_or_of_another_type_is_not_grafted() {
     let folder = tempfile::tempdir().unwrap();
     let schema = rows(0..1).schema();
     let ours = write(&folder.path().join("ours"), &schema, vec![Step::Rows(rows(0..5))]);
     assert!(Stock::of(&ours, &schema).unwrap().is_some());
     let retyped = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Int64 => Arc::new(Field::new(field.name(), DataType::Float64, true)),
+        DataType::Boolean => Arc::new(Field::new(field.name(), DataType::Int64, true)),
         _ => field.clone(),
     });
     assert!(Stock::of(&ours, &Arc::new(Schema::new(retyped.collect::<Vec<_>>()))).unwrap().is_none());
