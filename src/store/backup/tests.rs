@@ -22,19 +22,21 @@ fn fixture() -> Fixture {
     Fixture { _folder: folder, store, stems }
 }
 
+/// Records, told as (id, time).
+fn batch_of(rows: &[(&str, i64)]) -> arrow::array::RecordBatch {
+    let record = |(id, time): &(&str, i64)| Record {
+        test_id: Some((*id).to_owned()).filter(|id| !id.is_empty()),
+        model: "m".into(),
+        timestamp: Some(*time),
+        ..Record::default()
+    };
+    to_batch(&rows.iter().map(record).collect::<Vec<_>>()).unwrap()
+}
+
 impl Fixture {
     /// Commits records, told as (id, time).
     fn commit(&mut self, rows: &[(&str, i64)]) {
-        let records: Vec<_> = rows
-            .iter()
-            .map(|(id, time)| Record {
-                test_id: Some((*id).to_owned()).filter(|id| !id.is_empty()),
-                model: "m".into(),
-                timestamp: Some(*time),
-                ..Record::default()
-            })
-            .collect();
-        let batch = to_batch(&records).unwrap();
+        let batch = batch_of(rows);
         let stem = self.stems.next_stem();
         increment::publish(&self.store, &stem, &batch.schema(), [Ok(batch)]).unwrap();
         let options = consolidate::Options::default();
@@ -372,16 +374,7 @@ fn what_waits_after_an_undo_is_known_when_main_cannot_be_read() {
 fn rewritten(f: &Fixture, rows: &[(&str, i64)], keep: bool) {
     let main = ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap();
     let kept = main.key_value(crate::store::commit::KEY).map(str::to_owned).filter(|_| keep);
-    let records: Vec<_> = rows
-        .iter()
-        .map(|(id, time)| Record {
-            test_id: Some((*id).to_owned()).filter(|id| !id.is_empty()),
-            model: "m".into(),
-            timestamp: Some(*time),
-            ..Record::default()
-        })
-        .collect();
-    let batch = to_batch(&records).unwrap();
+    let batch = batch_of(rows);
     let file = std::fs::File::create(f.store.layout.main()).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();

@@ -96,16 +96,17 @@ pub(super) fn journals(
         if file.locked {
             continue;
         }
-        let _lock = match store.disk.try_lock(&path).map_err(Error::io("read", &path)) {
-            Ok(Some(lock)) => lock,
+        // Its writer may have written and died since it was listed.
+        let locked = store.disk.try_lock(&path).and_then(|lock| Ok(lock.zip(Some(store.disk.stat(&path)?))));
+        let (_lock, stat) = match locked.map_err(Error::io("read", &path)) {
+            Ok(Some(locked)) => locked,
             Ok(None) => continue,
             Err(error) => {
                 skipped.insert(file.name.clone(), because(&file.name, error)?);
                 continue;
             }
         };
-        // Its writer may have written and died since it was listed.
-        if store.disk.stat(&path).map_err(Error::io("read", &path))?.bytes == 0 {
+        if stat.bytes == 0 {
             store.disk.remove(&folder, &[&file.name]).map_err(Error::io("clean up", &folder))?;
             continue;
         }

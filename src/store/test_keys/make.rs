@@ -256,6 +256,7 @@ impl Making<'_> {
         })
     }
 
+    /// The numbers that the row groups which were copied have now.
     fn numbers(&self) -> Numbers {
         let mut now = Numbers::default();
         for (number, before) in &self.made.copied {
