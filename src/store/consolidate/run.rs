@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
-use arrow::compute::interleave;
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{concat, interleave, take};
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use arrow::error::ArrowError;
 
@@ -22,16 +25,19 @@ pub(super) type At = (usize, usize);
 pub(super) struct Run {
     columns: Vec<Values>,
     order: Vec<At>,
+    /// The same, as places among the rows of all batches.
+    places: UInt32Array,
 }
 
-/// The values of a column in each of the batches.
+/// The values of a column in all batches.
 #[derive(Debug)]
 enum Values {
-    Plain(Vec<ArrayRef>),
+    /// Batch by batch: together they may be more than one array takes.
+    Apart(Vec<ArrayRef>),
+    Whole(ArrayRef),
     Keyed {
-        /// With what each key is in the dictionary of all; below zero for no value.
-        keys: Vec<(Int32Array, Arc<Vec<i32>>)>,
-        all: ArrayRef,
+        keys: Int32Array,
+        texts: ArrayRef,
     },
 }
 
@@ -44,13 +50,20 @@ impl Run {
         threads: usize,
     ) -> Result<Self> {
         let mut arrays: Vec<Vec<ArrayRef>> = vec![Vec::with_capacity(batches.len()); schema.fields().len()];
+        let mut starts = Vec::with_capacity(batches.len());
+        let mut rows = 0;
         for batch in batches {
+            starts.push(rows);
+            rows += batch.num_rows();
             for (column, array) in arrays.iter_mut().zip(batch.columns()) {
                 column.push(array.clone());
             }
         }
+        let place = |&(batch, row): &At| u32::try_from(starts.get(batch)? + row).ok();
+        let places: Option<Vec<u32>> = order.iter().map(place).collect();
+        let places = places.ok_or_else(|| Error::Refused("more rows at once than memory has".into()))?;
         let columns = threads::each(threads, arrays, Values::of).into_iter().collect::<Result<_>>()?;
-        Ok(Self { columns, order })
+        Ok(Self { columns, order, places: places.into() })
     }
 
     /// Rows.
@@ -60,9 +73,10 @@ impl Run {
 
     /// The values of a column in a range of the rows.
     pub(super) fn column(&self, field: usize, rows: Range<usize>) -> Result<ArrayRef> {
-        let (values, order) = (self.columns.get(field), self.order.get(rows));
+        let (values, order) = (self.columns.get(field), self.order.get(rows.clone()));
         let (values, order) = values.zip(order).ok_or_else(|| Error::Refused("rows lack a column".into()))?;
-        values.gather(order).map_err(|error| kernel(&error))
+        let places = self.places.slice(rows.start, rows.len());
+        values.gather(order, &places).map_err(|error| kernel(&error))
     }
 
     /// Where the rows come from.
@@ -73,60 +87,71 @@ impl Run {
 
 impl Values {
     fn of(arrays: Vec<ArrayRef>) -> Result<Self> {
-        let keyed = |array: &ArrayRef| matches!(array.data_type(), DataType::Dictionary(..));
-        if arrays.is_empty() || !arrays.iter().all(keyed) {
-            return Ok(Self::Plain(arrays));
+        let Some(first) = arrays.first() else { return Ok(Self::Apart(arrays)) };
+        let alike = arrays.iter().all(|array| array.data_type() == first.data_type());
+        match first.data_type() {
+            DataType::Dictionary(..) if alike => Self::keyed(arrays),
+            kind if alike && (kind.is_primitive() || *kind == DataType::Boolean) => {
+                let all: Vec<&dyn Array> = arrays.iter().map(|array| &**array).collect();
+                Ok(Self::Whole(concat(&all).map_err(|error| kernel(&error))?))
+            }
+            _ => Ok(Self::Apart(arrays)),
         }
+    }
+
+    fn keyed(arrays: Vec<ArrayRef>) -> Result<Self> {
         let mut known: HashMap<&str, i32> = HashMap::new();
         let (mut texts, mut bytes) = (Vec::new(), 0_usize);
-        let mut keys: Vec<(Int32Array, Arc<Vec<i32>>)> = Vec::with_capacity(arrays.len());
+        // Below zero for no value.
+        let mut keys: Vec<i32> = Vec::with_capacity(arrays.iter().map(|array| array.len()).sum());
+        // What each key of the last dictionary is in that of all.
+        let mut places: Vec<i32> = Vec::new();
         let mut last: Option<&ArrayRef> = None;
         for array in &arrays {
             let of = array.as_dictionary_opt::<Int32Type>();
             let values = of.and_then(|of| of.values().as_string_opt::<i32>());
-            let Some((of, values)) = of.zip(values) else { return Ok(Self::Plain(arrays)) };
+            let Some((of, values)) = of.zip(values) else { return Ok(Self::Apart(arrays)) };
             // Batches of one chunk share their dictionary.
-            let same = last.is_some_and(|last| Arc::ptr_eq(last, of.values()));
-            let known_keys = match keys.last().filter(|_| same) {
-                Some((_, known_keys)) => known_keys.clone(),
-                None => Arc::new(
-                    values
-                        .iter()
-                        .map(|text| {
-                            let Some(text) = text else { return -1 };
-                            *known.entry(text).or_insert_with(|| {
-                                texts.push(text);
-                                bytes += text.len();
-                                texts.len() as i32 - 1
-                            })
+            if last.is_none_or(|last| !Arc::ptr_eq(last, of.values())) {
+                places.clear();
+                for text in values {
+                    places.push(text.map_or(-1, |text| {
+                        *known.entry(text).or_insert_with(|| {
+                            texts.push(text);
+                            bytes += text.len();
+                            texts.len() as i32 - 1
                         })
-                        .collect(),
-                ),
-            };
+                    }));
+                }
+            }
             last = Some(of.values());
-            keys.push((of.keys().clone(), known_keys));
+            let place = |key: &i32| usize::try_from(*key).ok().and_then(|key| places.get(key)).copied();
+            match of.keys().nulls() {
+                None => keys.extend(of.keys().values().iter().map(|key| place(key).unwrap_or(-1))),
+                Some(_) => {
+                    keys.extend(of.keys().iter().map(|key| key.and_then(|key| place(&key)).unwrap_or(-1)))
+                }
+            }
         }
         if bytes > i32::MAX as usize {
             return Err(Error::Refused("the texts of a column take more than memory has".into()));
         }
-        let all = Arc::new(StringArray::from_iter_values(texts));
-        Ok(Self::Keyed { keys, all })
+        let nulls = keys.iter().any(|key| *key < 0).then(|| keys.iter().map(|key| *key >= 0).collect());
+        let texts = Arc::new(StringArray::from_iter_values(texts));
+        Ok(Self::Keyed { keys: Int32Array::new(keys.into(), nulls.map(NullBuffer::new)), texts })
     }
 
-    fn gather(&self, order: &[At]) -> Result<ArrayRef, ArrowError> {
+    fn gather(&self, order: &[At], places: &UInt32Array) -> Result<ArrayRef, ArrowError> {
         match self {
-            Self::Plain(arrays) => {
+            Self::Apart(arrays) => {
                 let arrays: Vec<&dyn Array> = arrays.iter().map(|array| &**array).collect();
                 interleave(&arrays, order)
             }
-            Self::Keyed { keys, all } => {
-                let key = |&(batch, row): &At| {
-                    let (keys, known) = keys.get(batch)?;
-                    let key = keys.is_valid(row).then(|| keys.values().get(row))?;
-                    known.get(usize::try_from(*key?).ok()?).copied().filter(|key| *key >= 0)
-                };
-                let keys: Int32Array = order.iter().map(key).collect();
-                Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, all.clone())?))
+            Self::Whole(values) => take(values, places, None),
+            Self::Keyed { keys, texts } => {
+                let keys = take(keys, places, None)?;
+                let keys = keys.as_primitive::<Int32Type>().clone();
+                Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, texts.clone())?))
             }
         }
     }

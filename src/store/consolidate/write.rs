@@ -56,6 +56,8 @@ pub(super) struct Encoding<'a> {
     /// Rows of a full one.
     group_rows: usize,
     digests: Vec<Digest>,
+    /// For each digest the places of its cells among those of all.
+    places: Vec<Vec<u32>>,
     /// 64 bits of the key of each row that has one, and the number of its row group.
     entries: Option<Vec<(u64, usize)>>,
     read: u64,
@@ -102,6 +104,7 @@ pub(super) fn write(
         groups: table.groups(),
         group_rows: group_rows(),
         digests: (0..DIGESTS).map(|_| Digest::default()).collect(),
+        places: Vec::new(),
         entries: (rows <= KEYS).then(Vec::new),
         read: 0,
     };
@@ -280,10 +283,13 @@ impl Encoding<'_> {
     ) -> Result<()> {
         let looked = self.look(&decoded, is_sorted)?;
         let order = if is_sorted {
-            let places = places_of_cells(&self.digests);
-            let cells = looked.iter().map(|looked| {
-                (looked.cells.as_slice(), places.get(looked.digest).map(Vec::as_slice).unwrap_or_default())
-            });
+            // Cells are added and stay.
+            let known = self.places.iter().map(Vec::len);
+            if !known.eq(self.digests.iter().map(Digest::cells_known)) {
+                self.places = places_of_cells(&self.digests);
+            }
+            let places = |digest: usize| self.places.get(digest).map(Vec::as_slice).unwrap_or_default();
+            let cells = looked.iter().map(|looked| (looked.cells.as_slice(), places(looked.digest)));
             sorted(&decoded.batches, &cells.collect::<Vec<_>>(), self.threads)
         } else {
             let batches = decoded.batches.iter().enumerate();

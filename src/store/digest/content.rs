@@ -226,6 +226,11 @@ impl Digest {
         }
     }
 
+    /// How many cells have a number.
+    pub fn cells_known(&self) -> usize {
+        self.cells.len()
+    }
+
     /// The tallied cells.
     pub fn cells(&self) -> impl Iterator<Item = (&Cell, &Tally)> {
         self.cells.iter().zip(&self.tallied).filter(|(_, tally)| tally.tests > 0)

@@ -56,6 +56,14 @@ struct Stretch {
     rows: Range<usize>,
     open: Open,
     full: bool,
+    /// Of one that is full, once it is encoded.
+    chunks: Vec<ArrowColumnChunk>,
+}
+
+/// The leaves of a field with some rows more.
+enum Leaves {
+    Open(Vec<ArrowColumnWriter>),
+    Closed(Vec<ArrowColumnChunk>),
 }
 
 impl Columns {
@@ -85,14 +93,19 @@ fn write(field: &FieldRef, leaves: &mut [ArrowColumnWriter], values: &ArrayRef) 
     leaves.iter_mut().zip(&parts).try_for_each(|(writer, leaf)| writer.write(leaf))
 }
 
+fn close(
+    writers: impl IntoIterator<Item = ArrowColumnWriter>,
+) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    writers.into_iter().map(ArrowColumnWriter::close).collect()
+}
+
 impl Open {
     fn bytes(&self) -> usize {
         self.writers.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
     }
 
     fn close(self) -> Result<Encoded, ParquetError> {
-        let chunks = self.writers.into_iter().flatten().map(ArrowColumnWriter::close);
-        Ok(Encoded { chunks: chunks.collect::<Result<_, _>>()? })
+        Ok(Encoded { chunks: close(self.writers.into_iter().flatten())? })
     }
 }
 
@@ -128,6 +141,7 @@ impl Groups {
                 rows: start..end,
                 full: rows >= self.full.0,
                 open: Open { rows, ..open },
+                chunks: Vec::new(),
             });
             start = end;
         }
@@ -135,27 +149,36 @@ impl Groups {
         for (at, stretch) in stretches.iter_mut().enumerate() {
             let writers = std::mem::take(&mut stretch.open.writers);
             for (field, leaves) in writers.into_iter().enumerate() {
-                jobs.push((at, field, stretch.rows.clone(), leaves));
+                jobs.push((at, field, stretch.rows.clone(), stretch.full, leaves));
             }
         }
-        let encode = |(at, field, rows, mut leaves): (usize, usize, Range<usize>, Vec<ArrowColumnWriter>)| {
+        type Job = (usize, usize, Range<usize>, bool, Vec<ArrowColumnWriter>);
+        let encode = |(at, field, rows, full, mut leaves): Job| {
             let values = column(field, rows)?;
             if let Some(field) = columns.schema.fields().get(field) {
                 write(field, &mut leaves, &values).map_err(failed)?;
             }
+            // The last pages and the dictionary are encoded here.
+            let leaves =
+                if full { Leaves::Closed(close(leaves).map_err(failed)?) } else { Leaves::Open(leaves) };
             Ok((at, leaves))
         };
         // In the order of the row groups, and within them of the fields.
         for done in threads::each(threads, jobs, encode) {
             let (at, leaves) = done?;
-            if let Some(stretch) = stretches.get_mut(at) {
-                stretch.open.writers.push(leaves);
+            match (stretches.get_mut(at), leaves) {
+                (Some(stretch), Leaves::Open(leaves)) => stretch.open.writers.push(leaves),
+                (Some(stretch), Leaves::Closed(chunks)) => stretch.chunks.extend(chunks),
+                (None, _) => {}
             }
         }
         let mut numbers = Vec::with_capacity(stretches.len());
         for stretch in stretches {
             numbers.push((self.closed, stretch.rows.end));
-            if stretch.full || stretch.open.bytes() >= self.full.1 {
+            if stretch.full {
+                self.closed += 1;
+                out(Encoded { chunks: stretch.chunks })?;
+            } else if stretch.open.bytes() >= self.full.1 {
                 self.closed += 1;
                 out(stretch.open.close().map_err(failed)?)?;
             } else {
