@@ -3,10 +3,13 @@
 
     benches/durability/acks.py target/release/evaltop [FOLDER]
 
-Each writer is one `evaltop record --ack` that sends a line, waits for its answer, and
-sends the next. FOLDER (by default the system's temporary folder) says which disk.
+Each writer is one `evaltop record --ack` that is sent a line, answers, and is sent the
+next: at once, which tells how much goes through, or after a pause, which tells what a runner
+waits beside others. `cat`, which keeps nothing, tells what pipes and this script cost.
+FOLDER (by default the system's temporary folder) says which disk.
 """
 
+import random
 import subprocess
 import sys
 import tempfile
@@ -14,30 +17,38 @@ import threading
 import time
 
 SECONDS = 5
+# Starting fifty programs takes as long; what comes before is not counted.
+WARM = 1
+# Between two tests of a runner, on average.
+PAUSE = 0.05
 
 
-def write(program, store, durability, until, times):
+def write(program, store, durability, until, pause, times):
+    record = [program, "record", "--ack", "--durability", durability, store]
     child = subprocess.Popen(
-        [program, "record", "--ack", "--durability", durability, store],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        record if durability else ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     line = b'{"model":"qwen2.5-72b-instruct","task_type":"api_integration","prompt_type":"cot",' \
            b'"difficulty":"hard","tool_success_rate":0.8,"success":true,"turns":7}\n'
     while time.monotonic() < until:
+        if pause:
+            time.sleep(random.uniform(0, 2 * pause))
         begun = time.monotonic()
         child.stdin.write(line)
         child.stdin.flush()
         if not child.stdout.readline():
             break
-        times.append(time.monotonic() - begun)
+        now = time.monotonic()
+        if begun >= until - SECONDS:
+            times.append(now - begun)
     child.stdin.close()
     child.wait()
 
 
-def measure(program, folder, durability, writers):
+def measure(program, folder, durability, writers, pause):
     with tempfile.TemporaryDirectory(dir=folder) as store:
         all_times = [[] for _ in range(writers)]
         begun = time.monotonic()
-        threads = [threading.Thread(target=write, args=(program, store, durability, begun + SECONDS, times))
+        threads = [threading.Thread(target=write, args=(program, store, durability, begun + WARM + SECONDS, pause, times))
                    for times in all_times]
         for thread in threads:
             thread.start()
@@ -45,13 +56,15 @@ def measure(program, folder, durability, writers):
             thread.join()
     times = sorted(time for times in all_times for time in times)
     share = lambda part: times[min(int(len(times) * part), len(times) - 1)] * 1e3
-    print(f"| {durability} | {writers} | {len(times) / SECONDS:,.0f} | "
+    every = f"{pause * 1e3:.0f} ms" if pause else "none"
+    print(f"| {durability or 'cat'} | {writers} | {every} | {len(times) / SECONDS:,.0f} | "
           f"{share(0.5):.2f} ms | {share(0.99):.2f} ms |", flush=True)
 
 
 program = sys.argv[1]
 folder = sys.argv[2] if len(sys.argv) > 2 else None
-print("| durability | writers | acks a second | median | 99 % |\n|---|---|---|---|---|")
-for durability in ["process", "disk"]:
+print("| durability | writers | pause | acks a second | median | 99 % |\n|---|---|---|---|---|---|")
+for durability in [None, "process", "disk"]:
     for writers in [1, 50]:
-        measure(program, folder, durability, writers)
+        for pause in [0, PAUSE]:
+            measure(program, folder, durability, writers, pause)
