@@ -7,6 +7,7 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use super::*;
 use crate::store::commit::CommitRecord;
+use crate::store::digest::Columns;
 use crate::store::fixture::{Fixture, LEGACY, batch};
 use crate::store::parquet_file::ParquetFile;
 use crate::store::record::Record;
@@ -99,6 +100,25 @@ fn many_threads_write_what_one_writes() {
         for cores in [2, 3, 7] {
             assert_eq!(made(cores), one, "{cores} cores");
         }
+    });
+}
+
+/// Each run is sorted by model, those included that came with a later one.
+#[test]
+fn models_of_a_later_run_are_in_order_too() {
+    with_groups(100, 1 << 20, || {
+        let fixture = Fixture::new();
+        for file in 0..20 {
+            let of = |at: i64| Record { model: format!("model-{:03}", file * 10 + at % 7), ..record(at, 0) };
+            let name = LEGACY.replace("7_", &format!("{}7_", file + 10));
+            fixture.increment(&name, &batch(&(file * 30..file * 30 + 30).map(of).collect::<Vec<_>>()));
+        }
+        run(&fixture.store, &Options::default(), fixture.now, &Control::default()).unwrap();
+        let (rows, ..) = seen(&fixture);
+        let models: Vec<String> =
+            (0..rows.num_rows()).map(|row| Columns::new(&rows).unwrap().model(row).to_owned()).collect();
+        let turns = models.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        assert!(turns < 600 / 300, "{turns} turns: {models:?}");
     });
 }
 
