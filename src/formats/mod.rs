@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use crate::store::{Error, Result};
 
 pub mod beside;
+mod cells;
 pub mod csv;
 pub mod export;
 pub mod import;

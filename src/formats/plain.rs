@@ -38,7 +38,7 @@ pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, Arro
 }
 
 /// The schema that [`plain`] gives its batches.
-pub(super) fn plain_schema(schema: &SchemaRef, flat: bool) -> SchemaRef {
+fn plain_schema(schema: &SchemaRef, flat: bool) -> SchemaRef {
     let fields: Vec<_> =
         schema.fields().iter().map(|f| Field::new(f.name(), plain_type(f, flat), true)).collect();
     Arc::new(Schema::new(fields))
