@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, TimestampMicrosecondType};
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::cast::cast;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::filter::Filter;
 use super::parquet_file::{Batches, ParquetFile};
 use super::schema::timestamp_type;
@@ -141,13 +141,8 @@ impl Search {
         if !rows.selects_any() {
             return Ok(None);
         }
-        if !self.tests.is_empty() {
-            let columns: Vec<&str> = self.tests.iter().map(Test::column).collect();
-            let mut masks = Vec::new();
-            for batch in self.keys.selected(Some(&columns), piece.group, rows.clone())? {
-                masks.push(self.mask(&batch?));
-            }
-            rows = rows.and_then(&RowSelection::from_filters(&masks));
+        if let Some(matching) = self.matching(piece.group, &rows)? {
+            rows = rows.and_then(&RowSelection::from_filters(&[BooleanArray::new(matching, None)]));
         }
         Ok(rows.selects_any().then_some(Found { group: piece.group, start: piece.start, rows }))
     }
@@ -179,17 +174,30 @@ impl Search {
         )
     }
 
-    /// Which rows of a batch match.
-    fn mask(&self, batch: &RecordBatch) -> BooleanArray {
-        let all = BooleanBuffer::new_set(batch.num_rows());
-        let mask = self.tests.iter().fold(all, |mask, test| {
-            let column = batch.column_by_name(test.column());
-            match column.and_then(|column| test.mask(column)) {
-                Some(matching) => &mask & &matching,
-                None => mask,
+    /// Which of some rows match; `None` where nothing is asked. Column by column: where the
+    /// first says that none do, the others are not read.
+    fn matching(&self, group: usize, rows: &RowSelection) -> Result<Option<BooleanBuffer>> {
+        let mut matching: Option<BooleanBuffer> = None;
+        for test in &self.tests {
+            if matching.as_ref().is_some_and(|matching| matching.count_set_bits() == 0) {
+                break;
             }
-        });
-        BooleanArray::new(mask, None)
+            let mut own = BooleanBufferBuilder::new(rows.row_count());
+            for batch in self.keys.selected(Some(&[test.column()]), group, rows.clone())? {
+                let batch = batch?;
+                let mask = batch.column_by_name(test.column()).and_then(|column| test.mask(column));
+                match mask {
+                    Some(mask) => own.append_buffer(&mask),
+                    None => own.append_n(batch.num_rows(), true),
+                }
+            }
+            if own.len() != rows.row_count() {
+                return Err(Error::unreadable(self.file.path(), "it has fewer rows than its footer says"));
+            }
+            let own = own.finish();
+            matching = Some(matching.map_or(own.clone(), |matching| &matching & &own));
+        }
+        Ok(matching)
     }
 }
 
@@ -290,7 +298,7 @@ impl Test {
                     let keys = keys.keys();
                     let matches =
                         |key: i32| usize::try_from(key).is_ok_and(|key| matching.get(key) == Some(&true));
-                    let mask: BooleanBuffer = keys.values().iter().map(|key| matches(*key)).collect();
+                    let mask = mask(keys.values(), |key| matches(*key));
                     return Some(match keys.nulls() {
                         Some(nulls) => &mask & nulls.inner(),
                         None => mask,
@@ -305,7 +313,7 @@ impl Test {
                 let numbers = cast(column, &DataType::Float64).ok()?;
                 let numbers = numbers.as_primitive_opt::<Float64Type>()?;
                 let is_wanted = |number: &f64| wanted.iter().any(|rate| (rate - number).abs() < ROUNDING);
-                let mask: BooleanBuffer = numbers.values().iter().map(is_wanted).collect();
+                let mask = mask(numbers.values(), is_wanted);
                 Some(match numbers.nulls() {
                     Some(nulls) => &mask & nulls.inner(),
                     None => mask,
@@ -316,7 +324,7 @@ impl Test {
                 let is_wanted = |time: &i64| {
                     since.is_none_or(|since| *time >= since) && until.is_none_or(|until| *time < until)
                 };
-                let mask: BooleanBuffer = times.values().iter().map(is_wanted).collect();
+                let mask = mask(times.values(), is_wanted);
                 Some(match times.nulls() {
                     Some(nulls) => &mask & nulls.inner(),
                     None => mask,
@@ -324,6 +332,11 @@ impl Test {
             }
         }
     }
+}
+
+/// What is said of each value.
+fn mask<T>(values: &[T], of: impl Fn(&T) -> bool) -> BooleanBuffer {
+    BooleanBuffer::collect_bool(values.len(), |at| values.get(at).is_some_and(&of))
 }
 
 fn of_group(statistics: &Statistics) -> Option<Bounds<'_>> {
