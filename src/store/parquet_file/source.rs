@@ -3,7 +3,7 @@
 //! Promises: a page that says that it is larger than any real one is refused before
 //! memory is taken for it.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use bytes::buf::Reader;
@@ -16,6 +16,10 @@ use super::super::disk::{ReadFile, Stat};
 /// Bytes of the largest page that is read, packed or not. Real ones have one MiB, or
 /// a few values.
 const PAGE_BYTES: u64 = 256 << 20;
+
+/// Bytes that the header of a page takes at the most, mostly. Where a file does not say where
+/// its pages are, all headers are read.
+const HEADER: usize = 512;
 
 /// Files of up to this many bytes are read whole, at once: to read them in parts takes longer.
 const WHOLE: u64 = 1 << 20;
@@ -84,10 +88,10 @@ impl ChunkReader for Source {
             check(&held)?;
             return Ok(Onwards::Held(held.reader()));
         }
-        let mut head = [0; 24];
-        let read = self.file.read_at(start, &mut head)?;
-        check(head.get(..read).unwrap_or_default())?;
-        Ok(Onwards::File(io::BufReader::new(Cursor { file: self.file.clone(), at: start })))
+        let cursor = Cursor { file: self.file.clone(), at: start };
+        let mut onwards = io::BufReader::with_capacity(HEADER, cursor);
+        check(onwards.fill_buf()?)?;
+        Ok(Onwards::File(onwards))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
