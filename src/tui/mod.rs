@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::health::Severity;
+use crate::memory;
 use crate::monitor::{Watch, WatchMode, watch};
 use crate::stats::progress::Expected;
 use crate::store::Store;
@@ -110,6 +111,7 @@ pub fn run(options: Options) -> Result<End> {
         .build()
         .context("cannot start the dashboard's threads")?;
     terminal::report_panics();
+    memory::settle_down();
     let end = panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(show(options, settings))));
     gone::ended();
     terminal::give_back();

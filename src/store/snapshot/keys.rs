@@ -45,6 +45,7 @@ impl Keys {
                 self.contested.extend(short);
                 self.unread.extend(short);
             }
+            new.shrink_to_fit();
             self.runs.push(new);
             return;
         }
@@ -54,6 +55,7 @@ impl Keys {
                 self.contest(short);
             }
         }
+        new.shrink_to_fit();
         self.runs.push(new);
         while let [.., longer, last] = self.runs.as_slice()
             && longer.len() < 2 * last.len()
