@@ -45,3 +45,49 @@ pub(crate) fn next(model: &Model) -> Option<f64> {
 fn least(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.min_by(f64::total_cmp)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use ratatui::buffer::Buffer;
+    use ratatui::widgets::Widget;
+
+    use super::*;
+    use crate::tui::fixture;
+    use crate::tui::model::Scroll;
+    use crate::tui::view::Screen;
+
+    fn picture(model: &Model) -> Buffer {
+        let mut buffer = Buffer::empty(model.area);
+        Screen(model).render(model.area, &mut buffer);
+        buffer
+    }
+
+    /// The event loop relies on it: before that moment it draws nothing for the time alone.
+    #[test]
+    fn until_then_the_picture_stays() {
+        let scroll = Scroll::default();
+        let overlays = [None, Some(Overlay::Writers(scroll)), Some(Overlay::Files(scroll))];
+        for seen in [fixture::healthy(), fixture::warning(), fixture::critical(), fixture::ended()] {
+            for overlay in &overlays {
+                let mut model = fixture::showing(100, 30, seen.clone());
+                model.overlays.extend(overlay.clone());
+                for step in 0..60 {
+                    let before = picture(&model);
+                    let Some(seconds) = next(&model) else { break };
+                    let then = model.now;
+                    for part in [0.3, 0.6, 0.99] {
+                        let later = SignedDuration::from_secs_f64(seconds.min(3_600.0) * part);
+                        model.now = then + later;
+                        assert_eq!(
+                            before,
+                            picture(&model),
+                            "{overlay:?}, step {step}: {part} of {seconds} s"
+                        );
+                    }
+                    model.now = then + SignedDuration::from_secs_f64(seconds.max(0.05));
+                }
+            }
+        }
+    }
+}

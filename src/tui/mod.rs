@@ -191,6 +191,7 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
         clock: Clock::default(),
         drawn: None,
         end: None,
+        changes: None,
         dirty: true,
     };
     desk.work(&mut terminal).await
@@ -221,6 +222,8 @@ struct Desk {
     clock: Clock,
     drawn: Option<Instant>,
     end: Option<End>,
+    /// When the picture changes although nothing happens.
+    changes: Option<Timestamp>,
     dirty: bool,
 }
 
@@ -304,7 +307,7 @@ impl Desk {
     }
 
     /// The next instant at which there is something to do.
-    fn wake(&self, frame: Instant) -> Instant {
+    fn wake(&mut self, frame: Instant) -> Instant {
         let now = Instant::now();
         let mut wake = now + Duration::from_secs(3_600);
         // What is on its way to the terminal tells when it is out.
@@ -314,9 +317,11 @@ impl Desk {
         for due in [self.pace.due(), self.notifier.due()].into_iter().flatten() {
             wake = wake.min(due);
         }
-        if let Some(seconds) = change::next(&self.model) {
-            wake = wake.min(now + Duration::from_secs_f64(seconds.clamp(0.05, 3_600.0)));
+        let seconds = change::next(&self.model).map(|seconds| seconds.clamp(0.0, 3_600.0));
+        if let Some(seconds) = seconds {
+            wake = wake.min(now + Duration::from_secs_f64(seconds.max(0.05)));
         }
+        self.changes = seconds.and_then(|s| self.model.now.checked_add(Duration::from_secs_f64(s)).ok());
         wake
     }
 
@@ -359,7 +364,11 @@ impl Desk {
     }
 
     fn tell(&mut self, terminal: &mut Taken, message: Message) -> Result<()> {
-        self.dirty = true;
+        // The time alone, which comes with everything, mostly leaves the picture as it is.
+        self.dirty |= match message {
+            Message::Tick(now) => self.changes.is_some_and(|at| at <= now),
+            _ => true,
+        };
         let noted = self.model.noted;
         let effects = update::update(&mut self.model, message);
         let new = self.model.noted.saturating_sub(noted);
