@@ -134,7 +134,7 @@ pub struct WaitingView {
     /// The same, of increments alone.
     pub oldest_increment: Option<Timestamp>,
     /// Every waiting file, newest first.
-    pub files: Vec<FileView>,
+    pub files: Arc<Vec<FileView>>,
 }
 
 /// One model's figures.

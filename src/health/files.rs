@@ -107,7 +107,7 @@ mod tests {
     fn seen(files: Vec<(&str, FileState, i64)>) -> Observation {
         let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let mut seen = Observation { at, ..Observation::default() };
-        seen.waiting.files = files
+        let files = files
             .into_iter()
             .map(|(name, state, ahead)| FileView {
                 name: name.to_owned(),
@@ -119,6 +119,7 @@ mod tests {
                 dead: false,
             })
             .collect();
+        seen.waiting.files = std::sync::Arc::new(files);
         seen
     }
 

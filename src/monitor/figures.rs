@@ -12,7 +12,7 @@ use crate::observation::{
     Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
 };
 use crate::stats::burst::{self, Before};
-use crate::stats::{Cell, ErrorCategory, Tally};
+use crate::stats::{ErrorCategory, Tally};
 use crate::store::layout::{self, IncrementalName};
 use crate::store::snapshot::{self, ModelActivity, Recent, Snapshot, WaitingFile};
 
@@ -28,10 +28,11 @@ const TREND: usize = 8;
 const SEGMENT_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Fills an observation with everything that the snapshot alone tells.
-pub(super) fn fill(seen: &mut Observation, snapshot: &Snapshot) {
+/// The names of the files move over: there may be many.
+pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
     let now = seen.at.as_second();
     seen.main = main_view(snapshot);
-    seen.waiting = waiting_view(&snapshot.waiting, seen.at);
+    seen.waiting = waiting_view(std::mem::take(&mut snapshot.waiting), seen.at);
     seen.superseded = snapshot.superseded;
     seen.repeated = snapshot.repeated;
     seen.notes.clone_from(&snapshot.notes);
@@ -65,8 +66,10 @@ fn main_view(snapshot: &Snapshot) -> MainView {
     }
 }
 
-fn waiting_view(files: &[WaitingFile], now: Timestamp) -> WaitingView {
+fn waiting_view(files: Vec<WaitingFile>, now: Timestamp) -> WaitingView {
     let mut view = WaitingView::default();
+    let mut began = Began::default();
+    let mut views = Vec::with_capacity(files.len());
     for file in files {
         match (&file.state, file.journal) {
             (snapshot::FileState::Ready, true) => {
@@ -84,43 +87,59 @@ fn waiting_view(files: &[WaitingFile], now: Timestamp) -> WaitingView {
             (snapshot::FileState::Conflict(_), _) => {}
         }
         if file.rows > 0 && file.state == snapshot::FileState::Ready {
-            let since = waiting_since(file).min(now);
+            let since = waiting_since(&file, &mut began).min(now);
             let earlier = |known: Option<Timestamp>| known.map_or(since, |known| known.min(since));
             view.oldest = Some(earlier(view.oldest));
             if !file.journal {
                 view.oldest_increment = Some(earlier(view.oldest_increment));
             }
         }
-        view.files.push(file_view(file));
+        views.push(file_view(file));
     }
+    view.files = Arc::new(views);
     view
 }
 
 /// When the file's oldest row began to wait. Rows of an import carry the times of
 /// their tests, long before: one of our files can't have waited for longer than a
 /// segment lives before its last change, nor from before its writer began.
-fn waiting_since(file: &WaitingFile) -> Timestamp {
+fn waiting_since(file: &WaitingFile, began: &mut Began) -> Timestamp {
     let row = file.oldest.and_then(time).unwrap_or(file.modified);
     match layout::classify(&file.name) {
         IncrementalName::Increment | IncrementalName::Journal => {
-            let began = layout::writer_began(&file.name).unwrap_or(row);
+            let began = began.of(&file.name).unwrap_or(row);
             row.max(file.modified - SEGMENT_LIFE).max(began.min(file.modified))
         }
         _ => row,
     }
 }
 
-fn file_view(file: &WaitingFile) -> FileView {
+/// When writers began: many files are of one.
+#[derive(Debug, Default)]
+struct Began(Option<(String, Option<Timestamp>)>);
+
+impl Began {
+    /// When the writer of a file did.
+    fn of(&mut self, name: &str) -> Option<Timestamp> {
+        let id = layout::process_id(name)?;
+        match &self.0 {
+            Some((known, began)) if known == id => *began,
+            _ => self.0.insert((id.to_owned(), layout::writer_began(name))).1,
+        }
+    }
+}
+
+fn file_view(file: WaitingFile) -> FileView {
     FileView {
-        name: file.name.clone(),
+        name: file.name,
         bytes: file.bytes,
         rows: file.rows,
         modified: file.modified,
-        state: match &file.state {
+        state: match file.state {
             snapshot::FileState::Ready => FileState::Ready,
             snapshot::FileState::InProgress => FileState::InProgress,
-            snapshot::FileState::Unreadable(reason) => FileState::Unreadable(reason.clone()),
-            snapshot::FileState::Conflict(reason) => FileState::Conflict(reason.clone()),
+            snapshot::FileState::Unreadable(reason) => FileState::Unreadable(reason),
+            snapshot::FileState::Conflict(reason) => FileState::Conflict(reason),
         },
         journal: file.journal,
         dead: file.dead,
@@ -129,15 +148,8 @@ fn file_view(file: &WaitingFile) -> FileView {
 
 fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
     let now = at.as_second();
-    let sum = |cells: &BTreeMap<Cell, Tally>| {
-        let mut sum = Tally::default();
-        for tally in cells.values() {
-            sum.add(tally);
-        }
-        sum
-    };
     let nothing = ModelActivity::default();
-    let models = snapshot.cells.models().map(|(model, cells)| (model, sum(cells)));
+    let models = snapshot.cells.models().map(|(model, cells)| (model, cells.sum().clone()));
     models
         .filter(|(_, tally)| tally.tests > 0)
         .map(|(model, tally)| {
@@ -224,7 +236,7 @@ mod tests {
 
     fn observe(snapshot: &Snapshot) -> Observation {
         let mut seen = Observation { at: Timestamp::from_second(NOW).unwrap(), ..Observation::default() };
-        fill(&mut seen, snapshot);
+        fill(&mut seen, &mut snapshot.clone());
         seen
     }
 

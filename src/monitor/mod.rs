@@ -80,9 +80,9 @@ impl Monitor {
             return None;
         }
         // Why it can't be read is for the look to say.
-        let glance = self.scanner.glance(&self.store, now).ok().flatten()?;
+        let mut glance = self.scanner.glance(&self.store, now).ok().flatten()?;
         let mut seen = Observation { at: now, ..Observation::default() };
-        figures::fill(&mut seen, &glance.main_alone);
+        figures::fill(&mut seen, &mut glance.main_alone);
         seen.waiting.increments = glance.files;
         seen.waiting.increment_bytes = glance.bytes;
         seen.reading = Some(Reading { read: 0, files: glance.files });
@@ -117,7 +117,7 @@ impl Monitor {
     fn look(&mut self, now: Timestamp, control: &Control) -> Result<Observation, Error> {
         self.store.check()?;
         let mut tries = 0;
-        let snapshot = loop {
+        let mut snapshot = loop {
             match self.scanner.scan(&self.store, now, control) {
                 // With nothing to show instead, waiting for a moment is the better answer.
                 Err(error) if passing(&error) && !self.has_figures() && tries < TRIES => {
@@ -129,7 +129,7 @@ impl Monitor {
         };
         self.tidy(&snapshot);
         let mut seen = Observation { at: now, ..Observation::default() };
-        figures::fill(&mut seen, &snapshot);
+        figures::fill(&mut seen, &mut snapshot);
         seen.superseded_lately =
             self.superseding.lately(now.as_second(), snapshot.superseded, &snapshot.superseding);
         seen.levels = self.stand(&seen);

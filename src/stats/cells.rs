@@ -1,5 +1,5 @@
-//! The tallies of many cells, of which copies are cheap: a copy shares every model that
-//! is not changed in it.
+//! The tallies of many cells, of which copies are cheap: a copy shares what is not changed
+//! in it, but for a few cells around each that is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,84 @@ use super::{Cell, Tally};
 /// Tallies by cell, in the order of the cells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cells {
-    models: BTreeMap<Arc<str>, Arc<BTreeMap<Cell, Tally>>>,
+    models: BTreeMap<Arc<str>, Arc<OfModel>>,
+}
+
+/// Cells that are copied at once when one of them changes.
+const CHUNK: usize = 32;
+
+/// The cells of one model, sorted, in chunks of at most [`CHUNK`]; none is empty.
+#[derive(Debug, Clone, Default)]
+pub struct OfModel {
+    chunks: Vec<Arc<Vec<(Cell, Tally)>>>,
+    sum: Tally,
+}
+
+impl PartialEq for OfModel {
+    /// How the cells lie in chunks tells in which order they came, and no more.
+    fn eq(&self, other: &Self) -> bool {
+        self.sum == other.sum && self.iter().eq(other.iter())
+    }
+}
+
+impl OfModel {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Cell, &Tally)> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(cell, tally)| (cell, tally)))
+    }
+
+    /// The sum of their tallies.
+    pub fn sum(&self) -> &Tally {
+        &self.sum
+    }
+
+    /// The chunk in which a cell is, or would be, and its place there.
+    fn place(&self, cell: &Cell) -> (usize, Result<usize, usize>) {
+        let first = |chunk: &Arc<Vec<(Cell, Tally)>>| chunk.first().is_some_and(|(first, _)| first <= cell);
+        let at = self.chunks.partition_point(first).saturating_sub(1);
+        let chunk = self.chunks.get(at).map(|chunk| chunk.as_slice()).unwrap_or_default();
+        (at, chunk.binary_search_by(|(known, _)| known.cmp(cell)))
+    }
+
+    fn get(&self, cell: &Cell) -> Option<&Tally> {
+        let (at, place) = self.place(cell);
+        self.chunks.get(at)?.get(place.ok()?).map(|(_, tally)| tally)
+    }
+
+    fn add(&mut self, cell: &Cell, tally: &Tally) {
+        self.sum.add(tally);
+        let (at, place) = self.place(cell);
+        let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else {
+            return self.chunks.push(Arc::new(vec![(cell.clone(), tally.clone())]));
+        };
+        match place {
+            Ok(place) => chunk.get_mut(place).into_iter().for_each(|(_, sum)| sum.add(tally)),
+            Err(place) if chunk.len() < CHUNK => chunk.insert(place, (cell.clone(), tally.clone())),
+            Err(place) => {
+                // What comes in its order fills the chunks.
+                let half = if place == CHUNK { CHUNK } else { CHUNK / 2 };
+                let mut rest = chunk.split_off(half);
+                let (to, place) = if place < half { (chunk, place) } else { (&mut rest, place - half) };
+                to.insert(place, (cell.clone(), tally.clone()));
+                self.chunks.insert(at + 1, Arc::new(rest));
+            }
+        }
+    }
+
+    fn subtract(&mut self, cell: &Cell, tally: &Tally) {
+        let (at, Ok(place)) = self.place(cell) else { return };
+        let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else { return };
+        let Some((_, sum)) = chunk.get_mut(place) else { return };
+        sum.subtract(tally);
+        self.sum.subtract(tally);
+        if sum.tests == 0 {
+            let (_, rest) = chunk.remove(place);
+            self.sum.subtract(&rest);
+            if chunk.is_empty() {
+                self.chunks.remove(at);
+            }
+        }
+    }
 }
 
 impl Cells {
@@ -19,25 +96,15 @@ impl Cells {
             Some(of_model) => of_model,
             None => self.models.entry(Arc::clone(&cell.model)).or_default(),
         };
-        let of_model = Arc::make_mut(of_model);
-        match of_model.get_mut(cell) {
-            Some(sum) => sum.add(tally),
-            None => {
-                of_model.insert(cell.clone(), tally.clone());
-            }
-        }
+        Arc::make_mut(of_model).add(cell, tally);
     }
 
     /// Takes out what was added before; a cell without tests goes.
     pub fn subtract(&mut self, cell: &Cell, tally: &Tally) {
         let Some(of_model) = self.models.get_mut(&cell.model) else { return };
         let of_model = Arc::make_mut(of_model);
-        let Some(sum) = of_model.get_mut(cell) else { return };
-        sum.subtract(tally);
-        if sum.tests == 0 {
-            of_model.remove(cell);
-        }
-        if of_model.is_empty() {
+        of_model.subtract(cell, tally);
+        if of_model.chunks.is_empty() {
             self.models.remove(&cell.model);
         }
     }
@@ -63,7 +130,7 @@ impl Cells {
     }
 
     /// Each model with its cells.
-    pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, &BTreeMap<Cell, Tally>)> {
+    pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, &OfModel)> {
         self.models.iter().map(|(model, of_model)| (model, &**of_model))
     }
 
@@ -90,7 +157,43 @@ impl FromIterator<(Cell, Tally)> for Cells {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// In whatever order cells come and go, what is there is theirs, sorted, and so is its sum.
+        #[test]
+        fn chunks_hold_what_a_map_holds(steps in prop::collection::vec((0_u32..200, any::<bool>()), 0..600)) {
+            let (mut cells, mut map) = (Cells::default(), BTreeMap::new());
+            for (at, goes) in steps {
+                let cell = cell(["a", "b"][at as usize % 2], &format!("{at:03}"));
+                match map.get_mut(&cell) {
+                    Some(known) if goes => {
+                        let tally = std::mem::take(known);
+                        cells.subtract(&cell, &tally);
+                        map.remove(&cell);
+                    }
+                    known => {
+                        cells.add(&cell, &tests(u64::from(at) + 1));
+                        match known {
+                            Some(known) => known.tests += u64::from(at) + 1,
+                            None => drop(map.insert(cell, tests(u64::from(at) + 1))),
+                        }
+                    }
+                }
+            }
+            prop_assert!(cells.iter().eq(map.iter()));
+            prop_assert!(map.iter().all(|(cell, tally)| cells.get(cell) == Some(tally)));
+            let sorted: Cells = map.clone().into_iter().collect();
+            prop_assert_eq!(&sorted, &cells, "however they lie in chunks");
+            for (model, of_model) in cells.models() {
+                let sum: u64 = map.iter().filter(|(cell, _)| cell.model == *model).map(|(_, t)| t.tests).sum();
+                prop_assert_eq!(of_model.sum().tests, sum);
+                prop_assert!(of_model.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+            }
+        }
+    }
 
     fn cell(model: &str, task: &str) -> Cell {
         Cell {
@@ -104,6 +207,21 @@ mod tests {
 
     fn tests(tests: u64) -> Tally {
         Tally { tests, ..Tally::default() }
+    }
+
+    #[test]
+    fn a_copy_shares_all_chunks_but_those_that_change() {
+        let task = |at: u64| format!("{:03}", at * 7 % 1_000);
+        let mut after = Cells::default();
+        (0..1_000).for_each(|at| after.add(&cell("a", &task(at)), &tests(at + 1)));
+        let before = after.clone();
+        after.add(&cell("a", "500"), &tests(8));
+        after.subtract(&cell("a", "000"), &tests(1));
+        let chunks = |cells: &Cells| cells.models["a"].chunks.clone();
+        let (before, after) = (chunks(&before), chunks(&after));
+        let same = before.iter().zip(&after).filter(|(one, other)| Arc::ptr_eq(one, other)).count();
+        assert_eq!((after.len(), same), (before.len(), before.len() - 2));
+        assert!(before.len() < 1_000 / (CHUNK / 2), "{} chunks", before.len());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! two months, days before. Times are Unix seconds; a bucket belongs to the span
 //! that starts at a multiple of its width.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,8 @@ pub struct Bucket {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "[Packed; LEVELS.len()]", from = "[Packed; LEVELS.len()]")]
 pub struct History {
-    levels: [BTreeMap<i64, Bucket>; LEVELS.len()],
+    /// Buckets by their starts, ascending. A copy shares the levels that are not changed in it.
+    levels: [Arc<VecDeque<(i64, Bucket)>>; LEVELS.len()],
 }
 
 /// The buckets of a level: how many widths each begins after the one before, rows, full.
@@ -35,9 +37,11 @@ impl From<History> for [Packed; LEVELS.len()] {
         history.levels.map(|level| {
             let width = widths.next().unwrap_or(1);
             let mut last = 0;
-            let steps =
-                level.keys().map(|start| (start - std::mem::replace(&mut last, *start)) / width).collect();
-            let (rows, full) = level.values().map(|bucket| (bucket.rows, bucket.full)).collect();
+            let steps = level
+                .iter()
+                .map(|(start, _)| (start - std::mem::replace(&mut last, *start)) / width)
+                .collect();
+            let (rows, full) = level.iter().map(|(_, bucket)| (bucket.rows, bucket.full)).collect();
             (steps, rows, full)
         })
     }
@@ -53,7 +57,9 @@ impl From<[Packed; LEVELS.len()]> for History {
                 Some(*last)
             });
             let buckets = rows.into_iter().zip(full).map(|(rows, full)| Bucket { rows, full });
-            starts.zip(buckets).collect()
+            // Whoever wrote them may have written them in no order.
+            let sorted: BTreeMap<i64, Bucket> = starts.zip(buckets).collect();
+            Arc::new(sorted.into_iter().collect())
         });
         Self { levels }
     }
@@ -69,11 +75,18 @@ impl History {
         let (Some(&(width, keep)), Some(buckets)) = (LEVELS.get(level), self.levels.get_mut(level)) else {
             return;
         };
-        let bucket = buckets.entry(second - second.rem_euclid(width)).or_default();
-        bucket.rows += what.rows;
-        bucket.full += what.full;
+        let buckets = Arc::make_mut(buckets);
+        let start = second - second.rem_euclid(width);
+        let at = buckets.partition_point(|(other, _)| *other < start);
+        match buckets.get_mut(at) {
+            Some((same, bucket)) if *same == start => {
+                bucket.rows += what.rows;
+                bucket.full += what.full;
+            }
+            _ => buckets.insert(at, (start, what)),
+        }
         if buckets.len() > keep
-            && let Some((start, oldest)) = buckets.pop_first()
+            && let Some((start, oldest)) = buckets.pop_front()
         {
             self.insert(level + 1, start, oldest);
         }
@@ -82,7 +95,7 @@ impl History {
     /// Adds other rows.
     pub fn merge(&mut self, other: &Self) {
         for (level, buckets) in other.levels.iter().enumerate() {
-            for (start, bucket) in buckets {
+            for (start, bucket) in buckets.iter() {
                 self.insert(level, *start, *bucket);
             }
         }
@@ -90,12 +103,12 @@ impl History {
 
     /// Whether no row was added.
     pub fn is_empty(&self) -> bool {
-        self.levels.iter().all(BTreeMap::is_empty)
+        self.levels.iter().all(|level| level.is_empty())
     }
 
     /// Start of the oldest bucket.
     pub fn first(&self) -> Option<i64> {
-        self.levels.iter().filter_map(|level| level.keys().next().copied()).min()
+        self.levels.iter().filter_map(|level| level.front().map(|(start, _)| *start)).min()
     }
 
     /// Rows between two seconds. A stored bucket that is cut counts in proportion;
@@ -103,7 +116,9 @@ impl History {
     pub fn between(&self, from: i64, to: i64, now: i64) -> Bucket {
         let mut sum = Bucket::default();
         for (buckets, (width, _)) in self.levels.iter().zip(LEVELS) {
-            for (&start, bucket) in buckets.range(from.saturating_sub(width)..to) {
+            let place = |second: i64| buckets.partition_point(|(start, _)| *start < second);
+            let (first, end) = (place(from.saturating_sub(width)), place(to));
+            for &(start, bucket) in buckets.range(first.min(end)..end) {
                 let end = if (start..start + width).contains(&now) { now + 1 } else { start + width };
                 let overlap = to.min(end) - from.max(start);
                 if overlap > 0 {
@@ -197,7 +212,7 @@ mod tests {
         for hour in 0..30_000_i64 {
             history.add(hour * 1_800, 2, 1);
         }
-        assert!(history.levels.iter().map(BTreeMap::len).sum::<usize>() < 6_600);
+        assert!(history.levels.iter().map(|level| level.len()).sum::<usize>() < 6_600);
         let all = history.between(-1, 30_000 * 1_800, 30_000 * 1_800);
         assert!((all.rows - 60_000.0).abs() < 1e-6 && (all.full - 30_000.0).abs() < 1e-6);
     }

@@ -185,7 +185,7 @@ pub(crate) fn healthy() -> Observation {
             journals: 3,
             journal_rows: 78,
             oldest: Some(ago(14 * 60 + 3)),
-            files: (0..38).map(file).collect(),
+            files: Arc::new((0..38).map(file).collect()),
             ..WaitingView::default()
         },
         totals,
@@ -286,17 +286,18 @@ pub(crate) fn critical() -> Observation {
     seen.waiting.unreadable = 2;
     seen.waiting.in_progress = 1;
     seen.waiting.oldest = Some(ago(5_000));
-    seen.waiting.files[1].state = FileState::Unreadable("no footer, and not written to for 3m".to_owned());
-    seen.waiting.files[2].state = FileState::InProgress;
-    seen.waiting.files[3].state = FileState::Conflict(
+    let files = Arc::make_mut(&mut seen.waiting.files);
+    files[1].state = FileState::Unreadable("no footer, and not written to for 3m".to_owned());
+    files[2].state = FileState::InProgress;
+    files[3].state = FileState::Conflict(
         "increment_48203_20260131_134903.parquet: column 'turns' holds text, and a number elsewhere: convert it, \
          or move the file out of the store"
             .to_owned(),
     );
     for (at, dead) in [(4, false), (5, true)] {
-        seen.waiting.files[at].journal = true;
-        seen.waiting.files[at].dead = dead;
-        seen.waiting.files[at].name = format!("journal_{at}_20260131_1349{at:02}_lab7_0a1b0c_1.jsonl");
+        files[at].journal = true;
+        files[at].dead = dead;
+        files[at].name = format!("journal_{at}_20260131_1349{at:02}_lab7_0a1b0c_1.jsonl");
     }
     seen.alerts.insert(
         0,

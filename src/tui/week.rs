@@ -3,6 +3,7 @@
 //! What the dashboard holds must not grow with the time that it is open.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use jiff::{SignedDuration, Timestamp};
@@ -83,7 +84,7 @@ fn held(model: &Model, notifier: &Notifier) -> usize {
 #[test]
 fn a_week_of_events_leaves_memory_flat() {
     let mut base = fixture::healthy();
-    base.waiting.files.truncate(3);
+    Arc::make_mut(&mut base.waiting.files).truncate(3);
     base.writers.truncate(3);
     let mut model = fixture::showing(80, 24, base.clone());
     let mut notifier = Notifier::new(Notify { every_seconds: 0, ..Notify::default() }, Path::new("/runs"));

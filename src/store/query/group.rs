@@ -34,7 +34,7 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
         let view = retrying(store, view)?;
         clusters = view.clusters;
         for (model, cells) in view.cells.models() {
-            models.insert(Arc::clone(model), cells.values().map(|tally| tally.tests).sum());
+            models.insert(Arc::clone(model), cells.sum().tests);
         }
         view.cells
     } else {

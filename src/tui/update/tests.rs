@@ -801,7 +801,7 @@ fn any_observation() -> impl Strategy<Value = Message> {
                 writer.model = Some(text.clone());
                 writer.limit_seconds = rate;
             }
-            for file in &mut seen.waiting.files {
+            for file in Arc::make_mut(&mut seen.waiting.files) {
                 file.name.clone_from(&text);
                 file.bytes = big;
             }
