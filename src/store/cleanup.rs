@@ -5,7 +5,6 @@
 //! unless the caller says so; exactly the planned files are removed, and of those
 //! only the ones that are still what the plan saw and whose rows main still contains.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +20,7 @@ use super::parquet_file::ParquetFile;
 use super::snapshot::retrying;
 use super::summaries::unneeded;
 use super::test_keys;
+use crate::stats::hashed::ByName;
 
 /// A temporary file younger than this may belong to a process that has not locked it yet.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -155,14 +155,14 @@ fn last_commit(store: &Store) -> Result<Last> {
 
 impl Last {
     /// The files whose rows main contains. Nobody knows which rows one has lost.
-    fn consumed(&self) -> HashMap<&str, Vec<&Consumed>> {
+    fn consumed(&self) -> ByName<&str, Vec<&Consumed>> {
         let record = self.record.as_ref().filter(|_| self.whole);
         record.map(CommitRecord::consumed_by_name).unwrap_or_default()
     }
 }
 
 /// Whether these rows are in main.
-fn is_consumed(store: &Store, consumed: &HashMap<&str, Vec<&Consumed>>, entry: &Entry) -> Result<bool> {
+fn is_consumed(store: &Store, consumed: &ByName<&str, Vec<&Consumed>>, entry: &Entry) -> Result<bool> {
     Ok(match layout::classify(&entry.name) {
         IncrementalName::Increment => {
             let known = consumed.get(entry.name.as_str()).into_iter().flatten();

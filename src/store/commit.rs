@@ -2,14 +2,13 @@
 //! It travels in the same inode as the rows, so that rows and the knowledge that
 //! their files were consumed become visible in one rename.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::layout;
 use super::parquet_file::ParquetFile;
+use crate::stats::hashed::ByName;
 
 pub mod base;
 pub mod log;
@@ -109,8 +108,9 @@ impl CommitRecord {
 
     /// The consumed files by name, and by stem: an increment's entry stands for its journal too.
     /// A legacy file has an entry for each of its versions that was consumed lately.
-    pub fn consumed_by_name(&self) -> HashMap<&str, Vec<&Consumed>> {
-        let mut found: HashMap<&str, Vec<&Consumed>> = HashMap::with_capacity(self.consumed.len());
+    pub fn consumed_by_name(&self) -> ByName<&str, Vec<&Consumed>> {
+        let mut found: ByName<&str, Vec<&Consumed>> = ByName::default();
+        found.reserve(self.consumed.len());
         for entry in &self.consumed {
             found.entry(entry.name.as_str()).or_default().push(entry);
             if let Some(stem) = layout::stem(&entry.name) {

@@ -81,15 +81,26 @@ pub trait LockFile: Debug + Send {
     fn describe(&mut self, holder: &str) -> io::Result<()>;
 }
 
+/// What a listing does with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It is left out.
+    Passed,
+    /// It names this: nobody need ask the system.
+    Known(Stat),
+    /// The system is asked.
+    Unknown,
+}
+
 /// What is known already of a name and the number of its inode.
-pub type Known<'a> = &'a dyn Fn(&str, u64) -> Option<Stat>;
+pub type Known<'a> = &'a dyn Fn(&str, u64) -> Told;
 
 /// The operations on a file system that the store is built from.
 pub trait Disk: Debug + Send + Sync {
     /// The names in a folder, in no particular order. Entries that vanish while
     /// the folder is read are left out.
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        self.list_knowing(folder, &|_, _| None)
+        self.list_knowing(folder, &|_, _| Told::Unknown)
     }
     /// The same, but what `known` tells of a name and the number of its inode is believed
     /// rather than asked of the system: in a folder of thousands that is most of the work.

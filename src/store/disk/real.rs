@@ -1,13 +1,17 @@
 //! The operating system's file system.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
+use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, Told, WriteFile};
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -180,36 +184,72 @@ fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Calls `then` with each name in a folder, the number of its inode, and whether it is a
+/// symbolic link. The names are not copied: most of them are known.
+#[cfg(target_os = "linux")]
+fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64, bool) -> io::Result<()>) -> io::Result<()> {
+    use rustix::fs::{FileType, Mode, OFlags, RawDir};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let open = rustix::fs::open(folder, flags, Mode::empty())?;
+    let mut buffer = Vec::with_capacity(32 << 10);
+    let mut names = RawDir::new(open, buffer.spare_capacity_mut());
+    while let Some(entry) = names.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            then(OsStr::from_bytes(name), entry.ino(), entry.file_type() == FileType::Symlink)?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls `then` with each name in a folder, the number of its inode, and whether it is a
+/// symbolic link.
+#[cfg(not(target_os = "linux"))]
+fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64, bool) -> io::Result<()>) -> io::Result<()> {
+    use std::os::unix::fs::DirEntryExt;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_link = entry.file_type().is_ok_and(|of| of.is_symlink());
+        then(&entry.file_name(), entry.ino(), is_link)?;
+    }
+    Ok(())
+}
+
+/// What a name in a folder is; nothing where it is passed over, or gone.
+fn entry(
+    folder: &Path,
+    name: &OsStr,
+    inode: u64,
+    is_link: bool,
+    known: Known<'_>,
+) -> io::Result<Option<Entry>> {
+    let named = name.to_string_lossy();
+    let stat = match known(&named, inode) {
+        Told::Passed => return Ok(None),
+        Told::Known(stat) => stat,
+        Told::Unknown => match fs::metadata(folder.join(name)) {
+            // One whose name is no text can't be opened by the name that is told.
+            Ok(meta) => {
+                Stat { is_file: meta.is_file() && matches!(named, Cow::Borrowed(_)), ..stat_of(&meta) }
+            }
+            // Gone since, or a dangling link.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A link in a circle, or to where we may not look.
+            Err(_) if is_link => NOTHING,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Some(Entry { name: named.into_owned(), stat }))
+}
+
 impl Disk for RealDisk {
     fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let file_name = entry.file_name();
-            let (name, named) = match file_name.into_string() {
-                Ok(name) => (name, true),
-                Err(other) => (other.to_string_lossy().into_owned(), false),
-            };
-            if let Some(stat) = known(&name, entry.ino()) {
-                entries.push(Entry { name, stat });
-                continue;
-            }
-            match fs::metadata(entry.path()) {
-                Ok(meta) => {
-                    let mut stat = stat_of(&meta);
-                    // Such a file can't be opened by the name that is told.
-                    stat.is_file &= named;
-                    entries.push(Entry { name, stat });
-                }
-                // Gone since, or a dangling link.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // A link in a circle, or to where we may not look.
-                Err(_) if entry.file_type().is_ok_and(|of| of.is_symlink()) => {
-                    entries.push(Entry { name, stat: NOTHING });
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        each_name(folder, |name, inode, is_link| {
+            entries.extend(entry(folder, name, inode, is_link, known)?);
+            Ok(())
+        })?;
         Ok(entries)
     }
 
@@ -308,5 +348,48 @@ impl Disk for RealDisk {
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_listing_has_every_name_that_nobody_passes_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // More than are read at once.
+        let many = |at: u32| format!("a_name_that_is_as_long_as_those_of_increments_{at:05}.parquet");
+        (0..1_500).for_each(|at| fs::write(path(&many(at)), "rows").unwrap());
+        fs::create_dir(path("folder")).unwrap();
+        symlink("nowhere", path("dangling")).unwrap();
+        symlink("circle", path("circle")).unwrap();
+        fs::write(folder.path().join(OsStr::from_bytes(b"\xff")), "x").unwrap();
+        let told = Stat { inode: 1, bytes: 77, modified_ns: 0, links: 1, is_file: true };
+        let known = |name: &str, inode: u64| {
+            assert!(inode > 0);
+            match name {
+                name if name == many(7) => Told::Known(told),
+                name if name == many(8) => Told::Passed,
+                _ => Told::Unknown,
+            }
+        };
+        let mut entries = RealDisk.list_knowing(folder.path(), &known).unwrap();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+        let expected = (0..1_500).filter(|at| *at != 8).map(many);
+        let expected: Vec<String> =
+            expected.chain(["circle", "folder", "\u{fffd}"].map(str::to_owned)).collect();
+        assert_eq!(names, expected);
+        assert_eq!((entries[7].stat, entries[0].stat.bytes), (told, 4));
+        let files = entries.iter().filter(|entry| entry.stat.is_file).count();
+        assert_eq!(files, 1_499, "no folder, no circle, nothing without a proper name");
+        let missing = RealDisk.list(&path("nowhere")).unwrap_err();
+        let no_folder = RealDisk.list(&path(&many(0))).unwrap_err();
+        let kinds = [missing.kind(), no_folder.kind()];
+        assert_eq!(kinds, [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]);
     }
 }

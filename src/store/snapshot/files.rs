@@ -19,10 +19,10 @@ use super::footers::{Footer, Footers, alike, fingerprint};
 use super::main::{Main, expected_rows, open_main, open_summaries, zone};
 use super::read::Unread;
 use super::stat::{is_fresh, same};
-use crate::stats::hashed::Names;
+use crate::stats::hashed::{ByName, Names};
 use crate::store::Store;
 use crate::store::commit::{CommitRecord, Consumed};
-use crate::store::disk::{self, Entry, Stat};
+use crate::store::disk::{self, Entry, Stat, Told};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{NEITHER, Shape, shape};
 use crate::store::layout::{IncrementalName, classify, increment_name, retired_name, stem};
@@ -103,7 +103,7 @@ impl Files {
             return Ok(());
         };
         let entry = self.leftovers.remove(at);
-        take_journal(store, self, entry, &Names::default(), &HashMap::new())
+        take_journal(store, self, entry, &Names::default(), &ByName::default())
     }
 }
 
@@ -163,10 +163,10 @@ impl Listing {
         let stat = || store.disk.stat(&store.layout.main()).ok();
         let before = stat();
         footers.begin(before.as_ref(), now);
-        // Of what is no journal only the name is wanted.
-        let skip = |name: &str, _| (classify(name) != IncrementalName::Journal).then_some(NOTHING);
-        let mut journals = entries(store, &skip)?;
-        journals.retain(|entry| classify(&entry.name) == IncrementalName::Journal);
+        let journals = entries(store, &|name, _| match classify(name) {
+            IncrementalName::Journal => Told::Unknown,
+            _ => Told::Passed,
+        })?;
         let all = entries(store, &|name, inode| footers.stat(name, inode))?;
         // Only now: what a file that was listed loses to main from here on is there twice at worst.
         let known = stat().and_then(|stat| footers.main(&stat));
@@ -187,7 +187,7 @@ impl Listing {
         Ok(Self { journals, all, main, expected_rows, summaries, zone })
     }
 
-    fn consumed(&self) -> HashMap<&str, Vec<&Consumed>> {
+    fn consumed(&self) -> ByName<&str, Vec<&Consumed>> {
         let record = self.main.as_ref().and_then(Main::record);
         record.map(CommitRecord::consumed_by_name).unwrap_or_default()
     }
@@ -196,8 +196,9 @@ impl Listing {
     pub(super) fn unread(&self, footers: &Footers) -> Vec<&Entry> {
         let consumed = self.consumed();
         let unread = |entry: &&Entry| {
-            let ours = entry.stat.is_file && classify(&entry.name) == IncrementalName::Increment;
-            ours && footers.is_new(&entry.name) && !consumed.contains_key(entry.name.as_str())
+            // First what tells most of them apart.
+            let new = footers.is_new(&entry.name) && !consumed.contains_key(entry.name.as_str());
+            new && entry.stat.is_file && classify(&entry.name) == IncrementalName::Increment
         };
         self.all.iter().filter(unread).collect()
     }
@@ -218,7 +219,6 @@ impl Listing {
             strays: Vec::new(),
         };
         let mut published = Names::default();
-        let mut names = Names::default();
         for entry in self.all {
             let kind = classify(&entry.name);
             let legacy = kind == IncrementalName::LegacyIncrement;
@@ -228,14 +228,14 @@ impl Listing {
                 }
                 continue;
             }
-            names.insert(entry.name.clone());
             let known = consumed.get(entry.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            let stem = stem(&entry.name).map(str::to_owned);
+            // It may stand for one of them.
+            let stem = stem(&entry.name).filter(|_| !self.journals.is_empty()).map(str::to_owned);
             if take_increment(store, now, footers, &mut files, entry, legacy, known)? {
                 published.extend(stem);
             }
         }
-        footers.keep_only(&names);
+        footers.keep_seen();
         follow_retired(store, &mut files)?;
         for entry in self.journals {
             take_journal(store, &mut files, entry, &published, &consumed)?;
@@ -243,7 +243,7 @@ impl Listing {
             if let Some(journal) = files.journals.last().filter(|journal| !journal.locked) {
                 let increment = increment_name(&journal.stem);
                 let path = store.layout.incremental().join(&increment);
-                if !names.contains(&increment) && store.disk.stat(&path).is_ok() {
+                if !footers.is_seen(&increment) && store.disk.stat(&path).is_ok() {
                     return Err(Error::Changed { path });
                 }
             }
@@ -396,7 +396,7 @@ fn take_journal(
     files: &mut Files,
     entry: Entry,
     published: &Names<String>,
-    consumed: &HashMap<&str, Vec<&Consumed>>,
+    consumed: &ByName<&str, Vec<&Consumed>>,
 ) -> Result<()> {
     let Some(stem) = stem(&entry.name).filter(|_| entry.stat.is_file).map(str::to_owned) else {
         return Ok(());
@@ -414,9 +414,6 @@ fn take_journal(
     files.journals.push(JournalFile { name: entry.name, stem, stat, locked });
     Ok(())
 }
-
-/// What stands for what a name is where nobody wants to know.
-const NOTHING: Stat = Stat { inode: 0, bytes: 0, modified_ns: 0, links: 0, is_file: false };
 
 /// The names in `incremental/`, sorted.
 fn entries(store: &Store, known: disk::Known<'_>) -> Result<Vec<Entry>> {

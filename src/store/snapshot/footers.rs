@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::main::Main;
 use super::stat::{is_settled, same};
-use crate::stats::hashed::{ByName, Names};
+use crate::stats::hashed::ByName;
 use crate::store::Store;
 use crate::store::commit::Consumed;
 use crate::store::digest::{Fingerprint, row_hashes};
-use crate::store::disk::{self, Entry, Stat};
+use crate::store::disk::{self, Entry, Stat, Told};
 use crate::store::error::{Error, Result};
 use crate::store::layout::{IncrementalName, classify};
 use crate::store::parquet_file::{OpenError, ParquetFile};
@@ -64,6 +64,8 @@ pub(super) struct Footers {
     pub(super) expected_rows: Option<u64>,
     /// The main beside which the files were seen; nothing: beside none.
     beside: Option<Stat>,
+    /// The number of the listing.
+    round: u64,
     /// When every file was last asked for, not only those that may have changed.
     asked: Option<Timestamp>,
     /// Whether files of ours are believed to be what they were.
@@ -78,6 +80,10 @@ type Version = (u64, u64, String);
 #[derive(Debug)]
 struct Known {
     stat: Stat,
+    /// The last listing that it was in.
+    seen: u64,
+    /// Whether it is a file of ours, which never changes under its name.
+    ours: bool,
     settled: bool,
     consumed: Vec<Version>,
     footer: Footer,
@@ -89,6 +95,7 @@ impl Footers {
     /// the same.
     pub(super) fn begin(&mut self, main: Option<&Stat>, now: Timestamp) {
         const TRUST: SignedDuration = SignedDuration::from_secs(60);
+        self.round += 1;
         self.known.retain(|_, known| known.settled);
         let lately = self.asked.is_some_and(|at| now >= at && now.duration_since(at) < TRUST);
         self.quick = lately && alike(self.beside.as_ref(), main);
@@ -103,9 +110,11 @@ impl Footers {
     }
 
     /// What is known of a file that can't have changed.
-    pub(super) fn stat(&self, name: &str, inode: u64) -> Option<Stat> {
-        let known = self.known.get(name).filter(|known| self.quick && known.stat.inode == inode)?;
-        (classify(name) == IncrementalName::Increment).then_some(known.stat)
+    pub(super) fn stat(&self, name: &str, inode: u64) -> Told {
+        match self.known.get(name) {
+            Some(known) if self.quick && known.stat.inode == inode && known.ours => Told::Known(known.stat),
+            _ => Told::Unknown,
+        }
     }
 
     /// Main, where it is still what it was.
@@ -131,11 +140,12 @@ impl Footers {
     ) -> Result<&Footer> {
         let entry_consumed: Vec<Version> =
             consumed.iter().map(|c| (c.bytes, c.rows, c.xxh3.clone())).collect();
-        let current = self
-            .known
-            .get(&entry.name)
-            .is_some_and(|known| same(&known.stat, &entry.stat) && known.consumed == entry_consumed);
-        if !current {
+        let known = self.known.get_mut(&entry.name);
+        let is_current =
+            |known: &&mut Known| same(&known.stat, &entry.stat) && known.consumed == entry_consumed;
+        if let Some(known) = known.filter(is_current) {
+            known.seen = self.round;
+        } else {
             let footer = read(store, entry, legacy, consumed)?;
             self.keep(entry, legacy, entry_consumed, footer);
         }
@@ -172,7 +182,8 @@ impl Footers {
                 None => self.schemas.push(Arc::clone(schema)),
             }
         }
-        let known = Known { stat: entry.stat, settled, consumed, footer };
+        let ours = classify(&entry.name) == IncrementalName::Increment;
+        let known = Known { stat: entry.stat, seen: self.round, ours, settled, consumed, footer };
         self.known.insert(entry.name.clone(), known);
     }
 
@@ -196,14 +207,20 @@ impl Footers {
         Ok(found.unwrap_or(false))
     }
 
+    /// Whether a file of that name was looked at since the listing began.
+    pub(super) fn is_seen(&self, name: &str) -> bool {
+        self.known.get(name).is_some_and(|known| known.seen == self.round)
+    }
+
     /// Whether nothing is known of a file of that name.
     pub(super) fn is_new(&self, name: &str) -> bool {
         !self.known.contains_key(name)
     }
 
-    /// Forgets files that are gone.
-    pub(super) fn keep_only(&mut self, names: &Names<String>) {
-        self.known.retain(|name, _| names.contains(name));
+    /// Forgets files that nobody looked at since the listing began: they are gone.
+    pub(super) fn keep_seen(&mut self) {
+        let round = self.round;
+        self.known.retain(|_, known| known.seen == round);
         self.schemas.retain(|schema| Arc::strong_count(schema) > 1);
     }
 }

@@ -1,12 +1,12 @@
 //! The raw facts about writer processes: what their files, their locks and their
 //! rows tell. What state that makes is for others to say.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::files::Files;
 use super::{FileState, WaitingFile, WriterFacts};
-use crate::stats::hashed::ByName;
+use crate::stats::hashed::{ByName, Names};
 use crate::stats::history::p95;
 use crate::store::digest::Process;
 
@@ -28,12 +28,13 @@ pub(super) fn writers(
     let counted: ByName<&str, bool> =
         files.journals.iter().map(|journal| (journal.name.as_str(), journal.locked)).collect();
     let mut found: BTreeMap<(&str, Option<&str>), WriterFacts> = BTreeMap::new();
-    let mut seen = HashSet::new();
+    let mut seen = Names::default();
     for (name, bytes) in names(files) {
         let Some(id) = process_id(name).filter(|_| seen.insert(name)) else { continue };
         let ours = stem(name).and_then(host);
         let facts = found.entry((id, ours)).or_insert_with(|| facts(id, ours, processes));
-        facts.rows += rows.get(name).copied().unwrap_or(0);
+        let counts = rows.get(name);
+        facts.rows += counts.copied().unwrap_or(0);
         if classify(name) != IncrementalName::Journal {
             continue;
         }
@@ -46,7 +47,7 @@ pub(super) fn writers(
         };
         facts.lock_held |= locked;
         // An empty journal has nothing to recover: its writer ended before a row.
-        facts.unclosed |= !locked && rows.contains_key(name);
+        facts.unclosed |= !locked && counts.is_some();
     }
     found.into_values().collect()
 }

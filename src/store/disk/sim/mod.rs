@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, WriteFile};
+use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, Told, WriteFile};
 use crate::store::layout::LOCK;
 
 mod handles;
@@ -203,9 +203,13 @@ impl Disk for SimDisk {
         let state = self.lock();
         state.alive()?;
         let names = &state.folders.get(folder).ok_or_else(missing)?.now;
-        let files = names.iter().map(|(name, inode)| {
-            let stat = known(name, *inode).unwrap_or_else(|| state.stat(*inode));
-            Entry { name: name.clone(), stat }
+        let files = names.iter().filter_map(|(name, inode)| {
+            let stat = match known(name, *inode) {
+                Told::Passed => return None,
+                Told::Known(stat) => stat,
+                Told::Unknown => state.stat(*inode),
+            };
+            Some(Entry { name: name.clone(), stat })
         });
         let inside = state.folders.keys().filter(|path| path.parent() == Some(folder));
         let folders = inside.map(|path| Entry { name: split(path).1, stat: FOLDER });
