@@ -52,6 +52,11 @@ impl Pools {
         Self { pools: Vec::new(), version: self.version + 1 }
     }
 
+    /// The digests with the numbers of their files.
+    pub(super) fn all(&self) -> impl Iterator<Item = &(HashSet<u32>, Digest)> {
+        self.pools.iter()
+    }
+
     /// The digests.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         self.pools.iter().map(|(_, digest)| digest)

@@ -36,8 +36,10 @@ use crate::store::summary::Summaries;
 use crate::store::{Control, Store, transactions};
 
 mod glance;
+mod settled;
 
 pub use glance::Glance;
+use settled::Settled;
 
 /// Scans a store again and again; what did not change is not read again.
 #[derive(Debug, Default)]
@@ -47,20 +49,6 @@ pub struct Scanner {
     main: Option<MainRows>,
     summaries: HashMap<String, (Stat, Summaries)>,
     settled: Option<Settled>,
-}
-
-/// What main and the increments that were digested together come to: most of what there
-/// is, and the same from look to look.
-#[derive(Debug)]
-struct Settled {
-    main: Option<Stat>,
-    version: u64,
-    cells: Cells,
-    clusters: Clusters,
-    activity: Activity,
-    /// The tests of all models over time.
-    history: History,
-    bad_times: u64,
 }
 
 /// How much a [`View`] has to know.
@@ -109,6 +97,8 @@ pub(in crate::store) struct Source {
     id: u32,
     /// Its rows; `None` where they were digested together with others'.
     digest: Option<Arc<Digest>>,
+    /// Whether it never changes: an increment of ours.
+    stays: bool,
     /// Positions of its rows that don't count, ascending.
     pub(in crate::store) losers: Vec<u64>,
 }
@@ -126,12 +116,15 @@ impl Scanner {
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         let view = self.view(store, now, Depth::Tallies, control)?;
-        let settled =
-            self.settled.as_ref().map(|settled| (settled.activity.clone(), settled.history.clone()));
-        let (mut activity, mut history) = settled.unwrap_or_default();
-        for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
-            activity.merge(&digest.activity);
-            add_all(&mut history, &digest.activity);
+        let settled = self.settled.as_ref();
+        let (mut activity, mut history) =
+            settled.map(|settled| (settled.activity.clone(), settled.history.clone())).unwrap_or_default();
+        for source in view.sources.iter().filter(|source| settled.is_none_or(|settled| !settled.has(source)))
+        {
+            if let Some(digest) = &source.digest {
+                activity.merge(&digest.activity);
+                add_all(&mut history, &digest.activity);
+            }
         }
         activity.settle();
         Ok(self.snapshot(store, view, activity, history))
@@ -162,7 +155,9 @@ impl Scanner {
         let listing = Listing::of(store, now, &mut self.footers)?;
         let zone = listing.zone.clone();
         let look = Look { store, zone: &zone, now, control };
-        self.waiting.in_zone(&zone);
+        if self.waiting.in_zone(&zone) {
+            self.settled = None;
+        }
         self.waiting.read_new(look, &listing, &mut self.footers);
         let files = listing.finish(store, now, &mut self.footers)?;
         let mut view = View {
@@ -311,8 +306,8 @@ impl Scanner {
                     if let Some(digest) = &digest {
                         view.notes.digest(&increment.name, digest);
                     }
-                    let name = increment.name.clone();
-                    view.sources.push(Source { name, records, id, digest, losers: Vec::new() });
+                    let (name, stays) = (increment.name.clone(), !increment.legacy);
+                    view.sources.push(Source { name, records, id, digest, stays, losers: Vec::new() });
                     view.files.increments.push(increment);
                     continue;
                 }
@@ -385,7 +380,8 @@ impl Scanner {
             });
             if counts {
                 let (name, records) = (journal.name.clone(), digest.records);
-                view.sources.push(Source { name, records, id, digest: Some(digest), losers: Vec::new() });
+                let (digest, stays) = (Some(digest), false);
+                view.sources.push(Source { name, records, id, digest, stays, losers: Vec::new() });
             } else {
                 conflicting.push(journal.name.clone());
             }
@@ -397,39 +393,18 @@ impl Scanner {
     /// Counts all rows, as if each were a test of its own.
     fn count(&mut self, view: &mut View) {
         let main = view.files.main.as_ref().map(|main| main.file.stat());
-        let version = self.waiting.pools.version;
-        let current = |known: &Settled| {
-            let unchanged = match (&known.main, &main) {
-                (Some(one), Some(other)) => same(one, other),
-                (one, other) => one.is_none() && other.is_none(),
-            };
-            unchanged && known.version == version && self.main.as_ref().is_none_or(|rows| rows.asked)
-        };
-        let settled = if let Some(settled) = self.settled.take().filter(current) {
-            settled
-        } else {
-            let (mut all, mut cells) = (Digest::default(), Cells::default());
-            if let Some(rows) = &self.main {
-                cells.clone_from(&rows.cells);
-                all.clusters.clone_from(&rows.digest.clusters);
-                all.activity.clone_from(&rows.digest.activity);
-            }
-            for digest in self.waiting.pools.digests() {
-                all.merge(digest);
-            }
-            all.add_settled(&mut cells);
-            let Digest { clusters, mut activity, bad_times, .. } = all;
-            activity.settle();
-            let mut history = History::default();
-            add_all(&mut history, &activity);
-            Settled { main, version, cells, clusters, activity, history, bad_times }
-        };
+        let asked = self.main.as_ref().is_none_or(|rows| rows.asked);
+        let gone = std::mem::take(&mut self.waiting.gone);
+        let known = self.settled.take().filter(|known| asked && known.stands(main.as_ref(), &gone));
+        let settled = Settled::with(known, main, self.main.as_ref(), &self.waiting.pools, &view.sources);
         view.cells.clone_from(&settled.cells);
         view.clusters.clone_from(&settled.clusters);
-        view.notes.bad_times(settled.bad_times);
-        for digest in view.sources.iter().filter_map(|source| source.digest.as_ref()) {
-            digest.add_settled(&mut view.cells);
-            view.clusters.merge(&digest.clusters);
+        view.notes.bad_times(self.waiting.pools.digests().map(|digest| digest.bad_times).sum());
+        for source in view.sources.iter().filter(|source| !settled.has(source)) {
+            if let Some(digest) = &source.digest {
+                digest.add_settled(&mut view.cells);
+                view.clusters.merge(&digest.clusters);
+            }
         }
         self.settled = Some(settled);
     }

@@ -64,6 +64,8 @@ pub(super) struct Waiting {
     pub(super) keys: Keys,
     /// Digests of many files.
     pub(super) pools: Pools,
+    /// The numbers of the files that were forgotten since somebody asked.
+    pub(super) gone: HashSet<u32>,
     /// The rows of each source that may be attempts at a test that other rows are about.
     hits: HashMap<u32, Vec<Hit>>,
 }
@@ -100,12 +102,14 @@ impl Tail {
 }
 
 impl Waiting {
-    /// Forgets everything when naive times mean something else now.
-    pub(super) fn in_zone(&mut self, zone: &TimeZone) {
-        if self.zone.as_ref() != Some(zone) {
+    /// Forgets everything when naive times mean something else now; tells whether they do.
+    pub(super) fn in_zone(&mut self, zone: &TimeZone) -> bool {
+        let another = self.zone.as_ref() != Some(zone);
+        if another {
             let pools = std::mem::take(&mut self.pools).emptied();
             *self = Self { zone: Some(zone.clone()), pools, ..Self::default() };
         }
+        another
     }
 
     /// Reads files that nobody has looked into yet: their footers and, where they hold records,
@@ -149,17 +153,8 @@ impl Waiting {
 
     /// Forgets what is gone or changed.
     pub(super) fn begin(&mut self, files: &Files) {
-        let there: ByName<&str, &Increment> =
-            files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
-        let stays = |name: &str, known: &Known| {
-            known.settled && there.get(name).is_some_and(|file| known.is_of(file))
-        };
-        let gone: Vec<String> = self
-            .increments
-            .iter()
-            .filter(|(name, known)| !stays(name, known))
-            .map(|(n, _)| n.clone())
-            .collect();
+        let stay = files.increments.iter().filter(|file| self.known(file).is_some_and(|known| known.settled));
+        let gone = if stay.count() == self.increments.len() { Vec::new() } else { self.gone(files) };
         let journals: ByName<&str, &Stat> =
             files.journals.iter().map(|file| (file.name.as_str(), &file.stat)).collect();
         let stays = |name: &str, tail: &Tail| {
@@ -168,6 +163,17 @@ impl Waiting {
         let cut: Vec<String> =
             self.journals.iter().filter(|(name, tail)| !stays(name, tail)).map(|(n, _)| n.clone()).collect();
         self.forget(gone.iter().chain(&cut).map(String::as_str));
+    }
+
+    /// The names of increments that are gone, changed or not settled.
+    fn gone(&self, files: &Files) -> Vec<String> {
+        let there: ByName<&str, &Increment> =
+            files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
+        let stays = |name: &str, known: &Known| {
+            known.settled && there.get(name).is_some_and(|file| known.is_of(file))
+        };
+        let known = self.increments.iter().filter(|(name, known)| !stays(name, known));
+        known.map(|(name, _)| name.clone()).collect()
     }
 
     /// Forgets files, and those that were digested together with them.
@@ -189,6 +195,7 @@ impl Waiting {
         });
         self.keys.forget(&gone);
         self.hits.retain(|source, _| !gone.contains(source));
+        self.gone.extend(gone);
     }
 
     fn known(&self, increment: &Increment) -> Option<&Known> {
@@ -227,6 +234,10 @@ impl Waiting {
 
     /// Digests of single files become one, where there are many.
     fn merge_singles(&mut self, now: Timestamp, increments: &[&Increment]) {
+        let single = |known: &&Known| matches!(&known.content, Content::Rows(c) if c.digest.is_some());
+        if self.increments.values().filter(single).count() < SINGLES {
+            return;
+        }
         let calm: Names<&str> =
             increments.iter().filter(|file| file.is_calm(now)).map(|file| file.name.as_str()).collect();
         let mut singles: Vec<&mut Counted> = Vec::new();
