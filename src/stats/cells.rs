@@ -15,7 +15,7 @@ pub struct Cells {
 /// Cells that are copied at once when one of them changes.
 const CHUNK: usize = 32;
 
-/// The cells of one model, sorted, in chunks of at most [`CHUNK`]; none is empty.
+/// The cells of one model, sorted, in chunks of a few; none is empty.
 #[derive(Debug, Clone, Default)]
 pub struct OfModel {
     chunks: Vec<Arc<Vec<(Cell, Tally)>>>,
