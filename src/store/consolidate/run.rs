@@ -103,7 +103,7 @@ impl Values {
         let mut known: HashMap<&str, i32> = HashMap::new();
         let (mut texts, mut bytes) = (Vec::new(), 0_usize);
         // Below zero for no value.
-        let mut keys: Vec<i32> = Vec::with_capacity(arrays.iter().map(|array| array.len()).sum());
+        let mut keys: Vec<i32> = Vec::with_capacity(arrays.iter().map(Array::len).sum());
         // What each key of the last dictionary is in that of all.
         let mut places: Vec<i32> = Vec::new();
         let mut last: Option<&ArrayRef> = None;
@@ -126,11 +126,10 @@ impl Values {
             }
             last = Some(of.values());
             let place = |key: &i32| usize::try_from(*key).ok().and_then(|key| places.get(key)).copied();
-            match of.keys().nulls() {
-                None => keys.extend(of.keys().values().iter().map(|key| place(key).unwrap_or(-1))),
-                Some(_) => {
-                    keys.extend(of.keys().iter().map(|key| key.and_then(|key| place(&key)).unwrap_or(-1)))
-                }
+            if of.keys().null_count() == 0 {
+                keys.extend(of.keys().values().iter().map(|key| place(key).unwrap_or(-1)));
+            } else {
+                keys.extend(of.keys().iter().map(|key| key.and_then(|key| place(&key)).unwrap_or(-1)));
             }
         }
         if bytes > i32::MAX as usize {

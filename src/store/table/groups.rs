@@ -60,6 +60,10 @@ struct Stretch {
     chunks: Vec<ArrowColumnChunk>,
 }
 
+/// To encode: number of the stretch and of the field, rows, whether the row group is full then,
+/// leaves.
+type Job = (usize, usize, Range<usize>, bool, Vec<ArrowColumnWriter>);
+
 /// The leaves of a field with some rows more.
 enum Leaves {
     Open(Vec<ArrowColumnWriter>),
@@ -152,7 +156,6 @@ impl Groups {
                 jobs.push((at, field, stretch.rows.clone(), stretch.full, leaves));
             }
         }
-        type Job = (usize, usize, Range<usize>, bool, Vec<ArrowColumnWriter>);
         let encode = |(at, field, rows, full, mut leaves): Job| {
             let values = column(field, rows)?;
             if let Some(field) = columns.schema.fields().get(field) {
