@@ -230,6 +230,9 @@ struct Desk {
 impl Desk {
     async fn work(&mut self, terminal: &mut Taken) -> Result<End> {
         loop {
+            if out::has_failed() {
+                return Ok(End::Interrupted);
+            }
             self.look_if_due();
             self.notify(terminal);
             let now = Instant::now();

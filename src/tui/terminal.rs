@@ -91,9 +91,6 @@ impl Taken {
 
     /// Shows the model. Returns whether anything had to be written.
     pub(crate) fn draw(&mut self, model: &Model) -> io::Result<bool> {
-        if out::has_failed() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
         let screen = Screen(model);
         let mut buffer = Buffer::empty(model.area);
         screen.render(model.area, &mut buffer);

@@ -184,11 +184,11 @@ fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Calls `then` with each name in a folder, the number of its inode, and whether it is a
-/// symbolic link. The names are not copied: most of them are known.
+/// Calls `then` with each name in a folder and the number of its inode. The names are not
+/// copied: most of them are known.
 #[cfg(target_os = "linux")]
-fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64, bool) -> io::Result<()>) -> io::Result<()> {
-    use rustix::fs::{FileType, Mode, OFlags, RawDir};
+fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64) -> io::Result<()>) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, RawDir};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let open = rustix::fs::open(folder, flags, Mode::empty())?;
     let mut buffer = Vec::with_capacity(32 << 10);
@@ -197,33 +197,26 @@ fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64, bool) -> io::Resul
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            then(OsStr::from_bytes(name), entry.ino(), entry.file_type() == FileType::Symlink)?;
+            then(OsStr::from_bytes(name), entry.ino())?;
         }
     }
     Ok(())
 }
 
-/// Calls `then` with each name in a folder, the number of its inode, and whether it is a
-/// symbolic link.
+/// Calls `then` with each name in a folder and the number of its inode.
 #[cfg(not(target_os = "linux"))]
-fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64, bool) -> io::Result<()>) -> io::Result<()> {
+fn each_name(folder: &Path, mut then: impl FnMut(&OsStr, u64) -> io::Result<()>) -> io::Result<()> {
     use std::os::unix::fs::DirEntryExt;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let is_link = entry.file_type().is_ok_and(|of| of.is_symlink());
-        then(&entry.file_name(), entry.ino(), is_link)?;
+        then(&entry.file_name(), entry.ino())?;
     }
     Ok(())
 }
 
 /// What a name in a folder is; nothing where it is passed over, or gone.
-fn entry(
-    folder: &Path,
-    name: &OsStr,
-    inode: u64,
-    is_link: bool,
-    known: Known<'_>,
-) -> io::Result<Option<Entry>> {
+fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Result<Option<Entry>> {
+    let is_link = || fs::symlink_metadata(folder.join(name)).is_ok_and(|meta| meta.is_symlink());
     let named = name.to_string_lossy();
     let stat = match known(&named, inode) {
         Told::Passed => return Ok(None),
@@ -235,8 +228,9 @@ fn entry(
             }
             // Gone since, or a dangling link.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // A link in a circle, or to where we may not look.
-            Err(_) if is_link => NOTHING,
+            // A link in a circle, or to where we may not look. Not every file system tells what
+            // is a link while it lists.
+            Err(_) if is_link() => NOTHING,
             Err(error) => return Err(error),
         },
     };
@@ -246,8 +240,8 @@ fn entry(
 impl Disk for RealDisk {
     fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        each_name(folder, |name, inode, is_link| {
-            entries.extend(entry(folder, name, inode, is_link, known)?);
+        each_name(folder, |name, inode| {
+            entries.extend(entry(folder, name, inode, known)?);
             Ok(())
         })?;
         Ok(entries)

@@ -297,11 +297,11 @@ impl Waiting {
         control: &Control,
     ) -> Result<&Tail> {
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let source = self.number();
-        let tail = self.journals.entry(file.name.clone()).or_insert_with(|| Tail {
-            source,
-            inode: file.stat.inode,
-            ..Tail::default()
+        let next = &mut self.next;
+        let tail = self.journals.entry(file.name.clone()).or_insert_with(|| {
+            // Each once: they would be used up within weeks, if each look took one.
+            *next += 1;
+            Tail { source: *next, inode: file.stat.inode, ..Tail::default() }
         });
         let path = store.layout.incremental().join(&file.name);
         while tail.offset < file.stat.bytes {
@@ -437,4 +437,26 @@ fn rows_at(
     hits.take_at(&file, &reading, positions, control)?;
     file.check_unchanged()?;
     Ok(hits.found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files;
+    use super::*;
+    use crate::store::fixture::{Fixture, STEM};
+    use crate::store::record::Record;
+
+    #[test]
+    fn a_journal_has_the_same_number_at_every_look() {
+        let fixture = Fixture::new();
+        let _writer = fixture.journal(STEM, &[Record::default()]);
+        let listed = files::files(&fixture.store, fixture.now).unwrap();
+        let mut waiting = Waiting::default();
+        for _ in 0..3 {
+            for file in &listed.journals {
+                waiting.journal(&fixture.store, file, fixture.now, &Control::default()).unwrap();
+            }
+        }
+        assert_eq!((listed.journals.len(), waiting.next), (1, 1));
+    }
 }
