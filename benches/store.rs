@@ -24,7 +24,10 @@ const WAITING: (usize, usize) = (50, 200);
 
 fn record(at: usize) -> Record {
     Record {
-        test_id: Some(format!("{:032x}", at as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060)),
+        test_id: Some(format!(
+            "{:032x}",
+            at as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060
+        )),
         model: format!("model-{:02}", at % 12),
         task_type: Some(["simple", "pipeline", "integration"][at / 12 % 3].into()),
         prompt_type: Some(["baseline", "cot", "flawed"][at / 36 % 3].into()),
@@ -44,7 +47,9 @@ fn record(at: usize) -> Record {
 fn add(store: &Store, mut from: usize, files: usize, each: usize) {
     let mut writer = Writer::open(store, WriterOptions::default()).unwrap();
     for _ in 0..files {
-        writer.append_all((from..from + each).map(record).collect()).unwrap();
+        writer
+            .append_all((from..from + each).map(record).collect())
+            .unwrap();
         writer.publish().unwrap();
         from += each;
     }
@@ -52,7 +57,13 @@ fn add(store: &Store, mut from: usize, files: usize, each: usize) {
 }
 
 fn merge(store: &Store) {
-    consolidate::run(store, &consolidate::Options::default(), Timestamp::now(), &Control::default()).unwrap();
+    consolidate::run(
+        store,
+        &consolidate::Options::default(),
+        Timestamp::now(),
+        &Control::default(),
+    )
+    .unwrap();
 }
 
 /// A store with a main and increments that wait.
@@ -81,17 +92,26 @@ fn store(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let made = made(&folder.path().join("store"));
     let look = |scanner: &mut Scanner| {
-        scanner.scan(&made, Timestamp::now(), &Control::default()).unwrap().cells.keys().count()
+        scanner
+            .scan(&made, Timestamp::now(), &Control::default())
+            .unwrap()
+            .cells
+            .keys()
+            .count()
     };
     let mut group = c.benchmark_group("snapshot");
     group.sample_size(20);
-    group.bench_function("cold", |b| b.iter_with_large_drop(|| look(&mut Scanner::new())));
+    group.bench_function("cold", |b| {
+        b.iter_with_large_drop(|| look(&mut Scanner::new()))
+    });
     let mut scanner = Scanner::new();
     group.bench_function("again, nothing changed", |b| b.iter(|| look(&mut scanner)));
     group.finish();
 
     let mut group = c.benchmark_group("consolidate");
-    group.sample_size(10).throughput(Throughput::Elements((WAITING.0 * WAITING.1) as u64));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements((WAITING.0 * WAITING.1) as u64));
     let mut run = 0;
     group.bench_function("50 increments of 200 into 200,000", |b| {
         b.iter_batched(

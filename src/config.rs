@@ -25,7 +25,9 @@ mod units;
 pub use load::{ConfigError, STORE_FILE};
 pub use near::{did_you_mean, nearest};
 pub use notify::{Desktop, Level, Notify};
-pub use units::{parse_duration, parse_size, show_count, show_counted, show_duration, show_exact, show_size};
+pub use units::{
+    parse_duration, parse_size, show_count, show_counted, show_duration, show_exact, show_size,
+};
 
 /// The colour schemes of the dashboard.
 pub const THEMES: [&str; 4] = ["dark", "light", "high-contrast", "colour-blind"];
@@ -35,7 +37,10 @@ pub const THEMES: [&str; 4] = ["dark", "light", "high-contrast", "colour-blind"]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Zone of times without one in legacy files, such as "Europe/Berlin"; the system's by default.
-    #[serde(deserialize_with = "zone_name", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "zone_name",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub time_zone: Option<String>,
     /// What an acknowledged record survives.
     pub durability: Durability,
@@ -62,7 +67,10 @@ pub struct Config {
 impl Config {
     /// Zone of times without one.
     pub fn zone(&self) -> TimeZone {
-        let named = self.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let named = self
+            .time_zone
+            .as_deref()
+            .and_then(|name| TimeZone::get(name).ok());
         named.unwrap_or_else(TimeZone::system)
     }
 }
@@ -92,7 +100,10 @@ pub struct Refresh {
 
 impl Default for Refresh {
     fn default() -> Self {
-        Self { busy_seconds: 5, idle_seconds: 60 }
+        Self {
+            busy_seconds: 5,
+            idle_seconds: 60,
+        }
     }
 }
 
@@ -113,7 +124,12 @@ pub struct Dashboard {
 
 impl Default for Dashboard {
     fn default() -> Self {
-        Self { theme: "dark".to_owned(), color: true, ascii: false, mouse: true }
+        Self {
+            theme: "dark".to_owned(),
+            color: true,
+            ascii: false,
+            mouse: true,
+        }
     }
 }
 
@@ -177,7 +193,10 @@ fn theme<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     if THEMES.contains(&name.as_str()) {
         return Ok(name);
     }
-    Err(serde::de::Error::custom(format!("'{name}' is no theme: use {}", THEMES.join(", "))))
+    Err(serde::de::Error::custom(format!(
+        "'{name}' is no theme: use {}",
+        THEMES.join(", ")
+    )))
 }
 
 fn zone_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -193,7 +212,10 @@ fn zone_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Er
 
 /// One key or several.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a key is a text such as \"c\", or a list of them")]
+#[serde(
+    untagged,
+    expecting = "a key is a text such as \"c\", or a list of them"
+)]
 enum Keys {
     One(String),
     Several(Vec<String>),

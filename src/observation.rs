@@ -184,7 +184,17 @@ pub struct Burst {
 
 /// What is known of a writer.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, EnumIter, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    EnumIter,
+    IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -322,19 +332,36 @@ mod tests {
     #[test]
     fn all_tests_have_an_interval_unless_tasks_repeat_within_one_of_several_models() {
         let model = |effective| {
-            let tally = Tally { tests: 100, full: 50, ..Tally::default() };
-            ModelView { tally, effective, ..ModelView::default() }
+            let tally = Tally {
+                tests: 100,
+                full: 50,
+                ..Tally::default()
+            };
+            ModelView {
+                tally,
+                effective,
+                ..ModelView::default()
+            }
         };
         let of = |models: Vec<ModelView>| {
-            let mut seen = Observation { models, ..Observation::default() };
+            let mut seen = Observation {
+                models,
+                ..Observation::default()
+            };
             for model in &seen.models {
                 seen.totals.add(&model.tally);
             }
             seen.interval()
         };
         assert_eq!(of(vec![]), None);
-        assert_eq!(of(vec![model(None), model(None)]), interval::wilson(100, 200));
-        assert_eq!(of(vec![model(Some(30.0))]), Some(interval::wilson_of(0.5, 30.0)));
+        assert_eq!(
+            of(vec![model(None), model(None)]),
+            interval::wilson(100, 200)
+        );
+        assert_eq!(
+            of(vec![model(Some(30.0))]),
+            Some(interval::wilson_of(0.5, 30.0))
+        );
         assert_eq!(of(vec![model(None), model(Some(30.0))]), None);
     }
 }

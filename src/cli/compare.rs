@@ -62,7 +62,11 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     let (named, first, second) = match args.names.as_slice() {
         [first, second] => (None, first, second),
         [dir, first, second] => (Some(PathBuf::from(dir)), first, second),
-        _ => return Err(Usage("compare takes two names, and the store before them".to_owned()).into()),
+        _ => {
+            return Err(
+                Usage("compare takes two names, and the store before them".to_owned()).into(),
+            );
+        }
     };
     let side = Side::from(args.by);
     if named.is_none() && Store::new(first).check().is_ok() {
@@ -88,9 +92,10 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     let shown = Shown::new();
     let pairs = query::pairs(&store, &filter, side, [first, second], &shown.control)?;
     let found = paired::compare(pairs)?;
-    for (name, trials) in
-        [(first, found.pairs + found.unmatched_first), (second, found.pairs + found.unmatched_second)]
-    {
+    for (name, trials) in [
+        (first, found.pairs + found.unmatched_first),
+        (second, found.pairs + found.unmatched_second),
+    ] {
         if trials == 0 {
             return Err(nobody(&store, &filter, side, name, &shown.control)?.into());
         }
@@ -109,10 +114,22 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
 }
 
 /// Says which names there are.
-fn nobody(store: &Store, filter: &Filter, side: Side, name: &str, control: &Control) -> Result<Usage> {
+fn nobody(
+    store: &Store,
+    filter: &Filter,
+    side: Side,
+    name: &str,
+    control: &Control,
+) -> Result<Usage> {
     let filter = match side {
-        Side::Model => Filter { models: Vec::new(), ..filter.clone() },
-        Side::PromptType => Filter { prompt_types: Vec::new(), ..filter.clone() },
+        Side::Model => Filter {
+            models: Vec::new(),
+            ..filter.clone()
+        },
+        Side::PromptType => Filter {
+            prompt_types: Vec::new(),
+            ..filter.clone()
+        },
     };
     let column = side.column();
     let groups = query::grouped(store, &filter, &[column.to_owned()], control)?;
@@ -136,7 +153,9 @@ fn nobody(store: &Store, filter: &Filter, side: Side, name: &str, control: &Cont
         (names, 0) => names.join(", "),
         (names, more) => format!("{} and {} more", names.join(", "), show_count(more as u64)),
     };
-    Ok(Usage(format!("no record of {what} '{name}' matches{meant}: there are {there_are}")))
+    Ok(Usage(format!(
+        "no record of {what} '{name}' matches{meant}: there are {there_are}"
+    )))
 }
 
 /// The comparison in words.
@@ -184,14 +203,19 @@ fn lines(names: [&str; 2], found: &Comparison) -> Vec<String> {
             show_count(found.unmatched_second)
         ));
     }
-    lines.push(match found.difference.map(|difference| difference.verdict) {
-        None => "undecided: too few tests in common".to_owned(),
-        Some(Verdict::Separated) => "separated".to_owned(),
-        Some(Verdict::Tied) => "tied".to_owned(),
-        Some(Verdict::More(tests)) => {
-            format!("undecided: about {} needed", show_counted(tests, "more test"))
-        }
-    });
+    lines.push(
+        match found.difference.map(|difference| difference.verdict) {
+            None => "undecided: too few tests in common".to_owned(),
+            Some(Verdict::Separated) => "separated".to_owned(),
+            Some(Verdict::Tied) => "tied".to_owned(),
+            Some(Verdict::More(tests)) => {
+                format!(
+                    "undecided: about {} needed",
+                    show_counted(tests, "more test")
+                )
+            }
+        },
+    );
     lines
 }
 
@@ -206,7 +230,11 @@ fn method(difference: &Difference) -> String {
 
 /// Whole where it is.
 fn number(value: f64) -> String {
-    if value.fract().abs() < 1e-9 { show_count(value as u64) } else { format!("{value:.1}") }
+    if value.fract().abs() < 1e-9 {
+        show_count(value as u64)
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 fn json(side: Side, [first, second]: [&String; 2], found: &Comparison) -> Value {

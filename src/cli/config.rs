@@ -62,7 +62,10 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
         }
         ConfigCommand::Check { dir } => {
             if let Some(nothing) = dir.as_deref().filter(|path| !path.exists()) {
-                bail!("there is no {}: name a file of settings, or a store", nothing.display());
+                bail!(
+                    "there is no {}: name a file of settings, or a store",
+                    nothing.display()
+                );
             }
             let named = dir.as_deref().filter(|path| path.is_file());
             let config = match named {
@@ -75,8 +78,15 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
             }
             if !loudness::quiet() {
                 let set = config.places().count();
-                let what = if set == 1 { "setting differs" } else { "settings differ" };
-                writeln!(out, "the settings are right: {set} {what} from the built-in ones")?;
+                let what = if set == 1 {
+                    "setting differs"
+                } else {
+                    "settings differ"
+                };
+                writeln!(
+                    out,
+                    "the settings are right: {set} {what} from the built-in ones"
+                )?;
             }
             if !config.ignored.is_empty() {
                 return Ok(Exit::Warning);
@@ -96,7 +106,8 @@ fn init(output: Option<&Path>, overwrite: bool) -> Result<Exit> {
     let path = output.map_or_else(usual, |path| Ok(path.to_path_buf()))?;
     let shown = path.display();
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let mut options = std::fs::OpenOptions::new();
     options.write(true);
@@ -106,14 +117,19 @@ fn init(output: Option<&Path>, overwrite: bool) -> Result<Exit> {
         options.create_new(true)
     };
     match options.open(&path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).with_context(|| format!("cannot write {shown}"))?,
+        Ok(mut file) => file
+            .write_all(text.as_bytes())
+            .with_context(|| format!("cannot write {shown}"))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{shown} is there already: replace it with --yes, or print the sample with -o -")
         }
         Err(error) => return Err(anyhow!("cannot write {shown}: {error}")),
     }
     if !loudness::quiet() {
-        writeln!(io::stdout(), "wrote {shown}: every setting with its default, commented out")?;
+        writeln!(
+            io::stdout(),
+            "wrote {shown}: every setting with its default, commented out"
+        )?;
     }
     Ok(Exit::Ok)
 }
@@ -123,7 +139,10 @@ fn sample() -> String {
     let mut text = SAMPLE.to_owned();
     text.push_str("# Keys of the dashboard: one, or a list; an empty list for none.\n#[keys]\n");
     for (action, keys, help) in tui::usual_keys() {
-        let keys: Vec<String> = keys.iter().map(|key| toml::Value::from(*key).to_string()).collect();
+        let keys: Vec<String> = keys
+            .iter()
+            .map(|key| toml::Value::from(*key).to_string())
+            .collect();
         // Writing to a string can't fail.
         let _ = writeln!(text, "# {help}\n#{action} = [{}]", keys.join(", "));
     }
@@ -140,12 +159,19 @@ mod tests {
             Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
             _ => line.to_owned(),
         };
-        sample().lines().map(uncommented).collect::<Vec<_>>().join("\n")
+        sample()
+            .lines()
+            .map(uncommented)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
     fn the_sample_changes_nothing_and_shows_every_default() {
-        assert_eq!(toml::from_str::<Config>(&sample()).unwrap(), Config::default());
+        assert_eq!(
+            toml::from_str::<Config>(&sample()).unwrap(),
+            Config::default()
+        );
         let mut config: Config = toml::from_str(&taken()).unwrap();
         tui::check_keys(&config).unwrap();
         assert!(config.keys.len() > 20);
@@ -156,14 +182,18 @@ mod tests {
     #[test]
     fn the_sample_leaves_no_setting_out() {
         let shown: toml::Table = toml::from_str(&taken()).unwrap();
-        let all: toml::Table = toml::from_str(&toml::to_string(&Config::default()).unwrap()).unwrap();
+        let all: toml::Table =
+            toml::from_str(&toml::to_string(&Config::default()).unwrap()).unwrap();
         for (key, value) in all {
             let Some(table) = value.as_table() else {
                 assert!(shown.contains_key(&key), "{key}");
                 continue;
             };
             for inner in table.keys() {
-                assert!(shown[&key].as_table().unwrap().contains_key(inner), "{key}.{inner}");
+                assert!(
+                    shown[&key].as_table().unwrap().contains_key(inner),
+                    "{key}.{inner}"
+                );
             }
         }
         assert!(sample().contains("# time_zone = "));

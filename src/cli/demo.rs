@@ -25,12 +25,15 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
         return Err(super::Usage(format!("--speed {}: give a number above 0", args.speed)).into());
     }
     let temporary = tempfile::Builder::new().prefix("evaltop-demo-").tempdir();
-    let temporary =
-        temporary.context("the demo needs a temporary folder: set TMPDIR to one that is writable")?;
+    let temporary = temporary
+        .context("the demo needs a temporary folder: set TMPDIR to one that is writable")?;
     let dir = match &args.dir {
         None => temporary.path().join(layout::DEFAULT_NAME),
         Some(dir) => {
-            if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+            if dir
+                .read_dir()
+                .is_ok_and(|mut entries| entries.next().is_some())
+            {
                 bail!(
                     "{} is not empty: the demo fills a new or empty folder with made-up results",
                     dir.display()
@@ -50,7 +53,11 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     drop(temporary);
     let exit = shown?;
     if let Some(dir) = &args.dir {
-        let _ = writeln!(io::stdout(), "The demo's store stays in {}: evaltop {0}", dir.display());
+        let _ = writeln!(
+            io::stdout(),
+            "The demo's store stays in {}: evaltop {0}",
+            dir.display()
+        );
     }
     let _ = writeln!(
         io::stdout(),
@@ -64,12 +71,19 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
 
 fn show(dir: std::path::PathBuf) -> Result<Exit> {
     if io::stdout().is_terminal() && io::stdin().is_terminal() {
-        return watch::run(&WatchArgs { dir: Some(dir), ..WatchArgs::default() });
+        return watch::run(&WatchArgs {
+            dir: Some(dir),
+            ..WatchArgs::default()
+        });
     }
     complain("no terminal: the demo runs for ten seconds and prints its status");
     std::thread::sleep(BLIND);
     // The demo shows alerts on purpose; they are no failure of it.
-    status::run(&StatusArgs { dir: Some(dir), format: StatusFormat::Text }).map(|_| Exit::Ok)
+    status::run(&StatusArgs {
+        dir: Some(dir),
+        format: StatusFormat::Text,
+    })
+    .map(|_| Exit::Ok)
 }
 
 /// One writer process of the demo.

@@ -13,9 +13,15 @@ use crate::store::layout::DEFAULT_NAME;
 /// The folder that a command means: the one that was named, else `$EVALTOP_DIR`, else
 /// `./pilot_bench_parquet_data`, else `.` if it looks like a store.
 pub fn resolve(named: Option<&Path>) -> PathBuf {
-    let from_environment =
-        || std::env::var_os("EVALTOP_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    choose(named.map(Path::to_path_buf).or_else(from_environment), Path::new("."))
+    let from_environment = || {
+        std::env::var_os("EVALTOP_DIR")
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+    };
+    choose(
+        named.map(Path::to_path_buf).or_else(from_environment),
+        Path::new("."),
+    )
 }
 
 fn choose(named: Option<PathBuf>, here: &Path) -> PathBuf {
@@ -23,7 +29,11 @@ fn choose(named: Option<PathBuf>, here: &Path) -> PathBuf {
         return named;
     }
     let usual = here.join(DEFAULT_NAME);
-    if !usual.exists() && Store::new(here).check().is_ok() { here.to_path_buf() } else { usual }
+    if !usual.exists() && Store::new(here).check().is_ok() {
+        here.to_path_buf()
+    } else {
+        usual
+    }
 }
 
 /// The store that a command means, which need not be there, and its settings.
@@ -50,9 +60,11 @@ pub fn beside(store: &Store) -> Result<Option<Beside>> {
     match format.to_str().map(str::to_ascii_lowercase).as_deref() {
         Some("" | "parquet") => Ok(None),
         Some("json") => Ok(Some(Beside::open(store)?)),
-        _ => {
-            Err(Usage(format!("STORAGE_FORMAT is '{}': it must be parquet or json", format.display())).into())
-        }
+        _ => Err(Usage(format!(
+            "STORAGE_FORMAT is '{}': it must be parquet or json",
+            format.display()
+        ))
+        .into()),
     }
 }
 
@@ -65,7 +77,11 @@ mod tests {
         let here = tempfile::tempdir().unwrap();
         let here = here.path();
         assert_eq!(choose(Some("x".into()), here), PathBuf::from("x"));
-        assert_eq!(choose(None, here), here.join(DEFAULT_NAME), "what a first record would make");
+        assert_eq!(
+            choose(None, here),
+            here.join(DEFAULT_NAME),
+            "what a first record would make"
+        );
         std::fs::create_dir(here.join("incremental")).unwrap();
         assert_eq!(choose(None, here), here);
         std::fs::create_dir(here.join(DEFAULT_NAME)).unwrap();

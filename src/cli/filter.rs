@@ -18,7 +18,9 @@ impl FilterArgs {
     /// without an offset are in `zone`.
     pub fn filter(&self, now: Timestamp, zone: &TimeZone) -> Result<Filter> {
         let when = |flag: &str, text: &Option<String>| {
-            text.as_deref().map(|text| parse_when(flag, text, now, zone)).transpose()
+            text.as_deref()
+                .map(|text| parse_when(flag, text, now, zone))
+                .transpose()
         };
         let filter = Filter {
             models: self.model.clone(),
@@ -28,7 +30,9 @@ impl FilterArgs {
                 .iter()
                 .map(|&rate| {
                     let known = Rate::new(rate).filter(|_| (0.0..=1.0).contains(&rate));
-                    known.ok_or_else(|| Usage(format!("--tool-success-rate {rate} is not between 0 and 1")))
+                    known.ok_or_else(|| {
+                        Usage(format!("--tool-success-rate {rate} is not between 0 and 1"))
+                    })
                 })
                 .collect::<Result<_, _>>()?,
             difficulties: self.difficulty.clone(),
@@ -39,9 +43,10 @@ impl FilterArgs {
         if let (Some(since), Some(until)) = (filter.since, filter.until)
             && since >= until
         {
-            return Err(
-                Usage(format!("--since {since} is not before --until {until}: no row can match")).into()
-            );
+            return Err(Usage(format!(
+                "--since {since} is not before --until {until}: no row can match"
+            ))
+            .into());
         }
         Ok(filter)
     }
@@ -54,7 +59,8 @@ pub(super) fn note_unknown_models(store: &Store, filter: &Filter, control: &Cont
         return;
     }
     // It is only a hint: where the store can't be read, somebody else says so.
-    let Ok(groups) = query::grouped(store, &Filter::default(), &["model".to_owned()], control) else {
+    let Ok(groups) = query::grouped(store, &Filter::default(), &["model".to_owned()], control)
+    else {
         return;
     };
     let mut there = Vec::new();
@@ -63,7 +69,11 @@ pub(super) fn note_unknown_models(store: &Store, filter: &Filter, control: &Cont
             there.push(model.as_str());
         }
     }
-    for model in filter.models.iter().filter(|model| !there.contains(&model.as_str())) {
+    for model in filter
+        .models
+        .iter()
+        .filter(|model| !there.contains(&model.as_str()))
+    {
         let meant = did_you_mean(model, there.iter().copied());
         let note = format!("evaltop: nothing matches: there is no model '{model}'{meant}");
         // A terminal that is gone can't be told.
@@ -74,7 +84,15 @@ pub(super) fn note_unknown_models(store: &Store, filter: &Filter, control: &Cont
 /// A time (2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00:00Z) or an age (30m, 7d).
 fn parse_when(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
     let text = text.trim();
-    let naive = || Some(text.parse::<civil::DateTime>().ok()?.to_zoned(zone.clone()).ok()?.timestamp());
+    let naive = || {
+        Some(
+            text.parse::<civil::DateTime>()
+                .ok()?
+                .to_zoned(zone.clone())
+                .ok()?
+                .timestamp(),
+        )
+    };
     let ago = || now.checked_sub(parse_duration(text).ok()?).ok();
     text.parse::<Timestamp>().ok().or_else(naive).or_else(ago).ok_or_else(|| {
         Usage(format!(
@@ -90,7 +108,13 @@ mod tests {
 
     fn when(text: &str) -> Result<String> {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
-        parse_when("--since", text, "2026-02-01T00:00:00Z".parse().unwrap(), &zone).map(|t| t.to_string())
+        parse_when(
+            "--since",
+            text,
+            "2026-02-01T00:00:00Z".parse().unwrap(),
+            &zone,
+        )
+        .map(|t| t.to_string())
     }
 
     #[test]
@@ -115,8 +139,14 @@ mod tests {
 
     #[test]
     fn rates_and_spans_are_checked() {
-        let filter = |args: FilterArgs| args.filter("2026-02-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC);
-        let rate = |rate| filter(FilterArgs { tool_success_rate: vec![rate], ..FilterArgs::default() });
+        let filter =
+            |args: FilterArgs| args.filter("2026-02-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC);
+        let rate = |rate| {
+            filter(FilterArgs {
+                tool_success_rate: vec![rate],
+                ..FilterArgs::default()
+            })
+        };
         assert_eq!(
             rate(0.800_000_011_920_929).unwrap().tool_success_rates,
             rate(0.8).unwrap().tool_success_rates
@@ -126,9 +156,20 @@ mod tests {
         let since = Some("1h".to_owned());
         let until = Some("2h".to_owned());
         assert!(
-            filter(FilterArgs { since: since.clone(), until: until.clone(), ..FilterArgs::default() })
-                .is_err()
+            filter(FilterArgs {
+                since: since.clone(),
+                until: until.clone(),
+                ..FilterArgs::default()
+            })
+            .is_err()
         );
-        assert!(filter(FilterArgs { since: until, until: since, ..FilterArgs::default() }).is_ok());
+        assert!(
+            filter(FilterArgs {
+                since: until,
+                until: since,
+                ..FilterArgs::default()
+            })
+            .is_ok()
+        );
     }
 }

@@ -13,8 +13,20 @@ use crate::config::nearest;
 
 /// Examples of each command, as they are typed.
 const EXAMPLES: &[(&str, &[&str])] = &[
-    ("watch", &["evaltop watch my_store", "evaltop watch --readonly --target 20000 my_store"]),
-    ("status", &["evaltop status my_store", "evaltop status --format prometheus my_store"]),
+    (
+        "watch",
+        &[
+            "evaltop watch my_store",
+            "evaltop watch --readonly --target 20000 my_store",
+        ],
+    ),
+    (
+        "status",
+        &[
+            "evaltop status my_store",
+            "evaltop status --format prometheus my_store",
+        ],
+    ),
     (
         "query",
         &[
@@ -32,7 +44,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "evaltop compare my_store baseline cot --by prompt_type --model gpt-4o-mini",
         ],
     ),
-    ("record", &["my_runner | evaltop record my_store", "evaltop record --ack my_store < results.jsonl"]),
+    (
+        "record",
+        &[
+            "my_runner | evaltop record my_store",
+            "evaltop record --ack my_store < results.jsonl",
+        ],
+    ),
     (
         "run",
         &[
@@ -41,17 +59,38 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "evaltop run my_store --models a --infrastructure-exit 75 --stop-on-burst -- ./one_test.sh",
         ],
     ),
-    ("consolidate", &["evaltop consolidate my_store", "evaltop consolidate --dry-run my_store"]),
+    (
+        "consolidate",
+        &[
+            "evaltop consolidate my_store",
+            "evaltop consolidate --dry-run my_store",
+        ],
+    ),
     (
         "cleanup",
-        &["evaltop cleanup --dry-run my_store", "evaltop cleanup --older-than 7d --keep 5 --yes my_store"],
+        &[
+            "evaltop cleanup --dry-run my_store",
+            "evaltop cleanup --older-than 7d --keep 5 --yes my_store",
+        ],
     ),
     ("backup", &["evaltop backup my_store"]),
-    ("restore", &["evaltop restore --from test_results_20260131_120000.parquet my_store"]),
-    ("validate", &["evaltop validate my_store", "evaltop validate --repair --yes my_store"]),
+    (
+        "restore",
+        &["evaltop restore --from test_results_20260131_120000.parquet my_store"],
+    ),
+    (
+        "validate",
+        &[
+            "evaltop validate my_store",
+            "evaltop validate --repair --yes my_store",
+        ],
+    ),
     (
         "maintain",
-        &["evaltop maintain my_store", "evaltop maintain --every 30m --older-than 7d --keep 10 my_store"],
+        &[
+            "evaltop maintain my_store",
+            "evaltop maintain --every 30m --older-than 7d --keep 10 my_store",
+        ],
     ),
     (
         "import",
@@ -67,11 +106,27 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "evaltop export my_store --model gpt-4o-mini -o part.parquet",
         ],
     ),
-    ("merge", &["evaltop merge one.parquet two.parquet -o all.parquet"]),
+    (
+        "merge",
+        &["evaltop merge one.parquet two.parquet -o all.parquet"],
+    ),
     ("demo", &["evaltop demo", "evaltop demo --speed 100"]),
-    ("config", &["evaltop config init", "evaltop config show my_store", "evaltop config check my_store"]),
-    ("completions", &["evaltop completions bash > ~/.local/share/bash-completion/completions/evaltop"]),
-    ("man", &["evaltop man run", "evaltop man -o ~/.local/share/man/man1"]),
+    (
+        "config",
+        &[
+            "evaltop config init",
+            "evaltop config show my_store",
+            "evaltop config check my_store",
+        ],
+    ),
+    (
+        "completions",
+        &["evaltop completions bash > ~/.local/share/bash-completion/completions/evaltop"],
+    ),
+    (
+        "man",
+        &["evaltop man run", "evaltop man -o ~/.local/share/man/man1"],
+    ),
 ];
 
 /// Examples of the program as a whole.
@@ -95,14 +150,20 @@ pub(super) fn command() -> Command {
 }
 
 fn listed(examples: &[&str]) -> String {
-    let lines: Vec<_> = examples.iter().map(|example| format!("  {example}")).collect();
+    let lines: Vec<_> = examples
+        .iter()
+        .map(|example| format!("  {example}"))
+        .collect();
     format!("Examples:\n{}", lines.join("\n"))
 }
 
 /// The command that was probably meant by `typed`, if any.
 pub(super) fn meant(typed: &str) -> Option<String> {
     let command = Cli::command();
-    let names = command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name);
+    let names = command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .map(Command::get_name);
     nearest(typed, names).map(str::to_owned)
 }
 
@@ -119,7 +180,11 @@ pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
     // Made anew, because the scripts would offer hidden commands too.
     let mut shown = Command::new("evaltop")
         .args(all.get_arguments().cloned())
-        .subcommands(all.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+        .subcommands(
+            all.get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .cloned(),
+        );
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut shown, "evaltop", &mut script);
     io::stdout().lock().write_all(&script)?;
@@ -144,7 +209,11 @@ pub fn man(args: &ManArgs) -> Result<Exit> {
     if let Some(folder) = &args.output {
         let pages = write_all(&all, folder)?;
         if !loudness::quiet() {
-            writeln!(io::stdout(), "wrote {pages} pages to {}: man -l {0}/evaltop.1", folder.display())?;
+            writeln!(
+                io::stdout(),
+                "wrote {pages} pages to {}: man -l {0}/evaltop.1",
+                folder.display()
+            )?;
         }
         return Ok(Exit::Ok);
     }
@@ -152,10 +221,14 @@ pub fn man(args: &ManArgs) -> Result<Exit> {
         None => all,
         Some(name) => match all.find_subcommand(name) {
             Some(sub) => sub.clone(),
-            None => bail!(super::Usage(format!("there is no command '{name}': see evaltop help"))),
+            None => bail!(super::Usage(format!(
+                "there is no command '{name}': see evaltop help"
+            ))),
         },
     };
-    io::stdout().lock().write_all(page(clap_mangen::Man::new(command))?.as_bytes())?;
+    io::stdout()
+        .lock()
+        .write_all(page(clap_mangen::Man::new(command))?.as_bytes())?;
     Ok(Exit::Ok)
 }
 
@@ -163,7 +236,9 @@ pub fn man(args: &ManArgs) -> Result<Exit> {
 fn page(man: clap_mangen::Man) -> Result<String> {
     let mut text = Vec::new();
     // Without a date what follows would stand in its place.
-    man.date("-").source(concat!("evaltop ", env!("CARGO_PKG_VERSION"))).render(&mut text)?;
+    man.date("-")
+        .source(concat!("evaltop ", env!("CARGO_PKG_VERSION")))
+        .render(&mut text)?;
     let sections = [
         ("\n.br\n\n.br\n", "\n.sp\n"),
         (" 1 - \"evaltop ", " 1 \"\" \"evaltop "),
@@ -172,7 +247,9 @@ fn page(man: clap_mangen::Man) -> Result<String> {
         ("\n\nLog: ", "\n.SH FILES\n"),
     ];
     let text = String::from_utf8(text)?;
-    Ok(sections.into_iter().fold(text, |text, (written, meant)| text.replace(written, meant)))
+    Ok(sections
+        .into_iter()
+        .fold(text, |text, (written, meant)| text.replace(written, meant)))
 }
 
 /// Pages of the program and of every command; returns how many.
@@ -181,10 +258,16 @@ fn write_all(all: &Command, folder: &Path) -> Result<usize> {
     let mut left = vec![all.clone()];
     let mut pages = 0;
     while let Some(command) = left.pop() {
-        left.extend(command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+        left.extend(
+            command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .cloned(),
+        );
         let man = clap_mangen::Man::new(command);
         let path = folder.join(man.get_filename());
-        std::fs::write(&path, page(man)?).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, page(man)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         pages += 1;
     }
     Ok(pages)
@@ -197,8 +280,16 @@ mod tests {
     /// The words of a line as a shell would split them; what stands before a pipe and
     /// after a redirection is not ours.
     fn words(line: &str) -> Vec<String> {
-        let line =
-            line.rsplit("| ").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap();
+        let line = line
+            .rsplit("| ")
+            .next()
+            .unwrap()
+            .split(" < ")
+            .next()
+            .unwrap()
+            .split(" > ")
+            .next()
+            .unwrap();
         let plain = |word: &str| word.trim_matches('\'').to_owned();
         line.split_whitespace().map(plain).collect()
     }
@@ -209,12 +300,18 @@ mod tests {
         command.clone().debug_assert();
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             let name = sub.get_name();
-            let (_, examples) = EXAMPLES.iter().find(|(named, _)| *named == name).expect(name);
+            let (_, examples) = EXAMPLES
+                .iter()
+                .find(|(named, _)| *named == name)
+                .expect(name);
             for example in *examples {
                 assert!(example.contains(&format!("evaltop {name}")), "{example}");
             }
         }
-        let all = EXAMPLES.iter().flat_map(|(_, examples)| examples.iter()).chain(OF_ALL);
+        let all = EXAMPLES
+            .iter()
+            .flat_map(|(_, examples)| examples.iter())
+            .chain(OF_ALL);
         for example in all {
             let parsed = super::command().try_get_matches_from(words(example));
             let shown = parsed.as_ref().err().map(ToString::to_string);

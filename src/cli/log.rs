@@ -20,32 +20,47 @@ const DASHBOARD: &str = "warn,activity=info";
 
 /// Starts the log of this process; that of the dashboard without `RUST_LOG` too.
 pub(super) fn start(dashboard: bool) {
-    let asked = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let asked = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
     let filter = match (dashboard, asked) {
         (false, None) => return,
         (false, Some(asked)) => asked,
         (true, None) => DASHBOARD.to_owned(),
         (true, Some(asked)) => format!("{DASHBOARD},{asked}"),
     };
-    let state = etcetera::choose_base_strategy().ok().and_then(|folders| folders.state_dir());
+    let state = etcetera::choose_base_strategy()
+        .ok()
+        .and_then(|folders| folders.state_dir());
     if let Some(log) = state.and_then(|state| Log::open(state.join("evaltop")).ok()) {
         // An error means that this process has a log already.
-        let lines = tracing_subscriber::fmt::layer().with_writer(Mutex::new(log)).with_ansi(false);
-        let _ = tracing_subscriber::registry().with(lines).with(targets(&filter)).try_init();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(Mutex::new(log))
+            .with_ansi(false);
+        let _ = tracing_subscriber::registry()
+            .with(lines)
+            .with(targets(&filter))
+            .try_init();
     }
 }
 
 /// What is logged: levels, and modules with theirs, separated by commas. What can't be
 /// read is left out; the last that is said of a module counts.
 fn targets(filter: &str) -> Targets {
-    let parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts = filter
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
     let wanted = parts.filter_map(|part| part.parse::<Targets>().ok());
     wanted.fold(Targets::new(), |all, part| {
         let all = match part.default_level() {
             Some(level) => all.with_default(level),
             None => all,
         };
-        all.with_targets(part.iter().map(|(target, level)| (target.to_owned(), level)))
+        all.with_targets(
+            part.iter()
+                .map(|(target, level)| (target.to_owned(), level)),
+        )
     })
 }
 
@@ -60,7 +75,11 @@ impl Log {
     fn open(folder: PathBuf) -> io::Result<Self> {
         let file = open(&folder)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { folder, file, bytes })
+        Ok(Self {
+            folder,
+            file,
+            bytes,
+        })
     }
 }
 
@@ -97,10 +116,16 @@ mod tests {
     fn a_filter_names_levels_and_modules() {
         use tracing::Level;
         let all = targets("warn,activity=info,nonsense=loud,[span]=debug, evaltop=debug,trace");
-        assert!(all.would_enable("anything", &Level::TRACE), "the last level counts");
+        assert!(
+            all.would_enable("anything", &Level::TRACE),
+            "the last level counts"
+        );
         assert!(all.would_enable("evaltop::store", &Level::DEBUG));
         assert!(!all.would_enable("evaltop::store", &Level::TRACE));
-        assert!(!all.would_enable("activity", &Level::DEBUG) && all.would_enable("activity", &Level::INFO));
+        assert!(
+            !all.would_enable("activity", &Level::DEBUG)
+                && all.would_enable("activity", &Level::INFO)
+        );
         assert!(!targets("").would_enable("evaltop", &Level::ERROR));
     }
 
@@ -110,22 +135,32 @@ mod tests {
         let logs = folder.path().join("evaltop");
         writeln!(open(&logs).unwrap(), "one").unwrap();
         writeln!(open(&logs).unwrap(), "two").unwrap();
-        assert_eq!(fs::read_to_string(logs.join("evaltop.log")).unwrap(), "one\ntwo\n");
+        assert_eq!(
+            fs::read_to_string(logs.join("evaltop.log")).unwrap(),
+            "one\ntwo\n"
+        );
         open(&logs).unwrap().set_len(LIMIT + 1).unwrap();
         assert_eq!(open(&logs).unwrap().metadata().unwrap().len(), 0);
-        assert_eq!(fs::metadata(logs.join("evaltop.old.log")).unwrap().len(), LIMIT + 1);
+        assert_eq!(
+            fs::metadata(logs.join("evaltop.old.log")).unwrap().len(),
+            LIMIT + 1
+        );
     }
 
     #[test]
     fn a_log_that_fills_up_while_it_is_written_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::open(folder.path().join("logs")).unwrap();
-        let size = |name: &str| fs::metadata(folder.path().join("logs").join(name)).map_or(0, |m| m.len());
+        let size =
+            |name: &str| fs::metadata(folder.path().join("logs").join(name)).map_or(0, |m| m.len());
         let line = vec![b'x'; 1 << 20];
         for _ in 0..14 {
             log.write_all(&line).unwrap();
         }
-        assert_eq!((size("evaltop.old.log"), size("evaltop.log")), (5 << 20, 4 << 20));
+        assert_eq!(
+            (size("evaltop.old.log"), size("evaltop.log")),
+            (5 << 20, 4 << 20)
+        );
     }
 
     #[test]

@@ -12,7 +12,13 @@ use crate::formats::text::sanitise;
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct LoudnessArgs {
     /// Say nothing but errors and what was asked for
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Everywhere"
+    )]
     pub quiet: bool,
     /// Say more
     #[arg(short, long, global = true, help_heading = "Everywhere")]

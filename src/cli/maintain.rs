@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::progress::Shown;
 use super::{
-    CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, ReportFormat, RestoreArgs, Usage, ValidateArgs, dir,
-    loudness,
+    CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, ReportFormat, RestoreArgs, Usage,
+    ValidateArgs, dir, loudness,
 };
 use crate::config::parse_duration;
 use crate::formats::text::sanitise;
@@ -35,7 +35,8 @@ pub fn consolidate(args: &ConsolidateArgs) -> Result<Exit> {
 
 /// `evaltop cleanup`.
 pub fn cleanup(args: &CleanupArgs) -> Result<Exit> {
-    let older_than = parse_duration(&args.older_than).map_err(|why| Usage(format!("--older-than: {why}")))?;
+    let older_than =
+        parse_duration(&args.older_than).map_err(|why| Usage(format!("--older-than: {why}")))?;
     let options = CleanupOptions {
         older_than: SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX),
         keep: args.keep,
@@ -55,7 +56,10 @@ pub fn restore(args: &RestoreArgs) -> Result<Exit> {
         let (store, _) = dir::existing(args.common.dir.as_deref())?;
         there_is(from, &store.layout.backups())?;
     }
-    let options = RestoreOptions { from: args.from.clone(), discard_newer: args.discard_newer };
+    let options = RestoreOptions {
+        from: args.from.clone(),
+        discard_newer: args.discard_newer,
+    };
     perform("restore", &args.common, &Request::Restore(options))
 }
 
@@ -65,7 +69,9 @@ fn there_is(named: &Path, backups: &Path) -> Result<()> {
         return Ok(());
     }
     let entries = std::fs::read_dir(backups).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort_unstable_by(|one, two| two.cmp(one));
     names.truncate(NAMED);
     let there_are = match names.as_slice() {
@@ -77,8 +83,18 @@ fn there_is(named: &Path, backups: &Path) -> Result<()> {
 
 /// `evaltop validate`.
 pub fn validate(args: &ValidateArgs) -> Result<Exit> {
-    let name = if args.repair { "validate --repair" } else { "validate" };
-    perform(name, &args.common, &Request::Validate { repair: args.repair })
+    let name = if args.repair {
+        "validate --repair"
+    } else {
+        "validate"
+    };
+    perform(
+        name,
+        &args.common,
+        &Request::Validate {
+            repair: args.repair,
+        },
+    )
 }
 
 /// Plan, consent, run, report: the same for every job.
@@ -89,7 +105,12 @@ pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
     let json = args.format == ReportFormat::Json;
     if args.dry_run {
         let would = if plan.is_empty { "" } else { "would " };
-        report(json, &plan.json, &format!("{would}{}", plan.summary), &plan.lines)?;
+        report(
+            json,
+            &plan.json,
+            &format!("{would}{}", plan.summary),
+            &plan.lines,
+        )?;
         return Ok(Exit::Ok);
     }
     if plan.is_empty && !json {
@@ -133,7 +154,11 @@ fn consent(name: &str, request: &Request, plan: &Plan) -> Result<bool> {
     let mut out = io::stderr().lock();
     text(&mut out, &plan.summary, &plan.lines)?;
     // What loses files needs a yes; the rest is done on Enter.
-    write!(out, "Go on? {} ", if plan.needs_yes { "[y/N]" } else { "[Y/n]" })?;
+    write!(
+        out,
+        "Go on? {} ",
+        if plan.needs_yes { "[y/N]" } else { "[Y/n]" }
+    )?;
     out.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
@@ -155,5 +180,7 @@ fn report(json: bool, value: &Value, summary: &str, lines: &[String]) -> io::Res
 /// For people: names of files come from whoever made them.
 fn text(out: &mut impl Write, summary: &str, lines: &[String]) -> io::Result<()> {
     writeln!(out, "{}", sanitise(summary))?;
-    lines.iter().try_for_each(|line| writeln!(out, "  {}", sanitise(line)))
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(out, "  {}", sanitise(line)))
 }

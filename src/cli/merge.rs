@@ -83,7 +83,10 @@ pub fn run(args: &MergeArgs) -> Result<Exit> {
                 args.output.display(),
                 show_counted(merge.rows(), "row"),
             );
-            for (n, what) in [(merge.superseded(), "superseded"), (merge.repeated(), "repeated")] {
+            for (n, what) in [
+                (merge.superseded(), "superseded"),
+                (merge.repeated(), "repeated"),
+            ] {
                 if n > 0 {
                     text = format!("{text}, {n} {what}");
                 }

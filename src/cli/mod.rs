@@ -519,7 +519,9 @@ pub struct DemoWriterArgs {
 
 /// The width of the terminal; 80 where it doesn't say.
 fn terminal_columns() -> usize {
-    let sized = crossterm::terminal::size().ok().filter(|(columns, _)| *columns > 0);
+    let sized = crossterm::terminal::size()
+        .ok()
+        .filter(|(columns, _)| *columns > 0);
     sized.map_or(80, |(columns, _)| usize::from(columns))
 }
 
@@ -530,11 +532,19 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Exit {
-    let typed = args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let typed = args
+        .iter()
+        .map(|arg| arg.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
     let matches = match help::command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
             // A closed pipe while printing help is no failure.
             let _ = error.print();
             return exit;
@@ -548,7 +558,10 @@ fn run(args: Vec<OsString>) -> Exit {
         }
     };
     loudness::choose(cli.loudness);
-    log::start(matches!(cli.command, None | Some(Command::Watch(_) | Command::Demo(_))));
+    log::start(matches!(
+        cli.command,
+        None | Some(Command::Watch(_) | Command::Demo(_))
+    ));
     tracing::info!("{typed}");
     let result = match cli.command {
         None => watch::run(&cli.watch),
@@ -576,7 +589,10 @@ fn run(args: Vec<OsString>) -> Exit {
     };
     let exit = result.unwrap_or_else(|error| {
         // Whoever reads the pipe has seen enough.
-        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+        {
             return Exit::Ok;
         }
         tracing::error!("{error}");
@@ -585,7 +601,9 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Usage;
         }
         match error.downcast_ref::<crate::store::Error>() {
-            Some(crate::store::Error::Locked { .. } | crate::store::Error::Claimed { .. }) => Exit::Locked,
+            Some(crate::store::Error::Locked { .. } | crate::store::Error::Claimed { .. }) => {
+                Exit::Locked
+            }
             Some(crate::store::Error::Cancelled) => Exit::Interrupted,
             _ => Exit::Failed,
         }

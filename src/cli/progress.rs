@@ -31,7 +31,8 @@ impl Shown {
         } else {
             ProgressBar::hidden()
         };
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}") {
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}")
+        {
             bar.set_style(style.progress_chars("█▌·"));
         }
         let (begun, drawn) = (Instant::now(), bar.clone());
@@ -83,6 +84,9 @@ pub(super) fn on_signals(act: impl Fn(u32) + Send + 'static) {
         Ok(())
     };
     std::thread::spawn(move || -> io::Result<()> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(listen)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(listen)
     });
 }

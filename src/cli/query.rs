@@ -37,7 +37,9 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
     let (store, _) = dir::existing(args.dir.as_deref())?;
     // To stdout, Ctrl-C may end the program at once; a file must be cleared away.
     let shown = args.output.as_ref().map(|_| Shown::new());
-    let control = shown.as_ref().map_or_else(Control::default, |shown| shown.control.clone());
+    let control = shown
+        .as_ref()
+        .map_or_else(Control::default, |shown| shown.control.clone());
     let output = match args.output.as_deref() {
         Some(path) if path != Path::new("-") => Output::file(path, &store.layout, args.yes)?,
         _ => Output::stdout(),
@@ -64,7 +66,9 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
         Err(error) => Err(output.explain(error)),
     };
     match ended {
-        Err(crate::store::Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+        Err(crate::store::Error::Io { source, .. })
+            if source.kind() == io::ErrorKind::BrokenPipe =>
+        {
             Ok(Exit::Ok)
         }
         ended => Ok(ended.map(|()| Exit::Ok)?),
@@ -73,28 +77,43 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
 
 /// What can't be meant, whatever the store holds.
 fn check(args: &QueryArgs) -> Result<(), Usage> {
-    if let Some(unknown) = args.group_by.iter().find(|name| !DIMENSIONS.contains(&name.as_str())) {
+    if let Some(unknown) = args
+        .group_by
+        .iter()
+        .find(|name| !DIMENSIONS.contains(&name.as_str()))
+    {
         let (meant, there_are) = (did_you_mean(unknown, DIMENSIONS), DIMENSIONS.join(", "));
         return Err(Usage(format!(
             "cannot group by '{unknown}'{meant}: the columns to group by are {there_are}"
         )));
     }
     let sorted = !args.sort.is_empty() || args.top.is_some();
-    if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_some_and(|n| n > sort::MOST) {
+    if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_some_and(|n| n > sort::MOST)
+    {
         let most = show_count(sort::MOST as u64);
-        return Err(Usage(format!("sorted rows are held in memory: at most {most} of them")));
+        return Err(Usage(format!(
+            "sorted rows are held in memory: at most {most} of them"
+        )));
     }
     if args.percentiles.iter().any(|p| !(*p > 0.0 && *p < 100.0)) {
-        return Err(Usage("--percentiles are numbers between 0 and 100, such as 50,95".to_owned()));
+        return Err(Usage(
+            "--percentiles are numbers between 0 and 100, such as 50,95".to_owned(),
+        ));
     }
     if args.summaries && !args.group_by.is_empty() {
-        return Err(Usage("tallies count summary rows anyway: leave out --summaries".to_owned()));
+        return Err(Usage(
+            "tallies count summary rows anyway: leave out --summaries".to_owned(),
+        ));
     }
     Ok(())
 }
 
 fn form(args: &QueryArgs) -> Result<Form, Usage> {
-    let extension = args.output.as_deref().and_then(Path::extension).and_then(|e| e.to_str());
+    let extension = args
+        .output
+        .as_deref()
+        .and_then(Path::extension)
+        .and_then(|e| e.to_str());
     let by_name = match extension.map(str::to_ascii_lowercase).as_deref() {
         Some("json") => QueryFormat::Json,
         Some("jsonl" | "ndjson") => QueryFormat::Jsonl,
@@ -105,13 +124,17 @@ fn form(args: &QueryArgs) -> Result<Form, Usage> {
     };
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     Ok(match args.format.unwrap_or(by_name) {
-        QueryFormat::Table => Form::Table { width: terminal.then(terminal_columns) },
+        QueryFormat::Table => Form::Table {
+            width: terminal.then(terminal_columns),
+        },
         QueryFormat::Md => Form::Markdown,
         QueryFormat::Json => Form::Json,
         QueryFormat::Jsonl => Form::Jsonl,
         QueryFormat::Csv => Form::Csv,
         QueryFormat::Parquet if terminal => {
-            return Err(Usage("Parquet is not for terminals: write it to a file with -o FILE".to_owned()));
+            return Err(Usage(
+                "Parquet is not for terminals: write it to a file with -o FILE".to_owned(),
+            ));
         }
         QueryFormat::Parquet => Form::Parquet,
     })
@@ -157,9 +180,20 @@ fn rows(
     let rows = query::rows(store, &selection, control)?;
     let schema = Arc::clone(rows.schema());
     let sorted = order.first(&schema, rows, limit)?;
-    let wanted = if args.columns.is_empty() { schema.fields().len() } else { args.columns.len() };
-    let sorted = sorted.project(&(0..wanted).collect::<Vec<_>>()).map_err(refused)?;
-    write(form, (sorted.schema(), std::iter::once(Ok(sorted))), output, control)
+    let wanted = if args.columns.is_empty() {
+        schema.fields().len()
+    } else {
+        args.columns.len()
+    };
+    let sorted = sorted
+        .project(&(0..wanted).collect::<Vec<_>>())
+        .map_err(refused)?;
+    write(
+        form,
+        (sorted.schema(), std::iter::once(Ok(sorted))),
+        output,
+        control,
+    )
 }
 
 fn write(
@@ -181,7 +215,12 @@ fn write(
 }
 
 /// Tallies as rows, so that every form writes them.
-fn groups(args: &QueryArgs, store: &Store, filter: &Filter, control: &Control) -> StoreResult<RecordBatch> {
+fn groups(
+    args: &QueryArgs,
+    store: &Store,
+    filter: &Filter,
+    control: &Control,
+) -> StoreResult<RecordBatch> {
     let groups = query::grouped(store, filter, &args.group_by, control)?;
     let mut batch = tallies::table(&args.group_by, &groups)?;
     if !args.percentiles.is_empty() {
@@ -207,7 +246,11 @@ fn groups(args: &QueryArgs, store: &Store, filter: &Filter, control: &Control) -
             ))
         })
     };
-    let chosen = args.columns.iter().map(at).collect::<StoreResult<Vec<_>>>()?;
+    let chosen = args
+        .columns
+        .iter()
+        .map(at)
+        .collect::<StoreResult<Vec<_>>>()?;
     batch.project(&chosen).map_err(refused)
 }
 
@@ -221,12 +264,20 @@ fn plot(
 ) -> StoreResult<u64> {
     let groups = groups(args, store, filter, control)?;
     let bars = tallies::bars(&groups, &args.group_by);
-    let extension = args.output.as_deref().and_then(Path::extension).and_then(|e| e.to_str());
+    let extension = args
+        .output
+        .as_deref()
+        .and_then(Path::extension)
+        .and_then(|e| e.to_str());
     let drawn = if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) {
         plot::svg::render(&bars)
     } else {
         let terminal = args.output.is_none() && io::stdout().is_terminal();
-        let columns = if terminal { terminal_columns() } else { PLOT_COLUMNS };
+        let columns = if terminal {
+            terminal_columns()
+        } else {
+            PLOT_COLUMNS
+        };
         let ascii = terminal && !locale_is_utf8(|name| std::env::var(name).ok());
         plot::text::render(&bars, columns, ascii)
     };

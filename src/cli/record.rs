@@ -35,14 +35,30 @@ const TOGETHER: usize = 1 << 20;
 pub fn run(args: &RecordArgs) -> Result<Exit> {
     let (store, config) = dir::open(args.dir.as_deref())?;
     let durability = args.durability.map_or(config.durability, Into::into);
-    let writer = Writer::open(&store, WriterOptions { durability, ..WriterOptions::default() })?;
-    let zone = Base::open(&store, true).map_or_else(|_| store.zone.clone(), |base| base.zone(&store));
+    let writer = Writer::open(
+        &store,
+        WriterOptions {
+            durability,
+            ..WriterOptions::default()
+        },
+    )?;
+    let zone =
+        Base::open(&store, true).map_or_else(|_| store.zone.clone(), |base| base.zone(&store));
     let beside = dir::beside(&store)?;
     let rejected = Rejected::new(&store, &writer.base(), args.ack);
-    let mut intake =
-        Intake { writer, beside, zone, rejected, lines: Lines::default(), number: 0, ack: args.ack };
-    let taken =
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(intake.take_all());
+    let mut intake = Intake {
+        writer,
+        beside,
+        zone,
+        rejected,
+        lines: Lines::default(),
+        number: 0,
+        ack: args.ack,
+    };
+    let taken = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(intake.take_all());
     let rejected = intake.rejected.finish();
     // The rows are safe in their journal even where this fails.
     let closed = intake.writer.close();
@@ -141,13 +157,17 @@ impl Intake {
         let mut ids = ids.into_iter();
         let mut answer = String::new();
         for accepted in accepted {
-            answer.push_str(&if accepted { ids.next() } else { None }.unwrap_or_else(|| "-".to_owned()));
+            answer.push_str(
+                &if accepted { ids.next() } else { None }.unwrap_or_else(|| "-".to_owned()),
+            );
             answer.push('\n');
         }
         let mut out = io::stdout().lock();
         out.write_all(answer.as_bytes())
             .and_then(|()| out.flush())
-            .map_err(|error| anyhow!("cannot answer on stdout: {error} (what was read so far is recorded)"))
+            .map_err(|error| {
+                anyhow!("cannot answer on stdout: {error} (what was read so far is recorded)")
+            })
     }
 
     /// The record of a line; `None` for an empty line, and for one that is no record,
@@ -170,21 +190,23 @@ impl Intake {
 /// Reads stdin in a thread of its own, which may hang in a read when we end.
 fn read_stdin() -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     let (send, receive) = mpsc::channel(READS);
-    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-        let mut stdin = io::stdin().lock();
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let read = match stdin.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(read) => Ok(buffer.get(..read).unwrap_or_default().to_vec()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
-            let failed = read.is_err();
-            if send.blocking_send(read).is_err() || failed {
-                return;
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(move || {
+            let mut stdin = io::stdin().lock();
+            let mut buffer = vec![0; READ_BYTES];
+            loop {
+                let read = match stdin.read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(read) => Ok(buffer.get(..read).unwrap_or_default().to_vec()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let failed = read.is_err();
+                if send.blocking_send(read).is_err() || failed {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(receive)
 }

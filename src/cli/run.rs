@@ -37,7 +37,12 @@ pub struct RunArgs {
     /// The store; made when it is not there
     pub dir: Option<PathBuf>,
     /// Models to test
-    #[arg(long, value_delimiter = ',', value_name = "A,B", required_unless_present = "plan")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "A,B",
+        required_unless_present = "plan"
+    )]
     pub models: Vec<String>,
     /// Prompt types
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
@@ -114,14 +119,20 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let spec = Spec {
         command: args.command.clone(),
         workers: args.workers.get(),
-        timeout: args.timeout.as_deref().map(|text| time("--timeout", text)).transpose()?,
+        timeout: args
+            .timeout
+            .as_deref()
+            .map(|text| time("--timeout", text))
+            .transpose()?,
         retries: args.retries,
         backoff: time("--backoff", &args.backoff)?,
         limits: limits(args)?,
         infrastructure_exits: args.infrastructure_exit.clone(),
         stop_on_burst: args.stop_on_burst,
         rerun_infrastructure: args.rerun_infrastructure,
-        guard: std::env::current_exe().ok().map(|program| vec![program.into(), GUARD.into()]),
+        guard: std::env::current_exe()
+            .ok()
+            .map(|program| vec![program.into(), GUARD.into()]),
         session: args.session.clone(),
         writer: WriterOptions {
             durability: args.durability.map_or(config.durability, Into::into),
@@ -130,13 +141,25 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     };
     let rows = rows(args)?;
     let known = runner::models(&rows);
-    if let Some(unknown) = spec.limits.models.keys().find(|model| !known.contains(model.as_str())) {
-        return Err(Usage(format!("--qps {unknown}=…: the plan has no model of that name")).into());
+    if let Some(unknown) = spec
+        .limits
+        .models
+        .keys()
+        .find(|model| !known.contains(model.as_str()))
+    {
+        return Err(Usage(format!(
+            "--qps {unknown}=…: the plan has no model of that name"
+        ))
+        .into());
     }
     let control = Control::default();
     if args.dry_run {
         let (missing, there) = plan::missing(&store, &rows, args.rerun_infrastructure, &control)?;
-        let counts = Counts { planned: missing.len() as u64 + there, there, ..Counts::default() };
+        let counts = Counts {
+            planned: missing.len() as u64 + there,
+            there,
+            ..Counts::default()
+        };
         let text = format!(
             "would run {} of {} in {}, {} at once; {} there already",
             show_counted(counts.left(), "test"),
@@ -155,7 +178,11 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let interrupted = control.clone();
     progress::on_signals(move |nth| {
         interrupted.cancel();
-        asked.ask(if nth == 1 { Urgency::Interrupt } else { Urgency::Kill });
+        asked.ask(if nth == 1 {
+            Urgency::Interrupt
+        } else {
+            Urgency::Kill
+        });
     });
     let shown = Shown::new();
     let ended = runner::run(&store, &rows, &spec, &stop, &control, &|counts, event| {
@@ -178,7 +205,10 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     }
     let mut value = figures(&store, &summary.counts, summary.early.as_ref(), false);
     if let Some(fields) = value.as_object_mut() {
-        fields.insert("consolidated".to_owned(), consolidated.map_or(Value::Null, |outcome| outcome.json));
+        fields.insert(
+            "consolidated".to_owned(),
+            consolidated.map_or(Value::Null, |outcome| outcome.json),
+        );
     }
     report(args, &text, &value)?;
     Ok(match summary.early {
@@ -214,7 +244,11 @@ fn rows(args: &RunArgs) -> Result<Vec<Row>> {
 
 /// Seconds as a plain number, or a time with its unit.
 fn time(flag: &str, text: &str) -> Result<Duration, Usage> {
-    let plain = text.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let plain = text
+        .trim()
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let time = plain.map_or_else(|| parse_duration(text), Ok);
     time.map_err(|why| Usage(format!("{flag}: {why}")))
 }
@@ -222,13 +256,21 @@ fn time(flag: &str, text: &str) -> Result<Duration, Usage> {
 fn limits(args: &RunArgs) -> Result<Limits, Usage> {
     let rate = |flag: &str, text: &str| match text.trim().parse::<f64>() {
         Ok(rate) if rate.is_finite() && (1e-6..=1e6).contains(&rate) => Ok(rate),
-        _ => Err(Usage(format!("{flag} '{text}': give tests a second, such as 5 or 0.2"))),
+        _ => Err(Usage(format!(
+            "{flag} '{text}': give tests a second, such as 5 or 0.2"
+        ))),
     };
-    let mut limits = Limits { all: None, models: BTreeMap::new(), each: None };
+    let mut limits = Limits {
+        all: None,
+        models: BTreeMap::new(),
+        each: None,
+    };
     for text in &args.qps {
         match text.rsplit_once('=') {
             Some((model, number)) => {
-                limits.models.insert(model.to_owned(), rate("--qps", number)?);
+                limits
+                    .models
+                    .insert(model.to_owned(), rate("--qps", number)?);
             }
             None => limits.all = Some(rate("--qps", text)?),
         }
@@ -241,7 +283,11 @@ fn limits(args: &RunArgs) -> Result<Limits, Usage> {
 
 fn consolidate(store: &Store) -> Result<jobs::Outcome> {
     let shown = progress::Shown::new();
-    let plan = jobs::plan(store, &Request::Consolidate(ConsolidateOptions::default()), &shown.control)?;
+    let plan = jobs::plan(
+        store,
+        &Request::Consolidate(ConsolidateOptions::default()),
+        &shown.control,
+    )?;
     Ok(jobs::run(store, &plan, &shown.control)?)
 }
 
@@ -249,10 +295,17 @@ fn consolidate(store: &Store) -> Result<jobs::Outcome> {
 fn sentence(summary: &Summary, took: Duration) -> String {
     let counts = &summary.counts;
     let done = if counts.done == 0 && counts.left() == 0 {
-        format!("nothing to run: {} there already", show_counted(counts.there, "test"))
+        format!(
+            "nothing to run: {} there already",
+            show_counted(counts.there, "test")
+        )
     } else {
         let time = show_duration(took.as_secs_f64());
-        format!("ran {} in {time}: {}", show_counted(counts.done, "test"), results(counts))
+        format!(
+            "ran {} in {time}: {}",
+            show_counted(counts.done, "test"),
+            results(counts)
+        )
     };
     let mut parts = vec![done];
     if counts.there > 0 && counts.done > 0 {
@@ -269,10 +322,15 @@ fn sentence(summary: &Summary, took: Duration) -> String {
         )),
     }
     if counts.infrastructure > 0 && summary.early.is_none() {
-        parts.push("--rerun-infrastructure runs what the infrastructure failed once more".to_owned());
+        parts.push(
+            "--rerun-infrastructure runs what the infrastructure failed once more".to_owned(),
+        );
     }
     if counts.left() > 0 {
-        parts.push(format!("{} left: start the same command again to go on", show_count(counts.left())));
+        parts.push(format!(
+            "{} left: start the same command again to go on",
+            show_count(counts.left())
+        ));
     }
     parts.join("; ")
 }
@@ -324,12 +382,16 @@ struct Shown {
 
 impl Shown {
     fn new() -> Self {
-        let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {msg}  {eta} left");
+        let style =
+            ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {msg}  {eta} left");
         let bar = (io::stderr().is_terminal() && !loudness::quiet()).then(|| ProgressBar::new(0));
         if let (Some(bar), Ok(style)) = (&bar, style) {
             bar.set_style(style.progress_chars("█▌·"));
         }
-        Self { bar, last: Mutex::new(Instant::now()) }
+        Self {
+            bar,
+            last: Mutex::new(Instant::now()),
+        }
     }
 
     fn tell(&self, counts: &Counts, event: &Event<'_>) {
@@ -339,7 +401,11 @@ impl Shown {
         if loudness::verbose() {
             self.say_event(event);
         }
-        let results = format!("{}, {} running", results(counts), show_count(counts.running));
+        let results = format!(
+            "{}, {} running",
+            results(counts),
+            show_count(counts.running)
+        );
         if let Some(bar) = &self.bar {
             bar.set_length(counts.planned - counts.there);
             bar.set_position(counts.done);
@@ -350,7 +416,11 @@ impl Shown {
         if last.elapsed() >= BETWEEN_LINES && matches!(event, Event::Recorded(_)) {
             *last = Instant::now();
             let all = counts.planned - counts.there;
-            self.say(&format!("{} of {}: {results}", show_count(counts.done), show_count(all)));
+            self.say(&format!(
+                "{} of {}: {results}",
+                show_count(counts.done),
+                show_count(all)
+            ));
         }
     }
 
@@ -358,14 +428,19 @@ impl Shown {
         let (record, end) = match event {
             Event::Started => return,
             Event::Recorded(record) if record.success => (record, "success".to_owned()),
-            Event::Recorded(record) if record.partial_success == Some(true) => (record, "partial".to_owned()),
+            Event::Recorded(record) if record.partial_success == Some(true) => {
+                (record, "partial".to_owned())
+            }
             Event::Recorded(record) => (record, "failed".to_owned()),
             Event::Again(record, wait) => (record, format!("again in {:.1} s", wait.as_secs_f64())),
         };
         let why = record.error_message.as_deref().unwrap_or_default();
         let why = why.lines().last().unwrap_or_default();
         let dimensions = [&record.prompt_type, &record.difficulty, &record.task_type];
-        let cell: Vec<&str> = dimensions.into_iter().filter_map(|text| text.as_deref()).collect();
+        let cell: Vec<&str> = dimensions
+            .into_iter()
+            .filter_map(|text| text.as_deref())
+            .collect();
         let line = format!("{end}: {} {} {why}", record.model, cell.join(" "));
         self.say(sanitise(line.trim_end()).as_ref());
     }

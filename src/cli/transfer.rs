@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 
 use super::progress::Shown;
 use super::{
-    Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, loudness, maintain,
+    Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, loudness,
+    maintain,
 };
 use crate::config::{show_count, show_counted};
-use crate::formats::import::{self, Aliases, DatabaseOptions, Kind, Leafage, Mapping, Options, Report};
+use crate::formats::import::{
+    self, Aliases, DatabaseOptions, Kind, Leafage, Mapping, Options, Report,
+};
 use crate::formats::text::sanitise;
 use crate::jobs::{ExportFormat, ExportOptions, Request};
 use crate::store::operations::{self, Operation};
@@ -21,7 +24,11 @@ use crate::store::{Error, Store};
 
 /// `evaltop import`.
 pub fn import(args: &ImportArgs) -> Result<Exit> {
-    let mapping = Mapping::parse(&args.map, args.success_from.as_deref(), args.partial_from.as_deref());
+    let mapping = Mapping::parse(
+        &args.map,
+        args.success_from.as_deref(),
+        args.partial_from.as_deref(),
+    );
     let kind = match args.from {
         ImportFormat::Auto => None,
         ImportFormat::Jsonl => Some(Kind::Jsonl),
@@ -63,8 +70,12 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
             }
             Err(error) => {
                 // Each file stands for itself: the others are imported all the same.
-                let own = error.path().is_some_and(|at| at.starts_with(store.layout.root()));
-                if let Some(failed) = Operation::failed("import", &error).filter(|_| own && !args.dry_run) {
+                let own = error
+                    .path()
+                    .is_some_and(|at| at.starts_with(store.layout.root()));
+                if let Some(failed) =
+                    Operation::failed("import", &error).filter(|_| own && !args.dry_run)
+                {
                     operations::keep(&store, &failed);
                 }
                 let stop = matches!(error, Error::Cancelled);
@@ -75,7 +86,11 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
                 };
                 loudness::complain(&error);
                 files.push(json!({ "file": path.display().to_string(), "error": error }));
-                exit = if stop { Exit::Interrupted } else { Exit::Failed };
+                exit = if stop {
+                    Exit::Interrupted
+                } else {
+                    Exit::Failed
+                };
                 if stop {
                     break;
                 }
@@ -97,15 +112,31 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
 fn note(store: &Store, path: &Path, report: &Report, args: &ImportArgs) {
     let (new, noun) = match &report.leaves {
         None => (report.new, "row"),
-        Some(_) => (report.rows - report.existing.min(report.rows), "summary row"),
+        Some(_) => (
+            report.rows - report.existing.min(report.rows),
+            "summary row",
+        ),
     };
     if new == 0 || args.dry_run {
         return;
     }
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
     let summary = format!("imported {} from {name}", show_counted(new, noun));
-    let generation = report.leaves.as_ref().map(|leaves| leaves.generation).filter(|n| *n > 0);
-    operations::keep(store, &Operation { generation, ..Operation::now("import", summary) });
+    let generation = report
+        .leaves
+        .as_ref()
+        .map(|leaves| leaves.generation)
+        .filter(|n| *n > 0);
+    operations::keep(
+        store,
+        &Operation {
+            generation,
+            ..Operation::now("import", summary)
+        },
+    );
 }
 
 /// What became of a file, for people.
@@ -142,7 +173,10 @@ fn say_leaves(
     would: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let version = leaves.version.as_ref().map(|version| format!(", version {}", sanitise(version)));
+    let version = leaves
+        .version
+        .as_ref()
+        .map(|version| format!(", version {}", sanitise(version)));
     let version = version.unwrap_or_default();
     let unchanged = report.rows > 0 && report.existing == report.rows;
     let place = match leaves.replaced {
@@ -164,7 +198,10 @@ fn say_leaves(
 }
 
 fn say_notes(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    report.notes.iter().try_for_each(|note| writeln!(out, "  note: {}", sanitise(note)))
+    report
+        .notes
+        .iter()
+        .try_for_each(|note| writeln!(out, "  note: {}", sanitise(note)))
 }
 
 fn json(path: &Path, report: &Report) -> Value {
@@ -202,8 +239,12 @@ pub fn export(args: &ExportArgs) -> Result<Exit> {
         filter: args.filter.filter(Timestamp::now(), &TimeZone::system())?,
         overwrite: args.yes,
     });
-    let common =
-        MaintainArgs { dir: args.dir.clone(), dry_run: args.dry_run, format: args.report, yes: args.yes };
+    let common = MaintainArgs {
+        dir: args.dir.clone(),
+        dry_run: args.dry_run,
+        format: args.report,
+        yes: args.yes,
+    };
     maintain::perform("export", &common, &request)
 }
 
@@ -214,9 +255,16 @@ fn export_format(args: &ExportArgs) -> Result<ExportFormat, Usage> {
         format.map_err(|_| Usage(format!("--format '{name}' is not {known}")))
     });
     let by_name = || {
-        let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let extension = args
+            .output
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         extension.to_ascii_lowercase().parse().map_err(|_| {
-            Usage(format!("the name {} does not say the form: give --format {known}", args.output.display()))
+            Usage(format!(
+                "the name {} does not say the form: give --format {known}",
+                args.output.display()
+            ))
         })
     };
     named.unwrap_or_else(by_name)

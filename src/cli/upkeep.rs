@@ -63,7 +63,11 @@ enum Ended {
 
 /// `evaltop maintain`.
 pub fn run(args: &UpkeepArgs) -> Result<Exit> {
-    let every = args.every.as_deref().map(|text| time("--every", text)).transpose()?;
+    let every = args
+        .every
+        .as_deref()
+        .map(|text| time("--every", text))
+        .transpose()?;
     if every.is_some_and(|every| every < SHORTEST) {
         return Err(Usage("--every: give at least 1s".to_owned()).into());
     }
@@ -73,8 +77,11 @@ pub fn run(args: &UpkeepArgs) -> Result<Exit> {
         keep: args.keep,
         include_unconsolidated: false,
     };
-    let (store, _) =
-        if every.is_some() { dir::open(args.dir.as_deref())? } else { dir::existing(args.dir.as_deref())? };
+    let (store, _) = if every.is_some() {
+        dir::open(args.dir.as_deref())?
+    } else {
+        dir::existing(args.dir.as_deref())?
+    };
     let control = Control::default();
     let (send, stopped) = channel();
     let cancelled = control.clone();
@@ -117,20 +124,33 @@ fn wait(stopped: &Receiver<()>, time: Duration) -> bool {
 fn round(store: &Store, args: &UpkeepArgs, options: &CleanupOptions, control: &Control) -> Round {
     let before = generation(store);
     let mut round = Round { jobs: Vec::new() };
-    if !round.take("consolidate", job(store, &Request::Consolidate(ConsolidateOptions::default()), control)) {
+    if !round.take(
+        "consolidate",
+        job(
+            store,
+            &Request::Consolidate(ConsolidateOptions::default()),
+            control,
+        ),
+    ) {
         return round;
     }
     // A backup of the same main again would only push older ones out.
     let committed = generation(store) != before;
-    if committed && !args.no_backup && !round.take("backup", job(store, &Request::Backup, control)) {
+    if committed && !args.no_backup && !round.take("backup", job(store, &Request::Backup, control))
+    {
         return round;
     }
-    round.take("cleanup", job(store, &Request::Cleanup(options.clone()), control));
+    round.take(
+        "cleanup",
+        job(store, &Request::Cleanup(options.clone()), control),
+    );
     round
 }
 
 fn generation(store: &Store) -> Option<u64> {
-    crate::store::commit::base::Base::open(store, true).ok().map(|base| base.generation)
+    crate::store::commit::base::Base::open(store, true)
+        .ok()
+        .map(|base| base.generation)
 }
 
 fn job(store: &Store, request: &Request, control: &Control) -> Result<Option<Outcome>, Error> {
@@ -188,8 +208,7 @@ fn report(store: &Store, args: &UpkeepArgs, round: &Round) -> io::Result<()> {
             })
             .collect();
         let store = store.layout.root().display().to_string();
-        let line =
-            json!({"schema_version": 1, "store": store, "at": Timestamp::now().to_string(), "jobs": jobs});
+        let line = json!({"schema_version": 1, "store": store, "at": Timestamp::now().to_string(), "jobs": jobs});
         writeln!(out, "{line}")?;
         return out.flush();
     }
@@ -204,7 +223,11 @@ fn report(store: &Store, args: &UpkeepArgs, round: &Round) -> io::Result<()> {
                 }
             }
             Ended::Locked(error) => {
-                writeln!(out, "{now} left to the next round: {}", sanitise(&error.to_string()))?;
+                writeln!(
+                    out,
+                    "{now} left to the next round: {}",
+                    sanitise(&error.to_string())
+                )?;
             }
             // That was asked for, and the next round does it.
             Ended::Failed(Error::Cancelled) => {}
@@ -214,7 +237,8 @@ fn report(store: &Store, args: &UpkeepArgs, round: &Round) -> io::Result<()> {
             }
         }
     }
-    if round.jobs.is_empty() && (args.every.is_none() || loudness::verbose()) && !loudness::quiet() {
+    if round.jobs.is_empty() && (args.every.is_none() || loudness::verbose()) && !loudness::quiet()
+    {
         writeln!(out, "{now} nothing to do")?;
     }
     out.flush()

@@ -14,7 +14,9 @@ use crate::tui::{self, End, Options};
 
 /// What is expected of the run: a number, or the tests of each cell.
 fn expected(args: &WatchArgs) -> Result<Option<Expected>> {
-    let Some(path) = &args.plan else { return Ok(args.target.map(Expected::Tests)) };
+    let Some(path) = &args.plan else {
+        return Ok(args.target.map(Expected::Tests));
+    };
     let mut cells = BTreeMap::new();
     for row in plan::read(path, 1, None)? {
         *cells.entry(row.cell).or_default() += row.instances;
@@ -25,7 +27,12 @@ fn expected(args: &WatchArgs) -> Result<Option<Expected>> {
 /// A mistyped command reads like the name of a store: says so, rather than to wait for
 /// one of that name.
 fn slip(args: &WatchArgs) -> Result<(), Usage> {
-    let Some(typed) = args.dir.as_ref().filter(|dir| !dir.exists()).and_then(|dir| dir.to_str()) else {
+    let Some(typed) = args
+        .dir
+        .as_ref()
+        .filter(|dir| !dir.exists())
+        .and_then(|dir| dir.to_str())
+    else {
         return Ok(());
     };
     match help::meant(typed) {
@@ -42,14 +49,20 @@ pub fn run(args: &WatchArgs) -> Result<Exit> {
     // A dumb terminal is one that can't move its cursor.
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if dumb || !io::stdout().is_terminal() {
-        return status::run(&StatusArgs { dir: args.dir.clone(), format: StatusFormat::Text });
+        return status::run(&StatusArgs {
+            dir: args.dir.clone(),
+            format: StatusFormat::Text,
+        });
     }
     let (store, config) = dir::open(args.dir.as_deref())?;
     // A folder may come to be there or to hold a store; a file stays none.
     if store.layout.root().is_file() {
         store.check()?;
     }
-    let theme = args.theme.clone().unwrap_or_else(|| config.dashboard.theme.clone());
+    let theme = args
+        .theme
+        .clone()
+        .unwrap_or_else(|| config.dashboard.theme.clone());
     if !THEMES.contains(&theme.as_str()) {
         return Err(Usage(format!("'{theme}' is no theme: use {}", THEMES.join(", "))).into());
     }
@@ -77,14 +90,31 @@ mod tests {
     fn a_plan_says_how_many_tests_of_each_cell() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan.csv");
-        std::fs::write(&path, "model,difficulty,instances\na,easy,3\na,easy,2\nb,hard,\n").unwrap();
-        let args = WatchArgs { plan: Some(path.clone()), ..WatchArgs::default() };
-        let Some(Expected::Cells(cells)) = expected(&args).unwrap() else { panic!("no cells") };
+        std::fs::write(
+            &path,
+            "model,difficulty,instances\na,easy,3\na,easy,2\nb,hard,\n",
+        )
+        .unwrap();
+        let args = WatchArgs {
+            plan: Some(path.clone()),
+            ..WatchArgs::default()
+        };
+        let Some(Expected::Cells(cells)) = expected(&args).unwrap() else {
+            panic!("no cells")
+        };
         let found: Vec<(&str, u64)> = cells.iter().map(|(cell, n)| (&*cell.model, *n)).collect();
         assert_eq!(found, [("a", 5), ("b", 1)]);
         std::fs::write(&path, "difficulty\neasy\n").unwrap();
-        assert!(expected(&args).unwrap_err().to_string().contains("plan.csv"));
-        let args = WatchArgs { target: Some(7), ..WatchArgs::default() };
+        assert!(
+            expected(&args)
+                .unwrap_err()
+                .to_string()
+                .contains("plan.csv")
+        );
+        let args = WatchArgs {
+            target: Some(7),
+            ..WatchArgs::default()
+        };
         assert_eq!(expected(&args).unwrap(), Some(Expected::Tests(7)));
     }
 }

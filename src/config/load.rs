@@ -40,12 +40,18 @@ pub enum ConfigError {
 impl Config {
     /// The settings for the store in `dir` (none: no store), from all places.
     pub fn load(dir: Option<&Path>) -> Result<Self, ConfigError> {
-        let named = env::var_os("EVALTOP_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = env::var_os("EVALTOP_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
         Self::merge(named.as_deref(), user_file().as_deref(), dir)
     }
 
     /// `named` is the file that the user insists on; without it, `usual` is read if it is there.
-    fn merge(named: Option<&Path>, usual: Option<&Path>, dir: Option<&Path>) -> Result<Self, ConfigError> {
+    fn merge(
+        named: Option<&Path>,
+        usual: Option<&Path>,
+        dir: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
         let mut sources = Vec::new();
         match (named, usual) {
             (Some(path), _) => sources.push(read(path)?),
@@ -62,7 +68,8 @@ impl Config {
         for (number, (path, text)) in sources.into_iter().enumerate() {
             // Checked file by file: after the merge nobody knows where a value came from.
             toml::from_str::<Self>(&text).map_err(|error| wrong(&path, &text, &error))?;
-            let mut table: Table = toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
+            let mut table: Table =
+                toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
             let spans = DeTable::parse(&text).map_err(|error| wrong(&path, &text, &error))?;
             let hook = places.get(HOOK).cloned();
             remember(&mut places, "", spans.get_ref(), &path, &text);
@@ -92,7 +99,9 @@ impl Config {
 
     /// Every key that a file sets, with that file and line.
     pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.places.iter().map(|(key, place)| (key.as_str(), place.as_str()))
+        self.places
+            .iter()
+            .map(|(key, place)| (key.as_str(), place.as_str()))
     }
 
     /// The user's settings: `config.toml` in the XDG folder, there or not.
@@ -103,7 +112,9 @@ impl Config {
     /// File and line of a key such as `keys.consolidate`, for errors that only the
     /// user of a setting can notice.
     pub fn place(&self, key: &str) -> &str {
-        self.places.get(key).map_or("the built-in settings", String::as_str)
+        self.places
+            .get(key)
+            .map_or("the built-in settings", String::as_str)
     }
 }
 
@@ -124,7 +135,10 @@ fn user_file() -> Option<PathBuf> {
 
 fn read(path: &Path) -> Result<(PathBuf, String), ConfigError> {
     let text = fs::File::open(path).and_then(text_of);
-    let text = text.map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+    let text = text.map_err(|source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
     Ok((path.to_path_buf(), text))
 }
 
@@ -133,7 +147,10 @@ fn read_of_store(path: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> 
     match fs::metadata(path) {
         Ok(meta) if !meta.is_file() => {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            Err(ConfigError::Read { path: path.to_path_buf(), source })
+            Err(ConfigError::Read {
+                path: path.to_path_buf(),
+                source,
+            })
         }
         _ => read_if_there(path),
     }
@@ -145,7 +162,10 @@ const MOST_BYTES: u64 = 1 << 20;
 fn text_of(file: fs::File) -> io::Result<String> {
     let mut text = String::new();
     if file.take(MOST_BYTES + 1).read_to_string(&mut text)? as u64 > MOST_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than 1 MiB"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is longer than 1 MiB",
+        ));
     }
     Ok(text)
 }
@@ -154,7 +174,10 @@ fn read_if_there(path: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> 
     match read(path) {
         Ok(found) => Ok(Some(found)),
         Err(ConfigError::Read { source, .. })
-            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
         {
             Ok(None)
         }
@@ -181,19 +204,31 @@ fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
 
 /// The message on one line, with quotes as everywhere else.
 fn sentence(error: &toml::de::Error) -> String {
-    let said = error.message().split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'");
+    let said = error
+        .message()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('`', "'");
     // "unknown field 'x', expected one of 'a', 'b'": what stands in quotes are the names.
     match (said.starts_with("unknown "), said.split_once(',')) {
         (true, Some((unknown, there))) => {
             let typed = unknown.split('\'').nth(1).unwrap_or_default();
-            format!("{unknown}{},{there}", did_you_mean(typed, there.split('\'').skip(1).step_by(2)))
+            format!(
+                "{unknown}{},{there}",
+                did_you_mean(typed, there.split('\'').skip(1).step_by(2))
+            )
         }
         _ => said,
     }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|&byte| byte == b'\n')
+        .count()
 }
 
 fn remember(
@@ -204,12 +239,22 @@ fn remember(
     text: &str,
 ) {
     for (key, value) in table {
-        let name =
-            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        let name = if prefix.is_empty() {
+            key.get_ref().to_string()
+        } else {
+            format!("{prefix}.{}", key.get_ref())
+        };
         if let Some(inner) = value.get_ref().as_table() {
             remember(places, &name, inner, path, text);
         } else {
-            places.insert(name, format!("{} line {}", path.display(), line_of(text, key.span().start)));
+            places.insert(
+                name,
+                format!(
+                    "{} line {}",
+                    path.display(),
+                    line_of(text, key.span().start)
+                ),
+            );
         }
     }
 }
@@ -265,7 +310,11 @@ mod tests {
         assert_eq!(config.thresholds.increments_critical, 1_000);
         assert_eq!(config.keys["backup"], ["B"]);
         assert_eq!(config.keys["consolidate"], ["c", "f5"]);
-        assert!(config.place("keys.consolidate").ends_with("evaltop.toml line 5"));
+        assert!(
+            config
+                .place("keys.consolidate")
+                .ends_with("evaltop.toml line 5")
+        );
         assert_eq!(config.place("thresholds.fresh"), "the built-in settings");
     }
 
@@ -279,7 +328,10 @@ mod tests {
             "{unknown}"
         );
         let kind = refusal("\n[thresholds]\n\nincrements_warning = \"many\"\n");
-        assert!(kind.starts_with("config.toml line 4: invalid type"), "{kind}");
+        assert!(
+            kind.starts_with("config.toml line 4: invalid type"),
+            "{kind}"
+        );
         assert_eq!(
             refusal("[thresholds]\noldest = \"soon\"\n"),
             "config.toml line 2: 'soon' is no duration: write 30s, 5m, 2h or 7d"
@@ -289,20 +341,32 @@ mod tests {
             "config.toml line 2: 'lots' is no size: write bytes, or 100 MiB, or 1 GiB"
         );
         let theme = refusal("[dashboard]\nascii = true\ntheme = \"pink\"\n");
-        assert!(theme.starts_with("config.toml line 3: 'pink' is no theme"), "{theme}");
+        assert!(
+            theme.starts_with("config.toml line 3: 'pink' is no theme"),
+            "{theme}"
+        );
         let zone = refusal("time_zone = \"Europe/Atlantis\"\n");
-        assert!(zone.starts_with("config.toml line 1: 'Europe/Atlantis' is no time zone"), "{zone}");
+        assert!(
+            zone.starts_with("config.toml line 1: 'Europe/Atlantis' is no time zone"),
+            "{zone}"
+        );
         let torn = refusal("[thresholds\n");
         assert!(torn.starts_with("config.toml line 1: "), "{torn}");
         let durability = refusal("durability = \"paper\"\n");
-        assert!(durability.starts_with("config.toml line 1: unknown variant 'paper'"), "{durability}");
+        assert!(
+            durability.starts_with("config.toml line 1: unknown variant 'paper'"),
+            "{durability}"
+        );
     }
 
     #[test]
     fn a_store_names_no_program_to_run() {
         let store = "[notify]\nbell = false\nhook = [\"rm\", \"-rf\", \"/\"]\n";
         let config = load("[notify]\nhook = [\"page-me\"]\n", store).unwrap();
-        assert_eq!((config.notify.hook.as_slice(), config.notify.bell), (&["page-me".to_owned()][..], false));
+        assert_eq!(
+            (config.notify.hook.as_slice(), config.notify.bell),
+            (&["page-me".to_owned()][..], false)
+        );
         assert!(
             config.ignored[0].contains("evaltop.toml line 3: notify.hook is ignored"),
             "{:?}",
@@ -318,8 +382,13 @@ mod tests {
     fn files_that_are_not_there_are_no_matter_unless_named() {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("absent.toml");
-        assert_eq!(Config::merge(None, Some(&absent), Some(folder.path())).unwrap(), Config::default());
-        let error = Config::merge(Some(&absent), None, None).unwrap_err().to_string();
+        assert_eq!(
+            Config::merge(None, Some(&absent), Some(folder.path())).unwrap(),
+            Config::default()
+        );
+        let error = Config::merge(Some(&absent), None, None)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("absent.toml"), "{error}");
     }
 

@@ -10,7 +10,8 @@ pub fn nearest<'a>(typed: &str, there: impl IntoIterator<Item = &'a str>) -> Opt
     for name in there {
         let lower = name.to_lowercase();
         let distance = distance(&typed, &lower);
-        if distance <= 2 && distance < letters && near.is_none_or(|found| (distance, name) < found) {
+        if distance <= 2 && distance < letters && near.is_none_or(|found| (distance, name) < found)
+        {
             near = Some((distance, name));
         }
         if letters >= 3 && lower.starts_with(&typed) {
@@ -37,7 +38,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut next = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (at(&row, j) + usize::from(x != y)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let mut best = (at(&row, j) + usize::from(x != y))
+                .min(at(&row, j + 1) + 1)
+                .min(at(&next, j) + 1);
             let swapped = j > 0 && i > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
                 best = best.min(at(&before, j - 1) + 1);
@@ -55,7 +58,14 @@ mod tests {
 
     #[test]
     fn slips_and_beginnings_are_recognised() {
-        let there = ["model", "models_tested", "prompt_type", "Qwen-72b", "qwen-7b-chat", "x"];
+        let there = [
+            "model",
+            "models_tested",
+            "prompt_type",
+            "Qwen-72b",
+            "qwen-7b-chat",
+            "x",
+        ];
         for (typed, expected) in [
             ("modle", Some("model")),
             ("MODEL", Some("model")),

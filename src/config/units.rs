@@ -30,9 +30,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let mut seconds = 0.0;
     while !rest.is_empty() {
         let (number, after) = leading_number(rest).ok_or_else(wrong)?;
-        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let end = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
-        let (_, length) = TIMES.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let (_, length) = TIMES
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(wrong)?;
         seconds += number * *length as f64;
         rest = after.trim_start();
     }
@@ -44,13 +49,18 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no size: write bytes, or 100 MiB, or 1 GiB");
     let (number, unit) = leading_number(text.trim()).ok_or_else(wrong)?;
     let unit = if unit.is_empty() { "B" } else { unit };
-    let (_, bytes) = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(wrong)?;
+    let (_, bytes) = SIZES
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+        .ok_or_else(wrong)?;
     Ok((number * *bytes as f64).round() as u64)
 }
 
 /// The number at the start and what follows it, without the spaces between.
 fn leading_number(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, rest) = text.split_at_checked(end)?;
     Some((number.parse().ok()?, rest.trim_start()))
 }
@@ -58,7 +68,11 @@ fn leading_number(text: &str) -> Option<(f64, &str)> {
 /// A duration in its largest whole unit: "45s", "14m", "2h", "3d"; hours keep their
 /// minutes below ten ("2h50").
 pub fn show_duration(seconds: f64) -> String {
-    let seconds = if seconds.is_finite() { seconds.max(0.0) as u64 } else { return "?".to_owned() };
+    let seconds = if seconds.is_finite() {
+        seconds.max(0.0) as u64
+    } else {
+        return "?".to_owned();
+    };
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),
@@ -91,20 +105,31 @@ pub fn show_count(count: u64) -> String {
 
 /// A number with what it counts: "1 file", "2,013 files".
 pub fn show_counted(count: u64, one: &str) -> String {
-    format!("{} {one}{}", show_count(count), if count == 1 { "" } else { "s" })
+    format!(
+        "{} {one}{}",
+        show_count(count),
+        if count == 1 { "" } else { "s" }
+    )
 }
 
 /// serde: seconds as a duration text.
 pub(super) mod duration {
     use super::{Deserialize, Deserializer, Serializer, parse_duration, show_exact};
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        parse_duration(&text).map(|d| d.as_secs()).map_err(serde::de::Error::custom)
+        parse_duration(&text)
+            .map(|d| d.as_secs())
+            .map_err(serde::de::Error::custom)
     }
 
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-    pub(in crate::config) fn serialize<S: Serializer>(seconds: &u64, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::config) fn serialize<S: Serializer>(
+        seconds: &u64,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(&show_exact(*seconds))
     }
 }
@@ -114,7 +139,10 @@ pub fn show_exact(seconds: u64) -> String {
     TIMES
         .iter()
         .find(|(_, length)| seconds >= *length && seconds.is_multiple_of(*length))
-        .map_or_else(|| "0s".to_owned(), |(unit, length)| format!("{}{unit}", seconds / length))
+        .map_or_else(
+            || "0s".to_owned(),
+            |(unit, length)| format!("{}{unit}", seconds / length),
+        )
 }
 
 /// serde: bytes as a number or a size text.
@@ -122,13 +150,18 @@ pub(super) mod size {
     use super::{Deserialize, Deserializer, Serializer, parse_size};
 
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a size is a number of bytes, or a text such as \"100 MiB\"")]
+    #[serde(
+        untagged,
+        expecting = "a size is a number of bytes, or a text such as \"100 MiB\""
+    )]
     enum Written {
         Bytes(u64),
         Text(String),
     }
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<u64, D::Error> {
         match Written::deserialize(from)? {
             Written::Bytes(bytes) => Ok(bytes),
             Written::Text(text) => parse_size(&text).map_err(serde::de::Error::custom),
@@ -136,7 +169,10 @@ pub(super) mod size {
     }
 
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-    pub(in crate::config) fn serialize<S: Serializer>(bytes: &u64, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::config) fn serialize<S: Serializer>(
+        bytes: &u64,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_u64(*bytes)
     }
 }
@@ -149,7 +185,10 @@ mod tests {
 
     #[test]
     fn one_is_not_many() {
-        assert_eq!([0, 1, 2013].map(|n| show_counted(n, "file")), ["0 files", "1 file", "2,013 files"]);
+        assert_eq!(
+            [0, 1, 2013].map(|n| show_counted(n, "file")),
+            ["0 files", "1 file", "2,013 files"]
+        );
     }
 
     #[test]
@@ -163,9 +202,23 @@ mod tests {
             (" 1.5h ", 5_400.0),
             ("0s", 0.0),
         ] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs_f64(seconds)),
+                "{text}"
+            );
         }
-        for text in ["", "5", "m", "5x", "-5m", "5 minutes", "1..5s", "999999999999999999999d", "5m!"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "5x",
+            "-5m",
+            "5 minutes",
+            "1..5s",
+            "999999999999999999999d",
+            "5m!",
+        ] {
             let error = parse_duration(text).unwrap_err();
             assert!(error.contains("is no duration"), "{text}: {error}");
         }
@@ -189,11 +242,24 @@ mod tests {
 
     #[test]
     fn shows_what_fits_a_line() {
-        let shown: Vec<String> = [0.0, 59.9, 840.0, 3_600.0, 10_200.0, 40_000.0, 864_000.0, f64::NAN, -3.0]
-            .into_iter()
-            .map(show_duration)
-            .collect();
-        assert_eq!(shown, ["0s", "59s", "14m", "1h", "2h50", "11h", "10d", "?", "0s"]);
+        let shown: Vec<String> = [
+            0.0,
+            59.9,
+            840.0,
+            3_600.0,
+            10_200.0,
+            40_000.0,
+            864_000.0,
+            f64::NAN,
+            -3.0,
+        ]
+        .into_iter()
+        .map(show_duration)
+        .collect();
+        assert_eq!(
+            shown,
+            ["0s", "59s", "14m", "1h", "2h50", "11h", "10d", "?", "0s"]
+        );
         assert_eq!(show_size(13_002_342), "12.4 MiB");
         assert_eq!(
             [0, 999, 1_000, 12_406, 1_234_567].map(show_count),

@@ -22,13 +22,27 @@ const WRITERS: usize = 8;
 /// results a minute.
 pub fn fill(store: &Store, seed: u64, per_minute: f64, now: Timestamp) -> Result<()> {
     let folder = store.layout.incremental();
-    store.disk.create_folder(&folder).map_err(crate::store::Error::io("create", &folder))?;
+    store
+        .disk
+        .create_folder(&folder)
+        .map_err(crate::store::Error::io("create", &folder))?;
     let begin = now - SignedDuration::from_hours(HOURS);
     let split = now - SignedDuration::from_mins(WAITING_MINUTES);
     let mut past = Past::new(seed, begin);
     past.publish(store, 1, begin, split, per_minute)?;
-    consolidate::run(store, &consolidate::Options::default(), now, &Control::default())?;
-    past.publish(store, WAITING, split, now - SignedDuration::from_secs(2), per_minute)
+    consolidate::run(
+        store,
+        &consolidate::Options::default(),
+        now,
+        &Control::default(),
+    )?;
+    past.publish(
+        store,
+        WAITING,
+        split,
+        now - SignedDuration::from_secs(2),
+        per_minute,
+    )
 }
 
 /// Publishes `files` increments of results from the last minutes, as a machine does
@@ -68,8 +82,12 @@ impl Past {
         for file in 0..files {
             let (from, to) = (rows * file / files, rows * (file + 1) / files);
             let at = |row: usize| begin + span.mul_f64(rhythm(row as f64 / rows as f64));
-            let records: Vec<_> = (from..to).filter_map(|row| self.record(file, row, at(row))).collect();
-            let Some((stems, _)) = self.writers.get_mut(file % WRITERS) else { continue };
+            let records: Vec<_> = (from..to)
+                .filter_map(|row| self.record(file, row, at(row)))
+                .collect();
+            let Some((stems, _)) = self.writers.get_mut(file % WRITERS) else {
+                continue;
+            };
             let batch = record::to_batch(&records)?;
             publish(store, &stems.next_stem(), &batch.schema(), [Ok(batch)])?;
         }
@@ -78,7 +96,11 @@ impl Past {
 
     /// One result. A single file mixes all writers, many files have one writer each.
     fn record(&mut self, file: usize, row: usize, at: Timestamp) -> Option<Record> {
-        let index = if file == 0 { row % WRITERS } else { file % WRITERS };
+        let index = if file == 0 {
+            row % WRITERS
+        } else {
+            file % WRITERS
+        };
         let (stems, simulation) = self.writers.get_mut(index)?;
         let (mut record, _) = simulation.next(at);
         record.process_id = Some(stems.process_id().to_owned());
@@ -105,7 +127,10 @@ mod tests {
         assert!(rhythm(0.0).abs() < 1e-12 && (rhythm(1.0) - 1.0).abs() < 1e-12);
         let times: Vec<f64> = (0..=1000).map(|n| rhythm(f64::from(n) / 1000.0)).collect();
         assert!(times.is_sorted());
-        let paces: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) * 1000.0).collect();
+        let paces: Vec<f64> = times
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]) * 1000.0)
+            .collect();
         assert!(paces.iter().any(|pace| *pace > 1.3) && paces.iter().any(|pace| *pace < 0.7));
     }
 }

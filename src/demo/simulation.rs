@@ -78,12 +78,18 @@ impl Simulation {
     /// The next result, which ends at `at`, and the time that its test took.
     pub fn next(&mut self, at: Timestamp) -> (Record, Duration) {
         let test = self.retry.take().or_else(|| self.draw(None));
-        let Some(test) = test else { return (Record::default(), Duration::from_secs(1)) };
+        let Some(test) = test else {
+            return (Record::default(), Duration::from_secs(1));
+        };
         if self.limited.as_deref() == Some(test.model.name) {
             return self.outage(&test, OUTAGES.first().copied().unwrap_or_default(), at);
         }
         if self.random.chance(OUTAGE) {
-            let message = self.random.weighted(&OUTAGES, |_| 1.0).copied().unwrap_or_default();
+            let message = self
+                .random
+                .weighted(&OUTAGES, |_| 1.0)
+                .copied()
+                .unwrap_or_default();
             let outcome = self.outage(&test, message, at);
             self.retry = self.random.chance(0.3).then_some(test);
             return outcome;
@@ -94,7 +100,9 @@ impl Simulation {
     /// A test of one model that its provider turned away with HTTP 429.
     pub fn rate_limited(&mut self, model: &str, at: Timestamp) -> Record {
         let message = OUTAGES.first().copied().unwrap_or_default();
-        self.draw(Some(model)).map(|test| self.outage(&test, message, at).0).unwrap_or_default()
+        self.draw(Some(model))
+            .map(|test| self.outage(&test, message, at).0)
+            .unwrap_or_default()
     }
 
     fn draw(&mut self, model: Option<&str>) -> Option<Test> {
@@ -120,8 +128,10 @@ impl Simulation {
     /// Runs a test that nothing disturbs.
     fn play(&mut self, test: &Test, at: Timestamp) -> (Record, Duration) {
         let random = &mut self.random;
-        let seconds =
-            test.task.seconds * test.model.pace * test.difficulty.2 * (0.55 * random.normal()).exp();
+        let seconds = test.task.seconds
+            * test.model.pace
+            * test.difficulty.2
+            * (0.55 * random.normal()).exp();
         let odds = test.model.strength
             + test.task.effect
             + test.prompt.effect
@@ -134,19 +144,36 @@ impl Simulation {
         let partial = !timeout && !full && random.chance(0.15 + 0.3 * full_chance);
 
         let struggle = if full { 1.0 } else { 1.25 };
-        let turns = (test.task.turns * test.difficulty.2 * struggle * (0.25 * random.normal()).exp()).round();
+        let turns =
+            (test.task.turns * test.difficulty.2 * struggle * (0.25 * random.normal()).exp())
+                .round();
         let turns = turns.clamp(1.0, MAX_TURNS);
         let calls = (turns * random.between(0.6, 0.95) / test.tool_rate.0.sqrt()).round();
         let (coverage, score) = match (full, partial) {
-            (true, _) => (random.between(0.9, 1.15).min(1.0), random.between(0.82, 1.0)),
+            (true, _) => (
+                random.between(0.9, 1.15).min(1.0),
+                random.between(0.82, 1.0),
+            ),
             (_, true) => (random.between(0.6, 1.0), random.between(0.5, 0.8)),
             _ => (random.between(0.0, 0.8), random.between(0.0, 0.5)),
         };
         let mut jitter = |score: f64| Some(round((score + 0.05 * random.normal()).clamp(0.0, 1.0)));
         let (workflow, phase2, quality) = (jitter(score), jitter(score), jitter(score));
-        let failure = (!full && !partial).then(|| if timeout { timed_out() } else { self.failure(test) });
-        let turns =
-            if failure.as_ref().is_some_and(|(kind, _)| kind == "max_turns") { MAX_TURNS } else { turns };
+        let failure = (!full && !partial).then(|| {
+            if timeout {
+                timed_out()
+            } else {
+                self.failure(test)
+            }
+        });
+        let turns = if failure
+            .as_ref()
+            .is_some_and(|(kind, _)| kind == "max_turns")
+        {
+            MAX_TURNS
+        } else {
+            turns
+        };
 
         let seconds = seconds.min(TIME_LIMIT + 0.2);
         let (error_type, error_message) = failure.unzip();
@@ -171,10 +198,24 @@ impl Simulation {
     /// What a test that was played to its end failed of.
     fn failure(&mut self, test: &Test) -> (String, String) {
         let provoked = test.prompt.provokes;
-        let weight = |kind: &str, weight: f64| if provoked == Some(kind) { weight * 4.0 } else { weight };
-        let error = self.random.weighted(&ERRORS, |(kind, w, _)| weight(kind, *w));
-        let Some((kind, _, messages)) = error else { return timed_out() };
-        let message = self.random.weighted(messages, |_| 1.0).copied().unwrap_or_default();
+        let weight = |kind: &str, weight: f64| {
+            if provoked == Some(kind) {
+                weight * 4.0
+            } else {
+                weight
+            }
+        };
+        let error = self
+            .random
+            .weighted(&ERRORS, |(kind, w, _)| weight(kind, *w));
+        let Some((kind, _, messages)) = error else {
+            return timed_out();
+        };
+        let message = self
+            .random
+            .weighted(messages, |_| 1.0)
+            .copied()
+            .unwrap_or_default();
         ((*kind).to_owned(), message.to_owned())
     }
 
@@ -213,7 +254,10 @@ impl Simulation {
 }
 
 fn timed_out() -> (String, String) {
-    ("timeout".to_owned(), format!("no answer within {TIME_LIMIT} s"))
+    (
+        "timeout".to_owned(),
+        format!("no answer within {TIME_LIMIT} s"),
+    )
 }
 
 /// Some tasks are harder than others, for every model and writer alike.
@@ -233,7 +277,9 @@ mod tests {
 
     fn results(seed: u64, n: usize) -> Vec<(Record, Duration)> {
         let mut simulation = Simulation::new(seed, 0);
-        (0..n).map(|_| simulation.next(Timestamp::UNIX_EPOCH)).collect()
+        (0..n)
+            .map(|_| simulation.next(Timestamp::UNIX_EPOCH))
+            .collect()
     }
 
     #[test]
@@ -252,14 +298,23 @@ mod tests {
             *full += u32::from(record.success);
             *tests += 1;
         }
-        let rates: Vec<_> =
-            Simulation::models().map(|m| f64::from(tally[m].0) / f64::from(tally[m].1)).collect();
+        let rates: Vec<_> = Simulation::models()
+            .map(|m| f64::from(tally[m].0) / f64::from(tally[m].1))
+            .collect();
         assert!(rates.is_sorted_by(|a, b| a > b), "{rates:?}");
         assert!(rates[0] > 0.7 && rates[11] < 0.3, "{rates:?}");
         let counts = tally.values().map(|(_, n)| n);
-        assert!(counts.clone().all(|n| (4_500..5_500).contains(n)), "{tally:?}");
-        let (full, all) = tally.values().fold((0, 0), |sum, t| (sum.0 + t.0, sum.1 + t.1));
-        assert!((0.45..0.6).contains(&(f64::from(full) / f64::from(all))), "{full} of {all}");
+        assert!(
+            counts.clone().all(|n| (4_500..5_500).contains(n)),
+            "{tally:?}"
+        );
+        let (full, all) = tally
+            .values()
+            .fold((0, 0), |sum, t| (sum.0 + t.0, sum.1 + t.1));
+        assert!(
+            (0.45..0.6).contains(&(f64::from(full) / f64::from(all))),
+            "{full} of {all}"
+        );
     }
 
     #[test]
@@ -269,30 +324,60 @@ mod tests {
         for (record, took) in &results {
             let partial = record.partial_success == Some(true);
             assert!(!(record.success && partial), "{record:?}");
-            assert_eq!(record.error_type.is_some(), !record.success && !partial, "{record:?}");
+            assert_eq!(
+                record.error_type.is_some(),
+                !record.success && !partial,
+                "{record:?}"
+            );
             assert_eq!(record.is_flawed, Some(record.flaw_type.is_some()));
-            assert!((0.1..=300.2).contains(&record.execution_time.unwrap()), "{record:?}");
+            assert!(
+                (0.1..=300.2).contains(&record.execution_time.unwrap()),
+                "{record:?}"
+            );
             assert!((took.as_secs_f64() - record.execution_time.unwrap()).abs() < 1e-3);
-            let shares = [record.tool_coverage_rate, record.workflow_score, record.final_score];
-            assert!(shares.into_iter().flatten().all(|s| (0.0..=1.0).contains(&s)), "{record:?}");
+            let shares = [
+                record.tool_coverage_rate,
+                record.workflow_score,
+                record.final_score,
+            ];
+            assert!(
+                shares
+                    .into_iter()
+                    .flatten()
+                    .all(|s| (0.0..=1.0).contains(&s)),
+                "{record:?}"
+            );
             assert!((0..=30).contains(&record.turns.unwrap()));
             let models = tasks.entry(record.task_id.clone().unwrap()).or_default();
             models.insert(record.model.clone());
         }
         assert_eq!(tasks.len(), 5 * 3 * 20);
-        assert!(tasks.values().all(|models| models.len() >= 10), "tasks repeat across models");
+        assert!(
+            tasks.values().all(|models| models.len() >= 10),
+            "tasks repeat across models"
+        );
 
         let share = |is: &dyn Fn(&Record) -> bool| {
             results.iter().filter(|(r, _)| is(r)).count() as f64 / results.len() as f64
         };
         let error = |kind: &'static str| share(&|r: &Record| r.error_type.as_deref() == Some(kind));
         assert!((0.08..0.2).contains(&share(&|r| r.partial_success == Some(true))));
-        assert!((0.001..0.05).contains(&error("timeout")), "{}", error("timeout"));
+        assert!(
+            (0.001..0.05).contains(&error("timeout")),
+            "{}",
+            error("timeout")
+        );
         assert!((0.002..0.012).contains(&error("infrastructure")));
-        assert!((0.38..0.5).contains(&share(&|r| r.is_flawed == Some(true))), "seven of sixteen");
+        assert!(
+            (0.38..0.5).contains(&share(&|r| r.is_flawed == Some(true))),
+            "seven of sixteen"
+        );
         let ids: BTreeSet<_> = results.iter().map(|(r, _)| &r.test_id).collect();
         let retried = results.len() - ids.len();
-        assert!((1..results.len() / 200).contains(&retried), "{retried} tests were tried again");
+        assert!(
+            (1..results.len() / 200).contains(&retried),
+            "{retried} tests were tried again"
+        );
     }
 
     #[test]

@@ -62,10 +62,18 @@ impl Story {
             .collect::<std::io::Result<Vec<_>>>()?;
         let (stop, stopped) = channel();
         let store = store.clone();
-        let cast = Cast { store, writers, seed };
-        let thread =
-            std::thread::Builder::new().name("story".into()).spawn(move || cast.perform(&stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        let cast = Cast {
+            store,
+            writers,
+            seed,
+        };
+        let thread = std::thread::Builder::new()
+            .name("story".into())
+            .spawn(move || cast.perform(&stopped))?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -118,9 +126,14 @@ impl Cast {
                     .store
                     .disk
                     .list(&self.store.layout.incremental())
-                    .map_err(crate::store::Error::io("list", self.store.layout.incremental()))?
+                    .map_err(crate::store::Error::io(
+                        "list",
+                        self.store.layout.incremental(),
+                    ))?
                     .iter()
-                    .filter(|entry| layout::classify(&entry.name) == layout::IncrementalName::Increment)
+                    .filter(|entry| {
+                        layout::classify(&entry.name) == layout::IncrementalName::Increment
+                    })
                     .count();
                 history::late_batch(&self.store, self.seed, CROWD.saturating_sub(there), now)?;
             }
@@ -129,7 +142,11 @@ impl Cast {
     }
 
     fn tell(&mut self, whom: std::ops::Range<u64>, order: &Order) {
-        for writer in self.writers.iter_mut().filter(|writer| whom.contains(&writer.index)) {
+        for writer in self
+            .writers
+            .iter_mut()
+            .filter(|writer| whom.contains(&writer.index))
+        {
             // A writer that died can't be told; the story goes on.
             let _ = writer.tell(order);
         }
@@ -143,11 +160,24 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(program: &Path, dir: &Path, index: u64, speed: f64, seed: u64) -> std::io::Result<Self> {
+    fn start(
+        program: &Path,
+        dir: &Path,
+        index: u64,
+        speed: f64,
+        seed: u64,
+    ) -> std::io::Result<Self> {
         let child = Command::new(program)
             .arg("demo-writer")
             .arg(PathBuf::from(dir))
-            .args(["--index", &index.to_string(), "--speed", &speed.to_string(), "--seed", &seed.to_string()])
+            .args([
+                "--index",
+                &index.to_string(),
+                "--speed",
+                &speed.to_string(),
+                "--seed",
+                &seed.to_string(),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -156,7 +186,9 @@ impl Writer {
     }
 
     fn tell(&mut self, order: &Order) -> std::io::Result<()> {
-        let Some(stdin) = &mut self.child.stdin else { return Ok(()) };
+        let Some(stdin) = &mut self.child.stdin else {
+            return Ok(());
+        };
         writeln!(stdin, "{order}")?;
         stdin.flush()
     }

@@ -75,7 +75,9 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
         if let Some((model, at, wait)) = &mut limited
             && *at <= now
         {
-            writer.append(simulation.rate_limited(model, Timestamp::now())).map(drop)?;
+            writer
+                .append(simulation.rate_limited(model, Timestamp::now()))
+                .map(drop)?;
             *at = now + *wait;
             *wait = (*wait * 2).min(RETRY.1);
         }
@@ -110,7 +112,11 @@ mod tests {
 
     #[test]
     fn orders_survive_their_own_text() {
-        for order in [Order::Publish, Order::Limit("a model, with spaces".into()), Order::Lift] {
+        for order in [
+            Order::Publish,
+            Order::Limit("a model, with spaces".into()),
+            Order::Lift,
+        ] {
             assert_eq!(Order::parse(&order.to_string()), Some(order));
         }
         assert_eq!(Order::parse("dance"), None);

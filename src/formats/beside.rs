@@ -49,20 +49,31 @@ struct Wanted {
 pub fn path(store: &Store) -> PathBuf {
     let root = store.layout.root();
     let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
-    root.with_file_name(format!("{}.json", root.file_name().unwrap_or_default().to_string_lossy()))
+    root.with_file_name(format!(
+        "{}.json",
+        root.file_name().unwrap_or_default().to_string_lossy()
+    ))
 }
 
 impl Beside {
     /// Begins to keep it. A file under its name that is somebody else's is refused.
     pub fn open(store: &Store) -> Result<Self> {
-        let target = Target { store: store.clone(), path: path(store) };
+        let target = Target {
+            store: store.clone(),
+            path: path(store),
+        };
         Turn::take(&target.path)?.own()?;
         let wanted = Arc::new((Mutex::new(Wanted::default()), Condvar::new()));
         let (own, shared) = (target.clone(), Arc::clone(&wanted));
-        let thread =
-            std::thread::Builder::new().name("database".to_owned()).spawn(move || keep(&own, &shared));
+        let thread = std::thread::Builder::new()
+            .name("database".to_owned())
+            .spawn(move || keep(&own, &shared));
         let thread = thread.map_err(Error::io("write", &target.path))?;
-        Ok(Self { target, wanted, thread: Some(thread) })
+        Ok(Self {
+            target,
+            wanted,
+            thread: Some(thread),
+        })
     }
 
     /// Records have come in, and are durable.
@@ -75,7 +86,11 @@ impl Beside {
     /// Writes what is still missing.
     pub fn finish(mut self) -> Result<()> {
         let since = self.end();
-        if since.is_some() || !self.target.path.exists() { self.target.write(since) } else { Ok(()) }
+        if since.is_some() || !self.target.path.exists() {
+            self.target.write(since)
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends the thread; what it left to do.
@@ -104,7 +119,9 @@ fn keep(target: &Target, (wanted, wake): &(Mutex<Wanted>, Condvar)) {
     loop {
         let idle = |wanted: &mut Wanted| wanted.since.is_none() && !wanted.ended;
         let guard = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut guard = wake.wait_while(guard, idle).unwrap_or_else(PoisonError::into_inner);
+        let mut guard = wake
+            .wait_while(guard, idle)
+            .unwrap_or_else(PoisonError::into_inner);
         if guard.ended {
             return;
         }
@@ -119,7 +136,10 @@ fn keep(target: &Target, (wanted, wake): &(Mutex<Wanted>, Condvar)) {
             guard.since = guard.since.or(since);
         }
         let running = |wanted: &mut Wanted| !wanted.ended;
-        if wake.wait_timeout_while(guard, pause, running).is_ok_and(|(wanted, _)| wanted.ended) {
+        if wake
+            .wait_timeout_while(guard, pause, running)
+            .is_ok_and(|(wanted, _)| wanted.ended)
+        {
             return;
         }
     }
@@ -131,13 +151,15 @@ impl Target {
         let Self { store, path } = self;
         let mut turn = Turn::take(path)?;
         let there = turn.own()?;
-        if since.is_some_and(|since| turn.begun.is_some_and(|begun| begun > since)) && path.exists() {
+        if since.is_some_and(|since| turn.begun.is_some_and(|begun| begun > since)) && path.exists()
+        {
             return Ok(());
         }
         let begun = Timestamp::now();
         let output = Output::file(path, &store.layout, true)?;
         let tree = export::tree(store, &Filter::default(), &Control::default())?;
-        tree.write(begun, &output).map_err(|error| output.explain(error))?;
+        tree.write(begun, &output)
+            .map_err(|error| output.explain(error))?;
         // Noted first: after a crash between, the file has one of the two hashes.
         let hash = disk::hash(&RealDisk, output.written()?).map_err(Error::io("read", path))?;
         turn.note(begun, &hash, there.as_deref())?;
@@ -160,7 +182,12 @@ impl Turn {
     fn take(path: &Path) -> Result<Self> {
         let lock = path.with_extension("json.lock");
         let failed = |error| Error::io("lock", &lock)(error);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock);
         let mut file = file.map_err(failed)?;
         file.lock().map_err(failed)?;
         let mut text = String::new();
@@ -168,7 +195,12 @@ impl Turn {
         let mut words = text.split_whitespace();
         let begun = words.next().and_then(|time| time.parse().ok());
         let hashes = words.map(str::to_owned).collect();
-        Ok(Self { path: path.to_path_buf(), file, begun, hashes })
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            begun,
+            hashes,
+        })
     }
 
     /// The hash of the file, which must be as it was written last; none where there is none.
@@ -220,7 +252,8 @@ mod tests {
             let new = folder.path().join("new");
             std::fs::write(&new, text).unwrap();
             let hash = disk::hash(&RealDisk, &new).unwrap();
-            turn.note(Timestamp::now(), &hash, there.as_deref()).unwrap();
+            turn.note(Timestamp::now(), &hash, there.as_deref())
+                .unwrap();
             if renamed {
                 std::fs::rename(&new, &path).unwrap();
             }

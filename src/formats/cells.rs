@@ -55,12 +55,18 @@ impl<'a> Cells<'a> {
             DataType::Boolean => Values::Truths(column.as_boolean()),
             DataType::Int64 => Values::Whole(column.as_primitive::<Int64Type>()),
             DataType::Float64 => Values::Doubles(column.as_primitive::<Float64Type>()),
-            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-                Values::Times(column.as_primitive::<TimestampMicrosecondType>(), Day::default())
-            }
+            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Values::Times(
+                column.as_primitive::<TimestampMicrosecondType>(),
+                Day::default(),
+            ),
             _ => Values::Others,
         };
-        Self { values, nulls: column.logical_nulls(), spelling, style }
+        Self {
+            values,
+            nulls: column.logical_nulls(),
+            spelling,
+            style,
+        }
     }
 
     /// Writes the cell of a row.
@@ -110,7 +116,11 @@ impl Day {
         if number != self.number || self.text.is_empty() {
             self.text.clear();
             spelling(row, &mut self.text)?;
-            let date = self.text.iter().position(|byte| *byte == b'T').map_or(0, |at| at + 1);
+            let date = self
+                .text
+                .iter()
+                .position(|byte| *byte == b'T')
+                .map_or(0, |at| at + 1);
             self.text.truncate(date);
             self.number = number;
         }
@@ -118,7 +128,11 @@ impl Day {
         let micros = micros.rem_euclid(DAY) as u64;
         let seconds = micros / 1_000_000;
         let mut clock = *b"00:00:00";
-        for (place, part) in clock.chunks_mut(3).zip([seconds / 3_600, seconds / 60 % 60, seconds % 60]) {
+        for (place, part) in
+            clock
+                .chunks_mut(3)
+                .zip([seconds / 3_600, seconds / 60 % 60, seconds % 60])
+        {
             put(part, place);
         }
         out.extend_from_slice(&clock);
@@ -143,7 +157,11 @@ fn put(number: u64, place: &mut [u8]) {
 
 fn six(number: u64) -> [u8; 6] {
     let mut digits = [0; 6];
-    for (place, part) in digits.chunks_mut(2).zip([number / 10_000, number / 100 % 100, number % 100]) {
+    for (place, part) in
+        digits
+            .chunks_mut(2)
+            .zip([number / 10_000, number / 100 % 100, number % 100])
+    {
         put(part, place);
     }
     digits
@@ -187,7 +205,10 @@ fn short(number: f64, out: &mut Vec<u8>) -> bool {
     }
     whole((millionths / ONE) as u64, out);
     let decimals = six((millionths % ONE) as u64);
-    let kept = decimals.iter().rposition(|digit| *digit != b'0').map_or(1, |at| at + 1);
+    let kept = decimals
+        .iter()
+        .rposition(|digit| *digit != b'0')
+        .map_or(1, |at| at + 1);
     out.push(b'.');
     out.extend_from_slice(decimals.get(..kept).unwrap_or_default());
     true
@@ -208,37 +229,93 @@ pub(super) mod fixture {
     /// Times that are absent, round, odd, before the epoch, of other than four digits, or no times.
     fn times() -> Vec<Option<i64>> {
         let days = [0, 1, -1, -719_529, -719_528, 2_932_896, 2_932_897, 20_454];
-        let of_day = [0, 1, 250_000, 59_999_999, 86_399_999_999, 45_296_123_456, 45_296_120_000];
+        let of_day = [
+            0,
+            1,
+            250_000,
+            59_999_999,
+            86_399_999_999,
+            45_296_123_456,
+            45_296_120_000,
+        ];
         let mut times = vec![None, Some(i64::MIN), Some(i64::MAX)];
-        times.extend(days.iter().flat_map(|day| of_day.map(|micros| Some(day * DAY + micros))));
+        times.extend(
+            days.iter()
+                .flat_map(|day| of_day.map(|micros| Some(day * DAY + micros))),
+        );
         times
     }
 
     /// Numbers of few and of many digits, and all kinds that are none.
     fn doubles() -> Vec<Option<f64>> {
-        let mut numbers = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN, f64::MAX];
-        numbers.extend([f64::MIN_POSITIVE, 5e-324, f64::EPSILON, 1.0 / 3.0, 0.1 + 0.2, 123_456.654_321]);
+        let mut numbers = vec![
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::MIN,
+            f64::MAX,
+        ];
+        numbers.extend([
+            f64::MIN_POSITIVE,
+            5e-324,
+            f64::EPSILON,
+            1.0 / 3.0,
+            0.1 + 0.2,
+            123_456.654_321,
+        ]);
         numbers.extend((-30..30).map(|power| 10_f64.powi(power)));
         for size in [1e-3_f64, 1e-5, 1e9, 1e16, 4_503_599_627.370_496] {
-            numbers.extend([size, f64::from_bits(size.to_bits() - 1), f64::from_bits(size.to_bits() + 1)]);
+            numbers.extend([
+                size,
+                f64::from_bits(size.to_bits() - 1),
+                f64::from_bits(size.to_bits() + 1),
+            ]);
         }
         // Among them some that are next to one of few digits.
         let mut state = 1_u64;
         for at in 0..4_000_u32 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let digits = (state >> 40) as f64 / 10_f64.powi(at as i32 % 10);
-            numbers.extend([f64::from_bits(state), digits, f64::from_bits(digits.to_bits() ^ 1)]);
+            numbers.extend([
+                f64::from_bits(state),
+                digits,
+                f64::from_bits(digits.to_bits() ^ 1),
+            ]);
         }
         let negative: Vec<f64> = numbers.iter().map(|number| -number).collect();
-        [0.0, -0.0].into_iter().chain(numbers).chain(negative).map(Some).chain([None]).collect()
+        [0.0, -0.0]
+            .into_iter()
+            .chain(numbers)
+            .chain(negative)
+            .map(Some)
+            .chain([None])
+            .collect()
     }
 
     fn texts() -> Vec<Option<&'static str>> {
-        let mut texts =
-            vec![None, Some(""), Some(" "), Some("plain"), Some("a,b"), Some("\""), Some("say \"no\"")];
+        let mut texts = vec![
+            None,
+            Some(""),
+            Some(" "),
+            Some("plain"),
+            Some("a,b"),
+            Some("\""),
+            Some("say \"no\""),
+        ];
         texts.extend(
-            ["a\nb", "a\r", "\u{1b}[31m", "\u{0}\u{7f}\u{2028}", "schön 模型", "'", "\\t\t\\", "=1+1"]
-                .map(Some),
+            [
+                "a\nb",
+                "a\r",
+                "\u{1b}[31m",
+                "\u{0}\u{7f}\u{2028}",
+                "schön 模型",
+                "'",
+                "\\t\t\\",
+                "=1+1",
+            ]
+            .map(Some),
         );
         texts
     }
@@ -247,31 +324,73 @@ pub(super) mod fixture {
     fn all() -> RecordBatch {
         let (times, doubles, texts) = (times(), doubles(), texts());
         let rows = doubles.len();
-        let whole = [Some(0), Some(-7), Some(10), None, Some(99), Some(i64::MAX), Some(i64::MIN)];
-        let micros = || -> TimestampMicrosecondArray { times.iter().copied().cycle().take(rows).collect() };
+        let whole = [
+            Some(0),
+            Some(-7),
+            Some(10),
+            None,
+            Some(99),
+            Some(i64::MAX),
+            Some(i64::MIN),
+        ];
+        let micros =
+            || -> TimestampMicrosecondArray { times.iter().copied().cycle().take(rows).collect() };
         // Text forms know no instants beyond a quarter of a million years.
-        let known: TimestampMicrosecondArray =
-            micros().iter().map(|at| at.filter(|at| at.unsigned_abs() < DAY as u64 * 90_000_000)).collect();
+        let known: TimestampMicrosecondArray = micros()
+            .iter()
+            .map(|at| at.filter(|at| at.unsigned_abs() < DAY as u64 * 90_000_000))
+            .collect();
         let list = ListArray::from_iter_primitive::<Int32Type, _, _>(
             (0..rows).map(|row| (row % 3 > 0).then(|| vec![Some(1), None])),
         );
         let columns: Vec<(&str, ArrayRef)> = vec![
-            ("text", Arc::new(texts.iter().copied().cycle().take(rows).collect::<StringArray>())),
+            (
+                "text",
+                Arc::new(
+                    texts
+                        .iter()
+                        .copied()
+                        .cycle()
+                        .take(rows)
+                        .collect::<StringArray>(),
+                ),
+            ),
             (
                 "truth, or \"not\"",
                 Arc::new(
-                    (0..rows).map(|row| [None, Some(true), Some(false)][row % 3]).collect::<BooleanArray>(),
+                    (0..rows)
+                        .map(|row| [None, Some(true), Some(false)][row % 3])
+                        .collect::<BooleanArray>(),
                 ),
             ),
-            ("whole", Arc::new(whole.iter().copied().cycle().take(rows).collect::<Int64Array>())),
-            ("double", Arc::new(doubles.iter().copied().collect::<Float64Array>())),
+            (
+                "whole",
+                Arc::new(
+                    whole
+                        .iter()
+                        .copied()
+                        .cycle()
+                        .take(rows)
+                        .collect::<Int64Array>(),
+                ),
+            ),
+            (
+                "double",
+                Arc::new(doubles.iter().copied().collect::<Float64Array>()),
+            ),
             (
                 "single",
                 Arc::new(
-                    doubles.iter().map(|double| double.map(|double| double as f32)).collect::<Float32Array>(),
+                    doubles
+                        .iter()
+                        .map(|double| double.map(|double| double as f32))
+                        .collect::<Float32Array>(),
                 ),
             ),
-            ("zoned", Arc::new(known.clone().with_timezone("Europe/Berlin"))),
+            (
+                "zoned",
+                Arc::new(known.clone().with_timezone("Europe/Berlin")),
+            ),
             ("time", Arc::new(known.clone().with_timezone("UTC"))),
             ("naive", Arc::new(known)),
             (
@@ -287,10 +406,23 @@ pub(super) mod fixture {
             ),
             ("list", Arc::new(list)),
             ("nothing", Arc::new(NullArray::new(rows))),
-            ("", Arc::new(texts.iter().rev().copied().cycle().take(rows).collect::<StringArray>())),
+            (
+                "",
+                Arc::new(
+                    texts
+                        .iter()
+                        .rev()
+                        .copied()
+                        .cycle()
+                        .take(rows)
+                        .collect::<StringArray>(),
+                ),
+            ),
         ];
         RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, column)| (name, column, true)),
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
         )
         .unwrap()
     }
@@ -298,7 +430,9 @@ pub(super) mod fixture {
     /// All columns, each alone, some rows, none, and no columns.
     pub(in crate::formats) fn batches() -> Vec<RecordBatch> {
         let all = all();
-        let mut batches: Vec<_> = (0..all.num_columns()).map(|at| all.project(&[at]).unwrap()).collect();
+        let mut batches: Vec<_> = (0..all.num_columns())
+            .map(|at| all.project(&[at]).unwrap())
+            .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(3));
         let empty = RecordBatch::try_new_with_options(Schema::empty().into(), vec![], &options);
         batches.extend([all.slice(0, 0), all.slice(1, 50), empty.unwrap(), all]);

@@ -36,10 +36,16 @@ impl<W: Write> Csv<W> {
 
 /// The rows of a batch, without a header.
 pub fn lines(batch: &RecordBatch) -> Result<Vec<u8>> {
-    plain(batch, true).and_then(|batch| lines_of(&batch)).map_err(refused)
+    plain(batch, true)
+        .and_then(|batch| lines_of(&batch))
+        .map_err(refused)
 }
 
-const STYLE: Style = Style { null: b"", text: quoted, after_time: b"Z" };
+const STYLE: Style = Style {
+    null: b"",
+    text: quoted,
+    after_time: b"Z",
+};
 
 fn lines_of(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     let options = FormatOptions::default();
@@ -68,7 +74,10 @@ fn end(begin: usize, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn spelling<'a>(column: &'a dyn Array, options: &FormatOptions<'a>) -> Result<Spelling<'a>, ArrowError> {
+fn spelling<'a>(
+    column: &'a dyn Array,
+    options: &FormatOptions<'a>,
+) -> Result<Spelling<'a>, ArrowError> {
     let formatter = ArrayFormatter::try_new(column, options)?;
     let mut text = String::new();
     Ok(Box::new(move |row, out| {
@@ -114,7 +123,9 @@ mod tests {
     #[test]
     fn writes_what_arrow_writes() {
         for batch in batches() {
-            let mut arrows = arrow::csv::WriterBuilder::new().with_header(true).build(Vec::new());
+            let mut arrows = arrow::csv::WriterBuilder::new()
+                .with_header(true)
+                .build(Vec::new());
             arrows.write(&plain(&batch, true).unwrap()).unwrap();
             let mut ours = Vec::new();
             Csv::new(&mut ours, &batch.schema()).unwrap();

@@ -30,7 +30,9 @@ impl<W: Write> RowWriter for Array<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let first: &[u8] = if self.begun { b"," } else { b"[" };
         self.begun |= batch.num_rows() > 0;
-        self.out.write_all(&objects(batch, first, b",", b"")?).map_err(refused)
+        self.out
+            .write_all(&objects(batch, first, b",", b"")?)
+            .map_err(refused)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
@@ -54,10 +56,22 @@ fn objects(batch: &RecordBatch, first: &[u8], next: &[u8], after: &[u8]) -> Resu
     written.map_err(refused)
 }
 
-const STYLE: Style = Style { null: b"null", text: quoted, after_time: b"Z\"" };
+const STYLE: Style = Style {
+    null: b"null",
+    text: quoted,
+    after_time: b"Z\"",
+};
 
-fn objects_of(batch: &RecordBatch, first: &[u8], next: &[u8], after: &[u8]) -> Result<Vec<u8>, ArrowError> {
-    let (schema, options) = (batch.schema(), EncoderOptions::default().with_explicit_nulls(true));
+fn objects_of(
+    batch: &RecordBatch,
+    first: &[u8],
+    next: &[u8],
+    after: &[u8],
+) -> Result<Vec<u8>, ArrowError> {
+    let (schema, options) = (
+        batch.schema(),
+        EncoderOptions::default().with_explicit_nulls(true),
+    );
     let columns = schema.fields().iter().zip(batch.columns()).enumerate();
     let keyed = columns.map(|(at, (field, column))| {
         let mut key = if at > 0 { b",".to_vec() } else { Vec::new() };
@@ -116,8 +130,9 @@ mod tests {
     #[test]
     fn writes_what_arrow_writes() {
         for batch in batches() {
-            let mut arrows: Writer<_, LineDelimited> =
-                WriterBuilder::new().with_explicit_nulls(true).build(Vec::new());
+            let mut arrows: Writer<_, LineDelimited> = WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build(Vec::new());
             arrows.write(&plain(&batch, false).unwrap()).unwrap();
             assert_eq!(text(lines(&batch).unwrap()), text(arrows.into_inner()));
         }
@@ -126,8 +141,9 @@ mod tests {
     #[test]
     fn an_array_of_several_batches_is_one() {
         for batches in [&batches()[..], &batches()[..1], &[]] {
-            let mut arrows: Writer<_, JsonArray> =
-                WriterBuilder::new().with_explicit_nulls(true).build(Vec::new());
+            let mut arrows: Writer<_, JsonArray> = WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build(Vec::new());
             let mut ours = Vec::new();
             let mut array = Box::new(Array::new(&mut ours));
             for batch in batches {

@@ -23,9 +23,25 @@ impl<W: Write> Markdown<W> {
     /// Writes to `out`; the header at once, so that no rows are still a table.
     pub fn new(out: W, schema: &Schema, zone: TimeZone) -> Result<Self> {
         let mut table = Self { out, zone };
-        table.line(schema.fields().iter().map(|field| escape(&text::sanitise(field.name()))))?;
-        let rule = |data_type: &DataType| if data_type.is_numeric() { "---:" } else { "---" };
-        table.line(schema.fields().iter().map(|field| rule(field.data_type()).to_owned()))?;
+        table.line(
+            schema
+                .fields()
+                .iter()
+                .map(|field| escape(&text::sanitise(field.name()))),
+        )?;
+        let rule = |data_type: &DataType| {
+            if data_type.is_numeric() {
+                "---:"
+            } else {
+                "---"
+            }
+        };
+        table.line(
+            schema
+                .fields()
+                .iter()
+                .map(|field| rule(field.data_type()).to_owned()),
+        )?;
         Ok(table)
     }
 
@@ -41,10 +57,14 @@ impl<W: Write> RowWriter for Markdown<W> {
         let schema = batch.schema();
         let columns = batch.columns().iter().zip(schema.fields());
         let columns = columns.map(|(column, field)| cells(column, field.name(), &self.zone));
-        let mut columns: Vec<_> = columns.map(|c| c.map(Vec::into_iter)).collect::<Result<_>>()?;
+        let mut columns: Vec<_> = columns
+            .map(|c| c.map(Vec::into_iter))
+            .collect::<Result<_>>()?;
         for _ in 0..batch.num_rows() {
-            let row: Vec<String> =
-                columns.iter_mut().map(|column| escape(&column.next().unwrap_or_default())).collect();
+            let row: Vec<String> = columns
+                .iter_mut()
+                .map(|column| escape(&column.next().unwrap_or_default()))
+                .collect();
             self.line(row.into_iter())?;
         }
         Ok(())
@@ -78,8 +98,14 @@ mod tests {
     #[test]
     fn a_table_that_data_can_not_break() {
         let columns: [(&str, ArrayRef); 2] = [
-            ("model", Arc::new(StringArray::from(vec!["a|b\nc", "<img>"]))),
-            ("success_rate", Arc::new(Float64Array::from(vec![Some(0.5), None]))),
+            (
+                "model",
+                Arc::new(StringArray::from(vec!["a|b\nc", "<img>"])),
+            ),
+            (
+                "success_rate",
+                Arc::new(Float64Array::from(vec![Some(0.5), None])),
+            ),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let mut out = Vec::new();

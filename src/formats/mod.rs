@@ -66,7 +66,9 @@ pub fn writer(
     out: impl Write + Send + 'static,
 ) -> Result<Box<dyn RowWriter>> {
     Ok(match form {
-        Form::Table { width } => Box::new(table::Table::new(out, schema, width, TimeZone::system())),
+        Form::Table { width } => {
+            Box::new(table::Table::new(out, schema, width, TimeZone::system()))
+        }
         Form::Markdown => Box::new(markdown::Markdown::new(out, schema, TimeZone::system())?),
         Form::Json => Box::new(json::Array::new(out)),
         Form::Jsonl => Box::new(json::Lines(out)),

@@ -124,7 +124,10 @@ impl WriteFile for Handle {
 impl Output {
     /// Standard output.
     pub fn stdout() -> Self {
-        Self::over(Sink::Stdout(io::stdout()), Target::Stream("standard output".into()))
+        Self::over(
+            Sink::Stdout(io::stdout()),
+            Target::Stream("standard output".into()),
+        )
     }
 
     /// A file, which must not be one of `store`'s own. Nothing appears under its
@@ -133,19 +136,41 @@ impl Output {
     pub fn file(path: &Path, store: &Layout, overwrite: bool) -> Result<Self> {
         check(path, store, overwrite)?;
         if special(path) {
-            let file = fs::OpenOptions::new().write(true).open(path).map_err(Error::io("write to", path))?;
-            return Ok(Self::over(Sink::Special(file), Target::Stream(path.to_path_buf())));
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .map_err(Error::io("write to", path))?;
+            return Ok(Self::over(
+                Sink::Special(file),
+                Target::Stream(path.to_path_buf()),
+            ));
         }
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let temporary = path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::now_v7().simple()));
-        let file = RealDisk.create(&temporary).map_err(Error::io("write", path))?;
-        let target = Target::File { temporary, path: path.to_path_buf(), overwrite };
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let temporary =
+            path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::now_v7().simple()));
+        let file = RealDisk
+            .create(&temporary)
+            .map_err(Error::io("write", path))?;
+        let target = Target::File {
+            temporary,
+            path: path.to_path_buf(),
+            overwrite,
+        };
         Ok(Self::over(Sink::File(file), target))
     }
 
     fn over(sink: Sink, target: Target) -> Self {
-        let shared = Shared { sink: BufWriter::with_capacity(64 << 10, sink), failure: None };
-        Self { shared: Arc::new(Mutex::new(shared)), target }
+        let shared = Shared {
+            sink: BufWriter::with_capacity(64 << 10, sink),
+            failure: None,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+            target,
+        }
     }
 
     /// A handle to write through.
@@ -163,7 +188,9 @@ impl Output {
     pub fn explain(&self, error: Error) -> Error {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         match &shared.failure {
-            Some((kind, message)) => Error::io("write", self.path())(io::Error::new(*kind, message.clone())),
+            Some((kind, message)) => {
+                Error::io("write", self.path())(io::Error::new(*kind, message.clone()))
+            }
             None => error,
         }
     }
@@ -177,7 +204,9 @@ impl Output {
 
     /// The temporary file with all that was written so far.
     pub(super) fn written(&self) -> Result<&Path> {
-        self.handle().flush().map_err(|error| Error::io("write", self.path())(error))?;
+        self.handle()
+            .flush()
+            .map_err(|error| Error::io("write", self.path())(error))?;
         Ok(match &self.target {
             Target::File { temporary, .. } => temporary,
             Target::Stream(path) => path,
@@ -192,7 +221,14 @@ impl Output {
     fn end(&mut self) -> Result<()> {
         let io = |error| Error::io("write", self.path())(error);
         self.handle().flush().map_err(io)?;
-        let Target::File { temporary, path, overwrite } = &self.target else { return Ok(()) };
+        let Target::File {
+            temporary,
+            path,
+            overwrite,
+        } = &self.target
+        else {
+            return Ok(());
+        };
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Sink::File(file) = shared.sink.get_mut() {
             file.sync().map_err(io)?;
@@ -203,7 +239,9 @@ impl Output {
         match RealDisk.publish(temporary, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
             // Some file systems have no second names; there a rename has to do.
-            Err(error) if no_links(&error) && !path.exists() => RealDisk.replace(temporary, path).map_err(io),
+            Err(error) if no_links(&error) && !path.exists() => {
+                RealDisk.replace(temporary, path).map_err(io)
+            }
             result => result.map_err(io),
         }
     }
@@ -222,10 +260,16 @@ impl Drop for Output {
 /// already there. Changes nothing, so plans can ask first.
 pub fn check(path: &Path, store: &Layout, overwrite: bool) -> Result<()> {
     if path.is_dir() {
-        return Err(Error::Refused(format!("{} is a folder: name a file inside it", path.display())));
+        return Err(Error::Refused(format!(
+            "{} is a folder: name a file inside it",
+            path.display()
+        )));
     }
     if path.file_name().is_none() {
-        return Err(Error::Refused(format!("'{}' names no file: give a path to write to", path.display())));
+        return Err(Error::Refused(format!(
+            "'{}' names no file: give a path to write to",
+            path.display()
+        )));
     }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -264,17 +308,27 @@ fn exists(path: &Path) -> Error {
 }
 
 fn no_links(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+    )
 }
 
 /// Whether a name in `folder` (canonical) is one that the store writes or reads.
 fn belongs_to(folder: &Path, path: &Path, store: &Layout) -> bool {
-    let own_folders = [store.incremental(), store.commits(), store.backups(), store.quarantine()];
+    let own_folders = [
+        store.incremental(),
+        store.commits(),
+        store.backups(),
+        store.quarantine(),
+    ];
     let inside = |own: &PathBuf| fs::canonicalize(own).is_ok_and(|own| folder.starts_with(own));
     if own_folders.iter().any(inside) {
         return true;
     }
-    let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return false };
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
+        return false;
+    };
     let reserved = name.starts_with(layout::MAIN)
         || name.starts_with("test_results")
         || name.starts_with(".test_results")
@@ -309,13 +363,21 @@ mod tests {
         output.handle().write_all(b"half").unwrap();
         assert!(!path.exists());
         drop(output);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the store is left");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "only the store is left"
+        );
 
         let output = Output::file(&path, &store, false).unwrap();
         output.handle().write_all(b"whole").unwrap();
         output.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "no temporary file is left"
+        );
     }
 
     #[test]
@@ -325,7 +387,10 @@ mod tests {
         let racing = Output::file(&path, &store, false).unwrap();
         fs::write(&path, "mine").unwrap();
         assert!(Output::file(&path, &store, false).is_err());
-        assert!(racing.commit().is_err(), "a file that came up meanwhile is not replaced either");
+        assert!(
+            racing.commit().is_err(),
+            "a file that came up meanwhile is not replaced either"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         let output = Output::file(&path, &store, true).unwrap();
         output.handle().write_all(b"new").unwrap();
@@ -356,7 +421,15 @@ mod tests {
             check(&folder.path().join(other), &store, false).unwrap();
         }
         let nowhere = check(&folder.path().join("no/such/x.csv"), &store, false).unwrap_err();
-        assert!(nowhere.to_string().contains("there is no folder"), "{nowhere}");
-        assert!(check(folder.path(), &store, false).unwrap_err().to_string().contains("is a folder"));
+        assert!(
+            nowhere.to_string().contains("there is no folder"),
+            "{nowhere}"
+        );
+        assert!(
+            check(folder.path(), &store, false)
+                .unwrap_err()
+                .to_string()
+                .contains("is a folder")
+        );
     }
 }

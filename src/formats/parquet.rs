@@ -29,7 +29,9 @@ impl<W: Write + Send> Parquet<W> {
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .set_created_by(concat!("evaltop ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        Ok(Self(ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(refused)?))
+        Ok(Self(
+            ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(refused)?,
+        ))
     }
 }
 

@@ -19,9 +19,11 @@ pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, Arro
         .iter()
         .zip(schema.fields())
         .map(|(column, field)| match field.data_type() {
-            DataType::Float64 => {
-                Ok(Arc::new(column.as_primitive::<Float64Type>().unary_opt::<_, Float64Type>(finite)) as _)
-            }
+            DataType::Float64 => Ok(Arc::new(
+                column
+                    .as_primitive::<Float64Type>()
+                    .unary_opt::<_, Float64Type>(finite),
+            ) as _),
             DataType::Float32 => Ok(Arc::new(
                 column
                     .as_primitive::<Float32Type>()
@@ -39,8 +41,11 @@ pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, Arro
 
 /// The schema that [`plain`] gives its batches.
 fn plain_schema(schema: &SchemaRef, flat: bool) -> SchemaRef {
-    let fields: Vec<_> =
-        schema.fields().iter().map(|f| Field::new(f.name(), plain_type(f, flat), true)).collect();
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|f| Field::new(f.name(), plain_type(f, flat), true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -55,7 +60,10 @@ fn plain_type(field: &Field, flat: bool) -> DataType {
 fn needs_json(data_type: &DataType) -> bool {
     use DataType as T;
     data_type.is_nested()
-        || matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_))
+        || matches!(
+            data_type,
+            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)
+        )
 }
 
 fn finite(value: f64) -> Option<f64> {

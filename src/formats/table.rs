@@ -24,7 +24,12 @@ const SAMPLE: usize = 1_000;
 /// Text columns do not shrink below this.
 const NARROWEST: usize = 8;
 /// Rates of a grouped query, shown in per cent.
-const PER_CENT: [&str; 4] = ["success_rate", "ci_low", "ci_high", "mean_tool_coverage_rate"];
+const PER_CENT: [&str; 4] = [
+    "success_rate",
+    "ci_low",
+    "ci_high",
+    "mean_tool_coverage_rate",
+];
 
 /// Aligned columns.
 #[derive(Debug)]
@@ -60,14 +65,28 @@ impl<W: Write> Table<W> {
                     DataType::Timestamp(..) | DataType::Boolean => (false, false),
                     t => (t.is_numeric(), !t.is_numeric()),
                 };
-                Column { width: text::width(&title), right, text, title, hidden: false }
+                Column {
+                    width: text::width(&title),
+                    right,
+                    text,
+                    title,
+                    hidden: false,
+                }
             })
             .collect();
-        Self { out, terminal, zone, columns, sample: Some(Vec::new()) }
+        Self {
+            out,
+            terminal,
+            zone,
+            columns,
+            sample: Some(Vec::new()),
+        }
     }
 
     fn settle(&mut self) -> Result<()> {
-        let Some(rows) = self.sample.take() else { return Ok(()) };
+        let Some(rows) = self.sample.take() else {
+            return Ok(());
+        };
         for row in &rows {
             for (column, cell) in self.columns.iter_mut().zip(row) {
                 column.width = column.width.max(text::width(cell));
@@ -89,7 +108,12 @@ impl<W: Write> Table<W> {
 
     fn line(&mut self, cells: &[String]) -> Result<()> {
         let mut line = String::new();
-        for (column, cell) in self.columns.iter().zip(cells).filter(|(column, _)| !column.hidden) {
+        for (column, cell) in self
+            .columns
+            .iter()
+            .zip(cells)
+            .filter(|(column, _)| !column.hidden)
+        {
             if !line.is_empty() {
                 line.push_str("  ");
             }
@@ -113,7 +137,10 @@ impl<W: Write> Table<W> {
 /// The width of a line with every column as wide as it wants to be.
 fn needed(columns: &[Column]) -> usize {
     let shown = columns.iter().filter(|column| !column.hidden);
-    shown.map(|column| column.width + 2).sum::<usize>().saturating_sub(2)
+    shown
+        .map(|column| column.width + 2)
+        .sum::<usize>()
+        .saturating_sub(2)
 }
 
 /// Takes from the widest text column until the line fits, or none can give more.
@@ -121,7 +148,13 @@ fn shrink(columns: &mut [Column], terminal: usize) {
     let mut total = needed(columns);
     while total > terminal {
         let can = |column: &&mut Column| column.text && !column.hidden && column.width > NARROWEST;
-        let Some(column) = columns.iter_mut().filter(can).max_by_key(|column| column.width) else { return };
+        let Some(column) = columns
+            .iter_mut()
+            .filter(can)
+            .max_by_key(|column| column.width)
+        else {
+            return;
+        };
         column.width -= 1;
         total -= 1;
     }
@@ -139,13 +172,20 @@ impl<W: Write> RowWriter for Table<W> {
             .collect::<Result<Vec<_>>>()?;
         let mut cells: Vec<_> = cells.into_iter().map(Vec::into_iter).collect();
         for _ in 0..batch.num_rows() {
-            let row: Vec<String> = cells.iter_mut().map(|column| column.next().unwrap_or_default()).collect();
+            let row: Vec<String> = cells
+                .iter_mut()
+                .map(|column| column.next().unwrap_or_default())
+                .collect();
             match &mut self.sample {
                 Some(sample) => sample.push(row),
                 None => self.line(&row)?,
             }
         }
-        if self.sample.as_ref().is_some_and(|sample| sample.len() >= SAMPLE) {
+        if self
+            .sample
+            .as_ref()
+            .is_some_and(|sample| sample.len() >= SAMPLE)
+        {
             self.settle()?;
         }
         Ok(())
@@ -164,14 +204,27 @@ pub(super) fn cells(column: &dyn Array, name: &str, zone: &TimeZone) -> Result<V
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();
             let per_cent = PER_CENT.contains(&name);
-            let show = |v: f64| if per_cent { format!("{:.1}%", v * 100.0) } else { short(v) };
-            rows.map(|row| Some(row).filter(present).map(|row| show(values.value(row))).unwrap_or_default())
-                .collect()
+            let show = |v: f64| {
+                if per_cent {
+                    format!("{:.1}%", v * 100.0)
+                } else {
+                    short(v)
+                }
+            };
+            rows.map(|row| {
+                Some(row)
+                    .filter(present)
+                    .map(|row| show(values.value(row)))
+                    .unwrap_or_default()
+            })
+            .collect()
         }
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
             let values = column.as_primitive::<TimestampMicrosecondType>();
             rows.map(|row| {
-                let time = Some(row).filter(present).and_then(|row| local(values.value(row), zone));
+                let time = Some(row)
+                    .filter(present)
+                    .and_then(|row| local(values.value(row), zone));
                 time.unwrap_or_default()
             })
             .collect()
@@ -196,14 +249,20 @@ fn short(value: f64) -> String {
 
 fn local(micros: i64, zone: &TimeZone) -> Option<String> {
     let time = Timestamp::from_microsecond(micros).ok()?;
-    Some(time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+    Some(
+        time.to_zoned(zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    };
 
     use super::*;
 
@@ -211,16 +270,30 @@ mod tests {
         let columns: Vec<(&str, ArrayRef)> = vec![
             (
                 "model",
-                Arc::new(StringArray::from(vec![Some("模型-一"), Some("a\x1b[31m-long-model-name"), None])),
+                Arc::new(StringArray::from(vec![
+                    Some("模型-一"),
+                    Some("a\x1b[31m-long-model-name"),
+                    None,
+                ])),
             ),
-            ("success_rate", Arc::new(Float64Array::from(vec![Some(0.7764), Some(f64::NAN), None]))),
+            (
+                "success_rate",
+                Arc::new(Float64Array::from(vec![Some(0.7764), Some(f64::NAN), None])),
+            ),
             ("tests", Arc::new(Int64Array::from(vec![1302, 7, 12]))),
-            ("time", Arc::new(Float64Array::from(vec![12.345_678, 3.0, 0.5]))),
+            (
+                "time",
+                Arc::new(Float64Array::from(vec![12.345_678, 3.0, 0.5])),
+            ),
             (
                 "timestamp",
                 Arc::new(
-                    TimestampMicrosecondArray::from(vec![Some(0), Some(1_700_000_000_000_000), None])
-                        .with_timezone("UTC"),
+                    TimestampMicrosecondArray::from(vec![
+                        Some(0),
+                        Some(1_700_000_000_000_000),
+                        None,
+                    ])
+                    .with_timezone("UTC"),
                 ),
             ),
         ];
@@ -230,7 +303,12 @@ mod tests {
     fn print(terminal: Option<usize>) -> String {
         let mut out = Vec::new();
         let batch = batch();
-        let mut table = Box::new(Table::new(&mut out, &batch.schema(), terminal, TimeZone::UTC));
+        let mut table = Box::new(Table::new(
+            &mut out,
+            &batch.schema(),
+            terminal,
+            TimeZone::UTC,
+        ));
         table.write(&batch).unwrap();
         table.finish().unwrap();
         String::from_utf8(out).unwrap()
@@ -253,21 +331,35 @@ mod tests {
                 assert!(text::width(line) <= terminal, "{terminal}: {line}");
             }
         }
-        assert!(print(Some(60)).contains("  2023-11-14 22:13:20\n"), "only text is cut");
+        assert!(
+            print(Some(60)).contains("  2023-11-14 22:13:20\n"),
+            "only text is cut"
+        );
     }
 
     #[test]
     fn a_narrow_terminal_shows_no_empty_columns() {
         let names = ["model", "prompt_type", "difficulty", "error_message"];
-        let column = |at| -> ArrayRef { Arc::new(StringArray::from(vec![(at % 2 == 0).then_some("text")])) };
-        let batch =
-            RecordBatch::try_from_iter(names.iter().enumerate().map(|(at, name)| (*name, column(at))))
-                .unwrap();
-        for (terminal, expected) in
-            [(80, "model  prompt_type  difficulty  error_message"), (30, "model  difficulty")]
-        {
+        let column =
+            |at| -> ArrayRef { Arc::new(StringArray::from(vec![(at % 2 == 0).then_some("text")])) };
+        let batch = RecordBatch::try_from_iter(
+            names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| (*name, column(at))),
+        )
+        .unwrap();
+        for (terminal, expected) in [
+            (80, "model  prompt_type  difficulty  error_message"),
+            (30, "model  difficulty"),
+        ] {
             let mut out = Vec::new();
-            let mut table = Box::new(Table::new(&mut out, &batch.schema(), Some(terminal), TimeZone::UTC));
+            let mut table = Box::new(Table::new(
+                &mut out,
+                &batch.schema(),
+                Some(terminal),
+                TimeZone::UTC,
+            ));
             table.write(&batch).unwrap();
             table.finish().unwrap();
             let text = String::from_utf8(out).unwrap();
@@ -280,7 +372,10 @@ mod tests {
         let mut out = Vec::new();
         let table = Box::new(Table::new(&mut out, &batch().schema(), None, TimeZone::UTC));
         table.finish().unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "model  success_rate  tests  time  timestamp\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "model  success_rate  tests  time  timestamp\n"
+        );
     }
 
     #[test]

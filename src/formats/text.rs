@@ -73,8 +73,15 @@ mod tests {
             sanitise("a\x1b[31mb\nc\td\u{7}\u{9b}e\u{202e}f"),
             "a\u{fffd}[31mb c d\u{fffd}\u{fffd}e\u{fffd}f"
         );
-        assert!(matches!(sanitise("naïve 模型"), Cow::Borrowed("naïve 模型")));
-        assert_eq!(sanitise("a\u{200b}b\u{feff}"), "a\u{fffd}b\u{fffd}", "what is invisible is shown");
+        assert!(matches!(
+            sanitise("naïve 模型"),
+            Cow::Borrowed("naïve 模型")
+        ));
+        assert_eq!(
+            sanitise("a\u{200b}b\u{feff}"),
+            "a\u{fffd}b\u{fffd}",
+            "what is invisible is shown"
+        );
         assert_eq!(sanitise("👩\u{200d}👧 ❤\u{fe0f}"), "👩👧 ❤");
     }
 

@@ -48,15 +48,38 @@ mod tests {
 
     #[test]
     fn names_the_model_and_what_is_usual() {
-        let burst = Burst { failed: 31, of: 40, usual: 0.343, category: Some(ErrorCategory::Infrastructure) };
-        let bursting =
-            ModelView { model: "DeepSeek-V3-0324".into(), burst: Some(burst), ..ModelView::default() };
-        let models = vec![ModelView { model: "calm".into(), ..ModelView::default() }, bursting];
-        let seen = Observation { models, ..Observation::default() };
+        let burst = Burst {
+            failed: 31,
+            of: 40,
+            usual: 0.343,
+            category: Some(ErrorCategory::Infrastructure),
+        };
+        let bursting = ModelView {
+            model: "DeepSeek-V3-0324".into(),
+            burst: Some(burst),
+            ..ModelView::default()
+        };
+        let models = vec![
+            ModelView {
+                model: "calm".into(),
+                ..ModelView::default()
+            },
+            bursting,
+        ];
+        let seen = Observation {
+            models,
+            ..Observation::default()
+        };
         let found = FailureBurst.findings(&seen, &Thresholds::default());
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].message, "DeepSeek-V3-0324: 31 of last 40 failed (usual 34%)");
+        assert_eq!(
+            found[0].message,
+            "DeepSeek-V3-0324: 31 of last 40 failed (usual 34%)"
+        );
         assert_eq!(found[0].subject.as_deref(), Some("DeepSeek-V3-0324"));
-        assert_eq!(found[0].detail, "Most of these failures are of the category infrastructure.");
+        assert_eq!(
+            found[0].detail,
+            "Most of these failures are of the category infrastructure."
+        );
     }
 }

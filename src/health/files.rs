@@ -18,10 +18,14 @@ impl Rule for UnreadableFiles {
     }
 
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
-        with_reasons(seen, ["can't be read", "can't be read"], |state| match state {
-            FileState::Unreadable(reason) => Some(reason),
-            _ => None,
-        })
+        with_reasons(
+            seen,
+            ["can't be read", "can't be read"],
+            |state| match state {
+                FileState::Unreadable(reason) => Some(reason),
+                _ => None,
+            },
+        )
     }
 }
 
@@ -40,10 +44,14 @@ impl Rule for SchemaConflict {
     }
 
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
-        with_reasons(seen, ["doesn't fit the others", "don't fit the others"], |state| match state {
-            FileState::Conflict(reason) => Some(reason),
-            _ => None,
-        })
+        with_reasons(
+            seen,
+            ["doesn't fit the others", "don't fit the others"],
+            |state| match state {
+                FileState::Conflict(reason) => Some(reason),
+                _ => None,
+            },
+        )
     }
 }
 
@@ -53,20 +61,37 @@ fn with_reasons(
     [one, many]: [&str; 2],
     reason: impl Fn(&FileState) -> Option<&String>,
 ) -> Vec<Finding> {
-    let found: Vec<(&FileView, &String)> =
-        seen.waiting.files.iter().filter_map(|file| Some((file, reason(&file.state)?))).collect();
+    let found: Vec<(&FileView, &String)> = seen
+        .waiting
+        .files
+        .iter()
+        .filter_map(|file| Some((file, reason(&file.state)?)))
+        .collect();
     match found.as_slice() {
         [] => Vec::new(),
         [(file, reason)] => {
             let message = format!("{} {one}", file.name);
             let detail = format!("{}: {reason}.", file.name);
-            vec![Finding::new(Severity::Warning, message, Remedy::Validate).about(&file.name).detail(detail)]
+            vec![
+                Finding::new(Severity::Warning, message, Remedy::Validate)
+                    .about(&file.name)
+                    .detail(detail),
+            ]
         }
         several => {
-            let message = format!("{} {many}: validate", plural(several.len() as u64, "file", "files"));
-            let reasons: Vec<String> =
-                several.iter().take(3).map(|(file, reason)| format!("{}: {reason}.", file.name)).collect();
-            vec![Finding::new(Severity::Warning, message, Remedy::Validate).detail(reasons.join(" "))]
+            let message = format!(
+                "{} {many}: validate",
+                plural(several.len() as u64, "file", "files")
+            );
+            let reasons: Vec<String> = several
+                .iter()
+                .take(3)
+                .map(|(file, reason)| format!("{}: {reason}.", file.name))
+                .collect();
+            vec![
+                Finding::new(Severity::Warning, message, Remedy::Validate)
+                    .detail(reasons.join(" ")),
+            ]
         }
     }
 }
@@ -86,9 +111,19 @@ impl Rule for FutureFiles {
 
     fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
         let ahead = |time: jiff::Timestamp| time.duration_since(seen.at).as_secs_f64();
-        let times = seen.waiting.files.iter().map(|file| file.modified).chain(seen.main.modified);
-        let late: Vec<f64> = times.map(ahead).filter(|ahead| *ahead > limits.future_seconds as f64).collect();
-        let Some(most) = late.iter().copied().max_by(f64::total_cmp) else { return Vec::new() };
+        let times = seen
+            .waiting
+            .files
+            .iter()
+            .map(|file| file.modified)
+            .chain(seen.main.modified);
+        let late: Vec<f64> = times
+            .map(ahead)
+            .filter(|ahead| *ahead > limits.future_seconds as f64)
+            .collect();
+        let Some(most) = late.iter().copied().max_by(f64::total_cmp) else {
+            return Vec::new();
+        };
         let message = format!(
             "{} up to {} in the future: set the clocks",
             plural(late.len() as u64, "file is", "files are"),
@@ -106,7 +141,10 @@ mod tests {
 
     fn seen(files: Vec<(&str, FileState, i64)>) -> Observation {
         let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let mut seen = Observation { at, ..Observation::default() };
+        let mut seen = Observation {
+            at,
+            ..Observation::default()
+        };
         let files = files
             .into_iter()
             .map(|(name, state, ahead)| FileView {
@@ -124,12 +162,18 @@ mod tests {
     }
 
     fn messages(rule: &dyn Rule, seen: &Observation) -> Vec<String> {
-        rule.findings(seen, &Thresholds::default()).into_iter().map(|finding| finding.message).collect()
+        rule.findings(seen, &Thresholds::default())
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect()
     }
 
     #[test]
     fn files_that_are_being_written_are_no_alarm() {
-        let seen = seen(vec![("a", FileState::Ready, 0), ("b", FileState::InProgress, 0)]);
+        let seen = seen(vec![
+            ("a", FileState::Ready, 0),
+            ("b", FileState::InProgress, 0),
+        ]);
         assert!(messages(&UnreadableFiles, &seen).is_empty());
         assert!(messages(&SchemaConflict, &seen).is_empty());
     }
@@ -137,20 +181,41 @@ mod tests {
     #[test]
     fn one_unreadable_file_is_named_several_are_counted() {
         let torn = || FileState::Unreadable("the footer is missing".into());
-        let one = seen(vec![("increment_1.parquet", torn(), 0), ("b", FileState::Conflict("x".into()), 0)]);
-        assert_eq!(messages(&UnreadableFiles, &one), ["increment_1.parquet can't be read"]);
+        let one = seen(vec![
+            ("increment_1.parquet", torn(), 0),
+            ("b", FileState::Conflict("x".into()), 0),
+        ]);
+        assert_eq!(
+            messages(&UnreadableFiles, &one),
+            ["increment_1.parquet can't be read"]
+        );
         let found = UnreadableFiles.findings(&one, &Thresholds::default());
-        assert_eq!(found[0].detail, "increment_1.parquet: the footer is missing.");
+        assert_eq!(
+            found[0].detail,
+            "increment_1.parquet: the footer is missing."
+        );
         let two = seen(vec![("a", torn(), 0), ("b", torn(), 0)]);
-        assert_eq!(messages(&UnreadableFiles, &two), ["2 files can't be read: validate"]);
-        assert_eq!(messages(&SchemaConflict, &one), ["b doesn't fit the others"]);
+        assert_eq!(
+            messages(&UnreadableFiles, &two),
+            ["2 files can't be read: validate"]
+        );
+        assert_eq!(
+            messages(&SchemaConflict, &one),
+            ["b doesn't fit the others"]
+        );
     }
 
     #[test]
     fn five_minutes_ahead_are_forgiven() {
         let within = seen(vec![("a", FileState::Ready, 300)]);
         assert!(messages(&FutureFiles, &within).is_empty());
-        let beyond = seen(vec![("a", FileState::Ready, 301), ("b", FileState::Ready, 7_200)]);
-        assert_eq!(messages(&FutureFiles, &beyond), ["2 files are up to 2h in the future: set the clocks"]);
+        let beyond = seen(vec![
+            ("a", FileState::Ready, 301),
+            ("b", FileState::Ready, 7_200),
+        ]);
+        assert_eq!(
+            messages(&FutureFiles, &beyond),
+            ["2 files are up to 2h in the future: set the clocks"]
+        );
     }
 }

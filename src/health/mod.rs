@@ -41,7 +41,13 @@ struct Finding {
 
 impl Finding {
     fn new(severity: Severity, message: String, action: Remedy) -> Self {
-        Self { severity, message, action, subject: None, detail: String::new() }
+        Self {
+            severity,
+            message,
+            action,
+            subject: None,
+            detail: String::new(),
+        }
     }
 
     fn about(mut self, subject: &str) -> Self {
@@ -81,7 +87,11 @@ const RULES: [&dyn Rule; 18] = [
 pub fn check(seen: &Observation, limits: &Thresholds) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = RULES
         .iter()
-        .flat_map(|rule| rule.findings(seen, limits).into_iter().map(|finding| alert(*rule, finding)))
+        .flat_map(|rule| {
+            rule.findings(seen, limits)
+                .into_iter()
+                .map(|finding| alert(*rule, finding))
+        })
         .collect();
     // Stable: within one severity the order of the rules stands.
     alerts.sort_by_key(|alert| Reverse(alert.severity));
@@ -105,12 +115,20 @@ fn alert(rule: &dyn Rule, finding: Finding) -> Alert {
 
 /// The health of the store: that of its worst alert.
 pub fn worst(alerts: &[Alert]) -> Severity {
-    alerts.iter().map(|alert| alert.severity).max().unwrap_or_default()
+    alerts
+        .iter()
+        .map(|alert| alert.severity)
+        .max()
+        .unwrap_or_default()
 }
 
 /// "1 file", "2 files", "1,000 files".
 fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", crate::config::show_count(count), if count == 1 { one } else { many })
+    format!(
+        "{} {}",
+        crate::config::show_count(count),
+        if count == 1 { one } else { many }
+    )
 }
 
 #[cfg(test)]
@@ -137,7 +155,10 @@ mod tests {
         seen.waiting.increments = 101;
         let alerts = check(&seen, &Thresholds::default());
         let rules: Vec<&str> = alerts.iter().map(|alert| alert.rule.as_str()).collect();
-        assert_eq!(rules, ["store_unreadable", "too_many_increments", "watch_polling"]);
+        assert_eq!(
+            rules,
+            ["store_unreadable", "too_many_increments", "watch_polling"]
+        );
         assert_eq!(worst(&alerts), Severity::Critical);
     }
 
@@ -147,7 +168,13 @@ mod tests {
         assert_eq!(names.len(), RULES.len());
         for rule in RULES {
             assert!(rule.explanation().ends_with('.'), "{}", rule.name());
-            assert!(rule.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", rule.name());
+            assert!(
+                rule.name()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{}",
+                rule.name()
+            );
         }
     }
 }

@@ -35,15 +35,20 @@ impl Rule for SlowThroughput {
         if !seen.writers.iter().any(|writer| alive(writer.state)) {
             return Vec::new();
         }
-        let Some(usual) = usual(seen) else { return Vec::new() };
+        let Some(usual) = usual(seen) else {
+            return Vec::new();
+        };
         let now = seen.at.as_second();
         let rows = seen.history.between(now + 1 - STRETCH, now + 1, now).rows;
         if usual < LEAST_ROWS || rows >= limits.slow_percent / 100.0 * usual {
             return Vec::new();
         }
         let minutes = STRETCH as f64 / 60.0;
-        let message =
-            format!("{:.1} rows/min for 5m, usually {:.1}: see the writers", rows / minutes, usual / minutes);
+        let message = format!(
+            "{:.1} rows/min for 5m, usually {:.1}: see the writers",
+            rows / minutes,
+            usual / minutes
+        );
         vec![Finding::new(Severity::Warning, message, Remedy::Writer)]
     }
 }
@@ -58,7 +63,9 @@ fn usual(seen: &Observation) -> Option<f64> {
     if stretches < least {
         return None;
     }
-    let before = seen.history.columns(begin - 1, stretches as i64 * STRETCH, stretches);
+    let before = seen
+        .history
+        .columns(begin - 1, stretches as i64 * STRETCH, stretches);
     let mut rows: Vec<f64> = before.iter().map(|bucket| bucket.rows).collect();
     rows.sort_by(f64::total_cmp);
     rows.get(rows.len() / 2).copied()
@@ -81,9 +88,14 @@ impl Rule for Superseding {
 
     fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
         let now = seen.at.as_second();
-        let rows = seen.history.between(now + 1 - 3_600, now + 1, now).rows.round();
+        let rows = seen
+            .history
+            .between(now + 1 - 3_600, now + 1, now)
+            .rows
+            .round();
         let replaced = seen.superseded_lately;
-        if replaced < LEAST_REPLACED || replaced as f64 <= limits.superseding_percent / 100.0 * rows {
+        if replaced < LEAST_REPLACED || replaced as f64 <= limits.superseding_percent / 100.0 * rows
+        {
             return Vec::new();
         }
         // After a restart of a clock there may be fewer rows than replacements.
@@ -107,7 +119,10 @@ mod tests {
     /// Two hours at `usual` rows a minute, but `lately` over the last five.
     fn seen(usual: u64, lately: u64, state: WriterState) -> Observation {
         let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let mut seen = Observation { at, ..Observation::default() };
+        let mut seen = Observation {
+            at,
+            ..Observation::default()
+        };
         for minute in 0..120_i64 {
             let rows = if minute < 5 { lately } else { usual };
             seen.history.add(at.as_second() - minute * 60 - 30, rows, 0);
@@ -125,17 +140,32 @@ mod tests {
     }
 
     fn messages(rule: &dyn Rule, seen: &Observation) -> Vec<String> {
-        rule.findings(seen, &Thresholds::default()).into_iter().map(|finding| finding.message).collect()
+        rule.findings(seen, &Thresholds::default())
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect()
     }
 
     #[test]
     fn a_fifth_of_the_usual_throughput_is_slow_while_writers_live() {
         let slow = seen(40, 7, WriterState::Live);
-        assert_eq!(messages(&SlowThroughput, &slow), ["7.0 rows/min for 5m, usually 40.0: see the writers"]);
-        assert_eq!(messages(&SlowThroughput, &seen(40, 0, WriterState::Quiet)).len(), 1);
+        assert_eq!(
+            messages(&SlowThroughput, &slow),
+            ["7.0 rows/min for 5m, usually 40.0: see the writers"]
+        );
+        assert_eq!(
+            messages(&SlowThroughput, &seen(40, 0, WriterState::Quiet)).len(),
+            1
+        );
         assert!(messages(&SlowThroughput, &seen(40, 9, WriterState::Live)).is_empty());
-        assert!(messages(&SlowThroughput, &seen(40, 0, WriterState::Done)).is_empty(), "the run is over");
-        assert!(messages(&SlowThroughput, &seen(1, 0, WriterState::Live)).is_empty(), "that is chance");
+        assert!(
+            messages(&SlowThroughput, &seen(40, 0, WriterState::Done)).is_empty(),
+            "the run is over"
+        );
+        assert!(
+            messages(&SlowThroughput, &seen(1, 0, WriterState::Live)).is_empty(),
+            "that is chance"
+        );
     }
 
     #[test]
@@ -152,9 +182,15 @@ mod tests {
     fn an_hour_in_which_many_rows_replace_others() {
         let mut some = seen(40, 40, WriterState::Live);
         some.superseded_lately = 23;
-        assert!(messages(&Superseding, &some).is_empty(), "one in a hundred is forgiven");
+        assert!(
+            messages(&Superseding, &some).is_empty(),
+            "one in a hundred is forgiven"
+        );
         some.superseded_lately = 25;
-        assert_eq!(messages(&Superseding, &some), ["25 of the last hour's 2,399 rows replace others"]);
+        assert_eq!(
+            messages(&Superseding, &some),
+            ["25 of the last hour's 2,399 rows replace others"]
+        );
         let mut few = seen(1, 1, WriterState::Live);
         few.superseded_lately = 9;
         assert!(messages(&Superseding, &few).is_empty());

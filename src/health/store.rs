@@ -20,7 +20,11 @@ impl Rule for Unreadable {
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
         match &seen.state {
             StoreState::Unreadable(sentence) => {
-                vec![Finding::new(Severity::Critical, sentence.clone(), Remedy::Validate)]
+                vec![Finding::new(
+                    Severity::Critical,
+                    sentence.clone(),
+                    Remedy::Validate,
+                )]
             }
             StoreState::Ready | StoreState::Missing => Vec::new(),
         }
@@ -74,7 +78,9 @@ impl Rule for Shrunk {
     }
 
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
-        let Some(expected) = seen.main.expected_rows else { return Vec::new() };
+        let Some(expected) = seen.main.expected_rows else {
+            return Vec::new();
+        };
         let left = plural(expected, "row", "rows");
         let message = if seen.main.modified.is_some() {
             let has = plural(seen.main.rows, "row", "rows");
@@ -144,7 +150,11 @@ impl Rule for Polling {
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
         match &seen.watch {
             WatchMode::Polling(reason) => {
-                vec![Finding::new(Severity::Warning, format!("polling for changes: {reason}"), Remedy::None)]
+                vec![Finding::new(
+                    Severity::Warning,
+                    format!("polling for changes: {reason}"),
+                    Remedy::None,
+                )]
             }
             WatchMode::Off | WatchMode::Native(_) => Vec::new(),
         }
@@ -159,23 +169,35 @@ mod tests {
 
     fn found(rule: &dyn Rule, seen: &Observation) -> Vec<(Severity, String)> {
         let findings = rule.findings(seen, &Thresholds::default());
-        findings.into_iter().map(|finding| (finding.severity, finding.message)).collect()
+        findings
+            .into_iter()
+            .map(|finding| (finding.severity, finding.message))
+            .collect()
     }
 
     #[test]
     fn an_unreadable_store_is_critical() {
         let state = StoreState::Unreadable("main can't be read as Parquet".into());
-        let seen = Observation { state, ..Observation::default() };
+        let seen = Observation {
+            state,
+            ..Observation::default()
+        };
         assert_eq!(
             found(&Unreadable, &seen),
-            [(Severity::Critical, "main can't be read as Parquet".to_owned())]
+            [(
+                Severity::Critical,
+                "main can't be read as Parquet".to_owned()
+            )]
         );
         assert!(found(&Missing, &seen).is_empty());
     }
 
     #[test]
     fn a_store_that_was_there_is_worse_than_none() {
-        let mut seen = Observation { state: StoreState::Missing, ..Observation::default() };
+        let mut seen = Observation {
+            state: StoreState::Missing,
+            ..Observation::default()
+        };
         assert_eq!(found(&Missing, &seen)[0].0, Severity::Warning);
         seen.totals.tests = 1;
         assert_eq!(found(&Missing, &seen)[0].0, Severity::Critical);
@@ -187,10 +209,16 @@ mod tests {
         assert!(found(&Shrunk, &seen).is_empty());
         seen.main.expected_rows = Some(86_263);
         let gone = "main is gone: the last commit left 86,263 rows in it";
-        assert_eq!(found(&Shrunk, &seen), [(Severity::Critical, gone.to_owned())]);
+        assert_eq!(
+            found(&Shrunk, &seen),
+            [(Severity::Critical, gone.to_owned())]
+        );
         (seen.main.rows, seen.main.modified) = (1_000, Some(Timestamp::UNIX_EPOCH));
         let shrunk = "main has 1,000 rows, but the last commit left 86,263 rows";
-        assert_eq!(found(&Shrunk, &seen), [(Severity::Critical, shrunk.to_owned())]);
+        assert_eq!(
+            found(&Shrunk, &seen),
+            [(Severity::Critical, shrunk.to_owned())]
+        );
     }
 
     #[test]
@@ -199,14 +227,20 @@ mod tests {
         seen.main.kind = MainKind::Summaries;
         assert!(found(&LegacySummaries, &seen).is_empty());
         seen.waiting.journal_rows = 1;
-        assert_eq!(found(&LegacySummaries, &seen)[0].1, "main holds summary rows: 1 record waits beside it");
+        assert_eq!(
+            found(&LegacySummaries, &seen)[0].1,
+            "main holds summary rows: 1 record waits beside it"
+        );
         seen.main.kind = MainKind::Records;
         assert!(found(&LegacySummaries, &seen).is_empty());
     }
 
     #[test]
     fn polling_says_why() {
-        let mut seen = Observation { watch: WatchMode::Native("inotify"), ..Observation::default() };
+        let mut seen = Observation {
+            watch: WatchMode::Native("inotify"),
+            ..Observation::default()
+        };
         assert!(found(&Polling, &seen).is_empty());
         seen.watch = WatchMode::Polling("NFS".to_owned());
         assert_eq!(found(&Polling, &seen)[0].1, "polling for changes: NFS");
@@ -215,7 +249,10 @@ mod tests {
     #[test]
     fn every_note_is_an_alert() {
         let notes = vec!["a".to_owned(), "b".to_owned()];
-        let seen = Observation { notes, ..Observation::default() };
+        let seen = Observation {
+            notes,
+            ..Observation::default()
+        };
         assert_eq!(found(&DataNotes, &seen).len(), 2);
     }
 }

@@ -85,14 +85,23 @@ impl Rule for OldestRow {
     }
 
     fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
-        let Some(oldest) = seen.waiting.oldest else { return Vec::new() };
+        let Some(oldest) = seen.waiting.oldest else {
+            return Vec::new();
+        };
         let age = seen.at.duration_since(oldest).as_secs_f64();
         if age <= limits.oldest_seconds as f64 {
             return Vec::new();
         }
         let limit = show_duration(limits.oldest_seconds as f64);
-        let message = format!("oldest row has waited {} (limit {limit}): consolidate", show_duration(age));
-        vec![Finding::new(Severity::Warning, message, Remedy::Consolidate)]
+        let message = format!(
+            "oldest row has waited {} (limit {limit}): consolidate",
+            show_duration(age)
+        );
+        vec![Finding::new(
+            Severity::Warning,
+            message,
+            Remedy::Consolidate,
+        )]
     }
 }
 
@@ -103,7 +112,9 @@ mod tests {
     use super::*;
 
     fn severity(rule: &dyn Rule, seen: &Observation) -> Option<Severity> {
-        rule.findings(seen, &Thresholds::default()).first().map(|finding| finding.severity)
+        rule.findings(seen, &Thresholds::default())
+            .first()
+            .map(|finding| finding.severity)
     }
 
     #[test]
@@ -119,7 +130,10 @@ mod tests {
             assert_eq!(severity(&IncrementFiles, &seen), expected, "{count}");
         }
         let found = IncrementFiles.findings(&seen, &Thresholds::default());
-        assert_eq!(found[0].message, "1,001 increments wait (limit 1,000): consolidate");
+        assert_eq!(
+            found[0].message,
+            "1,001 increments wait (limit 1,000): consolidate"
+        );
     }
 
     #[test]
@@ -139,13 +153,19 @@ mod tests {
     #[test]
     fn the_oldest_row_alarms_after_an_hour() {
         let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let mut seen = Observation { at, ..Observation::default() };
+        let mut seen = Observation {
+            at,
+            ..Observation::default()
+        };
         assert_eq!(severity(&OldestRow, &seen), None);
         seen.waiting.oldest = Some(at - SignedDuration::from_hours(1));
         assert_eq!(severity(&OldestRow, &seen), None);
         seen.waiting.oldest = Some(at - SignedDuration::from_mins(75));
         assert_eq!(severity(&OldestRow, &seen), Some(Severity::Warning));
         let found = OldestRow.findings(&seen, &Thresholds::default());
-        assert_eq!(found[0].message, "oldest row has waited 1h15 (limit 1h): consolidate");
+        assert_eq!(
+            found[0].message,
+            "oldest row has waited 1h15 (limit 1h): consolidate"
+        );
     }
 }

@@ -25,8 +25,11 @@ impl Rule for DeadWriters {
         if seen.waiting.dead_journals == 0 {
             return Vec::new();
         }
-        let gone: Vec<&WriterView> =
-            seen.writers.iter().filter(|writer| writer.state == WriterState::Gone).collect();
+        let gone: Vec<&WriterView> = seen
+            .writers
+            .iter()
+            .filter(|writer| writer.state == WriterState::Gone)
+            .collect();
         let finding = if let [writer] = gone.as_slice() {
             let rows = plural(writer.rows, "row is", "rows are");
             let message = format!("{} died: its {rows} safe, consolidate", named(writer));
@@ -55,14 +58,22 @@ impl Rule for StalledWriters {
 
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
         let silence = |writer: &WriterView| {
-            writer.last_row.map_or(0.0, |last| seen.at.duration_since(last).as_secs_f64())
+            writer
+                .last_row
+                .map_or(0.0, |last| seen.at.duration_since(last).as_secs_f64())
         };
-        let mut quiet: Vec<&WriterView> =
-            seen.writers.iter().filter(|writer| writer.state == WriterState::Quiet).collect();
+        let mut quiet: Vec<&WriterView> = seen
+            .writers
+            .iter()
+            .filter(|writer| writer.state == WriterState::Quiet)
+            .collect();
         quiet.sort_by(|a, b| silence(b).total_cmp(&silence(a)));
         let single = |writer: &&WriterView| {
-            let message =
-                format!("{} quiet {}, process alive", named(writer), show_duration(silence(writer)));
+            let message = format!(
+                "{} quiet {}, process alive",
+                named(writer),
+                show_duration(silence(writer))
+            );
             Finding::new(Severity::Warning, message, Remedy::Writer).about(&writer.process_id)
         };
         match quiet.as_slice() {
@@ -73,7 +84,10 @@ impl Rule for StalledWriters {
                     named(longest),
                     show_duration(silence(longest))
                 );
-                vec![Finding::new(Severity::Warning, message, Remedy::Writer).about(&longest.process_id)]
+                vec![
+                    Finding::new(Severity::Warning, message, Remedy::Writer)
+                        .about(&longest.process_id),
+                ]
             }
             few => few.iter().map(single).collect(),
         }
@@ -82,7 +96,11 @@ impl Rule for StalledWriters {
 
 /// "writer 48213 (qwen2.5-72b)": the start time in the id helps nobody.
 fn named(writer: &WriterView) -> String {
-    let pid = writer.process_id.split('_').next().unwrap_or(&writer.process_id);
+    let pid = writer
+        .process_id
+        .split('_')
+        .next()
+        .unwrap_or(&writer.process_id);
     match &writer.model {
         Some(model) => format!("writer {pid} ({model})"),
         None => format!("writer {pid}"),
@@ -110,11 +128,18 @@ mod tests {
                 limit_seconds: 60.0,
             })
             .collect();
-        Observation { at, writers, ..Observation::default() }
+        Observation {
+            at,
+            writers,
+            ..Observation::default()
+        }
     }
 
     fn messages(rule: &dyn Rule, seen: &Observation) -> Vec<String> {
-        rule.findings(seen, &Thresholds::default()).into_iter().map(|finding| finding.message).collect()
+        rule.findings(seen, &Thresholds::default())
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect()
     }
 
     #[test]
@@ -126,14 +151,24 @@ mod tests {
             (WriterState::Gone, 400),
             (WriterState::Unknown, 400),
         ]);
-        assert_eq!(messages(&StalledWriters, &all), ["writer 48211 (qwen2.5-72b) quiet 6m, process alive"]);
+        assert_eq!(
+            messages(&StalledWriters, &all),
+            ["writer 48211 (qwen2.5-72b) quiet 6m, process alive"]
+        );
     }
 
     #[test]
     fn many_stalled_writers_are_one_alert() {
-        let some = seen(&[(WriterState::Quiet, 100), (WriterState::Quiet, 400), (WriterState::Quiet, 200)]);
+        let some = seen(&[
+            (WriterState::Quiet, 100),
+            (WriterState::Quiet, 400),
+            (WriterState::Quiet, 200),
+        ]);
         assert_eq!(messages(&StalledWriters, &some).len(), 3);
-        assert!(messages(&StalledWriters, &some)[0].contains("48211"), "the longest silence first");
+        assert!(
+            messages(&StalledWriters, &some)[0].contains("48211"),
+            "the longest silence first"
+        );
         let many = seen(&[(WriterState::Quiet, 100); 5]);
         assert_eq!(
             messages(&StalledWriters, &many),
@@ -152,6 +187,9 @@ mod tests {
         );
         one.waiting.dead_journals = 2;
         one.writers.clear();
-        assert_eq!(messages(&DeadWriters, &one), ["2 journals of dead writers, rows are safe: consolidate"]);
+        assert_eq!(
+            messages(&DeadWriters, &one),
+            ["2 journals of dead writers, rows are safe: consolidate"]
+        );
     }
 }

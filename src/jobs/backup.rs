@@ -15,7 +15,11 @@ pub(super) fn plan(store: &Store) -> Result<Plan> {
     let (rows, bytes) = (main.rows(), main.stat().bytes);
     Ok(Plan {
         request: Request::Backup,
-        summary: format!("copy {MAIN} ({}, {}) into backups/", count(rows, "row"), size(bytes)),
+        summary: format!(
+            "copy {MAIN} ({}, {}) into backups/",
+            count(rows, "row"),
+            size(bytes)
+        ),
         lines: Vec::new(),
         removes: Vec::new(),
         needs_yes: false,
@@ -28,7 +32,11 @@ pub(super) fn plan(store: &Store) -> Result<Plan> {
 pub(super) fn run(store: &Store, control: &Control) -> Result<Outcome> {
     let done = backup::run(store, Timestamp::now(), control)?;
     Ok(Outcome {
-        summary: format!("backed up {} as backups/{}", count(done.rows, "row"), done.name),
+        summary: format!(
+            "backed up {} as backups/{}",
+            count(done.rows, "row"),
+            done.name
+        ),
         lines: Vec::new(),
         json: json!({
             "schema_version": 1, "backup": store.layout.backups().join(&done.name),

@@ -17,7 +17,10 @@ use crate::store::{Control, Result, Store};
 const SHOWN: usize = 12;
 
 fn store_options(options: &ConsolidateOptions) -> consolidate::Options {
-    consolidate::Options { accept_main: options.accept_main, convert_main: options.convert_main }
+    consolidate::Options {
+        accept_main: options.accept_main,
+        convert_main: options.convert_main,
+    }
 }
 
 pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> {
@@ -31,7 +34,12 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     } else if files == 0 {
         format!("move {}", move_out())
     } else {
-        let what = [count(files, "file"), count(plan.rows, "row"), size(plan.bytes)].join(", ");
+        let what = [
+            count(files, "file"),
+            count(plan.rows, "row"),
+            size(plan.bytes),
+        ]
+        .join(", ");
         format!("consolidate {what} into {MAIN}")
     };
     if !plan.skipped.is_empty() {
@@ -49,9 +57,16 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     if files > 0 && plan.summaries > 0 {
         lines.push(format!("{} move into the file beside it", move_out()));
     }
-    lines.extend(plan.skipped.iter().map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)));
+    lines.extend(
+        plan.skipped
+            .iter()
+            .map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)),
+    );
     let named = |files: &[(String, u64, u64)]| -> Vec<Value> {
-        files.iter().map(|(file, rows, bytes)| json!({"file": file, "rows": rows, "bytes": bytes})).collect()
+        files
+            .iter()
+            .map(|(file, rows, bytes)| json!({"file": file, "rows": rows, "bytes": bytes}))
+            .collect()
     };
     Ok(Plan {
         request: Request::Consolidate(options.clone()),
@@ -71,21 +86,38 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     })
 }
 
-pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control) -> Result<Outcome> {
+pub(super) fn run(
+    store: &Store,
+    options: &ConsolidateOptions,
+    control: &Control,
+) -> Result<Outcome> {
     let begun = Instant::now();
     let done = consolidate::run(store, &store_options(options), Timestamp::now(), control)?;
     let mut parts = Vec::new();
     if done.commits == 0 {
         parts.push("nothing to consolidate".to_owned());
     } else if done.increments_merged == 0 && done.summaries_moved > 0 {
-        parts.push([&count(done.summaries_moved, "summary row"), " moved out of ", MAIN].concat());
+        parts.push(
+            [
+                &count(done.summaries_moved, "summary row"),
+                " moved out of ",
+                MAIN,
+            ]
+            .concat(),
+        );
     } else if done.increments_merged == 0 {
         parts.push([MAIN, " is taken as it is"].concat());
     } else {
-        parts.push(format!("consolidated {}", count(done.increments_merged, "file")));
+        parts.push(format!(
+            "consolidated {}",
+            count(done.increments_merged, "file")
+        ));
         parts.push(count(done.rows_added, "row"));
     }
-    for (n, what) in [(done.rows_superseded, "superseded"), (done.rows_repeated, "repeated")] {
+    for (n, what) in [
+        (done.rows_superseded, "superseded"),
+        (done.rows_repeated, "repeated"),
+    ] {
         if n > 0 {
             parts.push(format!("{} {what}", show_count(n)));
         }
@@ -97,11 +129,18 @@ pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control
         parts.push(seconds(begun.elapsed()));
     }
     let mut lines = done.notes.clone();
-    lines.extend(done.skipped.iter().map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)));
+    lines.extend(
+        done.skipped
+            .iter()
+            .map(|skipped| format!("{} stays: {}", skipped.file, skipped.reason)),
+    );
     if !done.pruned.is_empty() {
         lines.push(format!("pruned old backups: {}", done.pruned.join(", ")));
     }
-    let wrong = done.skipped.iter().any(|skipped| skipped.kind != SkipKind::InProgress);
+    let wrong = done
+        .skipped
+        .iter()
+        .any(|skipped| skipped.kind != SkipKind::InProgress);
     Ok(Outcome {
         changed: done.commits > 0,
         summary: parts.join(", "),
@@ -114,10 +153,17 @@ pub(super) fn run(store: &Store, options: &ConsolidateOptions, control: &Control
             "skipped": listed(&done.skipped), "generation": done.generation,
             "backup": done.backup, "pruned": done.pruned, "notes": done.notes,
         }),
-        severity: if wrong { Severity::Warning } else { Severity::Healthy },
+        severity: if wrong {
+            Severity::Warning
+        } else {
+            Severity::Healthy
+        },
     })
 }
 
 fn listed(skipped: &[Skipped]) -> Vec<Value> {
-    skipped.iter().map(|skipped| json!({"file": skipped.file, "reason": skipped.reason})).collect()
+    skipped
+        .iter()
+        .map(|skipped| json!({"file": skipped.file, "reason": skipped.reason}))
+        .collect()
 }

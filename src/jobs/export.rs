@@ -18,9 +18,15 @@ const LEAF: u64 = 1_500;
 pub(super) fn plan(store: &Store, options: &ExportOptions, control: &Control) -> Result<Plan> {
     // What is there already may be replaced after a yes, and nothing that comes
     // up between the plan and the run.
-    let replaces = options.output.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink());
+    let replaces = options
+        .output
+        .symlink_metadata()
+        .is_ok_and(|meta| meta.is_file() || meta.is_symlink());
     output::check(&options.output, &store.layout, replaces)?;
-    let options = ExportOptions { overwrite: replaces, ..options.clone() };
+    let options = ExportOptions {
+        overwrite: replaces,
+        ..options.clone()
+    };
     let path = options.output.display();
     let (rows, what, bytes) = if let Some(form) = form(options.format) {
         let Estimate { rows, bytes } = export::estimate(store, &options.filter, form, control)?;
@@ -36,9 +42,16 @@ pub(super) fn plan(store: &Store, options: &ExportOptions, control: &Control) ->
     }
     let format: &str = options.format.into();
     Ok(Plan {
-        summary: format!("export {what}, about {}, as {format} to {path}", size(bytes)),
+        summary: format!(
+            "export {what}, about {}, as {format} to {path}",
+            size(bytes)
+        ),
         lines,
-        removes: if replaces { vec![options.output.clone()] } else { Vec::new() },
+        removes: if replaces {
+            vec![options.output.clone()]
+        } else {
+            Vec::new()
+        },
         needs_yes: replaces,
         is_empty: false,
         json: json!({
@@ -50,7 +63,12 @@ pub(super) fn plan(store: &Store, options: &ExportOptions, control: &Control) ->
     })
 }
 
-pub(super) fn run(store: &Store, options: &ExportOptions, rows: u64, control: &Control) -> Result<Outcome> {
+pub(super) fn run(
+    store: &Store,
+    options: &ExportOptions,
+    rows: u64,
+    control: &Control,
+) -> Result<Outcome> {
     let begun = std::time::Instant::now();
     let output = Output::file(&options.output, &store.layout, options.overwrite)?;
     let written = match form(options.format) {
@@ -64,7 +82,11 @@ pub(super) fn run(store: &Store, options: &ExportOptions, rows: u64, control: &C
     let done = written.map_err(|error| output.explain(error))?;
     output.commit()?;
     let bytes = std::fs::metadata(&options.output).map_or(0, |meta| meta.len());
-    let noun = if form(options.format).is_some() { "row" } else { "test" };
+    let noun = if form(options.format).is_some() {
+        "row"
+    } else {
+        "test"
+    };
     let path = options.output.display();
     let format: &str = options.format.into();
     Ok(Outcome {
@@ -94,5 +116,8 @@ fn form(format: ExportFormat) -> Option<Form> {
 }
 
 fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_path_buf())
+        .display()
+        .to_string()
 }

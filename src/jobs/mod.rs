@@ -86,7 +86,15 @@ pub struct RestoreOptions {
 
 /// A form in which rows leave the store.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::EnumIter,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::EnumIter,
 )]
 #[strum(serialize_all = "lowercase")]
 pub enum ExportFormat {
@@ -204,7 +212,10 @@ fn noted(request: &Request, ended: &Result<Outcome>) -> Option<Operation> {
     match ended {
         Ok(outcome) => {
             let generation = outcome.json.get("generation").and_then(Value::as_u64);
-            let done = Operation { generation, ..Operation::now(name, &outcome.summary) };
+            let done = Operation {
+                generation,
+                ..Operation::now(name, &outcome.summary)
+            };
             outcome.changed.then_some(done)
         }
         Err(error) => Operation::failed(name, error),
@@ -220,8 +231,12 @@ fn perform(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
         (Request::Validate { repair }, Detail::Validate(report)) => {
             validate::run(store, report, *repair, control)
         }
-        (Request::Export(options), Detail::Export { rows }) => export::run(store, options, *rows, control),
-        _ => Err(Error::Refused("the plan does not belong to this job: plan it again".into())),
+        (Request::Export(options), Detail::Export { rows }) => {
+            export::run(store, options, *rows, control)
+        }
+        _ => Err(Error::Refused(
+            "the plan does not belong to this job: plan it again".into(),
+        )),
     }
 }
 

@@ -11,7 +11,10 @@ use crate::store::layout::MAIN;
 use crate::store::{Control, Result, Store};
 
 fn options(options: &RestoreOptions) -> restore::Options {
-    restore::Options { from: options.from.clone(), discard_newer: options.discard_newer }
+    restore::Options {
+        from: options.from.clone(),
+        discard_newer: options.discard_newer,
+    }
 }
 
 pub(super) fn plan(store: &Store, wanted: &RestoreOptions, control: &Control) -> Result<Plan> {
@@ -31,7 +34,11 @@ pub(super) fn plan(store: &Store, wanted: &RestoreOptions, control: &Control) ->
 pub(super) fn run(store: &Store, wanted: &RestoreOptions, control: &Control) -> Result<Outcome> {
     let done = restore::run(store, &options(wanted), Timestamp::now(), control)?;
     let mut lines = lines(&done);
-    lines.extend(done.replaced.iter().map(|path| format!("the replaced main is {}", path.display())));
+    lines.extend(
+        done.replaced
+            .iter()
+            .map(|path| format!("the replaced main is {}", path.display())),
+    );
     Ok(Outcome {
         summary: format!("restored {}", sentence(&done)),
         lines,
@@ -43,7 +50,11 @@ pub(super) fn run(store: &Store, wanted: &RestoreOptions, control: &Control) -> 
 
 /// "1,200 rows of X, and 30 newer rows that it lacks".
 fn sentence(restored: &Restored) -> String {
-    let mut text = format!("{} of {}", count(restored.rows_restored, "row"), restored.from.display());
+    let mut text = format!(
+        "{} of {}",
+        count(restored.rows_restored, "row"),
+        restored.from.display()
+    );
     if restored.rows_waiting > 0 {
         text.push_str("; ");
         text.push_str(&count(restored.rows_waiting, "row"));
@@ -60,10 +71,15 @@ fn sentence(restored: &Restored) -> String {
 fn lines(restored: &Restored) -> Vec<String> {
     let mut lines = Vec::new();
     if restored.rows_dropped > 0 {
-        lines.push(format!("{} that the backup lacks: dropped", count(restored.rows_dropped, "newer row")));
+        lines.push(format!(
+            "{} that the backup lacks: dropped",
+            count(restored.rows_dropped, "newer row")
+        ));
     }
     if let Some(reason) = &restored.unreadable {
-        lines.push(format!("the current main can't be read ({reason}): nothing of it is kept but the file"));
+        lines.push(format!(
+            "the current main can't be read ({reason}): nothing of it is kept but the file"
+        ));
     }
     lines.extend(restored.notes.iter().cloned());
     lines

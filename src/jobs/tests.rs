@@ -22,7 +22,11 @@ const MENDABLE: usize = 3;
 
 fn write(store: &Store, tests: u64) {
     let mut writer = Writer::open(store, WriterOptions::default()).unwrap();
-    let record = |at| Record { model: "m".to_owned(), success: at % 2 == 0, ..Record::default() };
+    let record = |at| Record {
+        model: "m".to_owned(),
+        success: at % 2 == 0,
+        ..Record::default()
+    };
     writer.append_all((0..tests).map(record).collect()).unwrap();
     writer.close().unwrap();
 }
@@ -47,26 +51,43 @@ fn store(root: &Path) -> Store {
         write(&store, 10);
     }
     for number in 0..3 {
-        let path = store.layout.incremental().join(format!(".increment_{number}.tmp"));
+        let path = store
+            .layout
+            .incremental()
+            .join(format!(".increment_{number}.tmp"));
         std::fs::write(&path, "left").unwrap();
         let old = Timestamp::now() - SignedDuration::from_hours(1);
-        std::fs::File::open(&path).unwrap().set_modified(old.into()).unwrap();
+        std::fs::File::open(&path)
+            .unwrap()
+            .set_modified(old.into())
+            .unwrap();
     }
     // What a repair mends.
     std::fs::write(store.layout.metadata(), "{}").unwrap();
     for number in 0..2 {
-        let path = store.layout.incremental().join(format!("increment_{number}_20260131_120000.parquet"));
+        let path = store
+            .layout
+            .incremental()
+            .join(format!("increment_{number}_20260131_120000.parquet"));
         std::fs::write(&path, "no Parquet").unwrap();
         let old = Timestamp::now() - SignedDuration::from_hours(1);
-        std::fs::File::open(&path).unwrap().set_modified(old.into()).unwrap();
+        std::fs::File::open(&path)
+            .unwrap()
+            .set_modified(old.into())
+            .unwrap();
     }
     store
 }
 
 /// The files of a store that wait to be mended.
 fn mendable(store: &Store) -> usize {
-    let report = crate::store::validate::check(store, Timestamp::now(), &Control::default()).unwrap();
-    report.findings.iter().filter(|finding| finding.repair.is_some()).count()
+    let report =
+        crate::store::validate::check(store, Timestamp::now(), &Control::default()).unwrap();
+    report
+        .findings
+        .iter()
+        .filter(|finding| finding.repair.is_some())
+        .count()
 }
 
 fn requests(root: &Path) -> Vec<Request> {
@@ -81,8 +102,14 @@ fn requests(root: &Path) -> Vec<Request> {
     };
     vec![
         consolidate(),
-        Request::Restore(RestoreOptions { from: None, discard_newer: false }),
-        Request::Cleanup(CleanupOptions { keep: 0, ..CleanupOptions::default() }),
+        Request::Restore(RestoreOptions {
+            from: None,
+            discard_newer: false,
+        }),
+        Request::Cleanup(CleanupOptions {
+            keep: 0,
+            ..CleanupOptions::default()
+        }),
         Request::Backup,
         Request::Validate { repair: false },
         Request::Validate { repair: true },
@@ -92,7 +119,9 @@ fn requests(root: &Path) -> Vec<Request> {
 }
 
 fn tests(store: &Store) -> u64 {
-    let snapshot = Scanner::new().scan(store, Timestamp::now(), &Control::default()).unwrap();
+    let snapshot = Scanner::new()
+        .scan(store, Timestamp::now(), &Control::default())
+        .unwrap();
     snapshot.cells.values().map(|tally| tally.tests).sum()
 }
 
@@ -141,14 +170,20 @@ fn a_job_can_be_cancelled_in_each_of_its_phases() {
                     (request, outcome.json["left"].as_u64().filter(|n| *n > 0))
                 {
                     assert!(
-                        outcome.summary.contains(&format!("cancelled before {left} more")),
+                        outcome
+                            .summary
+                            .contains(&format!("cancelled before {left} more")),
                         "{}",
                         outcome.summary
                     );
                 }
                 if outcome.json["cancelled"] == true {
                     let mended = outcome.json["repaired"].as_array().unwrap().len();
-                    assert!(mended > 0 && mended + mendable(store) == MENDABLE, "{}", outcome.summary);
+                    assert!(
+                        mended > 0 && mended + mendable(store) == MENDABLE,
+                        "{}",
+                        outcome.summary
+                    );
                 }
             }
             Err(error) => {
@@ -158,9 +193,13 @@ fn a_job_can_be_cancelled_in_each_of_its_phases() {
                     assert_eq!(mendable(store), MENDABLE);
                 }
                 if let Request::Cleanup(options) = request {
-                    let plan = crate::store::cleanup::plan(store, options, Timestamp::now()).unwrap();
+                    let plan =
+                        crate::store::cleanup::plan(store, options, Timestamp::now()).unwrap();
                     assert_eq!(
-                        plan.items.iter().filter(|item| item.reason == Reason::StaleTemporary).count(),
+                        plan.items
+                            .iter()
+                            .filter(|item| item.reason == Reason::StaleTemporary)
+                            .count(),
                         3
                     );
                 }
@@ -179,7 +218,10 @@ fn a_store_that_vanishes_under_a_job_is_whole_when_it_comes_back() {
         |store, _| std::fs::rename(store.layout.root(), away(store)).unwrap(),
         |store, request, ended| {
             if away(store).exists() {
-                assert!(!store.layout.root().exists(), "nobody makes another one: {request:?}");
+                assert!(
+                    !store.layout.root().exists(),
+                    "nobody makes another one: {request:?}"
+                );
                 std::fs::rename(away(store), store.layout.root()).unwrap();
             } else {
                 ended.unwrap();
@@ -205,8 +247,11 @@ fn what_changed_the_store_is_noted_in_it_and_nothing_else() {
     };
     run(&store, &plan, &control).unwrap_err();
     let mut followed = Followed::default();
-    let noted: Vec<_> =
-        followed.look(&store).iter().map(|o| (o.operation.as_str(), o.generation, o.failed)).collect();
+    let noted: Vec<_> = followed
+        .look(&store)
+        .iter()
+        .map(|o| (o.operation.as_str(), o.generation, o.failed))
+        .collect();
     let expected = [
         ("consolidate", Some(1), false),
         ("consolidate", Some(2), false),
@@ -223,7 +268,10 @@ fn what_changed_the_store_is_noted_in_it_and_nothing_else() {
 #[test]
 fn a_consolidation_that_fails_is_noted_also_when_it_had_committed() {
     let start = SimDisk::new(Timestamp::now().as_nanosecond());
-    let on = |disk: &SimDisk| Store { disk: Arc::new(disk.clone()), ..Store::new("/store") };
+    let on = |disk: &SimDisk| Store {
+        disk: Arc::new(disk.clone()),
+        ..Store::new("/store")
+    };
     // More than one commit takes in.
     for _ in 0..2 {
         write(&on(&start), 1_100);
@@ -243,7 +291,10 @@ fn a_consolidation_that_fails_is_noted_also_when_it_had_committed() {
         match ended {
             Err(error) => {
                 let noted = noted.unwrap_or_else(|| panic!("step {step}: nothing says '{error}'"));
-                assert!(noted.failed && noted.summary.contains(&error.to_string()), "{noted:?}: {error}");
+                assert!(
+                    noted.failed && noted.summary.contains(&error.to_string()),
+                    "{noted:?}: {error}"
+                );
                 had_committed += u64::from(matches!(error, Error::Partly { .. }));
             }
             // The step that failed may be the note's own.
@@ -265,7 +316,9 @@ fn a_cleanup_passes_over_what_is_gone_and_what_is_needed_by_now() {
     // A plan that was made when main had another index.
     let root = store.layout.root().to_path_buf();
     let entries = store.disk.list(&root).unwrap();
-    let index = entries.into_iter().filter(|entry| entry.name.starts_with(".test_keys."));
+    let index = entries
+        .into_iter()
+        .filter(|entry| entry.name.starts_with(".test_keys."));
     let index = index.map(|entry| crate::store::cleanup::Item {
         folder: root.clone(),
         name: entry.name,
@@ -274,7 +327,12 @@ fn a_cleanup_passes_over_what_is_gone_and_what_is_needed_by_now() {
     });
     planned.extend(index);
     assert!(planned.len() > 3, "{planned:?}");
-    let plan = crate::store::cleanup::Plan { items: planned.clone() };
+    let plan = crate::store::cleanup::Plan {
+        items: planned.clone(),
+    };
     let done = crate::store::cleanup::run(&store, &plan, &Control::default()).unwrap();
-    assert_eq!((done.removed.len(), done.kept.len()), (2, planned.len() - 3));
+    assert_eq!(
+        (done.removed.len(), done.kept.len()),
+        (2, planned.len() - 3)
+    );
 }

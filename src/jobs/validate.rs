@@ -15,8 +15,15 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
         // A check changes nothing: there is nothing to plan.
         Report::default()
     };
-    let mendable: Vec<_> = report.findings.iter().filter(|finding| finding.repair.is_some()).collect();
-    let problems = report.findings.iter().any(|finding| finding.level > Level::Note);
+    let mendable: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.repair.is_some())
+        .collect();
+    let problems = report
+        .findings
+        .iter()
+        .any(|finding| finding.level > Level::Note);
     let summary = match (repair, mendable.len() as u64) {
         (false, _) => "check every file".to_owned(),
         (true, 0) if problems => "mend nothing: what is wrong can't be mended safely".to_owned(),
@@ -36,17 +43,38 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
     })
 }
 
-pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Control) -> Result<Outcome> {
-    let mended =
-        if repair { validate::repair(store, planned, jiff::Timestamp::now(), control)? } else { Vec::new() };
+pub(super) fn run(
+    store: &Store,
+    planned: &Report,
+    repair: bool,
+    control: &Control,
+) -> Result<Outcome> {
+    let mended = if repair {
+        validate::repair(store, planned, jiff::Timestamp::now(), control)?
+    } else {
+        Vec::new()
+    };
     let report = match validate::check(store, jiff::Timestamp::now(), control) {
         // What was mended stays so, and is told.
         Err(Error::Cancelled) if !mended.is_empty() => return Ok(cancelled(mended)),
         report => report?,
     };
-    let worst = report.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Note);
-    let problems = report.findings.iter().filter(|finding| finding.level > Level::Note).count() as u64;
-    let checked = format!("checked {}, {}", count(report.files, "file"), count(report.rows, "row"));
+    let worst = report
+        .findings
+        .iter()
+        .map(|finding| finding.level)
+        .max()
+        .unwrap_or(Level::Note);
+    let problems = report
+        .findings
+        .iter()
+        .filter(|finding| finding.level > Level::Note)
+        .count() as u64;
+    let checked = format!(
+        "checked {}, {}",
+        count(report.files, "file"),
+        count(report.rows, "row")
+    );
     let summary = match problems {
         0 => format!("{checked}: all is well"),
         n => format!("{checked}: {}", count(n, "problem")),
@@ -54,7 +82,11 @@ pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Contr
     Ok(Outcome {
         changed: !mended.is_empty(),
         summary,
-        lines: mended.iter().cloned().chain(report.findings.iter().map(line)).collect(),
+        lines: mended
+            .iter()
+            .cloned()
+            .chain(report.findings.iter().map(line))
+            .collect(),
         json: json!({
             "schema_version": 1,
             "files": report.files,
@@ -73,7 +105,10 @@ pub(super) fn run(store: &Store, planned: &Report, repair: bool, control: &Contr
 fn cancelled(mended: Vec<String>) -> Outcome {
     Outcome {
         changed: true,
-        summary: format!("cancelled: mended {}, the rest is as before", count(mended.len() as u64, "file")),
+        summary: format!(
+            "cancelled: mended {}, the rest is as before",
+            count(mended.len() as u64, "file")
+        ),
         json: json!({"schema_version": 1, "cancelled": true, "repaired": mended}),
         lines: mended,
         severity: Severity::Warning,

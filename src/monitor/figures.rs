@@ -9,7 +9,8 @@ use strum::IntoEnumIterator;
 
 use super::time;
 use crate::observation::{
-    Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation, WaitingView,
+    Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation,
+    WaitingView,
 };
 use crate::stats::burst::{self, Before};
 use crate::stats::{ErrorCategory, Tally};
@@ -45,7 +46,10 @@ pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
     for model in &seen.models {
         seen.totals.add(&model.tally);
     }
-    seen.errors = ErrorCategory::iter().zip(seen.totals.errors).filter(|(_, count)| *count > 0).collect();
+    seen.errors = ErrorCategory::iter()
+        .zip(seen.totals.errors)
+        .filter(|(_, count)| *count > 0)
+        .collect();
 }
 
 fn main_view(snapshot: &Snapshot) -> MainView {
@@ -108,7 +112,8 @@ fn waiting_since(file: &WaitingFile, began: &mut Began) -> Timestamp {
     match layout::classify(&file.name) {
         IncrementalName::Increment | IncrementalName::Journal => {
             let began = began.of(&file.name).unwrap_or(row);
-            row.max(file.modified - SEGMENT_LIFE).max(began.min(file.modified))
+            row.max(file.modified - SEGMENT_LIFE)
+                .max(began.min(file.modified))
         }
         _ => row,
     }
@@ -149,18 +154,28 @@ fn file_view(file: WaitingFile) -> FileView {
 fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
     let now = at.as_second();
     let nothing = ModelActivity::default();
-    let models = snapshot.cells.models().map(|(model, cells)| (model, cells.sum().clone()));
+    let models = snapshot
+        .cells
+        .models()
+        .map(|(model, cells)| (model, cells.sum().clone()));
     models
         .filter(|(_, tally)| tally.tests > 0)
         .map(|(model, tally)| {
-            let activity = snapshot.models.get(model).map_or(&nothing, |activity| &**activity);
+            let activity = snapshot
+                .models
+                .get(model)
+                .map_or(&nothing, |activity| &**activity);
             let last_row = activity.last_row.and_then(time);
             let alive = last_row.is_some_and(|last| at.duration_since(last) < BURST_LIFE);
             ModelView {
                 model: model.to_string(),
                 per_minute: activity.history.per_minute(now, window),
                 last_row,
-                burst: if alive { model_burst(&tally, &activity.recent) } else { None },
+                burst: if alive {
+                    model_burst(&tally, &activity.recent)
+                } else {
+                    None
+                },
                 trend: trend(&activity.recent),
                 effective: snapshot.clusters.effective(model, tally.full, tally.tests),
                 detail: Arc::new(detail(activity)),
@@ -174,7 +189,8 @@ fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
 /// whole, so that it says as much as the others.
 fn trend(recent: &[Recent]) -> Vec<f64> {
     let newest = recent.rchunks_exact(TREND_TESTS).take(TREND);
-    let rate = |tests: &[Recent]| tests.iter().filter(|t| t.full).count() as f64 / tests.len() as f64;
+    let rate =
+        |tests: &[Recent]| tests.iter().filter(|t| t.full).count() as f64 / tests.len() as f64;
     let mut rates: Vec<f64> = newest.map(rate).collect();
     rates.reverse();
     rates
@@ -204,11 +220,23 @@ fn model_burst(tally: &Tally, recent: &[Recent]) -> Option<Burst> {
     };
     let alarm = burst::detect(before, &failures)?;
     let mut counts: BTreeMap<ErrorCategory, u64> = BTreeMap::new();
-    for error in recent.iter().skip(alarm.start).filter_map(|test| test.error) {
+    for error in recent
+        .iter()
+        .skip(alarm.start)
+        .filter_map(|test| test.error)
+    {
         *counts.entry(error).or_default() += 1;
     }
-    let category = counts.into_iter().max_by_key(|(_, count)| *count).map(|(error, _)| error);
-    Some(Burst { failed: alarm.failed, of: alarm.of, usual: alarm.usual, category })
+    let category = counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map(|(error, _)| error);
+    Some(Burst {
+        failed: alarm.failed,
+        of: alarm.of,
+        usual: alarm.usual,
+        category,
+    })
 }
 
 #[cfg(test)]
@@ -231,11 +259,18 @@ mod tests {
     }
 
     fn tally(tests: u64, full: u64) -> Tally {
-        Tally { tests, full, ..Tally::default() }
+        Tally {
+            tests,
+            full,
+            ..Tally::default()
+        }
     }
 
     fn observe(snapshot: &Snapshot) -> Observation {
-        let mut seen = Observation { at: Timestamp::from_second(NOW).unwrap(), ..Observation::default() };
+        let mut seen = Observation {
+            at: Timestamp::from_second(NOW).unwrap(),
+            ..Observation::default()
+        };
         fill(&mut seen, &mut snapshot.clone());
         seen
     }
@@ -265,12 +300,25 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let seen = observe(&Snapshot { cells: Arc::new(cells), superseded: 2, ..Snapshot::default() });
-        let models: Vec<(&str, u64)> =
-            seen.models.iter().map(|model| (model.model.as_str(), model.tally.tests)).collect();
+        let seen = observe(&Snapshot {
+            cells: Arc::new(cells),
+            superseded: 2,
+            ..Snapshot::default()
+        });
+        let models: Vec<(&str, u64)> = seen
+            .models
+            .iter()
+            .map(|model| (model.model.as_str(), model.tally.tests))
+            .collect();
         assert_eq!(models, [("a", 1), ("b", 15)]);
-        assert_eq!((seen.totals.tests, seen.totals.full, seen.superseded), (16, 6, 2));
-        assert_eq!(seen.errors, BTreeMap::from([(ErrorCategory::Infrastructure, 3)]));
+        assert_eq!(
+            (seen.totals.tests, seen.totals.full, seen.superseded),
+            (16, 6, 2)
+        );
+        assert_eq!(
+            seen.errors,
+            BTreeMap::from([(ErrorCategory::Infrastructure, 3)])
+        );
     }
 
     #[test]
@@ -282,13 +330,26 @@ mod tests {
             }
             Arc::new(activity)
         };
-        let models = BTreeMap::from([("a".into(), at(&[(60, 100), (3, 20)])), ("b".into(), at(&[(3, 5)]))]);
+        let models = BTreeMap::from([
+            ("a".into(), at(&[(60, 100), (3, 20)])),
+            ("b".into(), at(&[(3, 5)])),
+        ]);
         let mut history = History::default();
         for model in models.values() {
             history.merge(&model.history);
         }
-        let cells = [(cell("a", "x"), tally(120, 0)), (cell("b", "x"), tally(5, 0))].into_iter().collect();
-        let seen = observe(&Snapshot { models, history, cells: Arc::new(cells), ..Snapshot::default() });
+        let cells = [
+            (cell("a", "x"), tally(120, 0)),
+            (cell("b", "x"), tally(5, 0)),
+        ]
+        .into_iter()
+        .collect();
+        let seen = observe(&Snapshot {
+            models,
+            history,
+            cells: Arc::new(cells),
+            ..Snapshot::default()
+        });
         let sum: f64 = seen.models.iter().map(|model| model.per_minute).sum();
         assert!((seen.per_minute - 5.0).abs() < 1e-9, "{}", seen.per_minute);
         assert!((sum - seen.per_minute).abs() < 1e-9);
@@ -303,11 +364,31 @@ mod tests {
         let mut fresh = file("increment_8.parquet", 0, 4);
         fresh.state = snapshot::FileState::InProgress;
         let ready = file("increment_2_20260131_120000_h_0a_0.parquet", 10, 60);
-        let seen = observe(&Snapshot { waiting: vec![dead, torn, fresh, ready], ..Snapshot::default() });
+        let seen = observe(&Snapshot {
+            waiting: vec![dead, torn, fresh, ready],
+            ..Snapshot::default()
+        });
         let waiting = &seen.waiting;
-        assert_eq!((waiting.increments, waiting.increment_bytes, waiting.increment_rows), (1, 1_000, 10));
-        assert_eq!((waiting.journals, waiting.journal_rows, waiting.dead_journals), (1, 4, 1));
-        assert_eq!((waiting.in_progress, waiting.unreadable, waiting.files.len()), (1, 1, 4));
+        assert_eq!(
+            (
+                waiting.increments,
+                waiting.increment_bytes,
+                waiting.increment_rows
+            ),
+            (1, 1_000, 10)
+        );
+        assert_eq!(
+            (
+                waiting.journals,
+                waiting.journal_rows,
+                waiting.dead_journals
+            ),
+            (1, 4, 1)
+        );
+        assert_eq!(
+            (waiting.in_progress, waiting.unreadable, waiting.files.len()),
+            (1, 1, 4)
+        );
         assert_eq!(waiting.oldest, Timestamp::from_second(NOW - 60).ok());
     }
 
@@ -316,18 +397,33 @@ mod tests {
         let year_ago = Some((NOW - 31_536_000) * 1_000_000);
         let mut imported = file("increment_2_20260131_110000_h_0a_0.parquet", 10, 60);
         imported.oldest = year_ago;
-        let seen = observe(&Snapshot { waiting: vec![imported], ..Snapshot::default() });
+        let seen = observe(&Snapshot {
+            waiting: vec![imported],
+            ..Snapshot::default()
+        });
         assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 660).ok());
-        let began = Timestamp::from_second(NOW - 63).unwrap().strftime("%Y%m%d_%H%M%S").to_string();
+        let began = Timestamp::from_second(NOW - 63)
+            .unwrap()
+            .strftime("%Y%m%d_%H%M%S")
+            .to_string();
         let mut imported = file(&format!("increment_2_{began}_h_0a_0.parquet"), 10, 60);
         imported.oldest = year_ago;
-        let seen = observe(&Snapshot { waiting: vec![imported], ..Snapshot::default() });
+        let seen = observe(&Snapshot {
+            waiting: vec![imported],
+            ..Snapshot::default()
+        });
         assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 63).ok());
         // A legacy file is rewritten again and again, so only its rows tell.
         let mut legacy = file("increment_2_20260131_120000.parquet", 10, 60);
         legacy.oldest = Some((NOW - 7_200) * 1_000_000);
-        let seen = observe(&Snapshot { waiting: vec![legacy], ..Snapshot::default() });
-        assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 7_200).ok());
+        let seen = observe(&Snapshot {
+            waiting: vec![legacy],
+            ..Snapshot::default()
+        });
+        assert_eq!(
+            seen.waiting.oldest,
+            Timestamp::from_second(NOW - 7_200).ok()
+        );
     }
 
     fn failing(last_row: i64) -> Snapshot {
@@ -339,7 +435,11 @@ mod tests {
             })
             .collect();
         let last_row = Some(last_row * 1_000_000);
-        let activity = ModelActivity { recent, last_row, ..ModelActivity::default() };
+        let activity = ModelActivity {
+            recent,
+            last_row,
+            ..ModelActivity::default()
+        };
         Snapshot {
             cells: Arc::new([(cell("a", "x"), tally(460, 340))].into_iter().collect()),
             models: BTreeMap::from([("a".into(), Arc::new(activity))]),
@@ -369,7 +469,10 @@ mod tests {
         let mut snapshot = failing(NOW);
         let activity = Arc::make_mut(snapshot.models.get_mut("a").unwrap());
         activity.recent.drain(..55);
-        assert!(observe(&snapshot).models[0].trend.is_empty(), "five tests are no trend");
+        assert!(
+            observe(&snapshot).models[0].trend.is_empty(),
+            "five tests are no trend"
+        );
     }
 
     #[test]
@@ -378,10 +481,15 @@ mod tests {
         let plain = observe(&snapshot).models[0].interval().unwrap();
         for task in 0..46 {
             let full = if task < 34 { 10 } else { 0 };
-            snapshot.clusters.add(&"a".into(), task, Trials { n: 10, full });
+            snapshot
+                .clusters
+                .add(&"a".into(), task, Trials { n: 10, full });
         }
         let wide = observe(&snapshot).models[0].interval().unwrap();
-        assert!(wide.high - wide.low > 2.5 * (plain.high - plain.low), "{plain:?} {wide:?}");
+        assert!(
+            wide.high - wide.low > 2.5 * (plain.high - plain.low),
+            "{plain:?} {wide:?}"
+        );
     }
 
     #[test]
@@ -394,9 +502,13 @@ mod tests {
             cell: cell("a", "x"),
         };
         let mut snapshot = failing(NOW);
-        Arc::make_mut(snapshot.models.get_mut("a").unwrap()).failures = vec![failure(9), failure(1)];
+        Arc::make_mut(snapshot.models.get_mut("a").unwrap()).failures =
+            vec![failure(9), failure(1)];
         let failures = &observe(&snapshot).models[0].detail.failures;
         assert_eq!(failures[0].at, Timestamp::from_second(NOW - 1).ok());
-        assert_eq!((failures.len(), failures[0].message.as_str()), (2, "no answer"));
+        assert_eq!(
+            (failures.len(), failures[0].message.as_str()),
+            (2, "no answer")
+        );
     }
 }

@@ -81,11 +81,17 @@ impl Monitor {
         }
         // Why it can't be read is for the look to say.
         let mut glance = self.scanner.glance(&self.store, now).ok().flatten()?;
-        let mut seen = Observation { at: now, ..Observation::default() };
+        let mut seen = Observation {
+            at: now,
+            ..Observation::default()
+        };
         figures::fill(&mut seen, &mut glance.main_alone);
         seen.waiting.increments = glance.files;
         seen.waiting.increment_bytes = glance.bytes;
-        seen.reading = Some(Reading { read: 0, files: glance.files });
+        seen.reading = Some(Reading {
+            read: 0,
+            files: glance.files,
+        });
         seen.store = self.store.layout.root().to_path_buf();
         seen.watch = self.watch.clone();
         Some(seen)
@@ -107,7 +113,12 @@ impl Monitor {
         seen.at = now;
         seen.store = root.to_path_buf();
         seen.watch = self.watch.clone();
-        seen.disk = self.store.disk.space(root).ok().map(|space| (space.free, space.total));
+        seen.disk = self
+            .store
+            .disk
+            .space(root)
+            .ok()
+            .map(|space| (space.free, space.total));
         seen.operations = self.operations.look(&self.store).iter().map(view).collect();
         seen.alerts = health::check(&seen, &self.config.thresholds);
         self.last = Some(seen.clone());
@@ -128,12 +139,18 @@ impl Monitor {
             }
         };
         self.tidy(&snapshot);
-        let mut seen = Observation { at: now, ..Observation::default() };
+        let mut seen = Observation {
+            at: now,
+            ..Observation::default()
+        };
         figures::fill(&mut seen, &mut snapshot);
         seen.superseded_lately =
-            self.superseding.lately(now.as_second(), snapshot.superseded, &snapshot.superseding);
+            self.superseding
+                .lately(now.as_second(), snapshot.superseded, &snapshot.superseding);
         seen.levels = self.stand(&seen);
-        seen.writers = self.writers.update(&snapshot.writers, now, &self.config.thresholds);
+        seen.writers = self
+            .writers
+            .update(&snapshot.writers, now, &self.config.thresholds);
         Ok(seen)
     }
 
@@ -154,10 +171,18 @@ impl Monitor {
     fn stand(&mut self, seen: &Observation) -> Levels {
         let now = seen.at.as_second();
         if self.levels.first().is_none() {
-            let mut files: Vec<_> = seen.waiting.files.iter().filter(|file| !file.journal).collect();
+            let mut files: Vec<_> = seen
+                .waiting
+                .files
+                .iter()
+                .filter(|file| !file.journal)
+                .collect();
             files.sort_by_key(|file| file.modified);
             let mut level = Level::default();
-            for file in files.into_iter().filter(|file| file.modified.as_second() < now) {
+            for file in files
+                .into_iter()
+                .filter(|file| file.modified.as_second() < now)
+            {
                 level.files += 1;
                 level.bytes += file.bytes;
                 self.levels.add(file.modified.as_second(), level);
@@ -183,7 +208,11 @@ impl Monitor {
             error => StoreState::Unreadable(error.to_string()),
         };
         // Once, not at every look while it lasts.
-        if self.last.as_ref().is_none_or(|last| last.state != seen.state) {
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|last| last.state != seen.state)
+        {
             tracing::warn!("the store could not be read: {error}");
         }
         seen
@@ -205,7 +234,10 @@ fn view(operation: &Operation) -> OperationView {
 fn passing(error: &Error) -> bool {
     matches!(
         error,
-        Error::InProgress { .. } | Error::Changed { .. } | Error::Unstable { .. } | Error::Cancelled
+        Error::InProgress { .. }
+            | Error::Changed { .. }
+            | Error::Unstable { .. }
+            | Error::Cancelled
     ) || error.is_not_found()
 }
 

@@ -19,12 +19,20 @@ impl Superseding {
     /// recorded (microseconds since the epoch); returns how many did in the last hour.
     pub(super) fn lately(&mut self, now: i64, all: u64, waiting: &[i64]) -> u64 {
         // A clock that was set back, or a store that was replaced: begin anew.
-        if self.known.back().is_some_and(|(at, number)| *at > now || *number > all) {
+        if self
+            .known
+            .back()
+            .is_some_and(|(at, number)| *at > now || *number > all)
+        {
             self.known.clear();
         }
         if self.known.is_empty() {
-            let lately = waiting.iter().filter(|time| **time > (now - SPAN) * 1_000_000).count() as u64;
-            self.known.push_back((now - SPAN, all.saturating_sub(lately)));
+            let lately = waiting
+                .iter()
+                .filter(|time| **time > (now - SPAN) * 1_000_000)
+                .count() as u64;
+            self.known
+                .push_back((now - SPAN, all.saturating_sub(lately)));
         }
         if self.known.back().is_some_and(|(at, _)| now - at >= STEP) {
             self.known.push_back((now, all));
@@ -33,7 +41,9 @@ impl Superseding {
         while self.known.get(1).is_some_and(|(at, _)| *at <= now - SPAN) {
             self.known.pop_front();
         }
-        self.known.front().map_or(0, |(_, before)| all.saturating_sub(*before))
+        self.known
+            .front()
+            .map_or(0, |(_, before)| all.saturating_sub(*before))
     }
 }
 
@@ -47,12 +57,23 @@ mod tests {
         let now = 1_769_860_800;
         let recent = |ago: i64| (now - ago) * 1_000_000;
         // Fifty over the store's life, two of them waiting and of the last hour.
-        assert_eq!(superseding.lately(now, 50, &[recent(10), recent(600), recent(4_000)]), 2);
-        assert_eq!(superseding.lately(now + 5, 53, &[]), 5, "consolidated meanwhile");
+        assert_eq!(
+            superseding.lately(now, 50, &[recent(10), recent(600), recent(4_000)]),
+            2
+        );
+        assert_eq!(
+            superseding.lately(now + 5, 53, &[]),
+            5,
+            "consolidated meanwhile"
+        );
         for minute in 1..=59 {
             superseding.lately(now + minute * 60, 53, &[]);
         }
-        assert_eq!(superseding.lately(now + 3_599, 54, &[]), 6, "the first look is not an hour ago");
+        assert_eq!(
+            superseding.lately(now + 3_599, 54, &[]),
+            6,
+            "the first look is not an hour ago"
+        );
         assert_eq!(superseding.lately(now + 3_700, 54, &[]), 1);
         assert_eq!(superseding.lately(now + 9_000, 54, &[]), 0);
         assert!(superseding.known.len() < 65, "{}", superseding.known.len());

@@ -46,7 +46,11 @@ fn tear_main(root: &Path, age: Duration) {
 }
 
 fn records(count: usize, success: bool) -> Vec<Record> {
-    let record = Record { model: "m".to_owned(), success, ..Record::default() };
+    let record = Record {
+        model: "m".to_owned(),
+        success,
+        ..Record::default()
+    };
     vec![record; count]
 }
 
@@ -57,14 +61,27 @@ fn a_main_that_is_being_written_leaves_the_figures_standing() {
     write_main(root, 40);
     let mut monitor = monitor(root);
     let seen = monitor.observe(Timestamp::now());
-    assert_eq!((seen.totals.tests, seen.totals.full, seen.main.kind), (40, 40, MainKind::Records));
+    assert_eq!(
+        (seen.totals.tests, seen.totals.full, seen.main.kind),
+        (40, 40, MainKind::Records)
+    );
     assert_eq!((seen.behind, seen.alerts.len()), (None, 0));
 
     tear_main(root, Duration::ZERO);
     let seen = monitor.observe(Timestamp::now());
-    assert_eq!((seen.totals.tests, seen.main.rows, seen.models.len()), (40, 40, 1));
-    assert_eq!((seen.state, seen.alerts.len()), (StoreState::Ready, 0), "nothing is wrong yet");
-    assert!(seen.behind.is_some_and(|why| why.contains("test_results.parquet")));
+    assert_eq!(
+        (seen.totals.tests, seen.main.rows, seen.models.len()),
+        (40, 40, 1)
+    );
+    assert_eq!(
+        (seen.state, seen.alerts.len()),
+        (StoreState::Ready, 0),
+        "nothing is wrong yet"
+    );
+    assert!(
+        seen.behind
+            .is_some_and(|why| why.contains("test_results.parquet"))
+    );
 
     write_main(root, 41);
     let seen = monitor.observe(Timestamp::now());
@@ -80,22 +97,37 @@ fn files_that_wait_at_the_start_tell_when_they_began_to() {
     for (index, minutes) in [45_u64, 25, 5].into_iter().enumerate() {
         write_main(folder.path(), 3);
         let name = format!("increment_{index}_20260131_120000.parquet");
-        fs::rename(folder.path().join("test_results.parquet"), incremental.join(&name)).unwrap();
-        let file = File::options().write(true).open(incremental.join(name)).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60)).unwrap();
+        fs::rename(
+            folder.path().join("test_results.parquet"),
+            incremental.join(&name),
+        )
+        .unwrap();
+        let file = File::options()
+            .write(true)
+            .open(incremental.join(name))
+            .unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60))
+            .unwrap();
     }
     let mut monitor = monitor(folder.path());
     let seen = monitor.observe(now);
     let files = |seen: &super::Observation| -> Vec<u64> {
         let levels = seen.levels.columns(now.as_second(), 3_600, 6);
-        levels.into_iter().map(|level| level.map_or(0, |l| l.files)).collect()
+        levels
+            .into_iter()
+            .map(|level| level.map_or(0, |l| l.files))
+            .collect()
     };
     assert_eq!(files(&seen), [0, 1, 1, 2, 2, 3]);
     fs::remove_file(incremental.join("increment_0_20260131_120000.parquet")).unwrap();
     let later = now + SignedDuration::from_mins(2);
     let seen = monitor.observe(later);
     let last = seen.levels.columns(later.as_second(), 60, 1);
-    assert_eq!(last[0].map(|l| l.files), Some(2), "and from then on every look does");
+    assert_eq!(
+        last[0].map(|l| l.files),
+        Some(2),
+        "and from then on every look does"
+    );
 }
 
 #[test]
@@ -109,9 +141,14 @@ fn a_torn_main_is_critical_and_leaves_the_figures_standing() {
     let seen = monitor.observe(Timestamp::now());
     assert_eq!(seen.totals.tests, 40);
     assert!(seen.has_figures() && seen.behind.is_some());
-    assert!(matches!(&seen.state, StoreState::Unreadable(why) if why.contains("test_results.parquet")));
+    assert!(
+        matches!(&seen.state, StoreState::Unreadable(why) if why.contains("test_results.parquet"))
+    );
     assert_eq!(seen.alerts[0].severity, Severity::Critical);
-    assert!(!self::monitor(root).observe(Timestamp::now()).has_figures(), "a first look has none to show");
+    assert!(
+        !self::monitor(root).observe(Timestamp::now()).has_figures(),
+        "a first look has none to show"
+    );
 }
 
 #[test]
@@ -120,13 +157,22 @@ fn a_store_appears_vanishes_and_comes_back() {
     let root = folder.path().join("store");
     let mut monitor = monitor(&root);
     let seen = monitor.observe(Timestamp::now());
-    assert_eq!((&seen.state, seen.has_figures()), (&StoreState::Missing, false));
-    assert_eq!((seen.alerts[0].rule.as_str(), seen.alerts[0].severity), ("store_missing", Severity::Warning));
+    assert_eq!(
+        (&seen.state, seen.has_figures()),
+        (&StoreState::Missing, false)
+    );
+    assert_eq!(
+        (seen.alerts[0].rule.as_str(), seen.alerts[0].severity),
+        ("store_missing", Severity::Warning)
+    );
 
     let mut writer = Writer::open(&Store::new(&root), WriterOptions::default()).unwrap();
     writer.append_all(records(3, true)).unwrap();
     let seen = monitor.observe(Timestamp::now());
-    assert_eq!((&seen.state, seen.totals.tests, seen.waiting.journal_rows), (&StoreState::Ready, 3, 3));
+    assert_eq!(
+        (&seen.state, seen.totals.tests, seen.waiting.journal_rows),
+        (&StoreState::Ready, 3, 3)
+    );
     writer.close().unwrap();
 
     fs::remove_dir_all(&root).unwrap();
@@ -136,7 +182,10 @@ fn a_store_appears_vanishes_and_comes_back() {
 
     fs::create_dir_all(root.join("incremental")).unwrap();
     let seen = monitor.observe(Timestamp::now());
-    assert_eq!((&seen.state, seen.totals.tests, seen.behind), (&StoreState::Ready, 0, None));
+    assert_eq!(
+        (&seen.state, seen.totals.tests, seen.behind),
+        (&StoreState::Ready, 0, None)
+    );
 }
 
 #[test]
@@ -148,7 +197,13 @@ fn a_writer_is_live_then_quiet_then_done() {
     let state = |monitor: &mut Monitor, later: i64| {
         let now = Timestamp::now() + SignedDuration::from_secs(later);
         let seen = monitor.observe(now);
-        (seen.writers.iter().map(|writer| writer.state).collect::<Vec<_>>(), seen.alerts.len())
+        (
+            seen.writers
+                .iter()
+                .map(|writer| writer.state)
+                .collect::<Vec<_>>(),
+            seen.alerts.len(),
+        )
     };
     writer.append_all(records(2, true)).unwrap();
     assert_eq!(state(&mut monitor, 0), (vec![WriterState::Live], 0));
@@ -197,9 +252,18 @@ fn before_much_is_read_main_is_shown_alone_and_marked_as_such() {
         writer.close().unwrap();
     };
     write(5);
-    consolidate::run(&store, &consolidate::Options::default(), Timestamp::now(), &Control::default())
-        .unwrap();
-    assert_eq!(monitor(folder.path()).glance(Timestamp::now()), None, "a look takes no longer");
+    consolidate::run(
+        &store,
+        &consolidate::Options::default(),
+        Timestamp::now(),
+        &Control::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        monitor(folder.path()).glance(Timestamp::now()),
+        None,
+        "a look takes no longer"
+    );
     (0..64).for_each(|_| write(1));
     let mut monitor = monitor(folder.path());
     let seen = monitor.glance(Timestamp::now()).unwrap();
@@ -207,5 +271,9 @@ fn before_much_is_read_main_is_shown_alone_and_marked_as_such() {
     assert_eq!(seen.reading, Some(Reading { read: 0, files: 64 }));
     let seen = monitor.observe(Timestamp::now());
     assert_eq!((seen.totals.tests, seen.reading), (69, None));
-    assert_eq!(monitor.glance(Timestamp::now()), None, "only before the first look");
+    assert_eq!(
+        monitor.glance(Timestamp::now()),
+        None,
+        "only before the first look"
+    );
 }

@@ -79,14 +79,24 @@ fn start_with(
     };
     // Before the thread starts, so that the caller knows the mode and misses nothing.
     watching.follow();
-    thread::Builder::new().name("evaltop-watch".to_owned()).spawn(move || watching.run(&woken, &sender))?;
-    Ok(Watch { hints, shared, wake })
+    thread::Builder::new()
+        .name("evaltop-watch".to_owned())
+        .spawn(move || watching.run(&woken, &sender))?;
+    Ok(Watch {
+        hints,
+        shared,
+        wake,
+    })
 }
 
 impl Watch {
     /// How changes are noticed at this moment.
     pub fn mode(&self) -> WatchMode {
-        self.shared.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .mode
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -124,7 +134,11 @@ impl Watching {
     fn run(mut self, woken: &Receiver<()>, hints: &mpsc::Sender<()>) {
         let mut checked = Instant::now();
         loop {
-            let period = if self.watcher.is_some() { REARM } else { self.poll };
+            let period = if self.watcher.is_some() {
+                REARM
+            } else {
+                self.poll
+            };
             let told = match woken.recv_timeout(period.saturating_sub(checked.elapsed())) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => false,
@@ -148,7 +162,9 @@ impl Watching {
     /// Watches the folders that are there now; `true` when they are other ones, or tried again.
     fn follow(&mut self) -> bool {
         let now = self.folders.each_ref().map(|folder| {
-            let meta = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
+            let meta = std::fs::metadata(folder)
+                .ok()
+                .filter(std::fs::Metadata::is_dir)?;
             Some((meta.dev(), meta.ino()))
         });
         let again = self.watcher.is_none() && self.tried.elapsed() >= self.retry;
@@ -169,7 +185,11 @@ impl Watching {
                 WatchMode::Polling(reason)
             }
         };
-        *self.shared.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+        *self
+            .shared
+            .mode
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = mode;
         !first
     }
 
@@ -178,9 +198,16 @@ impl Watching {
         if let Some(reason) = (self.judge)(root) {
             return Err(reason);
         }
-        let (wake, shared, folders) = (self.wake.clone(), Arc::clone(&self.shared), self.folders.clone());
+        let (wake, shared, folders) = (
+            self.wake.clone(),
+            Arc::clone(&self.shared),
+            self.folders.clone(),
+        );
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.as_ref().map_or(true, |event| may_remove(event, &folders)) {
+            if event
+                .as_ref()
+                .map_or(true, |event| may_remove(event, &folders))
+            {
                 shared.lost.store(true, Ordering::Release);
             }
             if event.as_ref().map_or(true, matters) {
@@ -205,7 +232,13 @@ impl Watching {
         for folder in &self.folders {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 if let Ok(meta) = entry.metadata() {
-                    print.push((entry.path(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()));
+                    print.push((
+                        entry.path(),
+                        meta.ino(),
+                        meta.len(),
+                        meta.mtime(),
+                        meta.mtime_nsec(),
+                    ));
                 }
             }
         }
@@ -229,7 +262,11 @@ const NATIVE: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
 /// file that has no name of its own yet; closing after a write can; an overflow of the queue
 /// always does.
 fn matters(event: &Event) -> bool {
-    let unnamed = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_temporary);
+    let unnamed = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(is_temporary)
+    };
     let changes = match event.kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
         _ => true,
@@ -288,9 +325,14 @@ mod tests {
 
     /// Waits for a hint; long enough that only a lost one fails.
     fn hinted(watch: &mut Watch) -> bool {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(20), watch.hints.recv()).await.is_ok_and(|h| h.is_some())
+            tokio::time::timeout(Duration::from_secs(20), watch.hints.recv())
+                .await
+                .is_ok_and(|h| h.is_some())
         })
     }
 
@@ -309,19 +351,47 @@ mod tests {
         let root = folder.path().join("store");
         let poll = Duration::from_millis(20);
         let mut watch = start_with(&root, poll, RETRY, judge).unwrap();
-        assert!(hinted_by(&mut watch, || fs::create_dir(&root).unwrap()), "the store appears");
-        let incremental = root.join("incremental");
-        assert!(hinted_by(&mut watch, || fs::create_dir(&incremental).unwrap()), "incremental/ appears");
-        assert!(hinted_by(&mut watch, || write(&incremental.join("a"), "1")), "an increment appears");
-        assert!(hinted_by(&mut watch, || write(&incremental.join("a"), "22")), "it grows");
         assert!(
-            hinted_by(&mut watch, || fs::rename(incremental.join("a"), root.join("b")).unwrap()),
+            hinted_by(&mut watch, || fs::create_dir(&root).unwrap()),
+            "the store appears"
+        );
+        let incremental = root.join("incremental");
+        assert!(
+            hinted_by(&mut watch, || fs::create_dir(&incremental).unwrap()),
+            "incremental/ appears"
+        );
+        assert!(
+            hinted_by(&mut watch, || write(&incremental.join("a"), "1")),
+            "an increment appears"
+        );
+        assert!(
+            hinted_by(&mut watch, || write(&incremental.join("a"), "22")),
+            "it grows"
+        );
+        assert!(
+            hinted_by(&mut watch, || fs::rename(
+                incremental.join("a"),
+                root.join("b")
+            )
+            .unwrap()),
             "a rename"
         );
-        assert!(hinted_by(&mut watch, || fs::remove_file(root.join("b")).unwrap()), "it vanishes");
-        assert!(hinted_by(&mut watch, || fs::remove_dir_all(&root).unwrap()), "the store vanishes");
-        assert!(hinted_by(&mut watch, || fs::create_dir_all(&incremental).unwrap()), "it comes back");
-        assert!(hinted_by(&mut watch, || write(&incremental.join("c"), "1")), "and is watched again");
+        assert!(
+            hinted_by(&mut watch, || fs::remove_file(root.join("b")).unwrap()),
+            "it vanishes"
+        );
+        assert!(
+            hinted_by(&mut watch, || fs::remove_dir_all(&root).unwrap()),
+            "the store vanishes"
+        );
+        assert!(
+            hinted_by(&mut watch, || fs::create_dir_all(&incremental).unwrap()),
+            "it comes back"
+        );
+        assert!(
+            hinted_by(&mut watch, || write(&incremental.join("c"), "1")),
+            "and is watched again"
+        );
     }
 
     #[test]
@@ -335,7 +405,10 @@ mod tests {
             fs::remove_dir_all(&root).unwrap();
             fs::create_dir_all(&incremental).unwrap();
             thread::sleep(PAUSE * 2);
-            assert!(hinted_by(&mut watch, || write(&incremental.join("a"), "1")), "round {round}");
+            assert!(
+                hinted_by(&mut watch, || write(&incremental.join("a"), "1")),
+                "round {round}"
+            );
         }
     }
 
@@ -365,17 +438,25 @@ mod tests {
     fn native_events_come_back_when_they_can() {
         static REFUSED: AtomicBool = AtomicBool::new(true);
         fn at_first(_: &Path) -> Option<String> {
-            REFUSED.load(Ordering::SeqCst).then(|| "no watches left".to_owned())
+            REFUSED
+                .load(Ordering::SeqCst)
+                .then(|| "no watches left".to_owned())
         }
         let folder = tempfile::tempdir().unwrap();
         let poll = Duration::from_millis(5);
         let mut watch = start_with(folder.path(), poll, Duration::ZERO, at_first).unwrap();
-        assert_eq!(watch.mode(), WatchMode::Polling("no watches left".to_owned()));
+        assert_eq!(
+            watch.mode(),
+            WatchMode::Polling("no watches left".to_owned())
+        );
         REFUSED.store(false, Ordering::SeqCst);
         while watch.mode() != WatchMode::Native(NATIVE) {
             assert!(hinted(&mut watch), "a look shows the new mode");
         }
-        assert!(hinted_by(&mut watch, || write(&folder.path().join("a"), "1")));
+        assert!(hinted_by(&mut watch, || write(
+            &folder.path().join("a"),
+            "1"
+        )));
     }
 
     #[test]
@@ -386,33 +467,51 @@ mod tests {
         let mut hints = 0;
         // Made, closed, renamed from and to, removed: five events each.
         for number in 0..20_000 {
-            let (path, other) = (folder.path().join("a"), folder.path().join(format!("b{}", number % 7)));
+            let (path, other) = (
+                folder.path().join("a"),
+                folder.path().join(format!("b{}", number % 7)),
+            );
             write(&path, "");
             fs::rename(&path, &other).unwrap();
             fs::remove_file(&other).unwrap();
             hints += u32::from(watch.hints.try_recv().is_ok());
         }
         let most = begun.elapsed().as_millis() / PAUSE.as_millis() + 1;
-        assert!((1..=most).contains(&u128::from(hints)), "{hints} of at most {most}");
-        assert!(hinted_by(&mut watch, || write(&folder.path().join("after"), "1")));
+        assert!(
+            (1..=most).contains(&u128::from(hints)),
+            "{hints} of at most {most}"
+        );
+        assert!(hinted_by(&mut watch, || write(
+            &folder.path().join("after"),
+            "1"
+        )));
     }
 
     #[test]
     fn reading_makes_no_hint_and_writing_does() {
         let open = Event::new(EventKind::Access(AccessKind::Open(AccessMode::Any)));
         assert!(!matters(&open));
-        assert!(!matters(&Event::new(EventKind::Access(AccessKind::Close(AccessMode::Read)))));
-        assert!(matters(&Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write)))));
-        assert!(matters(&Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan)));
+        assert!(!matters(&Event::new(EventKind::Access(AccessKind::Close(
+            AccessMode::Read
+        )))));
+        assert!(matters(&Event::new(EventKind::Access(AccessKind::Close(
+            AccessMode::Write
+        )))));
+        assert!(matters(
+            &Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan)
+        ));
     }
 
     #[test]
     fn a_file_matters_once_it_has_its_name() {
         let temporary = PathBuf::from("incremental/.increment_1.parquet.tmp");
-        let made = Event::new(EventKind::Create(notify::event::CreateKind::File)).add_path(temporary.clone());
+        let made = Event::new(EventKind::Create(notify::event::CreateKind::File))
+            .add_path(temporary.clone());
         assert!(!matters(&made));
         let named = Event::new(EventKind::Modify(notify::event::ModifyKind::Any));
-        let named = named.add_path(temporary).add_path(PathBuf::from("incremental/increment_1.parquet"));
+        let named = named
+            .add_path(temporary)
+            .add_path(PathBuf::from("incremental/increment_1.parquet"));
         assert!(matters(&named));
     }
 

@@ -40,10 +40,16 @@ impl Writers {
         }
         for fact in facts {
             let state = state(fact, now, limits);
-            self.seen.insert((fact.process_id.clone(), fact.host.clone()), view(fact, state, limits));
+            self.seen.insert(
+                (fact.process_id.clone(), fact.host.clone()),
+                view(fact, state, limits),
+            );
         }
         self.seen.retain(|_, writer| {
-            let open = matches!(writer.state, WriterState::Live | WriterState::Quiet | WriterState::Gone);
+            let open = matches!(
+                writer.state,
+                WriterState::Live | WriterState::Quiet | WriterState::Gone
+            );
             open || writer.rows > 0 || silence(writer.last_row, now) < FORGET
         });
         let mut all: Vec<WriterView> = self.seen.values().cloned().collect();
@@ -57,7 +63,11 @@ fn state(fact: &WriterFacts, now: Timestamp, limits: &Thresholds) -> WriterState
         let last = fact.last_row.and_then(time);
         // One that has recorded nothing yet may be at its first, long test.
         let quiet = last.is_some() && silence(last, now) > limit(fact, limits);
-        return if quiet { WriterState::Quiet } else { WriterState::Live };
+        return if quiet {
+            WriterState::Quiet
+        } else {
+            WriterState::Live
+        };
     }
     // Only this machine's own locks tell for sure that nobody holds one; legacy files have none.
     match fact.on_this_host {
@@ -116,7 +126,10 @@ mod tests {
 
     fn states(writers: &mut Writers, facts: &[WriterFacts]) -> Vec<(String, WriterState)> {
         let views = writers.update(facts, now(), &Thresholds::default());
-        views.into_iter().map(|writer| (writer.process_id, writer.state)).collect()
+        views
+            .into_iter()
+            .map(|writer| (writer.process_id, writer.state))
+            .collect()
     }
 
     fn state(fact: WriterFacts) -> WriterState {
@@ -127,28 +140,76 @@ mod tests {
     fn silence_is_judged_by_the_writers_own_gaps() {
         assert_eq!(state(fact("a", 60)), WriterState::Live);
         assert_eq!(state(fact("a", 61)), WriterState::Quiet);
-        assert_eq!(state(WriterFacts { p95_gap: Some(20.0), ..fact("a", 100) }), WriterState::Live);
-        assert_eq!(state(WriterFacts { p95_gap: Some(20.0), ..fact("a", 101) }), WriterState::Quiet);
-        assert_eq!(state(WriterFacts { last_row: None, rows: 0, ..fact("a", 0) }), WriterState::Live);
+        assert_eq!(
+            state(WriterFacts {
+                p95_gap: Some(20.0),
+                ..fact("a", 100)
+            }),
+            WriterState::Live
+        );
+        assert_eq!(
+            state(WriterFacts {
+                p95_gap: Some(20.0),
+                ..fact("a", 101)
+            }),
+            WriterState::Quiet
+        );
+        assert_eq!(
+            state(WriterFacts {
+                last_row: None,
+                rows: 0,
+                ..fact("a", 0)
+            }),
+            WriterState::Live
+        );
     }
 
     #[test]
     fn without_its_lock_a_writer_is_done_or_gone() {
-        assert_eq!(state(WriterFacts { lock_held: false, ..fact("a", 5) }), WriterState::Done);
-        let dead = WriterFacts { lock_held: false, unclosed: true, ..fact("a", 5) };
+        assert_eq!(
+            state(WriterFacts {
+                lock_held: false,
+                ..fact("a", 5)
+            }),
+            WriterState::Done
+        );
+        let dead = WriterFacts {
+            lock_held: false,
+            unclosed: true,
+            ..fact("a", 5)
+        };
         assert_eq!(state(dead.clone()), WriterState::Gone);
-        let elsewhere = WriterFacts { on_this_host: false, host: Some("there".into()), ..dead };
+        let elsewhere = WriterFacts {
+            on_this_host: false,
+            host: Some("there".into()),
+            ..dead
+        };
         assert_eq!(state(elsewhere), WriterState::Unknown);
-        let legacy = WriterFacts { on_this_host: false, host: None, lock_held: false, ..fact("a", 5) };
+        let legacy = WriterFacts {
+            on_this_host: false,
+            host: None,
+            lock_held: false,
+            ..fact("a", 5)
+        };
         assert_eq!(state(legacy), WriterState::Unknown);
     }
 
     #[test]
     fn writers_are_remembered_after_their_files() {
         let mut writers = Writers::default();
-        let elsewhere = WriterFacts { host: Some("there".into()), on_this_host: false, ..fact("a", 400) };
+        let elsewhere = WriterFacts {
+            host: Some("there".into()),
+            on_this_host: false,
+            ..fact("a", 400)
+        };
         let found = states(&mut writers, &[fact("a", 5), elsewhere]);
-        assert_eq!(found, [("a".to_owned(), WriterState::Live), ("a".to_owned(), WriterState::Quiet)]);
+        assert_eq!(
+            found,
+            [
+                ("a".to_owned(), WriterState::Live),
+                ("a".to_owned(), WriterState::Quiet)
+            ]
+        );
         // Consolidated: a live writer keeps its journal, so these have closed theirs.
         let found = states(&mut writers, &[]);
         assert_eq!(found[0], ("a".to_owned(), WriterState::Done));
@@ -157,8 +218,13 @@ mod tests {
     #[test]
     fn old_ones_are_forgotten() {
         let mut writers = Writers::default();
-        let old =
-            WriterFacts { host: None, on_this_host: false, lock_held: false, rows: 0, ..fact("a", 3_600) };
+        let old = WriterFacts {
+            host: None,
+            on_this_host: false,
+            lock_held: false,
+            rows: 0,
+            ..fact("a", 3_600)
+        };
         assert!(states(&mut writers, std::slice::from_ref(&old)).is_empty());
         let waiting = WriterFacts { rows: 1, ..old };
         assert_eq!(states(&mut writers, &[waiting]).len(), 1);
@@ -168,13 +234,22 @@ mod tests {
     #[test]
     fn the_ones_that_need_eyes_come_in_a_stable_order() {
         let facts = [
-            WriterFacts { lock_held: false, ..fact("a", 5) },
+            WriterFacts {
+                lock_held: false,
+                ..fact("a", 5)
+            },
             fact("c", 400),
             fact("b", 5),
-            WriterFacts { lock_held: false, unclosed: true, ..fact("d", 5) },
+            WriterFacts {
+                lock_held: false,
+                unclosed: true,
+                ..fact("d", 5)
+            },
         ];
-        let order: Vec<String> =
-            states(&mut Writers::default(), &facts).into_iter().map(|(id, _)| id).collect();
+        let order: Vec<String> = states(&mut Writers::default(), &facts)
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
         assert_eq!(order, ["b", "c", "a", "d"]);
     }
 }

@@ -31,7 +31,10 @@ impl Guard {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        started.inspect_err(|error| tracing::warn!("no guard for this run: {error}")).ok().map(Self)
+        started
+            .inspect_err(|error| tracing::warn!("no guard for this run: {error}"))
+            .ok()
+            .map(Self)
     }
 
     /// A group that there is now.
@@ -64,8 +67,13 @@ impl Drop for Guard {
 pub fn keep(told: impl BufRead) {
     let mut groups = HashSet::new();
     for line in told.lines().map_while(Result::ok) {
-        let group = line.get(1..).and_then(|group| group.parse::<i32>().ok()).filter(|group| *group > 1);
-        let Some(group) = group.and_then(Pid::from_raw) else { continue };
+        let group = line
+            .get(1..)
+            .and_then(|group| group.parse::<i32>().ok())
+            .filter(|group| *group > 1);
+        let Some(group) = group.and_then(Pid::from_raw) else {
+            continue;
+        };
         if line.starts_with('+') {
             groups.insert(group)
         } else {
@@ -86,12 +94,26 @@ mod tests {
 
     #[test]
     fn kills_the_groups_that_are_left() {
-        let start = || Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        let start = || {
+            Command::new("sleep")
+                .arg("60")
+                .process_group(0)
+                .spawn()
+                .unwrap()
+        };
         let (mut left, mut over) = (start(), start());
-        let told = format!("+{}\n+{}\nnonsense\n+0\n+-1\n-{}\n", left.id(), over.id(), over.id());
+        let told = format!(
+            "+{}\n+{}\nnonsense\n+0\n+-1\n-{}\n",
+            left.id(),
+            over.id(),
+            over.id()
+        );
         keep(told.as_bytes());
         assert_eq!(left.wait().unwrap().signal(), Some(9));
-        assert!(over.try_wait().unwrap().is_none(), "it is not the guard's any more");
+        assert!(
+            over.try_wait().unwrap().is_none(),
+            "it is not the guard's any more"
+        );
         over.kill().unwrap();
         over.wait().unwrap();
     }

@@ -179,16 +179,26 @@ pub fn run(
     tell: &(dyn Fn(&Counts, &Event<'_>) + Sync),
 ) -> Result<Summary> {
     if rows.iter().all(|row| row.instances == 0) {
-        return Ok(Summary { counts: Counts::default(), early: None });
+        return Ok(Summary {
+            counts: Counts::default(),
+            early: None,
+        });
     }
     // Claimed first: what another run recorded before its end is there when we look.
     store.create()?;
     let _claim = Claim::take(store, &rows.iter().filter_map(Row::key).collect())?;
     let (missing, there) = plan::missing(store, rows, spec.rerun_infrastructure, control)?;
     let planned = missing.len() as u64 + there;
-    let counts = Counts { planned, there, ..Counts::default() };
+    let counts = Counts {
+        planned,
+        there,
+        ..Counts::default()
+    };
     if missing.is_empty() {
-        return Ok(Summary { counts, early: None });
+        return Ok(Summary {
+            counts,
+            early: None,
+        });
     }
     let workers = spec.workers.clamp(1, missing.len());
     allow_files(workers as u64);
@@ -207,10 +217,20 @@ pub fn run(
         zone: Some(store.zone.clone()),
     };
     let guard = spec.guard.as_deref().and_then(Guard::start);
-    let run = Run { rows, spec, stop, tell, reading, guard, state: Mutex::new(state) };
+    let run = Run {
+        rows,
+        spec,
+        stop,
+        tell,
+        reading,
+        guard,
+        state: Mutex::new(state),
+    };
     std::thread::scope(|scope| {
         for at in 0..workers {
-            let builder = std::thread::Builder::new().name(format!("worker {at}")).stack_size(STACK);
+            let builder = std::thread::Builder::new()
+                .name(format!("worker {at}"))
+                .stack_size(STACK);
             if let Err(error) = builder.spawn_scoped(scope, || run.work()) {
                 run.fail(Error::Refused(format!(
                     "cannot start worker {at} ({error}): run with fewer --workers"
@@ -219,7 +239,10 @@ pub fn run(
             }
         }
     });
-    let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let state = run
+        .state
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     // What is recorded is safe in its journal even where publishing fails.
     let closed = state.writer.close();
     if let Some(failure) = state.failure {
@@ -227,7 +250,10 @@ pub fn run(
     }
     closed?;
     let asked = stop.asked(Urgency::Drain) && state.counts.left() > 0;
-    Ok(Summary { early: state.early.or(asked.then_some(Early::Asked)), counts: state.counts })
+    Ok(Summary {
+        early: state.early.or(asked.then_some(Early::Asked)),
+        counts: state.counts,
+    })
 }
 
 /// Lets this process have as many files open as its workers need.
@@ -275,7 +301,9 @@ impl Run<'_> {
             if !self.stop.sleep(start) {
                 return;
             }
-            let Some(row) = self.rows.get(job.test.row as usize) else { return };
+            let Some(row) = self.rows.get(job.test.row as usize) else {
+                return;
+            };
             if !self.attempt(job, row) {
                 return;
             }
@@ -293,7 +321,14 @@ impl Run<'_> {
         let environment = environment(row, &test_id, job);
         let input = input(row, &test_id, job.test);
         let (command, guard) = (&self.spec.command, self.guard.as_ref());
-        let ended = process::run(command, &environment, input, self.spec.timeout, self.stop, guard);
+        let ended = process::run(
+            command,
+            &environment,
+            input,
+            self.spec.timeout,
+            self.stop,
+            guard,
+        );
         let mut state = self.lock();
         state.counts.running -= 1;
         match ended {
@@ -308,7 +343,13 @@ impl Run<'_> {
                 let timed_out = ended.end == End::TimedOut;
                 if outcome.broken && job.attempt <= self.spec.retries {
                     let wait = self.backoff(job.attempt);
-                    state.queue.again(Job { attempt: job.attempt + 1, ..job }, Instant::now() + wait);
+                    state.queue.again(
+                        Job {
+                            attempt: job.attempt + 1,
+                            ..job
+                        },
+                        Instant::now() + wait,
+                    );
                     state.counts.retried += 1;
                     (self.tell)(&state.counts, &Event::Again(&outcome.record, wait));
                     return true;
@@ -335,7 +376,9 @@ impl Run<'_> {
         (self.tell)(counts, &Event::Recorded(&record));
         let alarm = state.bursts.add(&row.cell.model, !record.success);
         if let Some(alarm) = alarm.filter(|_| self.spec.stop_on_burst) {
-            state.early.get_or_insert_with(|| Early::Burst(row.cell.model.to_string(), alarm));
+            state
+                .early
+                .get_or_insert_with(|| Early::Burst(row.cell.model.to_string(), alarm));
             self.stop.ask(Urgency::Drain);
         }
         true
@@ -344,7 +387,11 @@ impl Run<'_> {
     /// Twice as long each time, and a little more or less, so that tests that were
     /// refused together do not come back together.
     fn backoff(&self, attempt: u32) -> Duration {
-        let doubled = self.spec.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_BACKOFF);
+        let doubled = self
+            .spec
+            .backoff
+            .saturating_mul(1 << (attempt - 1).min(16))
+            .min(LONGEST_BACKOFF);
         let part = f64::from(uuid::Uuid::now_v7().as_u128() as u16) / f64::from(u16::MAX);
         doubled.mul_f64(0.75 + part / 2.0)
     }
@@ -356,7 +403,12 @@ impl Run<'_> {
     }
 
     fn cannot_start(&self, error: &io::Error) -> Error {
-        let program = self.spec.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+        let program = self
+            .spec
+            .command
+            .first()
+            .map(|program| program.to_string_lossy())
+            .unwrap_or_default();
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "give a program on the PATH, or its path",
             io::ErrorKind::PermissionDenied => "make it executable",
@@ -376,7 +428,10 @@ fn environment(row: &Row, test_id: &str, job: Job) -> Vec<(&'static str, Option<
         ("EVALTOP_PROMPT_TYPE", text("prompt_type")),
         ("EVALTOP_DIFFICULTY", text("difficulty")),
         ("EVALTOP_TASK_TYPE", text("task_type")),
-        ("EVALTOP_TOOL_SUCCESS_RATE", row.cell.tool_success_rate.map(|rate| rate.to_string())),
+        (
+            "EVALTOP_TOOL_SUCCESS_RATE",
+            row.cell.tool_success_rate.map(|rate| rate.to_string()),
+        ),
         ("EVALTOP_INSTANCE", Some(job.test.instance.to_string())),
         ("EVALTOP_ATTEMPT", Some(job.attempt.to_string())),
     ]

@@ -51,14 +51,18 @@ impl Reading {
         let reported = line.is_some();
         let mut fields = line.unwrap_or_default();
         if let Some(session) = &self.session {
-            fields.entry("session_id").or_insert_with(|| session.as_str().into());
+            fields
+                .entry("session_id")
+                .or_insert_with(|| session.as_str().into());
         }
         for name in OF_PLAN {
             if let Some(value) = row.fields.get(name) {
                 fields.entry(name).or_insert_with(|| value.clone());
             }
         }
-        fields.entry("execution_time").or_insert_with(|| ended.took.as_secs_f64().into());
+        fields
+            .entry("execution_time")
+            .or_insert_with(|| ended.took.as_secs_f64().into());
         let exited = ended.end == End::Exited(0);
         if !exited || !fields.contains_key("success") {
             fields.insert("success".to_owned(), exited.into());
@@ -79,15 +83,28 @@ impl Reading {
             Self::place(&mut fields, row, test_id);
             record(fields, &zone).unwrap_or_default()
         });
-        let category = digest::category(record.error_type.as_deref(), record.error_message.as_deref());
+        let category = digest::category(
+            record.error_type.as_deref(),
+            record.error_message.as_deref(),
+        );
         let infrastructure = !record.success && category == Some(ErrorCategory::Infrastructure);
         let crashed = !exited && !matches!(ended.end, End::TimedOut);
-        Outcome { broken: infrastructure || (crashed && !reported), infrastructure, record }
+        Outcome {
+            broken: infrastructure || (crashed && !reported),
+            infrastructure,
+            record,
+        }
     }
 
     /// Says what the test is.
     fn place(fields: &mut Map<String, Value>, row: &Row, test_id: &str) {
-        for name in ["model", "prompt_type", "difficulty", "task_type", "tool_success_rate"] {
+        for name in [
+            "model",
+            "prompt_type",
+            "difficulty",
+            "task_type",
+            "tool_success_rate",
+        ] {
             match row.fields.get(name) {
                 Some(value) => fields.insert(name.to_owned(), value.clone()),
                 None => fields.remove(name),
@@ -102,13 +119,18 @@ impl Reading {
     fn explain(&self, fields: &mut Map<String, Value>, ended: &Ended) {
         let kind = match ended.end {
             End::TimedOut => Some(ErrorCategory::Timeout),
-            End::Exited(code) if self.infrastructure.contains(&code) => Some(ErrorCategory::Infrastructure),
+            End::Exited(code) if self.infrastructure.contains(&code) => {
+                Some(ErrorCategory::Infrastructure)
+            }
             _ => None,
         };
         if let Some(kind) = kind {
             fields.insert("error_type".to_owned(), name(kind).into());
         }
-        if fields.get("error_message").is_some_and(|message| !message.is_null()) {
+        if fields
+            .get("error_message")
+            .is_some_and(|message| !message.is_null())
+        {
             return;
         }
         let mut message = match ended.end {
@@ -135,7 +157,11 @@ fn record(fields: Map<String, Value>, zone: &TimeZone) -> Result<Record, String>
 }
 
 fn length(time: Duration) -> String {
-    if time.subsec_nanos() == 0 { show_exact(time.as_secs()) } else { format!("{}s", time.as_secs_f64()) }
+    if time.subsec_nanos() == 0 {
+        show_exact(time.as_secs())
+    } else {
+        format!("{}s", time.as_secs_f64())
+    }
 }
 
 fn name(category: ErrorCategory) -> &'static str {
@@ -145,7 +171,9 @@ fn name(category: ErrorCategory) -> &'static str {
 /// The last line that is a JSON object.
 fn result_line(stdout: &[u8]) -> Option<Map<String, Value>> {
     let lines = stdout.rsplit(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|line| line.starts_with(b"{")).find_map(|line| object(line).ok())
+    lines
+        .filter(|line| line.starts_with(b"{"))
+        .find_map(|line| object(line).ok())
 }
 
 /// The end of what was said on stderr.
@@ -154,7 +182,11 @@ fn tail(stderr: &[u8]) -> String {
     let text = text.trim();
     let over = text.chars().count().saturating_sub(MESSAGE);
     let kept: String = text.chars().skip(over).collect();
-    if over == 0 { kept } else { format!("…{kept}") }
+    if over == 0 {
+        kept
+    } else {
+        format!("…{kept}")
+    }
 }
 
 #[cfg(test)]
@@ -163,23 +195,39 @@ mod tests {
     use super::*;
 
     fn row() -> Row {
-        let dimensions =
-            Dimensions { models: vec!["m".into()], tool_success_rates: vec![0.8], ..Dimensions::default() };
+        let dimensions = Dimensions {
+            models: vec!["m".into()],
+            tool_success_rates: vec![0.8],
+            ..Dimensions::default()
+        };
         product(&dimensions, 1, None).unwrap().remove(0)
     }
 
     fn read(end: End, stdout: &str, stderr: &str) -> Outcome {
-        let reading =
-            Reading { infrastructure: vec![75], timeout: Duration::from_secs(90), ..Reading::default() };
+        let reading = Reading {
+            infrastructure: vec![75],
+            timeout: Duration::from_secs(90),
+            ..Reading::default()
+        };
         let took = Duration::from_millis(1_500);
-        let ended = Ended { end, stdout: stdout.into(), stderr: stderr.into(), took };
+        let ended = Ended {
+            end,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            took,
+        };
         reading.read(&row(), "t1", &ended)
     }
 
     /// Success, error type and message, whether it is tried again.
     fn short(outcome: &Outcome) -> (bool, Option<&str>, Option<&str>, bool) {
         let record = &outcome.record;
-        (record.success, record.error_type.as_deref(), record.error_message.as_deref(), outcome.broken)
+        (
+            record.success,
+            record.error_type.as_deref(),
+            record.error_message.as_deref(),
+            outcome.broken,
+        )
     }
 
     #[test]
@@ -203,26 +251,72 @@ mod tests {
 
     #[test]
     fn the_exit_status_counts() {
-        assert_eq!(short(&read(End::Exited(0), "", "")), (true, None, None, false));
-        let wrong = read(End::Exited(0), "{\"success\":0,\"error_type\":\"max_turns\"}", "");
+        assert_eq!(
+            short(&read(End::Exited(0), "", "")),
+            (true, None, None, false)
+        );
+        let wrong = read(
+            End::Exited(0),
+            "{\"success\":0,\"error_type\":\"max_turns\"}",
+            "",
+        );
         assert_eq!(short(&wrong), (false, Some("max_turns"), None, false));
         let crash = read(End::Exited(3), "", "Traceback\nValueError: no\n");
-        assert_eq!(short(&crash), (false, None, Some("exit status 3: Traceback\nValueError: no"), true));
-        let late = read(End::Exited(1), "{\"success\":true,\"partial_success\":true}", "");
-        assert_eq!(short(&late), (false, None, Some("exit status 1"), false), "it reported and then failed");
+        assert_eq!(
+            short(&crash),
+            (
+                false,
+                None,
+                Some("exit status 3: Traceback\nValueError: no"),
+                true
+            )
+        );
+        let late = read(
+            End::Exited(1),
+            "{\"success\":true,\"partial_success\":true}",
+            "",
+        );
+        assert_eq!(
+            short(&late),
+            (false, None, Some("exit status 1"), false),
+            "it reported and then failed"
+        );
         assert_eq!(late.record.partial_success, Some(true));
-        assert_eq!(short(&read(End::Signalled(9), "", "")), (false, None, Some("ended by signal 9"), true));
+        assert_eq!(
+            short(&read(End::Signalled(9), "", "")),
+            (false, None, Some("ended by signal 9"), true)
+        );
     }
 
     #[test]
     fn timeouts_and_the_infrastructure() {
         let slow = read(End::TimedOut, "{\"turns\":3}", "still\n");
-        assert_eq!(short(&slow), (false, Some("timeout"), Some("no result within 90s: still"), false));
+        assert_eq!(
+            short(&slow),
+            (
+                false,
+                Some("timeout"),
+                Some("no result within 90s: still"),
+                false
+            )
+        );
         assert_eq!(slow.record.turns, Some(3));
         let limit = read(End::Exited(75), "", "slow down");
-        assert_eq!(short(&limit), (false, Some("infrastructure"), Some("exit status 75: slow down"), true));
+        assert_eq!(
+            short(&limit),
+            (
+                false,
+                Some("infrastructure"),
+                Some("exit status 75: slow down"),
+                true
+            )
+        );
         assert!(limit.infrastructure);
-        let told = read(End::Exited(0), "{\"success\":false,\"error_message\":\"HTTP 429\"}", "");
+        let told = read(
+            End::Exited(0),
+            "{\"success\":false,\"error_message\":\"HTTP 429\"}",
+            "",
+        );
         assert!(told.infrastructure && told.broken);
     }
 
@@ -230,10 +324,16 @@ mod tests {
     fn what_is_no_result_is_told() {
         let odd = read(End::Exited(0), "{\"success\":true,\"turns\":\"many\"}", "");
         let message = odd.record.error_message.as_deref().unwrap();
-        assert!(message.starts_with("the command's result line is not usable: field 'turns'"), "{message}");
+        assert!(
+            message.starts_with("the command's result line is not usable: field 'turns'"),
+            "{message}"
+        );
         assert!(!odd.record.success);
         let long = read(End::Exited(1), "", &"é".repeat(5_000));
         let message = long.record.error_message.unwrap();
-        assert!(message.chars().count() < 2_100 && message.contains(": …é"), "{message}");
+        assert!(
+            message.chars().count() < 2_100 && message.contains(": …é"),
+            "{message}"
+        );
     }
 }

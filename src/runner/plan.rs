@@ -53,7 +53,11 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(fields: Map<String, Value>, instances: u64, session: Option<&str>) -> Result<Self, String> {
+    fn new(
+        fields: Map<String, Value>,
+        instances: u64,
+        session: Option<&str>,
+    ) -> Result<Self, String> {
         let text = |name: &str| match fields.get(name) {
             None => Ok(None),
             Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.as_str())),
@@ -62,7 +66,10 @@ impl Row {
         let rate = match fields.get("tool_success_rate") {
             None => None,
             Some(value) => {
-                let rate = value.as_f64().filter(|rate| (0.0..=1.0).contains(rate)).and_then(Rate::new);
+                let rate = value
+                    .as_f64()
+                    .filter(|rate| (0.0..=1.0).contains(rate))
+                    .and_then(Rate::new);
                 Some(rate.ok_or_else(|| {
                     format!("'tool_success_rate' must be a number from 0 to 1, not {value}")
                 })?)
@@ -84,7 +91,12 @@ impl Row {
         parts.sort_by_key(|(name, _)| name.as_str());
         let parts = serde_json::to_string(&(session, parts)).map_err(|error| error.to_string())?;
         let id = format!("run-{:016x}", xxh3_64(parts.as_bytes()));
-        Ok(Self { fields, cell, instances, id })
+        Ok(Self {
+            fields,
+            cell,
+            instances,
+            id,
+        })
     }
 
     /// What tells this row from every other, whatever its number of tests.
@@ -100,17 +112,33 @@ impl Row {
 
 /// Every combination of the dimensions, `instances` times.
 pub fn product(dimensions: &Dimensions, instances: u64, session: Option<&str>) -> Result<Vec<Row>> {
-    let texts = |values: &[String]| values.iter().map(|v| Some(Value::from(v.as_str()))).collect();
+    let texts = |values: &[String]| {
+        values
+            .iter()
+            .map(|v| Some(Value::from(v.as_str())))
+            .collect()
+    };
     let axes: [(&str, Vec<Option<Value>>); 5] = [
         ("model", texts(&dimensions.models)),
         ("prompt_type", texts(&dimensions.prompt_types)),
         ("difficulty", texts(&dimensions.difficulties)),
         ("task_type", texts(&dimensions.task_types)),
-        ("tool_success_rate", dimensions.tool_success_rates.iter().map(|r| Some((*r).into())).collect()),
+        (
+            "tool_success_rate",
+            dimensions
+                .tool_success_rates
+                .iter()
+                .map(|r| Some((*r).into()))
+                .collect(),
+        ),
     ];
     let mut rows = vec![Map::new()];
     for (name, values) in axes {
-        let mut values = if values.is_empty() { vec![None] } else { values };
+        let mut values = if values.is_empty() {
+            vec![None]
+        } else {
+            values
+        };
         // The same test can't be run twice.
         let mut seen = Vec::new();
         values.retain(|value| {
@@ -130,7 +158,9 @@ pub fn product(dimensions: &Dimensions, instances: u64, session: Option<&str>) -
         });
         rows = extended.collect();
     }
-    let rows = rows.into_iter().map(|row| Row::new(row, instances, session).map_err(Error::Refused));
+    let rows = rows
+        .into_iter()
+        .map(|row| Row::new(row, instances, session).map_err(Error::Refused));
     checked(rows.collect::<Result<_>>()?)
 }
 
@@ -138,18 +168,30 @@ pub fn product(dimensions: &Dimensions, instances: u64, session: Option<&str>) -
 /// dimensions reach the command; `instances` says how many times, else `instances`.
 pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Row>> {
     let wrong = |line: u64, why: &str| {
-        Error::Refused(format!("{} line {line}: {why}: correct the plan and start again", path.display()))
+        Error::Refused(format!(
+            "{} line {line}: {why}: correct the plan and start again",
+            path.display()
+        ))
     };
-    let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let is_csv = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let mut rows = Vec::new();
-    for (line, fields) in if is_csv { csv_rows(path, &wrong)? } else { json_rows(path, &wrong)? } {
+    for (line, fields) in if is_csv {
+        csv_rows(path, &wrong)?
+    } else {
+        json_rows(path, &wrong)?
+    } {
         let mut fields = fields;
         fields.retain(|_, value| !value.is_null());
         let times = match fields.remove(INSTANCES) {
             None => instances,
-            Some(value) => value
-                .as_u64()
-                .ok_or_else(|| wrong(line, &format!("'{INSTANCES}' must be a whole number, not {value}")))?,
+            Some(value) => value.as_u64().ok_or_else(|| {
+                wrong(
+                    line,
+                    &format!("'{INSTANCES}' must be a whole number, not {value}"),
+                )
+            })?,
         };
         rows.push(Row::new(fields, times, session).map_err(|why| wrong(line, &why))?);
     }
@@ -163,7 +205,9 @@ pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Ro
     let mut seen = HashMap::<(String, Cell), usize>::new();
     let mut merged: Vec<Row> = Vec::new();
     for row in rows {
-        if let Some(first) = seen.get(&(row.id.clone(), row.cell.clone())).and_then(|at| merged.get_mut(*at))
+        if let Some(first) = seen
+            .get(&(row.id.clone(), row.cell.clone()))
+            .and_then(|at| merged.get_mut(*at))
         {
             first.instances += row.instances;
         } else {
@@ -180,19 +224,26 @@ fn json_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
     let text = std::fs::read(path).map_err(Error::io("read the plan", path))?;
     let lines = text.split(|byte| *byte == b'\n').zip(1..);
     let rows = lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace));
-    rows.map(|(line, at)| Ok((at, object(line).map_err(|why| wrong(at, &why))?))).collect()
+    rows.map(|(line, at)| Ok((at, object(line).map_err(|why| wrong(at, &why))?)))
+        .collect()
 }
 
 fn csv_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
     let file = std::fs::File::open(path).map_err(Error::io("read the plan", path))?;
     let mut reader = csv::Reader::from_reader(file);
     let line = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
-    let header = reader.headers().map_err(|error| wrong(line(&error), &error.to_string()))?.clone();
+    let header = reader
+        .headers()
+        .map_err(|error| wrong(line(&error), &error.to_string()))?
+        .clone();
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| wrong(line(&error), &error.to_string()))?;
         let at = record.position().map_or(0, csv::Position::line);
-        let fields = header.iter().zip(&record).filter(|(_, value)| !value.trim().is_empty());
+        let fields = header
+            .iter()
+            .zip(&record)
+            .filter(|(_, value)| !value.trim().is_empty());
         let value = |(name, value): (&str, &str)| {
             let value = value.trim();
             // Text stays text, whatever it looks like, but for what is a number by its name.
@@ -201,7 +252,10 @@ fn csv_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
             } else {
                 None
             };
-            (name.to_owned(), number.unwrap_or_else(|| Value::from(value)))
+            (
+                name.to_owned(),
+                number.unwrap_or_else(|| Value::from(value)),
+            )
         };
         rows.push((at, fields.map(value).collect()));
     }
@@ -212,11 +266,16 @@ fn check(tests: u64) -> Result<()> {
     if tests <= MOST {
         return Ok(());
     }
-    Err(Error::Refused(format!("the plan has {tests} tests or more: plan at most {MOST} in one run")))
+    Err(Error::Refused(format!(
+        "the plan has {tests} tests or more: plan at most {MOST} in one run"
+    )))
 }
 
 fn checked(rows: Vec<Row>) -> Result<Vec<Row>> {
-    check(rows.iter().fold(0, |sum: u64, row| sum.saturating_add(row.instances)))?;
+    check(
+        rows.iter()
+            .fold(0, |sum: u64, row| sum.saturating_add(row.instances)),
+    )?;
     Ok(rows)
 }
 
@@ -234,14 +293,25 @@ pub struct Test {
 pub fn tests(rows: &[Row]) -> impl Iterator<Item = Test> + '_ {
     let most = rows.iter().map(|row| row.instances).max().unwrap_or(0);
     (1..=most).flat_map(move |instance| {
-        let due = rows.iter().zip(0_u32..).filter(move |(row, _)| instance <= row.instances);
-        due.map(move |(_, row)| Test { row, instance: instance as u32 })
+        let due = rows
+            .iter()
+            .zip(0_u32..)
+            .filter(move |(row, _)| instance <= row.instances);
+        due.map(move |(_, row)| Test {
+            row,
+            instance: instance as u32,
+        })
     })
 }
 
 /// The tests that the store does not have yet, and how many it has. With `again`, those
 /// that the infrastructure failed count as missing.
-pub fn missing(store: &Store, rows: &[Row], again: bool, control: &Control) -> Result<(Vec<Test>, u64)> {
+pub fn missing(
+    store: &Store,
+    rows: &[Row],
+    again: bool,
+    control: &Control,
+) -> Result<(Vec<Test>, u64)> {
     let key = |test: &Test| {
         let row = rows.get(test.row as usize)?;
         digest::key(Some(&row.test_id(test.instance.into())), &row.cell)
@@ -271,9 +341,16 @@ fn leave_out_broken<V>(
     control: &Control,
 ) -> Result<()> {
     let models: BTreeSet<&str> = rows.iter().map(|row| &*row.cell.model).collect();
-    let filter = Filter { models: models.into_iter().map(str::to_owned).collect(), ..Filter::default() };
+    let filter = Filter {
+        models: models.into_iter().map(str::to_owned).collect(),
+        ..Filter::default()
+    };
     let columns = Some(Columns::NAMES.map(str::to_owned).to_vec());
-    let selection = Selection { filter, columns, ..Selection::default() };
+    let selection = Selection {
+        filter,
+        columns,
+        ..Selection::default()
+    };
     for batch in query::rows(store, &selection, control)? {
         control.check()?;
         let batch = batch?;
@@ -291,7 +368,10 @@ fn leave_out_broken<V>(
 
 /// The value of a text dimension of a row.
 pub(super) fn dimension<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
-    TEXTS.contains(&name).then(|| row.fields.get(name))?.and_then(Value::as_str)
+    TEXTS
+        .contains(&name)
+        .then(|| row.fields.get(name))?
+        .and_then(Value::as_str)
 }
 
 #[cfg(test)]
@@ -320,8 +400,10 @@ mod tests_of_plans {
     #[test]
     fn a_product_fills_every_cell_evenly() {
         let rows = product(&dimensions(&["a", "b"], &["cot", "plain"]), 3, None).unwrap();
-        let cells: Vec<_> =
-            rows.iter().map(|row| format!("{} {}", row.cell.model, row.cell.prompt_type)).collect();
+        let cells: Vec<_> = rows
+            .iter()
+            .map(|row| format!("{} {}", row.cell.model, row.cell.prompt_type))
+            .collect();
         assert_eq!(cells, ["a cot", "a plain", "b cot", "b plain"]);
         assert_eq!(&*rows[0].cell.difficulty, "unknown");
         let order: Vec<_> = tests(&rows).map(|test| (test.row, test.instance)).collect();
@@ -337,7 +419,8 @@ mod tests_of_plans {
 
     #[test]
     fn an_id_says_what_the_test_is() {
-        let id = |session| product(&dimensions(&["a"], &["cot"]), 1, session).unwrap()[0].test_id(1);
+        let id =
+            |session| product(&dimensions(&["a"], &["cot"]), 1, session).unwrap()[0].test_id(1);
         assert_eq!(id(None), id(None));
         assert_ne!(id(None), id(Some("again")));
         let both = product(&dimensions(&["a", "b"], &[]), 1, None).unwrap();
@@ -348,19 +431,34 @@ mod tests_of_plans {
             id(None),
             "whatever the order of columns"
         );
-        let other = r#"{"tool_success_rate": 0.8, "prompt_type": "cot", "model": "a", "task_id": "7"}"#;
+        let other =
+            r#"{"tool_success_rate": 0.8, "prompt_type": "cot", "model": "a", "task_id": "7"}"#;
         assert_ne!(plan("plan.jsonl", other).unwrap()[0].test_id(1), id(None));
     }
 
     #[test]
     fn plans_are_read_in_both_forms() {
-        let csv = plan("plan.csv", "model,tool_success_rate,instances,task_id\na,0.8,3,007\nb,,,\n").unwrap();
+        let csv = plan(
+            "plan.csv",
+            "model,tool_success_rate,instances,task_id\na,0.8,3,007\nb,,,\n",
+        )
+        .unwrap();
         assert_eq!(
             csv[0].fields,
-            json!({"model": "a", "tool_success_rate": 0.8, "task_id": "007"}).as_object().unwrap().clone()
+            json!({"model": "a", "tool_success_rate": 0.8, "task_id": "007"})
+                .as_object()
+                .unwrap()
+                .clone()
         );
-        assert_eq!(csv.iter().map(|row| row.instances).collect::<Vec<_>>(), [3, 2]);
-        let jsonl = plan("plan.jsonl", "{\"model\":\"a\",\"instances\":1}\n\n{\"model\":\"a\"}\n").unwrap();
+        assert_eq!(
+            csv.iter().map(|row| row.instances).collect::<Vec<_>>(),
+            [3, 2]
+        );
+        let jsonl = plan(
+            "plan.jsonl",
+            "{\"model\":\"a\",\"instances\":1}\n\n{\"model\":\"a\"}\n",
+        )
+        .unwrap();
         assert_eq!(jsonl.len(), 1, "the same row twice");
         assert_eq!(jsonl[0].instances, 3);
     }
@@ -368,15 +466,24 @@ mod tests_of_plans {
     #[test]
     fn a_wrong_plan_names_its_line() {
         for (text, said) in [
-            ("{\"model\":\"a\"}\n{\"task_id\":\"1\"}", "plan.jsonl line 2: 'model' is missing"),
+            (
+                "{\"model\":\"a\"}\n{\"task_id\":\"1\"}",
+                "plan.jsonl line 2: 'model' is missing",
+            ),
             ("nonsense", "plan.jsonl line 1: not JSON"),
             (
                 "{\"model\":\"a\",\"tool_success_rate\":80}",
                 "line 1: 'tool_success_rate' must be a number from 0 to 1, not 80",
             ),
-            ("{\"model\":\"a\",\"instances\":-1}", "line 1: 'instances' must be a whole number, not -1"),
+            (
+                "{\"model\":\"a\",\"instances\":-1}",
+                "line 1: 'instances' must be a whole number, not -1",
+            ),
             ("{\"model\":7}", "line 1: 'model' must be text, not 7"),
-            ("{\"model\":\"a\",\"instances\":90000000000}", "the plan has 90000000000 tests"),
+            (
+                "{\"model\":\"a\",\"instances\":90000000000}",
+                "the plan has 90000000000 tests",
+            ),
             ("", "plans nothing"),
         ] {
             let error = plan("plan.jsonl", text).unwrap_err().to_string();

@@ -61,7 +61,11 @@ pub(super) fn run(
 ) -> io::Result<Ended> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut start = Command::new(program);
-    start.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    start
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // Its own group: it is ended as a whole, and Ctrl-C reaches us alone.
     start.process_group(0);
     for (name, value) in environment {
@@ -74,7 +78,12 @@ pub(super) fn run(
     let group = Group::of(start.spawn()?, guard);
     let mut running = Running::new(group, input)?;
     let end = running.wait(begun, timeout, stop)?;
-    Ok(Ended { end, stdout: running.stdout.kept(), stderr: running.stderr.kept(), took: begun.elapsed() })
+    Ok(Ended {
+        end,
+        stdout: running.stdout.kept(),
+        stderr: running.stderr.kept(),
+        took: begun.elapsed(),
+    })
 }
 
 /// A process that leads its group. Dropped, nothing of the group is left.
@@ -91,7 +100,12 @@ impl<'a> Group<'a> {
         if let Some(guard) = guard {
             guard.began(id);
         }
-        Self { child, id, guard, reaped: false }
+        Self {
+            child,
+            id,
+            guard,
+            reaped: false,
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -142,7 +156,12 @@ impl<'a> Running<'a> {
         rustix::io::ioctl_fionbio(&stdin, true)?;
         let stdout = Tail::new(child.stdout.take().ok_or_else(missing)?, STDOUT_BYTES);
         let stderr = Tail::new(child.stderr.take().ok_or_else(missing)?, STDERR_BYTES);
-        Ok(Self { group, input: Some((stdin, input)), stdout, stderr })
+        Ok(Self {
+            group,
+            input: Some((stdin, input)),
+            stdout,
+            stderr,
+        })
     }
 
     fn wait(&mut self, begun: Instant, timeout: Option<Duration>, stop: &Stop) -> io::Result<End> {
@@ -161,7 +180,9 @@ impl<'a> Running<'a> {
             let why = if stop.asked(Urgency::Interrupt) {
                 Some(End::Stopped)
             } else {
-                deadline.filter(|deadline| now >= *deadline).map(|_| End::TimedOut)
+                deadline
+                    .filter(|deadline| now >= *deadline)
+                    .map(|_| End::TimedOut)
             };
             match (ending, why) {
                 (None, Some(why)) => {
@@ -176,7 +197,10 @@ impl<'a> Running<'a> {
                 patience = look;
                 look = (look * 2).min(Duration::from_millis(250));
             }
-            let until = [deadline.filter(|_| ending.is_none()), ending.map(|(_, until)| until)];
+            let until = [
+                deadline.filter(|_| ending.is_none()),
+                ending.map(|(_, until)| until),
+            ];
             for until in until.into_iter().flatten() {
                 patience = patience.min(until.saturating_duration_since(now));
             }
@@ -206,7 +230,11 @@ impl<'a> Running<'a> {
         let mut fds = Vec::with_capacity(4);
         fds.extend(out.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         fds.extend(err.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        fds.extend(self.input.as_ref().map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
+        fds.extend(
+            self.input
+                .as_ref()
+                .map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)),
+        );
         if wakes {
             fds.push(PollFd::from_borrowed_fd(stop.wake(), PollFlags::IN));
         }
@@ -226,13 +254,20 @@ impl<'a> Running<'a> {
 
     /// Writes what the pipe takes; closes it after the last byte.
     fn feed(&mut self) {
-        let Some((pipe, input)) = &mut self.input else { return };
+        let Some((pipe, input)) = &mut self.input else {
+            return;
+        };
         let open = match pipe.write(input) {
             Ok(written) => {
                 input.drain(..written);
                 !input.is_empty()
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
                 true
             }
             // A program that has read enough is no failure.
@@ -252,7 +287,10 @@ impl<'a> Running<'a> {
         }
         // More than a pipe holds is being written at this moment by what was left behind.
         for _ in 0..64 {
-            let (out, err) = (there(self.stdout.pipe.as_ref())?, there(self.stderr.pipe.as_ref())?);
+            let (out, err) = (
+                there(self.stdout.pipe.as_ref())?,
+                there(self.stderr.pipe.as_ref())?,
+            );
             if out {
                 self.stdout.take();
             }
@@ -276,7 +314,11 @@ struct Tail<R> {
 
 impl<R: Read> Tail<R> {
     fn new(pipe: R, limit: usize) -> Self {
-        Self { pipe: Some(pipe), bytes: Vec::new(), limit }
+        Self {
+            pipe: Some(pipe),
+            bytes: Vec::new(),
+            limit,
+        }
     }
 
     /// One read of a pipe that has something.
@@ -285,7 +327,9 @@ impl<R: Read> Tail<R> {
         let mut buffer = [0; 16 << 10];
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,
-            Ok(read) => self.bytes.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            Ok(read) => self
+                .bytes
+                .extend_from_slice(buffer.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => self.pipe = None,
         }

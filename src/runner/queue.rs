@@ -71,21 +71,35 @@ impl Queue {
         let line_of_row: Vec<usize> = rows
             .iter()
             .map(|row| {
-                *line_of_model.entry(row.cell.model.clone()).or_insert_with(|| {
-                    let qps = limits.models.get(&*row.cell.model).copied().or(limits.each);
-                    let pace = Pace::new(qps, now);
-                    lines.push(Line { pace, fresh: VecDeque::new(), again: VecDeque::new(), served: 0 });
-                    lines.len() - 1
-                })
+                *line_of_model
+                    .entry(row.cell.model.clone())
+                    .or_insert_with(|| {
+                        let qps = limits.models.get(&*row.cell.model).copied().or(limits.each);
+                        let pace = Pace::new(qps, now);
+                        lines.push(Line {
+                            pace,
+                            fresh: VecDeque::new(),
+                            again: VecDeque::new(),
+                            served: 0,
+                        });
+                        lines.len() - 1
+                    })
             })
             .collect();
         for test in tests {
-            let line = line_of_row.get(test.row as usize).and_then(|line| lines.get_mut(*line));
+            let line = line_of_row
+                .get(test.row as usize)
+                .and_then(|line| lines.get_mut(*line));
             if let Some(line) = line {
                 line.fresh.push_back(*test);
             }
         }
-        Self { pace: Pace::new(limits.all, now), lines, line_of_row, turn: 0 }
+        Self {
+            pace: Pace::new(limits.all, now),
+            lines,
+            line_of_row,
+            turn: 0,
+        }
     }
 
     /// The next test and when it may start; `None` when there is no more. The start is
@@ -121,7 +135,10 @@ impl Queue {
 
     /// Puts a test back, to be started no sooner than `ready`.
     pub(super) fn again(&mut self, job: Job, ready: Instant) {
-        let line = self.line_of_row.get(job.test.row as usize).and_then(|line| self.lines.get_mut(*line));
+        let line = self
+            .line_of_row
+            .get(job.test.row as usize)
+            .and_then(|line| self.lines.get_mut(*line));
         if let Some(line) = line {
             let at = line.again.partition_point(|(_, other)| *other <= ready);
             line.again.insert(at, (job, ready));
@@ -136,7 +153,15 @@ mod tests {
 
     fn queue(models: &[&str], instances: u64, limits: &Limits, now: Instant) -> (Vec<Row>, Queue) {
         let models = models.iter().map(|model| (*model).to_owned()).collect();
-        let rows = product(&Dimensions { models, ..Dimensions::default() }, instances, None).unwrap();
+        let rows = product(
+            &Dimensions {
+                models,
+                ..Dimensions::default()
+            },
+            instances,
+            None,
+        )
+        .unwrap();
         let all: Vec<_> = tests(&rows).collect();
         let queue = Queue::new(&rows, &all, limits, now);
         (rows, queue)
@@ -146,13 +171,20 @@ mod tests {
     fn taken(rows: &[Row], queue: &mut Queue, now: Instant) -> Vec<(String, u128)> {
         std::iter::from_fn(|| queue.next(now))
             .map(|(job, start)| {
-                (rows[job.test.row as usize].cell.model.to_string(), (start - now).as_millis())
+                (
+                    rows[job.test.row as usize].cell.model.to_string(),
+                    (start - now).as_millis(),
+                )
             })
             .collect()
     }
 
     fn shown(starts: &[(String, u128)]) -> String {
-        starts.iter().map(|(model, at)| format!("{model}{at}")).collect::<Vec<_>>().join(" ")
+        starts
+            .iter()
+            .map(|(model, at)| format!("{model}{at}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
@@ -165,12 +197,22 @@ mod tests {
     #[test]
     fn limits_space_the_starts() {
         let now = Instant::now();
-        let limits = Limits { all: Some(4.0), ..Limits::default() };
+        let limits = Limits {
+            all: Some(4.0),
+            ..Limits::default()
+        };
         let (rows, mut all) = queue(&["a", "b"], 2, &limits, now);
         assert_eq!(shown(&taken(&rows, &mut all, now)), "a0 b250 a500 b750");
-        let limits = Limits { each: Some(4.0), models: [("a".to_owned(), 1.0)].into(), all: None };
+        let limits = Limits {
+            each: Some(4.0),
+            models: [("a".to_owned(), 1.0)].into(),
+            all: None,
+        };
         let (rows, mut each) = queue(&["a", "b"], 3, &limits, now);
-        assert_eq!(shown(&taken(&rows, &mut each, now)), "a0 b0 b250 b500 a1000 a2000");
+        assert_eq!(
+            shown(&taken(&rows, &mut each, now)),
+            "a0 b0 b250 b500 a1000 a2000"
+        );
     }
 
     #[test]
@@ -179,7 +221,13 @@ mod tests {
         let (rows, mut queue) = queue(&["a"], 3, &Limits::default(), now);
         let (first, _) = queue.next(now).unwrap();
         let later = now + Duration::from_secs(5);
-        queue.again(Job { attempt: 2, ..first }, later);
+        queue.again(
+            Job {
+                attempt: 2,
+                ..first
+            },
+            later,
+        );
         assert_eq!(shown(&taken(&rows, &mut queue, now)), "a0 a0 a5000");
         assert!(queue.next(now).is_none());
     }

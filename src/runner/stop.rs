@@ -35,7 +35,11 @@ impl Stop {
     /// Not stopped yet.
     pub fn new() -> std::io::Result<Self> {
         let (wake, held) = std::io::pipe()?;
-        Ok(Self { level: AtomicU8::new(0), wake, held: Mutex::new(Some(held)) })
+        Ok(Self {
+            level: AtomicU8::new(0),
+            wake,
+            held: Mutex::new(Some(held)),
+        })
     }
 
     /// Asks for the end. What was asked for more urgently before stands.
@@ -44,7 +48,12 @@ impl Stop {
         // Closing the write end makes the read end readable for good. Draining wakes
         // nobody: whoever waits for a program waits on, the others look before they start.
         if urgency > Urgency::Drain {
-            drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+            drop(
+                self.held
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(),
+            );
         }
     }
 

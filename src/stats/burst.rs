@@ -63,18 +63,29 @@ pub fn detect(before: Before, failures: &[bool]) -> Option<Alarm> {
         let so_far = known.last().copied().unwrap_or_default();
         known.push(so_far + u64::from(failed));
         let tests = before.tests + index as u64;
-        let usual_tests = tests.saturating_sub(LAG).max(BASELINE).max(before.tests.min(tests));
+        let usual_tests = tests
+            .saturating_sub(LAG)
+            .max(BASELINE)
+            .max(before.tests.min(tests));
         if tests < usual_tests {
             continue;
         }
-        let usual_failed = known.get((usual_tests - before.tests) as usize).copied().unwrap_or(so_far);
+        let usual_failed = known
+            .get((usual_tests - before.tests) as usize)
+            .copied()
+            .unwrap_or(so_far);
         let usual = (usual_failed as f64 + 1.0) / (usual_tests as f64 + 2.0);
         sum = (sum + weight(usual, failed)).clamp(0.0, 2.0 * ALARM);
         if sum <= 0.0 {
             since = None;
             continue;
         }
-        let run = since.get_or_insert(Alarm { start: index, failed: 0, of: 0, usual });
+        let run = since.get_or_insert(Alarm {
+            start: index,
+            failed: 0,
+            of: 0,
+            usual,
+        });
         run.of += 1;
         run.failed += u64::from(failed);
     }
@@ -101,7 +112,9 @@ mod tests {
 
     /// The first index at which the burst is seen, judging test after test.
     fn first_alarm(before: Before, failures: &[bool]) -> Option<usize> {
-        (1..=failures.len()).find(|&n| detect(before, &failures[..n]).is_some()).map(|n| n - 1)
+        (1..=failures.len())
+            .find(|&n| detect(before, &failures[..n]).is_some())
+            .map(|n| n - 1)
     }
 
     /// Failures at a rate, spread by a fixed generator (xorshift64*).
@@ -112,7 +125,8 @@ mod tests {
                 state ^= state >> 12;
                 state ^= state << 25;
                 state ^= state >> 27;
-                let unit = (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64;
+                let unit =
+                    (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64;
                 unit < rate
             })
             .collect()
@@ -120,13 +134,17 @@ mod tests {
 
     #[test]
     fn alarms_within_four_tests_of_a_real_rate_limit() {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/llmperf_lepton_7b.json");
+        let path =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/llmperf_lepton_7b.json");
         let Ok(text) = std::fs::read_to_string(&path) else {
             eprintln!("SKIPPED: {} is not there", path.display());
             return;
         };
         let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-        let failures: Vec<bool> = rows.iter().map(|row| !row["error_code"].is_null()).collect();
+        let failures: Vec<bool> = rows
+            .iter()
+            .map(|row| !row["error_code"].is_null())
+            .collect();
         assert_eq!(failures.iter().position(|&failed| failed), Some(10));
         let at = first_alarm(Before::default(), &failures).unwrap();
         assert!((10..=13).contains(&at), "alarm at row {at}");
@@ -138,32 +156,69 @@ mod tests {
     #[test]
     fn weak_models_are_not_bursting() {
         // 65 % failures, evenly spread: 13 of every 20.
-        let even: Vec<bool> = (0..2_000_u64).map(|i| (i + 1) * 13 / 20 > i * 13 / 20).collect();
+        let even: Vec<bool> = (0..2_000_u64)
+            .map(|i| (i + 1) * 13 / 20 > i * 13 / 20)
+            .collect();
         assert_eq!(first_alarm(Before::default(), &even), None);
         // By chance an alarm comes about every three thousand tests, so most short runs have none.
         let alarms = (1..=40)
             .filter(|&seed| {
-                first_alarm(Before { tests: 400, failed: 260 }, &spread(0.65, 200, seed)).is_some()
+                first_alarm(
+                    Before {
+                        tests: 400,
+                        failed: 260,
+                    },
+                    &spread(0.65, 200, seed),
+                )
+                .is_some()
             })
             .count();
         assert!(alarms <= 4, "{alarms} of 40 runs");
         let always = vec![true; 1_000];
-        assert_eq!(detect(Before { tests: 1_000, failed: 1_000 }, &always), None);
+        assert_eq!(
+            detect(
+                Before {
+                    tests: 1_000,
+                    failed: 1_000
+                },
+                &always
+            ),
+            None
+        );
     }
 
     #[test]
     fn a_weak_model_that_stops_passing_is() {
         let mut failures = spread(0.65, 180, 3);
-        assert_eq!(detect(Before { tests: 400, failed: 260 }, &failures), None);
+        assert_eq!(
+            detect(
+                Before {
+                    tests: 400,
+                    failed: 260
+                },
+                &failures
+            ),
+            None
+        );
         failures.extend([true; 40]);
-        let alarm = detect(Before { tests: 400, failed: 260 }, &failures).unwrap();
+        let alarm = detect(
+            Before {
+                tests: 400,
+                failed: 260,
+            },
+            &failures,
+        )
+        .unwrap();
         assert!((alarm.usual - 0.65).abs() < 0.05, "{alarm:?}");
         assert!(alarm.failed >= 40);
     }
 
     #[test]
     fn ends_soon_after_the_failures_do() {
-        let before = Before { tests: 500, failed: 100 };
+        let before = Before {
+            tests: 500,
+            failed: 100,
+        };
         let mut failures = vec![true; 100];
         assert!(detect(before, &failures).is_some());
         failures.extend([false; 6]);

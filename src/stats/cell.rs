@@ -18,7 +18,9 @@ pub struct Rate(i64);
 impl Rate {
     /// Rounds to four decimals; `None` for NaN and infinities, which mean "absent".
     pub fn new(value: f64) -> Option<Self> {
-        value.is_finite().then(|| Self((value * 1e4).round() as i64))
+        value
+            .is_finite()
+            .then(|| Self((value * 1e4).round() as i64))
     }
 
     /// The rounded rate.
@@ -67,8 +69,14 @@ mod tests {
     #[test]
     fn single_and_double_precision_are_one_rate() {
         assert_eq!(Rate::new(f64::from(0.8_f32)), Rate::new(0.8));
-        assert_eq!(Rate::new(0.8).map(|rate| rate.to_string()), Some("0.8".to_owned()));
-        assert_eq!(Rate::new(1.0).map(|rate| rate.to_string()), Some("1".to_owned()));
+        assert_eq!(
+            Rate::new(0.8).map(|rate| rate.to_string()),
+            Some("0.8".to_owned())
+        );
+        assert_eq!(
+            Rate::new(1.0).map(|rate| rate.to_string()),
+            Some("1".to_owned())
+        );
         assert_ne!(Rate::new(0.8), Rate::new(0.8001));
     }
 

@@ -32,7 +32,9 @@ impl PartialEq for OfModel {
 impl OfModel {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&Cell, &Tally)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(cell, tally)| (cell, tally)))
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter().map(|(cell, tally)| (cell, tally)))
     }
 
     /// The sum of their tallies.
@@ -42,31 +44,48 @@ impl OfModel {
 
     /// The chunk in which a cell is, or would be, and its place there.
     fn place(&self, cell: &Cell) -> (usize, Result<usize, usize>) {
-        let first = |chunk: &Arc<Vec<(Cell, Tally)>>| chunk.first().is_some_and(|(first, _)| first <= cell);
+        let first =
+            |chunk: &Arc<Vec<(Cell, Tally)>>| chunk.first().is_some_and(|(first, _)| first <= cell);
         let at = self.chunks.partition_point(first).saturating_sub(1);
-        let chunk = self.chunks.get(at).map(|chunk| chunk.as_slice()).unwrap_or_default();
+        let chunk = self
+            .chunks
+            .get(at)
+            .map(|chunk| chunk.as_slice())
+            .unwrap_or_default();
         (at, chunk.binary_search_by(|(known, _)| known.cmp(cell)))
     }
 
     fn get(&self, cell: &Cell) -> Option<&Tally> {
         let (at, place) = self.place(cell);
-        self.chunks.get(at)?.get(place.ok()?).map(|(_, tally)| tally)
+        self.chunks
+            .get(at)?
+            .get(place.ok()?)
+            .map(|(_, tally)| tally)
     }
 
     fn add(&mut self, cell: &Cell, tally: &Tally) {
         self.sum.add(tally);
         let (at, place) = self.place(cell);
         let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else {
-            return self.chunks.push(Arc::new(vec![(cell.clone(), tally.clone())]));
+            return self
+                .chunks
+                .push(Arc::new(vec![(cell.clone(), tally.clone())]));
         };
         match place {
-            Ok(place) => chunk.get_mut(place).into_iter().for_each(|(_, sum)| sum.add(tally)),
+            Ok(place) => chunk
+                .get_mut(place)
+                .into_iter()
+                .for_each(|(_, sum)| sum.add(tally)),
             Err(place) if chunk.len() < CHUNK => chunk.insert(place, (cell.clone(), tally.clone())),
             Err(place) => {
                 // What comes in its order fills the chunks.
                 let half = if place == CHUNK { CHUNK } else { CHUNK / 2 };
                 let mut rest = chunk.split_off(half);
-                let (to, place) = if place < half { (chunk, place) } else { (&mut rest, place - half) };
+                let (to, place) = if place < half {
+                    (chunk, place)
+                } else {
+                    (&mut rest, place - half)
+                };
                 to.insert(place, (cell.clone(), tally.clone()));
                 self.chunks.insert(at + 1, Arc::new(rest));
             }
@@ -74,9 +93,15 @@ impl OfModel {
     }
 
     fn subtract(&mut self, cell: &Cell, tally: &Tally) {
-        let (at, Ok(place)) = self.place(cell) else { return };
-        let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else { return };
-        let Some((_, sum)) = chunk.get_mut(place) else { return };
+        let (at, Ok(place)) = self.place(cell) else {
+            return;
+        };
+        let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else {
+            return;
+        };
+        let Some((_, sum)) = chunk.get_mut(place) else {
+            return;
+        };
         sum.subtract(tally);
         self.sum.subtract(tally);
         if sum.tests == 0 {
@@ -101,7 +126,9 @@ impl Cells {
 
     /// Takes out what was added before; a cell without tests goes.
     pub fn subtract(&mut self, cell: &Cell, tally: &Tally) {
-        let Some(of_model) = self.models.get_mut(&cell.model) else { return };
+        let Some(of_model) = self.models.get_mut(&cell.model) else {
+            return;
+        };
         let of_model = Arc::make_mut(of_model);
         of_model.subtract(cell, tally);
         if of_model.chunks.is_empty() {
@@ -131,12 +158,17 @@ impl Cells {
 
     /// Each model with its cells.
     pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, &OfModel)> {
-        self.models.iter().map(|(model, of_model)| (model, &**of_model))
+        self.models
+            .iter()
+            .map(|(model, of_model)| (model, &**of_model))
     }
 
     /// The cells of one model.
     pub fn of_model(&self, model: &str) -> impl Iterator<Item = (&Cell, &Tally)> {
-        self.models.get(model).into_iter().flat_map(|of_model| of_model.iter())
+        self.models
+            .get(model)
+            .into_iter()
+            .flat_map(|of_model| of_model.iter())
     }
 
     /// Whether there is none.
@@ -206,7 +238,10 @@ mod tests {
     }
 
     fn tests(tests: u64) -> Tally {
-        Tally { tests, ..Tally::default() }
+        Tally {
+            tests,
+            ..Tally::default()
+        }
     }
 
     #[test]
@@ -219,26 +254,45 @@ mod tests {
         after.subtract(&cell("a", "000"), &tests(1));
         let chunks = |cells: &Cells| cells.models["a"].chunks.clone();
         let (before, after) = (chunks(&before), chunks(&after));
-        let same = before.iter().zip(&after).filter(|(one, other)| Arc::ptr_eq(one, other)).count();
+        let same = before
+            .iter()
+            .zip(&after)
+            .filter(|(one, other)| Arc::ptr_eq(one, other))
+            .count();
         assert_eq!((after.len(), same), (before.len(), before.len() - 2));
-        assert!(before.len() < 1_000 / (CHUNK / 2), "{} chunks", before.len());
+        assert!(
+            before.len() < 1_000 / (CHUNK / 2),
+            "{} chunks",
+            before.len()
+        );
     }
 
     #[test]
     fn a_copy_shares_what_is_not_changed_in_it() {
         let all = [("a", "x", 1), ("b", "x", 2), ("b", "y", 4)];
-        let before: Cells = all.map(|(model, task, n)| (cell(model, task), tests(n))).into_iter().collect();
+        let before: Cells = all
+            .map(|(model, task, n)| (cell(model, task), tests(n)))
+            .into_iter()
+            .collect();
         let mut after = before.clone();
         after.add(&cell("b", "x"), &tests(8));
-        assert_eq!(before.values().map(|tally| tally.tests).collect::<Vec<_>>(), [1, 2, 4]);
-        assert_eq!(after.values().map(|tally| tally.tests).collect::<Vec<_>>(), [1, 10, 4]);
+        assert_eq!(
+            before.values().map(|tally| tally.tests).collect::<Vec<_>>(),
+            [1, 2, 4]
+        );
+        assert_eq!(
+            after.values().map(|tally| tally.tests).collect::<Vec<_>>(),
+            [1, 10, 4]
+        );
         assert!(Arc::ptr_eq(&before.models["a"], &after.models["a"]));
         assert!(!Arc::ptr_eq(&before.models["b"], &after.models["b"]));
     }
 
     #[test]
     fn what_is_taken_out_whole_is_gone() {
-        let mut cells: Cells = [(cell("a", "x"), tests(3)), (cell("a", "y"), tests(1))].into_iter().collect();
+        let mut cells: Cells = [(cell("a", "x"), tests(3)), (cell("a", "y"), tests(1))]
+            .into_iter()
+            .collect();
         cells.subtract(&cell("a", "y"), &tests(1));
         cells.subtract(&cell("other", "y"), &tests(1));
         assert_eq!(cells.keys().collect::<Vec<_>>(), [&cell("a", "x")]);

@@ -45,10 +45,17 @@ struct PackedModel {
 
 impl From<Clusters> for Packed {
     fn from(clusters: Clusters) -> Self {
-        let all: BTreeSet<u64> = clusters.models.values().flat_map(|tasks| tasks.keys().copied()).collect();
+        let all: BTreeSet<u64> = clusters
+            .models
+            .values()
+            .flat_map(|tasks| tasks.keys().copied())
+            .collect();
         let tasks: Vec<u64> = all.into_iter().collect();
         let pack = |(model, trials): (Arc<str>, Arc<Hashed<u64, Trials>>)| {
-            let mut sorted: Vec<_> = trials.iter().map(|(task, trials)| (*task, *trials)).collect();
+            let mut sorted: Vec<_> = trials
+                .iter()
+                .map(|(task, trials)| (*task, *trials))
+                .collect();
             sorted.sort_unstable_by_key(|(task, _)| *task);
             let mut last = 0;
             let step = |(task, trials): (u64, Trials)| {
@@ -56,23 +63,43 @@ impl From<Clusters> for Packed {
                 (at - std::mem::replace(&mut last, at), trials.n, trials.full)
             };
             let (steps, n, full) = sorted.into_iter().map(step).collect();
-            PackedModel { model, steps, n, full }
+            PackedModel {
+                model,
+                steps,
+                n,
+                full,
+            }
         };
         let models = clusters.models.into_iter().map(pack).collect();
-        Self { tasks, models, overflown: clusters.overflown }
+        Self {
+            tasks,
+            models,
+            overflown: clusters.overflown,
+        }
     }
 }
 
 impl From<Packed> for Clusters {
     fn from(packed: Packed) -> Self {
-        let mut clusters = Self { overflown: packed.overflown, ..Self::default() };
-        for PackedModel { model, steps, n, full } in packed.models {
+        let mut clusters = Self {
+            overflown: packed.overflown,
+            ..Self::default()
+        };
+        for PackedModel {
+            model,
+            steps,
+            n,
+            full,
+        } in packed.models
+        {
             let at = steps.into_iter().scan(0_usize, |at, step| {
                 *at = at.saturating_add(step);
                 Some(*at)
             });
             let trials = n.into_iter().zip(full).map(|(n, full)| Trials { n, full });
-            let tasks = at.zip(trials).filter_map(|(at, trials)| Some((*packed.tasks.get(at)?, trials)));
+            let tasks = at
+                .zip(trials)
+                .filter_map(|(at, trials)| Some((*packed.tasks.get(at)?, trials)));
             let tasks: Hashed<u64, Trials> = tasks.collect();
             clusters.tasks += tasks.len();
             clusters.models.insert(model, Arc::new(tasks));
@@ -106,14 +133,21 @@ impl Clusters {
         }
         self.tasks += tasks.len() - before;
         if self.tasks > LIMIT {
-            *self = Self { overflown: true, ..Self::default() };
+            *self = Self {
+                overflown: true,
+                ..Self::default()
+            };
         }
     }
 
     /// Takes out trials that were added before.
     pub fn subtract(&mut self, model: &str, task: u64, trials: Trials) {
-        let Some(tasks) = self.models.get_mut(model).map(Arc::make_mut) else { return };
-        let Some(sum) = tasks.get_mut(&task) else { return };
+        let Some(tasks) = self.models.get_mut(model).map(Arc::make_mut) else {
+            return;
+        };
+        let Some(sum) = tasks.get_mut(&task) else {
+            return;
+        };
         sum.n = sum.n.saturating_sub(trials.n);
         sum.full = sum.full.saturating_sub(trials.full);
         if sum.n == 0 {
@@ -128,7 +162,10 @@ impl Clusters {
             self.add_all(model, tasks.iter().map(|(task, trials)| (*task, *trials)));
         }
         if other.overflown {
-            *self = Self { overflown: true, ..Self::default() };
+            *self = Self {
+                overflown: true,
+                ..Self::default()
+            };
         }
     }
 
@@ -141,12 +178,17 @@ impl Clusters {
         if tasks.values().all(|trials| trials.n < 2) {
             return None;
         }
-        let known = tasks.values().fold(Trials::default(), |sum, trials| Trials {
-            n: sum.n + trials.n,
-            full: sum.full + trials.full,
-        });
+        let known = tasks
+            .values()
+            .fold(Trials::default(), |sum, trials| Trials {
+                n: sum.n + trials.n,
+                full: sum.full + trials.full,
+            });
         let (n, full) = (n.max(known.n), full.max(known.full));
-        let (passed, failed) = (full - known.full, (n - known.n).saturating_sub(full - known.full));
+        let (passed, failed) = (
+            full - known.full,
+            (n - known.n).saturating_sub(full - known.full),
+        );
         let size = n as f64;
         let mean = full as f64 / size;
         let count = (tasks.len() as u64 + passed + failed) as f64;
@@ -154,8 +196,10 @@ impl Clusters {
         if plain <= 0.0 || count < 2.0 {
             return Some(count);
         }
-        let clustered: f64 =
-            tasks.values().map(|trials| (trials.full as f64 - trials.n as f64 * mean).powi(2)).sum();
+        let clustered: f64 = tasks
+            .values()
+            .map(|trials| (trials.full as f64 - trials.n as f64 * mean).powi(2))
+            .sum();
         let single = passed as f64 * (1.0 - mean).powi(2) + failed as f64 * mean * mean;
         let squared = count / (count - 1.0) * (clustered + single) / (size * size);
         Some(size / (squared / plain).max(1.0))
@@ -176,8 +220,8 @@ mod tests {
 
     #[test]
     fn agrees_with_real_trials_of_fifty_tasks() {
-        let path =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/tau_bench_gpt4o_airline.jsonl");
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../shared/data/tau_bench_gpt4o_airline.jsonl");
         let Ok(text) = std::fs::read_to_string(&path) else {
             eprintln!("SKIPPED: {} is not there", path.display());
             return;
@@ -186,11 +230,18 @@ mod tests {
         for line in text.lines() {
             let row: serde_json::Value = serde_json::from_str(line).unwrap();
             let full = u64::from(row["reward"].as_f64().unwrap() >= 1.0);
-            clusters.add(&"gpt-4o".into(), row["task_id"].as_u64().unwrap(), trials(1, full));
+            clusters.add(
+                &"gpt-4o".into(),
+                row["task_id"].as_u64().unwrap(),
+                trials(1, full),
+            );
         }
         let effective = clusters.effective("gpt-4o", 84, 200).unwrap();
         // Naive 0.034900, clustered 0.052216.
-        assert!((effective - 200.0 * (0.034_9_f64 / 0.052_216).powi(2)).abs() < 0.01, "{effective}");
+        assert!(
+            (effective - 200.0 * (0.034_9_f64 / 0.052_216).powi(2)).abs() < 0.01,
+            "{effective}"
+        );
     }
 
     #[test]
@@ -230,7 +281,13 @@ mod tests {
         }
         clusters.merge(&other);
         clusters.add(&"m".into(), 1, trials(2, 1));
-        assert_eq!(clusters, Clusters { overflown: true, ..Clusters::default() });
+        assert_eq!(
+            clusters,
+            Clusters {
+                overflown: true,
+                ..Clusters::default()
+            }
+        );
     }
 
     proptest! {

@@ -23,23 +23,36 @@ pub struct Eta {
 pub fn eta(history: &History, now: i64, left: u64, share: f64) -> Option<Eta> {
     let left = left as f64 / share.clamp(0.0, 1.0);
     if left.is_nan() || left <= 0.0 {
-        return Some(Eta { low: 0.0, high: Some(0.0) });
+        return Some(Eta {
+            low: 0.0,
+            high: Some(0.0),
+        });
     }
     let span = (now + 1 - history.first()?).clamp(60, 3_600);
     let stretches = (span / 60).clamp(1, STRETCHES);
-    let counts: Vec<f64> =
-        history.columns(now, span, stretches as usize).iter().map(|bucket| bucket.rows).collect();
+    let counts: Vec<f64> = history
+        .columns(now, span, stretches as usize)
+        .iter()
+        .map(|bucket| bucket.rows)
+        .collect();
     let rows: f64 = counts.iter().sum();
     if rows <= 0.0 {
         return None;
     }
     let k = counts.len() as f64;
-    let spread = counts.iter().map(|count| (count - rows / k).powi(2)).sum::<f64>() / (k - 1.0).max(1.0);
+    let spread = counts
+        .iter()
+        .map(|count| (count - rows / k).powi(2))
+        .sum::<f64>()
+        / (k - 1.0).max(1.0);
     let seconds = span as f64;
     let error = (spread * k).max(rows).sqrt() / seconds;
     let mean = rows / seconds;
     let slow = mean - Z95 * error;
-    Some(Eta { low: left / (mean + Z95 * error), high: (slow > 0.0).then(|| left / slow) })
+    Some(Eta {
+        low: left / (mean + Z95 * error),
+        high: (slow > 0.0).then(|| left / slow),
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +72,10 @@ mod tests {
         let found = eta(&steady(40), 3_599, 7_600, 1.0).unwrap();
         let exact = 7_600.0 * 60.0 / 40.0;
         assert!(found.low < exact && exact < found.high.unwrap());
-        assert!(found.low > exact * 0.95 && found.high.unwrap() < exact * 1.05, "{found:?}");
+        assert!(
+            found.low > exact * 0.95 && found.high.unwrap() < exact * 1.05,
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -68,19 +84,40 @@ mod tests {
         for minute in 0..60 {
             uneven.add(minute * 60, if minute < 30 { 80 } else { 0 }, 0);
         }
-        let (even, uneven) = (eta(&steady(40), 3_599, 1_000, 1.0), eta(&uneven, 3_599, 1_000, 1.0));
-        let width = |found: Option<Eta>| found.map(|e| e.high.unwrap_or(f64::INFINITY) - e.low).unwrap();
+        let (even, uneven) = (
+            eta(&steady(40), 3_599, 1_000, 1.0),
+            eta(&uneven, 3_599, 1_000, 1.0),
+        );
+        let width = |found: Option<Eta>| {
+            found
+                .map(|e| e.high.unwrap_or(f64::INFINITY) - e.low)
+                .unwrap()
+        };
         assert!(width(uneven) > width(even));
     }
 
     #[test]
     fn the_ends() {
         assert_eq!(eta(&History::default(), 10, 5, 1.0), None);
-        assert_eq!(eta(&History::default(), 10, 0, 1.0), Some(Eta { low: 0.0, high: Some(0.0) }));
+        assert_eq!(
+            eta(&History::default(), 10, 0, 1.0),
+            Some(Eta {
+                low: 0.0,
+                high: Some(0.0)
+            })
+        );
         let mut stopped = steady(40);
-        assert_eq!(eta(&stopped, 90_000, 5, 1.0), None, "nothing in the last hour");
+        assert_eq!(
+            eta(&stopped, 90_000, 5, 1.0),
+            None,
+            "nothing in the last hour"
+        );
         stopped.add(90_000, 1, 0);
-        assert_eq!(eta(&stopped, 90_000, 5, 1.0).unwrap().high, None, "one row tells little");
+        assert_eq!(
+            eta(&stopped, 90_000, 5, 1.0).unwrap().high,
+            None,
+            "one row tells little"
+        );
     }
 
     #[test]
@@ -88,6 +125,11 @@ mod tests {
         let whole = eta(&steady(40), 3_599, 1_000, 1.0).unwrap();
         let half = eta(&steady(40), 3_599, 1_000, 0.5).unwrap();
         assert!((half.low - 2.0 * whole.low).abs() < 1e-9);
-        assert!(eta(&steady(40), 3_599, 1_000, 0.0).unwrap().low.is_infinite());
+        assert!(
+            eta(&steady(40), 3_599, 1_000, 0.0)
+                .unwrap()
+                .low
+                .is_infinite()
+        );
     }
 }

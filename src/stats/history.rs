@@ -41,7 +41,10 @@ impl From<History> for [Packed; LEVELS.len()] {
                 .iter()
                 .map(|(start, _)| (start - std::mem::replace(&mut last, *start)) / width)
                 .collect();
-            let (rows, full) = level.iter().map(|(_, bucket)| (bucket.rows, bucket.full)).collect();
+            let (rows, full) = level
+                .iter()
+                .map(|(_, bucket)| (bucket.rows, bucket.full))
+                .collect();
             (steps, rows, full)
         })
     }
@@ -56,7 +59,10 @@ impl From<[Packed; LEVELS.len()]> for History {
                 *last = last.wrapping_add(step.wrapping_mul(width));
                 Some(*last)
             });
-            let buckets = rows.into_iter().zip(full).map(|(rows, full)| Bucket { rows, full });
+            let buckets = rows
+                .into_iter()
+                .zip(full)
+                .map(|(rows, full)| Bucket { rows, full });
             // Whoever wrote them may have written them in no order.
             let sorted: BTreeMap<i64, Bucket> = starts.zip(buckets).collect();
             Arc::new(sorted.into_iter().collect())
@@ -68,11 +74,19 @@ impl From<[Packed; LEVELS.len()]> for History {
 impl History {
     /// Adds rows that ended at `second`.
     pub fn add(&mut self, second: i64, rows: u64, full: u64) {
-        self.insert(0, second, Bucket { rows: rows as f64, full: full as f64 });
+        self.insert(
+            0,
+            second,
+            Bucket {
+                rows: rows as f64,
+                full: full as f64,
+            },
+        );
     }
 
     fn insert(&mut self, level: usize, second: i64, what: Bucket) {
-        let (Some(&(width, keep)), Some(buckets)) = (LEVELS.get(level), self.levels.get_mut(level)) else {
+        let (Some(&(width, keep)), Some(buckets)) = (LEVELS.get(level), self.levels.get_mut(level))
+        else {
             return;
         };
         let buckets = Arc::make_mut(buckets);
@@ -108,7 +122,10 @@ impl History {
 
     /// Start of the oldest bucket.
     pub fn first(&self) -> Option<i64> {
-        self.levels.iter().filter_map(|level| level.front().map(|(start, _)| *start)).min()
+        self.levels
+            .iter()
+            .filter_map(|level| level.front().map(|(start, _)| *start))
+            .min()
     }
 
     /// Rows between two seconds. A stored bucket that is cut counts in proportion;
@@ -119,7 +136,11 @@ impl History {
             let place = |second: i64| buckets.partition_point(|(start, _)| *start < second);
             let (first, end) = (place(from.saturating_sub(width)), place(to));
             for &(start, bucket) in buckets.range(first.min(end)..end) {
-                let end = if (start..start + width).contains(&now) { now + 1 } else { start + width };
+                let end = if (start..start + width).contains(&now) {
+                    now + 1
+                } else {
+                    start + width
+                };
                 let overlap = to.min(end) - from.max(start);
                 if overlap > 0 {
                     let share = overlap as f64 / (end - start) as f64;
@@ -135,13 +156,17 @@ impl History {
     pub fn columns(&self, now: i64, span: i64, columns: usize) -> Vec<Bucket> {
         let begin = now + 1 - span;
         let edge = |column: usize| begin + span * column as i64 / columns as i64;
-        (0..columns).map(|column| self.between(edge(column), edge(column + 1), now)).collect()
+        (0..columns)
+            .map(|column| self.between(edge(column), edge(column + 1), now))
+            .collect()
     }
 
     /// The seconds over which a rate is taken: the last `longest`; the time since the
     /// first row where that is shorter, but at least a minute.
     pub fn window(&self, now: i64, longest: i64) -> i64 {
-        self.first().map_or(longest, |first| longest.min(now + 1 - first)).max(60)
+        self.first()
+            .map_or(longest, |first| longest.min(now + 1 - first))
+            .max(60)
     }
 
     /// Rows a minute over the last `window` seconds up to `now`.
@@ -154,7 +179,8 @@ impl History {
 /// without gaps. Sorts what it is given.
 pub fn p95(gaps: &mut [f64]) -> Option<f64> {
     gaps.sort_by(f64::total_cmp);
-    gaps.get((gaps.len() * 95).div_ceil(100).checked_sub(1)?).copied()
+    gaps.get((gaps.len() * 95).div_ceil(100).checked_sub(1)?)
+        .copied()
 }
 
 #[cfg(test)]
@@ -182,7 +208,10 @@ mod tests {
             history.add(second, 1, 1);
         }
         assert!((history.per_minute(629, 300) - 60.0).abs() < 1e-9);
-        assert!((history.per_minute(960, 300)).abs() < 1e-9, "nothing for five minutes");
+        assert!(
+            (history.per_minute(960, 300)).abs() < 1e-9,
+            "nothing for five minutes"
+        );
         assert!((History::default().per_minute(0, 300)).abs() < 1e-9);
     }
 
@@ -212,7 +241,14 @@ mod tests {
         for hour in 0..30_000_i64 {
             history.add(hour * 1_800, 2, 1);
         }
-        assert!(history.levels.iter().map(|level| level.len()).sum::<usize>() < 6_600);
+        assert!(
+            history
+                .levels
+                .iter()
+                .map(|level| level.len())
+                .sum::<usize>()
+                < 6_600
+        );
         let all = history.between(-1, 30_000 * 1_800, 30_000 * 1_800);
         assert!((all.rows - 60_000.0).abs() < 1e-6 && (all.full - 30_000.0).abs() < 1e-6);
     }

@@ -42,8 +42,16 @@ pub fn wilson_of(rate: f64, size: f64) -> Interval {
     let half = Z95 * (rate * (1.0 - rate) / size + z2 / (4.0 * size * size)).sqrt();
     let scale = 1.0 + z2 / size;
     // The ends are exact at 0 of n and n of n, where rounding would leave 1e-17.
-    let low = if rate <= 0.0 { 0.0 } else { ((centre - half) / scale).max(0.0) };
-    let high = if rate >= 1.0 { 1.0 } else { ((centre + half) / scale).min(1.0) };
+    let low = if rate <= 0.0 {
+        0.0
+    } else {
+        ((centre - half) / scale).max(0.0)
+    };
+    let high = if rate >= 1.0 {
+        1.0
+    } else {
+        ((centre + half) / scale).min(1.0)
+    };
     Interval { low, high }
 }
 
@@ -64,7 +72,10 @@ mod tests {
         ] {
             let found = wilson(successes, n).unwrap();
             assert!((found.low - low).abs() < 5e-5, "{successes}/{n}: {found:?}");
-            assert!((found.high - high).abs() < 5e-5, "{successes}/{n}: {found:?}");
+            assert!(
+                (found.high - high).abs() < 5e-5,
+                "{successes}/{n}: {found:?}"
+            );
         }
         assert_eq!(wilson(0, 0), None);
     }

@@ -18,7 +18,10 @@ pub struct Level {
 
 impl Level {
     fn most(self, other: Self) -> Self {
-        Self { files: self.files.max(other.files), bytes: self.bytes.max(other.bytes) }
+        Self {
+            files: self.files.max(other.files),
+            bytes: self.bytes.max(other.bytes),
+        }
     }
 }
 
@@ -35,10 +38,13 @@ impl Levels {
     }
 
     fn insert(&mut self, at: usize, second: i64, level: Level) {
-        let (Some(&(width, keep)), Some(buckets)) = (WIDTHS.get(at), self.buckets.get_mut(at)) else {
+        let (Some(&(width, keep)), Some(buckets)) = (WIDTHS.get(at), self.buckets.get_mut(at))
+        else {
             return;
         };
-        let bucket = buckets.entry(second - second.rem_euclid(width)).or_default();
+        let bucket = buckets
+            .entry(second - second.rem_euclid(width))
+            .or_default();
         *bucket = bucket.most(level);
         if buckets.len() > keep
             && let Some((start, oldest)) = buckets.pop_first()
@@ -49,7 +55,10 @@ impl Levels {
 
     /// Start of the oldest bucket.
     pub fn first(&self) -> Option<i64> {
-        self.buckets.iter().filter_map(|level| level.keys().next().copied()).min()
+        self.buckets
+            .iter()
+            .filter_map(|level| level.keys().next().copied())
+            .min()
     }
 
     /// The highest level of each of `columns` equal stretches of the `span` seconds up to
@@ -69,15 +78,25 @@ impl Levels {
     }
 
     fn most_between(&self, from: i64, to: i64) -> Option<Level> {
-        let within = self.buckets.iter().zip(WIDTHS).flat_map(|(buckets, (width, _))| {
-            buckets.range(from.saturating_sub(width - 1)..to).map(|(_, level)| *level)
-        });
+        let within = self
+            .buckets
+            .iter()
+            .zip(WIDTHS)
+            .flat_map(|(buckets, (width, _))| {
+                buckets
+                    .range(from.saturating_sub(width - 1)..to)
+                    .map(|(_, level)| *level)
+            });
         within.reduce(Level::most)
     }
 
     fn last_before(&self, second: i64) -> Option<Level> {
-        let last = self.buckets.iter().filter_map(|buckets| buckets.range(..second).next_back());
-        last.max_by_key(|(start, _)| **start).map(|(_, level)| *level)
+        let last = self
+            .buckets
+            .iter()
+            .filter_map(|buckets| buckets.range(..second).next_back());
+        last.max_by_key(|(start, _)| **start)
+            .map(|(_, level)| *level)
     }
 }
 
@@ -86,7 +105,11 @@ mod tests {
     use super::*;
 
     fn files(levels: &Levels, now: i64, span: i64, columns: usize) -> Vec<Option<u64>> {
-        levels.columns(now, span, columns).into_iter().map(|level| level.map(|l| l.files)).collect()
+        levels
+            .columns(now, span, columns)
+            .into_iter()
+            .map(|level| level.map(|l| l.files))
+            .collect()
     }
 
     #[test]
@@ -95,7 +118,10 @@ mod tests {
         for (minute, files) in [(2, 3), (2, 9), (4, 1)] {
             levels.add(minute * 60 + 5, Level { files, bytes: 0 });
         }
-        assert_eq!(files(&levels, 419, 420, 7), [None, None, Some(9), Some(9), Some(1), Some(1), Some(1)]);
+        assert_eq!(
+            files(&levels, 419, 420, 7),
+            [None, None, Some(9), Some(9), Some(1), Some(1), Some(1)]
+        );
         assert_eq!(files(&levels, 419, 120, 2), [Some(1), Some(1)]);
         assert_eq!(levels.first(), Some(120));
         assert!(levels.columns(419, 60, 0).is_empty());
@@ -105,7 +131,13 @@ mod tests {
     fn months_of_minutes_stay_bounded_and_keep_their_peaks() {
         let mut levels = Levels::default();
         for minute in 0..200_000_i64 {
-            levels.add(minute * 60, Level { files: minute as u64 % 100, bytes: 7 });
+            levels.add(
+                minute * 60,
+                Level {
+                    files: minute as u64 % 100,
+                    bytes: 7,
+                },
+            );
         }
         assert!(levels.buckets.iter().map(BTreeMap::len).sum::<usize>() < 5_000);
         let all = files(&levels, 200_000 * 60 - 1, 200_000 * 60, 10);

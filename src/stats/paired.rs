@@ -172,7 +172,11 @@ pub fn compare<E>(pairs: impl IntoIterator<Item = Result<Pair, E>>) -> Result<Co
     let mut current: (Option<u64>, f64, f64) = (None, 0.0, 0.0);
     let mut repeated = false;
     for pair in pairs {
-        let Pair { first: a, second: b, task } = pair?;
+        let Pair {
+            first: a,
+            second: b,
+            task,
+        } = pair?;
         let both = a.n.min(b.n);
         found.unmatched_first += a.n - both;
         found.unmatched_second += b.n - both;
@@ -237,10 +241,21 @@ impl Clusters {
         let squares = (self.dd - 2.0 * value * self.dm + value * value * self.mm).max(0.0);
         let error = (c / (c - 1.0) * squares).sqrt() / n;
         // Where every cluster says the same, only their number tells how sure that is.
-        let half = if error < 1e-12 { unseen(c) } else { Z95 * error };
+        let half = if error < 1e-12 {
+            unseen(c)
+        } else {
+            Z95 * error
+        };
         let interval = within(value - half, value + half);
         let verdict = verdict(value, interval, n);
-        Some(Difference { value, error, interval, p: None, method: Method::Clustered, verdict })
+        Some(Difference {
+            value,
+            error,
+            interval,
+            p: None,
+            method: Method::Clustered,
+            verdict,
+        })
     }
 }
 
@@ -251,7 +266,14 @@ fn matched(b: f64, c: f64, n: f64) -> Difference {
     if b + c >= EXACT_BELOW && b.min(c) > 0.0 {
         let interval = within(value - Z95 * error, value + Z95 * error);
         let verdict = verdict(value, interval, n);
-        return Difference { value, error, interval, p: None, method: Method::Normal, verdict };
+        return Difference {
+            value,
+            error,
+            interval,
+            p: None,
+            method: Method::Normal,
+            verdict,
+        };
     }
     let discordant = b + c;
     let interval = if discordant > 0.0 {
@@ -263,7 +285,14 @@ fn matched(b: f64, c: f64, n: f64) -> Difference {
     };
     let p = (2.0 * at_most(b.min(c), discordant, 0.5)).min(1.0);
     let verdict = verdict(value, interval, n);
-    Difference { value, error, interval, p: Some(p), method: Method::Exact, verdict }
+    Difference {
+        value,
+        error,
+        interval,
+        p: Some(p),
+        method: Method::Exact,
+        verdict,
+    }
 }
 
 fn verdict(value: f64, interval: Interval, n: f64) -> Verdict {
@@ -285,7 +314,10 @@ fn verdict(value: f64, interval: Interval, n: f64) -> Verdict {
 }
 
 fn within(low: f64, high: f64) -> Interval {
-    Interval { low: low.clamp(-1.0, 1.0), high: high.clamp(-1.0, 1.0) }
+    Interval {
+        low: low.clamp(-1.0, 1.0),
+        high: high.clamp(-1.0, 1.0),
+    }
 }
 
 /// The upper 97.5 % limit of a share that was never seen among n.
@@ -295,8 +327,16 @@ fn unseen(n: f64) -> f64 {
 
 /// The exact 95 % interval of `x` out of `n`.
 fn clopper_pearson(x: f64, n: f64) -> Interval {
-    let low = if x > 0.0 { solve(|p| 1.0 - at_most(x - 1.0, n, p) > ALPHA / 2.0) } else { 0.0 };
-    let high = if x < n { solve(|p| at_most(x, n, p) <= ALPHA / 2.0) } else { 1.0 };
+    let low = if x > 0.0 {
+        solve(|p| 1.0 - at_most(x - 1.0, n, p) > ALPHA / 2.0)
+    } else {
+        0.0
+    };
+    let high = if x < n {
+        solve(|p| at_most(x, n, p) <= ALPHA / 2.0)
+    } else {
+        1.0
+    };
     Interval { low, high }
 }
 
@@ -349,19 +389,34 @@ mod tests {
     }
 
     fn once(first: bool, second: bool) -> Pair {
-        let trials = |full| Trials { n: 1, full: u64::from(full) };
-        Pair { first: trials(first), second: trials(second), task: None }
+        let trials = |full| Trials {
+            n: 1,
+            full: u64::from(full),
+        };
+        Pair {
+            first: trials(first),
+            second: trials(second),
+            task: None,
+        }
     }
 
     fn table(both: usize, b: usize, c: usize, neither: usize) -> Vec<Pair> {
-        [(both, true, true), (b, true, false), (c, false, true), (neither, false, false)]
-            .into_iter()
-            .flat_map(|(n, first, second)| std::iter::repeat_n(once(first, second), n))
-            .collect()
+        [
+            (both, true, true),
+            (b, true, false),
+            (c, false, true),
+            (neither, false, false),
+        ]
+        .into_iter()
+        .flat_map(|(n, first, second)| std::iter::repeat_n(once(first, second), n))
+        .collect()
     }
 
     fn close(found: f64, expected: f64, tolerance: f64) {
-        assert!((found - expected).abs() < tolerance, "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() < tolerance,
+            "{found} is not {expected}"
+        );
     }
 
     #[test]
@@ -374,30 +429,59 @@ mod tests {
         close(difference.error, 0.0095, 5e-5);
         close(difference.interval.low, -0.059, 5e-4);
         close(difference.interval.high, -0.021, 5e-4);
-        assert_eq!((difference.method, difference.verdict), (Method::Normal, Verdict::Separated));
+        assert_eq!(
+            (difference.method, difference.verdict),
+            (Method::Normal, Verdict::Separated)
+        );
     }
 
     #[test]
     fn the_exact_test_decides_where_few_tests_differ() {
         // 2 against 21: p = 2·(1 + 23 + 253)/2²³.
         let found = compare(table(168, 2, 21, 13)).difference.unwrap();
-        assert_eq!((found.method, found.verdict), (Method::Exact, Verdict::Separated));
+        assert_eq!(
+            (found.method, found.verdict),
+            (Method::Exact, Verdict::Separated)
+        );
         close(found.p.unwrap(), 2.0 * 277.0 / 8_388_608.0, 1e-12);
         // Clopper and Pearson's interval of 2 in 23 is 0.0107 to 0.2804.
-        close(found.interval.low, (2.0 * 0.0107 - 1.0) * 23.0 / 204.0, 2e-4);
-        close(found.interval.high, (2.0 * 0.2804 - 1.0) * 23.0 / 204.0, 2e-4);
+        close(
+            found.interval.low,
+            (2.0 * 0.0107 - 1.0) * 23.0 / 204.0,
+            2e-4,
+        );
+        close(
+            found.interval.high,
+            (2.0 * 0.2804 - 1.0) * 23.0 / 204.0,
+            2e-4,
+        );
         // 7 against 2: p = 2·(1 + 9 + 36)/2⁹ = 0.1797.
         let found = compare(table(20, 7, 2, 20)).difference.unwrap();
         close(found.p.unwrap(), 0.1797, 5e-5);
-        assert!(matches!(found.verdict, Verdict::More(n) if n > 10), "{found:?}");
+        assert!(
+            matches!(found.verdict, Verdict::More(n) if n > 10),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn real_pairs_of_two_models() {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
         for (name, pairs, passes, discordant, method) in [
-            ("routellm_mmlu_anatomy.csv", 135, [89, 110], [5.0, 26.0], Method::Normal),
-            ("routellm_mmlu_high_school_us_history.csv", 204, [170, 189], [2.0, 21.0], Method::Exact),
+            (
+                "routellm_mmlu_anatomy.csv",
+                135,
+                [89, 110],
+                [5.0, 26.0],
+                Method::Normal,
+            ),
+            (
+                "routellm_mmlu_high_school_us_history.csv",
+                204,
+                [170, 189],
+                [2.0, 21.0],
+                Method::Exact,
+            ),
         ] {
             let path = folder.join(name);
             let Ok(mut reader) = csv::Reader::from_path(&path) else {
@@ -407,18 +491,32 @@ mod tests {
             let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
             let passed = |side: usize| rows.iter().filter(|row| &row[side] == "True").count();
             assert_eq!([passed(1), passed(2)], passes, "{name}");
-            let found = compare(rows.iter().map(|row| once(&row[1] == "True", &row[2] == "True")));
-            assert_eq!((found.pairs, [found.only_first, found.only_second]), (pairs, discordant), "{name}");
+            let found = compare(
+                rows.iter()
+                    .map(|row| once(&row[1] == "True", &row[2] == "True")),
+            );
+            assert_eq!(
+                (found.pairs, [found.only_first, found.only_second]),
+                (pairs, discordant),
+                "{name}"
+            );
             let difference = found.difference.unwrap();
-            assert_eq!((difference.method, difference.verdict), (method, Verdict::Separated));
-            close(difference.value, (discordant[0] - discordant[1]) / pairs as f64, 1e-12);
+            assert_eq!(
+                (difference.method, difference.verdict),
+                (method, Verdict::Separated)
+            );
+            close(
+                difference.value,
+                (discordant[0] - discordant[1]) / pairs as f64,
+                1e-12,
+            );
         }
     }
 
     #[test]
     fn trials_of_one_test_are_one_cluster() {
-        let path =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/tau_bench_gpt4o_airline.jsonl");
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../shared/data/tau_bench_gpt4o_airline.jsonl");
         let Ok(text) = std::fs::read_to_string(&path) else {
             eprintln!("SKIPPED: {} is not there", path.display());
             return;
@@ -444,43 +542,86 @@ mod tests {
         // Each of 40 tasks was tried in five cells, with the same end in all of them.
         let of_task = |task: u64| {
             let pair = once(task.is_multiple_of(4), task.is_multiple_of(5));
-            std::iter::repeat_n(Pair { task: Some(task), ..pair }, 5)
+            std::iter::repeat_n(
+                Pair {
+                    task: Some(task),
+                    ..pair
+                },
+                5,
+            )
         };
         let cells = compare((0..40).flat_map(of_task));
-        let trials = |full: bool| Trials { n: 5, full: 5 * u64::from(full) };
+        let trials = |full: bool| Trials {
+            n: 5,
+            full: 5 * u64::from(full),
+        };
         let pair = |task: u64| Pair {
             first: trials(task.is_multiple_of(4)),
             second: trials(task.is_multiple_of(5)),
             task: None,
         };
         let trials = compare((0..40).map(pair));
-        assert_eq!((cells.tests, trials.tests, cells.pairs), (200, 40, trials.pairs));
+        assert_eq!(
+            (cells.tests, trials.tests, cells.pairs),
+            (200, 40, trials.pairs)
+        );
         let (cells, trials) = (cells.difference.unwrap(), trials.difference.unwrap());
         assert_eq!(cells.method, Method::Clustered);
         close(cells.error, trials.error, 1e-12);
-        let single =
-            compare((0..40).map(|task| Pair { task: Some(task), ..once(task.is_multiple_of(4), true) }));
-        assert_ne!(single.difference.unwrap().method, Method::Clustered, "no task stands twice");
+        let single = compare((0..40).map(|task| Pair {
+            task: Some(task),
+            ..once(task.is_multiple_of(4), true)
+        }));
+        assert_ne!(
+            single.difference.unwrap().method,
+            Method::Clustered,
+            "no task stands twice"
+        );
     }
 
     #[test]
     fn tests_without_a_partner_are_counted_and_left_out() {
-        let first = Pair { first: Trials { n: 3, full: 1 }, ..Pair::default() };
-        let second = Pair { first: Trials { n: 1, full: 1 }, second: Trials { n: 2, full: 1 }, task: None };
+        let first = Pair {
+            first: Trials { n: 3, full: 1 },
+            ..Pair::default()
+        };
+        let second = Pair {
+            first: Trials { n: 1, full: 1 },
+            second: Trials { n: 2, full: 1 },
+            task: None,
+        };
         let found = compare([first, second]);
-        assert_eq!((found.pairs, found.unmatched_first, found.unmatched_second), (1, 3, 1));
+        assert_eq!(
+            (found.pairs, found.unmatched_first, found.unmatched_second),
+            (1, 3, 1)
+        );
         assert_eq!(found.difference, None, "one test says nothing of others");
         assert_eq!(compare([]), Comparison::default());
     }
 
     #[test]
     fn agreement_is_a_tie_only_among_enough_tests() {
-        let verdict = |n: usize| compare(table(n / 2, 0, 0, n - n / 2)).difference.unwrap().verdict;
+        let verdict = |n: usize| {
+            compare(table(n / 2, 0, 0, n - n / 2))
+                .difference
+                .unwrap()
+                .verdict
+        };
         assert_eq!(verdict(10), Verdict::More(173));
         assert_eq!(verdict(183), Verdict::Tied);
         let repeated = |n: usize| {
             let trials = Trials { n: 4, full: 2 };
-            compare(vec![Pair { first: trials, second: trials, task: None }; n]).difference.unwrap().verdict
+            compare(vec![
+                Pair {
+                    first: trials,
+                    second: trials,
+                    task: None
+                };
+                n
+            ])
+            .difference
+            .unwrap()
+            .verdict
         };
         assert!(matches!(repeated(20), Verdict::More(_)));
         assert_eq!(repeated(200), Verdict::Tied);

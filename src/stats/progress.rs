@@ -46,13 +46,18 @@ impl RunProgress {
         let mut progress = Self::default();
         match expected {
             Expected::Tests(planned) => {
-                progress.total = Part { planned: *planned, done: total.min(*planned) };
+                progress.total = Part {
+                    planned: *planned,
+                    done: total.min(*planned),
+                };
             }
             Expected::Cells(plan) => {
                 for (cell, planned) in &**plan {
                     let done = cells.get(cell).map_or(0, |tally| tally.tests).min(*planned);
-                    for part in [&mut progress.total, progress.models.entry(cell.model.clone()).or_default()]
-                    {
+                    for part in [
+                        &mut progress.total,
+                        progress.models.entry(cell.model.clone()).or_default(),
+                    ] {
                         part.planned += planned;
                         part.done += done;
                     }
@@ -85,17 +90,46 @@ mod tests {
 
     #[test]
     fn what_is_beyond_the_plan_of_a_cell_is_no_progress_elsewhere() {
-        let plan = BTreeMap::from([(cell("a", "easy"), 10), (cell("a", "hard"), 10), (cell("b", "easy"), 5)]);
-        let tests = |tests| Tally { tests, ..Tally::default() };
-        let mut cells: Cells =
-            [(cell("a", "easy"), tests(14)), (cell("a", "hard"), tests(3)), (cell("c", "easy"), tests(99))]
-                .into_iter()
-                .collect();
+        let plan = BTreeMap::from([
+            (cell("a", "easy"), 10),
+            (cell("a", "hard"), 10),
+            (cell("b", "easy"), 5),
+        ]);
+        let tests = |tests| Tally {
+            tests,
+            ..Tally::default()
+        };
+        let mut cells: Cells = [
+            (cell("a", "easy"), tests(14)),
+            (cell("a", "hard"), tests(3)),
+            (cell("c", "easy"), tests(99)),
+        ]
+        .into_iter()
+        .collect();
         let expected = Expected::Cells(Arc::new(plan));
         let found = RunProgress::of(&expected, &cells, 116);
-        assert_eq!(found.total, Part { planned: 25, done: 13 });
-        assert_eq!(found.models["a"], Part { planned: 20, done: 13 });
-        assert_eq!((found.models["b"].left(), found.models.len(), found.is_done()), (5, 2, false));
+        assert_eq!(
+            found.total,
+            Part {
+                planned: 25,
+                done: 13
+            }
+        );
+        assert_eq!(
+            found.models["a"],
+            Part {
+                planned: 20,
+                done: 13
+            }
+        );
+        assert_eq!(
+            (
+                found.models["b"].left(),
+                found.models.len(),
+                found.is_done()
+            ),
+            (5, 2, false)
+        );
         cells.add(&cell("a", "hard"), &tests(7));
         cells.add(&cell("b", "easy"), &tests(6));
         assert!(RunProgress::of(&expected, &cells, 129).is_done());
@@ -104,7 +138,13 @@ mod tests {
     #[test]
     fn a_number_of_tests_is_met_by_any() {
         let found = RunProgress::of(&Expected::Tests(100), &Cells::default(), 120);
-        assert_eq!(found.total, Part { planned: 100, done: 100 });
+        assert_eq!(
+            found.total,
+            Part {
+                planned: 100,
+                done: 100
+            }
+        );
         assert!(found.is_done() && found.models.is_empty());
     }
 }

@@ -83,7 +83,10 @@ impl Spread {
             let count = self.counts.range(from..from + width).map(|(_, n)| n).sum();
             (edge(f64::from(from)), edge(f64::from(from + width)), count)
         };
-        (first..=last).step_by(width as usize).map(stretch).collect()
+        (first..=last)
+            .step_by(width as usize)
+            .map(stretch)
+            .collect()
     }
 }
 
@@ -123,7 +126,10 @@ mod tests {
     fn stretches_show_gaps() {
         let found = of(&[1.0, 1.0, 8.0]).stretches(4);
         assert_eq!(found.len(), 4);
-        assert_eq!(found.iter().map(|(.., n)| *n).collect::<Vec<_>>(), [2, 0, 0, 1]);
+        assert_eq!(
+            found.iter().map(|(.., n)| *n).collect::<Vec<_>>(),
+            [2, 0, 0, 1]
+        );
         assert!((found[0].0 - 1.0).abs() < 1e-9);
         assert!(of(&[]).stretches(4).is_empty());
     }

@@ -66,7 +66,10 @@ impl Sum {
     /// A mean of `n` tests, as a summary row has it.
     pub fn weighted(mean: Option<f64>, n: u64) -> Self {
         match mean {
-            Some(v) if v.is_finite() => Self { n, micros: Self::micros(v) * i128::from(n) },
+            Some(v) if v.is_finite() => Self {
+                n,
+                micros: Self::micros(v) * i128::from(n),
+            },
             _ => Self::default(),
         }
     }
@@ -136,12 +139,17 @@ pub struct Tally {
 impl Tally {
     /// Tests that did not succeed, not even in part.
     pub fn failed(&self) -> u64 {
-        self.tests.saturating_sub(self.full).saturating_sub(self.partial)
+        self.tests
+            .saturating_sub(self.full)
+            .saturating_sub(self.partial)
     }
 
     /// Tests lost to the infrastructure rather than to the model.
     pub fn infrastructure(&self) -> u64 {
-        self.errors.get(ErrorCategory::Infrastructure as usize).copied().unwrap_or(0)
+        self.errors
+            .get(ErrorCategory::Infrastructure as usize)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Tests that say something about the model.
@@ -194,8 +202,15 @@ mod tests {
     }
 
     fn tally() -> impl Strategy<Value = Tally> {
-        (0_u64..1_000, 0_u64..1_000, 0_u64..1_000, prop::array::uniform9(0_u64..100), sum(), sum()).prop_map(
-            |(full, partial, failed, errors, time, turns)| Tally {
+        (
+            0_u64..1_000,
+            0_u64..1_000,
+            0_u64..1_000,
+            prop::array::uniform9(0_u64..100),
+            sum(),
+            sum(),
+        )
+            .prop_map(|(full, partial, failed, errors, time, turns)| Tally {
                 tests: full + partial + failed,
                 full,
                 partial,
@@ -203,8 +218,7 @@ mod tests {
                 execution_time: time,
                 turns,
                 ..Tally::default()
-            },
-        )
+            })
     }
 
     proptest! {
@@ -257,14 +271,24 @@ mod tests {
     fn rates_are_absent_rather_than_zero() {
         let mut tally = Tally::default();
         assert_eq!(
-            (tally.success_rate(), tally.scored_rate(), tally.execution_time.mean()),
+            (
+                tally.success_rate(),
+                tally.scored_rate(),
+                tally.execution_time.mean()
+            ),
             (None, None, None)
         );
         tally.tests = 4;
         tally.full = 1;
         tally.errors[ErrorCategory::Infrastructure as usize] = 2;
-        assert_eq!((tally.success_rate(), tally.scored_rate()), (Some(0.25), Some(0.5)));
-        assert_eq!((tally.failed(), tally.scored(), tally.infrastructure()), (3, 2, 2));
+        assert_eq!(
+            (tally.success_rate(), tally.scored_rate()),
+            (Some(0.25), Some(0.5))
+        );
+        assert_eq!(
+            (tally.failed(), tally.scored(), tally.infrastructure()),
+            (3, 2, 2)
+        );
     }
 
     #[test]

@@ -40,7 +40,10 @@ pub fn list(store: &Store) -> Result<Vec<Entry>> {
 
 /// `test_results_<YYYYmmdd_HHMMSS>[_<n>].parquet`.
 fn name(now: Timestamp, attempt: u32) -> String {
-    let time = now.to_zoned(TimeZone::UTC).strftime("%Y%m%d_%H%M%S").to_string();
+    let time = now
+        .to_zoned(TimeZone::UTC)
+        .strftime("%Y%m%d_%H%M%S")
+        .to_string();
     if attempt == 0 {
         format!("test_results_{time}.parquet")
     } else {
@@ -55,7 +58,11 @@ fn made(name: &str) -> Option<civil::DateTime> {
 }
 
 /// Gives a new backup its name by `make`, trying others where one is taken.
-fn named(store: &Store, now: Timestamp, make: impl Fn(&std::path::Path) -> io::Result<()>) -> Result<String> {
+fn named(
+    store: &Store,
+    now: Timestamp,
+    make: impl Fn(&std::path::Path) -> io::Result<()>,
+) -> Result<String> {
     let folder = store.layout.backups();
     store.create_part(&folder)?;
     for attempt in 0.. {
@@ -63,7 +70,13 @@ fn named(store: &Store, now: Timestamp, make: impl Fn(&std::path::Path) -> io::R
         match make(&folder.join(&name)) {
             Ok(()) => return Ok(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 99 => {}
-            Err(source) => return Err(Error::Io { action: "back up to", path: folder.join(name), source }),
+            Err(source) => {
+                return Err(Error::Io {
+                    action: "back up to",
+                    path: folder.join(name),
+                    source,
+                });
+            }
         }
     }
     Err(Error::Refused("no name is left for a backup".to_owned()))
@@ -104,7 +117,9 @@ pub(super) fn unlink_own(store: &Store) -> Result<()> {
     if main.links < 2 {
         return Ok(());
     }
-    let own = list(store)?.into_iter().filter(|entry| entry.stat.inode == main.inode);
+    let own = list(store)?
+        .into_iter()
+        .filter(|entry| entry.stat.inode == main.inode);
     remove(store, &own.map(|entry| entry.name).collect::<Vec<_>>())
 }
 
@@ -119,7 +134,9 @@ pub(super) fn prune(store: &Store, now: Timestamp) -> Result<Vec<String>> {
 /// The backups (newest first) that the rule does not keep. Those without a readable
 /// time in their name stay, and those whose time is still to come.
 fn superfluous(backups: &[String], now: Timestamp) -> Vec<String> {
-    let oldest = (now - SignedDuration::from_hours(24 * DAYS)).to_zoned(TimeZone::UTC).datetime();
+    let oldest = (now - SignedDuration::from_hours(24 * DAYS))
+        .to_zoned(TimeZone::UTC)
+        .datetime();
     let now = now.to_zoned(TimeZone::UTC).datetime();
     let mut days = HashSet::new();
     let mut gone = Vec::new();
@@ -140,7 +157,10 @@ fn remove(store: &Store, names: &[String]) -> Result<()> {
     }
     let folder = store.layout.backups();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    store.disk.remove(&folder, &names).map_err(Error::io("clean up", folder))
+    store
+        .disk
+        .remove(&folder, &names)
+        .map_err(Error::io("clean up", folder))
 }
 
 /// A backup that was made.
@@ -174,7 +194,11 @@ pub fn run(store: &Store, now: Timestamp, control: &Control) -> Result<Made> {
     control.check()?;
     let main = source(store)?;
     let name = named(store, now, |path| copy_whole(store, path))?;
-    Ok(Made { name, rows: main.rows(), bytes: main.stat().bytes })
+    Ok(Made {
+        name,
+        rows: main.rows(),
+        bytes: main.stat().bytes,
+    })
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, DictionaryArray, Float64Array, Int64Array, PrimitiveArray,
-    StringArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-    TimestampSecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, DictionaryArray, Float64Array, Int64Array,
+    PrimitiveArray, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, TimestampSecondArray, new_null_array,
 };
 use arrow::compute::take;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Date64Type, Float16Type, Float32Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Date64Type, Float16Type, Float32Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
@@ -41,7 +41,12 @@ pub fn cast(column: &dyn Array, target: &DataType) -> Result<ArrayRef, ArrowErro
             if (&**key, &**value) == (&DataType::Int32, &DataType::Utf8) =>
         {
             let texts = cast(column, value)?;
-            Some(Arc::new(texts.as_string::<i32>().iter().collect::<DictionaryArray<Int32Type>>()) as ArrayRef)
+            Some(Arc::new(
+                texts
+                    .as_string::<i32>()
+                    .iter()
+                    .collect::<DictionaryArray<Int32Type>>(),
+            ) as ArrayRef)
         }
         (_, DataType::Float64) => doubles(column)?,
         (_, DataType::Int64) => whole(column),
@@ -56,12 +61,16 @@ pub fn cast(column: &dyn Array, target: &DataType) -> Result<ArrayRef, ArrowErro
                 DataType::Timestamp(from, own) if own.is_some() == zone.is_some() => {
                     Some(scaled(instants(column, *from), *from, *unit))
                 }
-                DataType::Date32 if *unit == TimeUnit::Microsecond && zone.is_none() => {
-                    Some(column.as_primitive::<Date32Type>().unary(|day| i64::from(day) * MICROS_A_DAY))
-                }
-                DataType::Date64 if *unit == TimeUnit::Microsecond && zone.is_none() => {
-                    Some(column.as_primitive::<Date64Type>().unary(|milli| milli * 1_000))
-                }
+                DataType::Date32 if *unit == TimeUnit::Microsecond && zone.is_none() => Some(
+                    column
+                        .as_primitive::<Date32Type>()
+                        .unary(|day| i64::from(day) * MICROS_A_DAY),
+                ),
+                DataType::Date64 if *unit == TimeUnit::Microsecond && zone.is_none() => Some(
+                    column
+                        .as_primitive::<Date64Type>()
+                        .unary(|milli| milli * 1_000),
+                ),
                 _ => None,
             };
             micros.map(|micros| times(&micros, *unit, zone.clone()))
@@ -80,7 +89,12 @@ fn text(column: &dyn Array) -> Result<Option<ArrayRef>, ArrowError> {
         _ => {
             let options = FormatOptions::default();
             let formatter = ArrayFormatter::try_new(column, &options)?;
-            let text = |row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose();
+            let text = |row| {
+                column
+                    .is_valid(row)
+                    .then(|| formatter.value(row).try_to_string())
+                    .transpose()
+            };
             (0..column.len()).map(text).collect::<Result<_, _>>()?
         }
     };
@@ -89,12 +103,18 @@ fn text(column: &dyn Array) -> Result<Option<ArrayRef>, ArrowError> {
 
 fn is_bytes(data_type: &DataType) -> bool {
     use DataType as T;
-    matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_))
+    matches!(
+        data_type,
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)
+    )
 }
 
 fn doubles(column: &dyn Array) -> Result<Option<ArrayRef>, ArrowError> {
     /// The numbers of a column as doubles, by a function of each.
-    fn of<T: ArrowPrimitiveType>(column: &dyn Array, double: impl Fn(T::Native) -> f64) -> Float64Array {
+    fn of<T: ArrowPrimitiveType>(
+        column: &dyn Array,
+        double: impl Fn(T::Native) -> f64,
+    ) -> Float64Array {
         column.as_primitive::<T>().unary(double)
     }
     Ok(Some(Arc::new(match column.data_type() {
@@ -108,9 +128,11 @@ fn doubles(column: &dyn Array) -> Result<Option<ArrayRef>, ArrowError> {
         DataType::UInt64 => of::<UInt64Type>(column, |number| number as f64),
         DataType::Float16 => of::<Float16Type>(column, f64::from),
         DataType::Float32 => of::<Float32Type>(column, f64::from),
-        DataType::Boolean => {
-            column.as_boolean().iter().map(|truth| truth.map(|truth| f64::from(u8::from(truth)))).collect()
-        }
+        DataType::Boolean => column
+            .as_boolean()
+            .iter()
+            .map(|truth| truth.map(|truth| f64::from(u8::from(truth))))
+            .collect(),
         number if number.is_decimal() => return parsed(column),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => return parsed(column),
         _ => return Ok(None),
@@ -136,8 +158,14 @@ fn whole(column: &dyn Array) -> Option<ArrayRef> {
         DataType::UInt8 => of::<UInt8Type>(column),
         DataType::UInt16 => of::<UInt16Type>(column),
         DataType::UInt32 => of::<UInt32Type>(column),
-        DataType::UInt64 => column.as_primitive::<UInt64Type>().unary_opt(|number| number.try_into().ok()),
-        DataType::Boolean => column.as_boolean().iter().map(|truth| truth.map(i64::from)).collect(),
+        DataType::UInt64 => column
+            .as_primitive::<UInt64Type>()
+            .unary_opt(|number| number.try_into().ok()),
+        DataType::Boolean => column
+            .as_boolean()
+            .iter()
+            .map(|truth| truth.map(i64::from))
+            .collect(),
         _ => return None,
     }))
 }
@@ -145,10 +173,18 @@ fn whole(column: &dyn Array) -> Option<ArrayRef> {
 /// The times of a column in its own unit.
 fn instants(column: &dyn Array, unit: TimeUnit) -> Int64Array {
     match unit {
-        TimeUnit::Second => column.as_primitive::<TimestampSecondType>().reinterpret_cast(),
-        TimeUnit::Millisecond => column.as_primitive::<TimestampMillisecondType>().reinterpret_cast(),
-        TimeUnit::Microsecond => column.as_primitive::<TimestampMicrosecondType>().reinterpret_cast(),
-        TimeUnit::Nanosecond => column.as_primitive::<TimestampNanosecondType>().reinterpret_cast(),
+        TimeUnit::Second => column
+            .as_primitive::<TimestampSecondType>()
+            .reinterpret_cast(),
+        TimeUnit::Millisecond => column
+            .as_primitive::<TimestampMillisecondType>()
+            .reinterpret_cast(),
+        TimeUnit::Microsecond => column
+            .as_primitive::<TimestampMicrosecondType>()
+            .reinterpret_cast(),
+        TimeUnit::Nanosecond => column
+            .as_primitive::<TimestampNanosecondType>()
+            .reinterpret_cast(),
     }
 }
 
@@ -198,14 +234,27 @@ mod tests {
 
     /// Small, large, negative and absent numbers.
     fn numbers() -> ArrayRef {
-        Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-7), Some(120), Some(i64::MAX / 3), None]))
+        Arc::new(Int64Array::from(vec![
+            Some(0),
+            Some(1),
+            Some(-7),
+            Some(120),
+            Some(i64::MAX / 3),
+            None,
+        ]))
     }
 
     /// Columns of every type that a Parquet file may bring along, with nulls.
     fn columns() -> Vec<ArrayRef> {
         use DataType as T;
         let make = |column: &ArrayRef, target: &T| arrow::compute::cast(column, target).unwrap();
-        let small: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(7), Some(120), None]));
+        let small: ArrayRef = Arc::new(Int64Array::from(vec![
+            Some(0),
+            Some(1),
+            Some(7),
+            Some(120),
+            None,
+        ]));
         let of_small = [
             T::Int8,
             T::Int16,
@@ -227,7 +276,12 @@ mod tests {
             T::Decimal256(40, 2),
         ];
         let mut all: Vec<ArrayRef> = of_small.iter().map(|target| make(&small, target)).collect();
-        for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+        for unit in [
+            TimeUnit::Second,
+            TimeUnit::Millisecond,
+            TimeUnit::Microsecond,
+            TimeUnit::Nanosecond,
+        ] {
             for zone in [None, Some("UTC".into()), Some("+02:00".into())] {
                 all.push(times(numbers().as_primitive(), unit, zone));
             }
@@ -243,9 +297,15 @@ mod tests {
             None,
         ]));
         for values in [T::Utf8, T::LargeUtf8] {
-            all.push(make(&texts, &T::Dictionary(Box::new(T::Int8), Box::new(values))));
+            all.push(make(
+                &texts,
+                &T::Dictionary(Box::new(T::Int8), Box::new(values)),
+            ));
         }
-        all.push(make(&small, &T::Dictionary(Box::new(T::UInt16), Box::new(T::Int32))));
+        all.push(make(
+            &small,
+            &T::Dictionary(Box::new(T::UInt16), Box::new(T::Int32)),
+        ));
         all.extend([numbers(), texts, new_null_array(&T::Null, 3)]);
         all.push(Arc::new(Float64Array::from(vec![
             Some(0.1),
@@ -256,8 +316,15 @@ mod tests {
         ])));
         all.push(Arc::new(arrow::array::UInt64Array::from(vec![u64::MAX, 3])));
         let bytes: Vec<Option<&[u8]>> = vec![Some(b"a\xff"), None, Some(b"")];
-        all.push(Arc::new(bytes.iter().copied().collect::<arrow::array::LargeBinaryArray>()));
-        all.push(Arc::new(bytes.into_iter().collect::<arrow::array::BinaryViewArray>()));
+        all.push(Arc::new(
+            bytes
+                .iter()
+                .copied()
+                .collect::<arrow::array::LargeBinaryArray>(),
+        ));
+        all.push(Arc::new(
+            bytes.into_iter().collect::<arrow::array::BinaryViewArray>(),
+        ));
         all
     }
 
@@ -279,7 +346,9 @@ mod tests {
         let mut compared = 0;
         for column in columns() {
             for target in &targets {
-                let Ok(ours) = cast(&column, target) else { continue };
+                let Ok(ours) = cast(&column, target) else {
+                    continue;
+                };
                 let arrows = arrow::compute::cast(&column, target).unwrap();
                 assert_eq!(&ours, &arrows, "{} as {target}", column.data_type());
                 compared += 1;

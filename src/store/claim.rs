@@ -29,8 +29,13 @@ impl Claim {
     /// Claims some work by its hashes; [`Error::Claimed`] where another process has
     /// claimed any of it. The store's folder must be there.
     pub fn take(store: &Store, work: &HashSet<u128>) -> Result<Self> {
-        let _one_at_a_time =
-            lock::wait_for(store, &store.layout.runs_lock(), "run", lock::PATIENCE, &Control::default())?;
+        let _one_at_a_time = lock::wait_for(
+            store,
+            &store.layout.runs_lock(),
+            "run",
+            lock::PATIENCE,
+            &Control::default(),
+        )?;
         let root = store.layout.root();
         for entry in store.disk.list(root).map_err(Error::io("read", root))? {
             if layout::is_run_claim(&entry.name) {
@@ -44,19 +49,33 @@ impl Claim {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{hash:032x}");
         }
-        let taken = store.disk.try_lock(&path).map_err(Error::io("lock", &path))?;
+        let taken = store
+            .disk
+            .try_lock(&path)
+            .map_err(Error::io("lock", &path))?;
         let mut file =
             taken.ok_or_else(|| Error::Refused(format!("{} is locked already", path.display())))?;
         file.describe(&text).map_err(Error::io("write", &path))?;
-        Ok(Self { store: store.clone(), name, _file: file })
+        Ok(Self {
+            store: store.clone(),
+            name,
+            _file: file,
+        })
     }
 
     /// Refuses what a living claim covers; removes the claim of a dead process.
     fn look_at(store: &Store, name: &str, work: &HashSet<u128>) -> Result<()> {
         let root = store.layout.root();
         let path = root.join(name);
-        if !store.disk.is_locked(&path).map_err(Error::io("look at", &path))? {
-            return store.disk.remove(root, &[name]).map_err(Error::io("remove", &path));
+        if !store
+            .disk
+            .is_locked(&path)
+            .map_err(Error::io("look at", &path))?
+        {
+            return store
+                .disk
+                .remove(root, &[name])
+                .map_err(Error::io("remove", &path));
         }
         let text = match disk::read(&*store.disk, &path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -68,7 +87,10 @@ impl Claim {
         let holder = lines.next().unwrap_or("another process").to_owned();
         let mut claimed = lines.filter_map(|line| u128::from_str_radix(line, 16).ok());
         if claimed.any(|hash| work.contains(&hash)) {
-            return Err(Error::Claimed { path: root.to_path_buf(), holder });
+            return Err(Error::Claimed {
+                path: root.to_path_buf(),
+                holder,
+            });
         }
         Ok(())
     }
@@ -77,7 +99,10 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         // What is left behind counts for nothing once its lock is free.
-        let _ = self.store.disk.remove(self.store.layout.root(), &[&self.name]);
+        let _ = self
+            .store
+            .disk
+            .remove(self.store.layout.root(), &[&self.name]);
     }
 }
 
@@ -99,7 +124,12 @@ mod tests {
         let beside = Claim::take(&store, &work(&[2, 3])).unwrap();
         let error = Claim::take(&store, &work(&[9, u128::MAX])).unwrap_err();
         assert!(matches!(error, Error::Claimed { .. }));
-        assert!(error.to_string().contains(&format!("process {} ", std::process::id())), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("process {} ", std::process::id())),
+            "{error}"
+        );
         assert_eq!(claims(), 2);
         drop(first);
         drop(beside);

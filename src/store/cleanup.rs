@@ -38,7 +38,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { older_than: SignedDuration::from_hours(7 * 24), keep: 5, include_unconsolidated: false }
+        Self {
+            older_than: SignedDuration::from_hours(7 * 24),
+            keep: 5,
+            include_unconsolidated: false,
+        }
     }
 }
 
@@ -122,7 +126,11 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
 fn look(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     let last = last_commit(store)?;
     let mut plan = Plan::default();
-    let planner = Planner { store, options, now };
+    let planner = Planner {
+        store,
+        options,
+        now,
+    };
     planner.leftovers(&last, &mut plan)?;
     planner.temporary(last.record.as_ref(), &mut plan)?;
     planner.backups(&mut plan)?;
@@ -143,7 +151,9 @@ fn last_commit(store: &Store) -> Result<Last> {
     match ParquetFile::open(&*store.disk, &store.layout.main()) {
         Ok(main) => {
             let record = CommitRecord::of(&main)?;
-            let whole = record.as_ref().is_some_and(|record| main.rows() >= record.rows);
+            let whole = record
+                .as_ref()
+                .is_some_and(|record| main.rows() >= record.rows);
             Ok(Last { record, whole })
         }
         Err(error) => match error.at(store.layout.main()) {
@@ -157,23 +167,33 @@ impl Last {
     /// The files whose rows main contains. Nobody knows which rows one has lost.
     fn consumed(&self) -> ByName<&str, Vec<&Consumed>> {
         let record = self.record.as_ref().filter(|_| self.whole);
-        record.map(CommitRecord::consumed_by_name).unwrap_or_default()
+        record
+            .map(CommitRecord::consumed_by_name)
+            .unwrap_or_default()
     }
 }
 
 /// Whether these rows are in main.
-fn is_consumed(store: &Store, consumed: &ByName<&str, Vec<&Consumed>>, entry: &Entry) -> Result<bool> {
+fn is_consumed(
+    store: &Store,
+    consumed: &ByName<&str, Vec<&Consumed>>,
+    entry: &Entry,
+) -> Result<bool> {
     Ok(match layout::classify(&entry.name) {
         IncrementalName::Increment => {
             let known = consumed.get(entry.name.as_str()).into_iter().flatten();
-            let mut known = known.filter(|known| known.bytes == entry.stat.bytes).peekable();
+            let mut known = known
+                .filter(|known| known.bytes == entry.stat.bytes)
+                .peekable();
             known.peek().is_some() && {
                 let path = store.layout.incremental().join(&entry.name);
                 let hash = disk::hash(&*store.disk, &path).map_err(Error::io("read", path))?;
                 known.any(|known| known.xxh3 == hash)
             }
         }
-        IncrementalName::Journal => layout::stem(&entry.name).is_some_and(|stem| consumed.contains_key(stem)),
+        IncrementalName::Journal => {
+            layout::stem(&entry.name).is_some_and(|stem| consumed.contains_key(stem))
+        }
         // Only consolidate knows how to retire what its writer may still rewrite.
         _ => false,
     })
@@ -181,14 +201,19 @@ fn is_consumed(store: &Store, consumed: &ByName<&str, Vec<&Consumed>>, entry: &E
 
 /// The files of the index of test keys, as far as main's own record tells.
 fn index_of(store: &Store, record: Option<&CommitRecord>) -> Vec<String> {
-    record.map_or_else(Vec::new, |record| test_keys::names_of(store, &record.commit_id))
+    record.map_or_else(Vec::new, |record| {
+        test_keys::names_of(store, &record.commit_id)
+    })
 }
 
 /// Removes what a plan lists, except what has changed since.
 pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
     let _lock = StoreLock::take(store, "cleanup", control)?;
     // A restore or an import may have come to need them since.
-    let unneeded: Vec<String> = unneeded(store)?.into_iter().map(|entry| entry.name).collect();
+    let unneeded: Vec<String> = unneeded(store)?
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
     // As may a commit that had no index yet when the plan was made; and another main may not
     // contain what the one before did.
     let last = last_commit(store)?;
@@ -213,12 +238,22 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
             Ok(_) if index.contains(&item.name) => outcome.kept.push(path),
             Ok(stat)
                 if item.reason == Reason::Consumed
-                    && !is_consumed(store, &consumed, &Entry { name: item.name.clone(), stat })? =>
+                    && !is_consumed(
+                        store,
+                        &consumed,
+                        &Entry {
+                            name: item.name.clone(),
+                            stat,
+                        },
+                    )? =>
             {
                 outcome.kept.push(path);
             }
             Ok(stat) if stat == item.stat => {
-                store.disk.remove(&item.folder, &[&item.name]).map_err(Error::io("remove", &path))?;
+                store
+                    .disk
+                    .remove(&item.folder, &[&item.name])
+                    .map_err(Error::io("remove", &path))?;
                 outcome.bytes += stat.bytes;
                 outcome.removed.push(path);
             }
@@ -260,23 +295,36 @@ impl Planner<'_> {
             let path = folder.join(&entry.name);
             if !matches!(
                 layout::classify(&entry.name),
-                IncrementalName::Increment | IncrementalName::LegacyIncrement | IncrementalName::Journal
+                IncrementalName::Increment
+                    | IncrementalName::LegacyIncrement
+                    | IncrementalName::Journal
             ) {
                 continue;
             }
             let in_main = is_consumed(self.store, &consumed, &entry)?;
             // A locked journal says that its writer lives; it goes when the writer does.
-            let locked = || self.store.disk.is_locked(&path).map_err(Error::io("look at", &path));
+            let locked = || {
+                self.store
+                    .disk
+                    .is_locked(&path)
+                    .map_err(Error::io("look at", &path))
+            };
             let reason = if in_main {
                 Reason::Consumed
-            } else if self.options.include_unconsolidated && self.older(&entry.stat, self.options.older_than)
+            } else if self.options.include_unconsolidated
+                && self.older(&entry.stat, self.options.older_than)
             {
                 Reason::Unconsolidated
             } else {
                 continue;
             };
             if !locked()? {
-                plan.items.push(Item { folder: folder.clone(), name: entry.name, stat: entry.stat, reason });
+                plan.items.push(Item {
+                    folder: folder.clone(),
+                    name: entry.name,
+                    stat: entry.stat,
+                    reason,
+                });
             }
         }
         Ok(())
@@ -284,17 +332,30 @@ impl Planner<'_> {
 
     fn temporary(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
         let used = index_of(self.store, record);
-        for folder in [self.store.layout.root().to_path_buf(), self.store.layout.incremental()] {
+        for folder in [
+            self.store.layout.root().to_path_buf(),
+            self.store.layout.incremental(),
+        ] {
             for entry in self.list(&folder)? {
                 let path = folder.join(&entry.name);
-                let outdated = layout::test_keys_of(&entry.name).is_some() && !used.contains(&entry.name);
+                let outdated =
+                    layout::test_keys_of(&entry.name).is_some() && !used.contains(&entry.name);
                 let ours = layout::is_temporary(&entry.name) || outdated;
                 if ours
                     && self.older(&entry.stat, FRESH)
-                    && !self.store.disk.is_locked(&path).map_err(Error::io("look at", &path))?
+                    && !self
+                        .store
+                        .disk
+                        .is_locked(&path)
+                        .map_err(Error::io("look at", &path))?
                 {
                     let (folder, stat) = (folder.clone(), entry.stat);
-                    plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::StaleTemporary });
+                    plan.items.push(Item {
+                        folder,
+                        name: entry.name,
+                        stat,
+                        reason: Reason::StaleTemporary,
+                    });
                 }
             }
         }
@@ -308,7 +369,12 @@ impl Planner<'_> {
         entries.reverse();
         for entry in entries.into_iter().skip(self.options.keep) {
             let (folder, stat) = (folder.clone(), entry.stat);
-            plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldBackup });
+            plan.items.push(Item {
+                folder,
+                name: entry.name,
+                stat,
+                reason: Reason::OldBackup,
+            });
         }
         Ok(())
     }
@@ -318,7 +384,12 @@ impl Planner<'_> {
             // Younger ones may belong to a commit under way.
             if self.older(&entry.stat, FRESH) {
                 let (folder, stat) = (self.store.layout.root().to_path_buf(), entry.stat);
-                plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldSummaries });
+                plan.items.push(Item {
+                    folder,
+                    name: entry.name,
+                    stat,
+                    reason: Reason::OldSummaries,
+                });
             }
         }
         Ok(())
@@ -329,7 +400,12 @@ impl Planner<'_> {
         for entry in self.list(&folder)? {
             if self.older(&entry.stat, self.options.older_than) {
                 let (folder, stat) = (folder.clone(), entry.stat);
-                plan.items.push(Item { folder, name: entry.name, stat, reason: Reason::OldQuarantine });
+                plan.items.push(Item {
+                    folder,
+                    name: entry.name,
+                    stat,
+                    reason: Reason::OldQuarantine,
+                });
             }
         }
         Ok(())
@@ -345,7 +421,13 @@ mod tests {
     use crate::store::snapshot::Scanner;
 
     fn consolidate(f: &Fixture) {
-        consolidate::run(&f.store, &consolidate::Options::default(), f.now, &Control::default()).unwrap();
+        consolidate::run(
+            &f.store,
+            &consolidate::Options::default(),
+            f.now,
+            &Control::default(),
+        )
+        .unwrap();
     }
 
     /// An increment that a commit has consumed and did not live to remove.
@@ -360,7 +442,9 @@ mod tests {
     }
 
     fn tests(f: &Fixture) -> u64 {
-        let seen = Scanner::new().scan(&f.store, f.now, &Control::default()).unwrap();
+        let seen = Scanner::new()
+            .scan(&f.store, f.now, &Control::default())
+            .unwrap();
         seen.cells.values().map(|tally| tally.tests).sum()
     }
 
@@ -369,13 +453,24 @@ mod tests {
         let f = Fixture::new();
         f.increment("increment_1.parquet", &batch(&records(3, 4)));
         consolidate(&f);
-        let backup = super::super::backup::run(&f.store, f.now, &Control::default()).unwrap().name;
+        let backup = super::super::backup::run(&f.store, f.now, &Control::default())
+            .unwrap()
+            .name;
         let path = leftover(&f);
         let planned = plan(&f.store, &Options::default(), f.now).unwrap();
-        assert!(planned.items.iter().any(|item| item.reason == Reason::Consumed), "{planned:?}");
+        assert!(
+            planned
+                .items
+                .iter()
+                .any(|item| item.reason == Reason::Consumed),
+            "{planned:?}"
+        );
         // A backup is restored in between, because main was damaged: it does not contain them.
         std::fs::write(f.store.layout.main(), b"PAR1 torn").unwrap();
-        let options = restore::Options { from: Some(backup.into()), discard_newer: false };
+        let options = restore::Options {
+            from: Some(backup.into()),
+            discard_newer: false,
+        };
         restore::run(&f.store, &options, f.now, &Control::default()).unwrap();
         assert_eq!(tests(&f), 4);
         run(&f.store, &planned, &Control::default()).unwrap();
@@ -391,12 +486,24 @@ mod tests {
         // Other code that keeps the record dropped a row.
         f.main_with(&batch(&records(1, 3)), &record);
         let planned = plan(&f.store, &Options::default(), f.now).unwrap();
-        assert!(planned.items.iter().all(|item| item.reason != Reason::Consumed), "{planned:?}");
+        assert!(
+            planned
+                .items
+                .iter()
+                .all(|item| item.reason != Reason::Consumed),
+            "{planned:?}"
+        );
         // As it may after the plan.
         std::fs::remove_file(f.store.layout.main()).unwrap();
         f.main_with(&batch(&records(0, 3)), &record);
         let planned = plan(&f.store, &Options::default(), f.now).unwrap();
-        assert!(planned.items.iter().any(|item| item.reason == Reason::Consumed), "{planned:?}");
+        assert!(
+            planned
+                .items
+                .iter()
+                .any(|item| item.reason == Reason::Consumed),
+            "{planned:?}"
+        );
         f.main_with(&batch(&records(1, 3)), &record);
         run(&f.store, &planned, &Control::default()).unwrap();
         assert!(path.exists());

@@ -79,7 +79,9 @@ pub struct CommitRecord {
 impl CommitRecord {
     /// Of an open main; `None` where other code wrote it.
     pub fn of(main: &ParquetFile) -> Result<Option<Self>> {
-        main.key_value(KEY).map(|text| Self::parse(text, main.path())).transpose()
+        main.key_value(KEY)
+            .map(|text| Self::parse(text, main.path()))
+            .transpose()
     }
 
     /// From JSON; `path` is for the message.
@@ -103,7 +105,8 @@ impl CommitRecord {
 
     /// As JSON on one line.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::Refused(format!("commit record: {error}")))
+        serde_json::to_string(self)
+            .map_err(|error| Error::Refused(format!("commit record: {error}")))
     }
 
     /// The consumed files by name, and by stem: an increment's entry stands for its journal too.
@@ -154,16 +157,31 @@ mod tests {
     #[test]
     fn survives_its_json() {
         let json = record().to_json().unwrap();
-        assert_eq!(CommitRecord::parse(&json, Path::new("main")).unwrap(), record());
+        assert_eq!(
+            CommitRecord::parse(&json, Path::new("main")).unwrap(),
+            record()
+        );
     }
 
     #[test]
     fn a_newer_format_and_damage_are_one_sentence() {
-        let newer = CommitRecord { format: FORMAT + 1, ..record() }.to_json().unwrap();
-        let error = CommitRecord::parse(&newer, Path::new("main")).unwrap_err().to_string();
+        let newer = CommitRecord {
+            format: FORMAT + 1,
+            ..record()
+        }
+        .to_json()
+        .unwrap();
+        let error = CommitRecord::parse(&newer, Path::new("main"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("newer than 1"), "{error}");
-        let error = CommitRecord::parse("{", Path::new("main")).unwrap_err().to_string();
-        assert!(error.starts_with("main: its commit record can't be read"), "{error}");
+        let error = CommitRecord::parse("{", Path::new("main"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("main: its commit record can't be read"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -108,7 +108,10 @@ pub struct Plan {
 impl Plan {
     /// Nothing to merge.
     pub fn is_empty(&self) -> bool {
-        self.increments.is_empty() && self.journals.is_empty() && self.summaries == 0 && !self.accepts
+        self.increments.is_empty()
+            && self.journals.is_empty()
+            && self.summaries == 0
+            && !self.accepts
     }
 }
 
@@ -155,7 +158,12 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
     let summaries = options.convert_main || main.is_some();
     let leftovers = files.leftovers.len() as u64;
     let accepts = files.expected_rows.is_some();
-    let mut plan = Plan { skipped: set_aside(&files), leftovers, accepts, ..Plan::default() };
+    let mut plan = Plan {
+        skipped: set_aside(&files),
+        leftovers,
+        accepts,
+        ..Plan::default()
+    };
     if let Some(main) = main.filter(|_| !blocked) {
         let mut moved = Moved::default();
         moved.take(MAIN, main, 0, &Control::default())?;
@@ -168,18 +176,27 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
             plan.skipped.push(skipped);
         } else {
             let rows = increment.rows.saturating_sub(increment.skip);
-            plan.increments.push((increment.name.clone(), rows, increment.stat.bytes));
+            plan.increments
+                .push((increment.name.clone(), rows, increment.stat.bytes));
         }
     }
-    for file in files.journals.iter().filter(|file| !file.locked && !blocked) {
+    for file in files
+        .journals
+        .iter()
+        .filter(|file| !file.locked && !blocked)
+    {
         let path = store.layout.incremental().join(&file.name);
         // Gone: somebody else has consolidated it since.
         if let Some(rows) = journal_rows(store, &path)? {
-            plan.journals.push((file.name.clone(), rows, file.stat.bytes));
+            plan.journals
+                .push((file.name.clone(), rows, file.stat.bytes));
         }
     }
     let all = || plan.increments.iter().chain(&plan.journals);
-    (plan.rows, plan.bytes) = (all().map(|file| file.1).sum(), all().map(|file| file.2).sum());
+    (plan.rows, plan.bytes) = (
+        all().map(|file| file.1).sum(),
+        all().map(|file| file.2).sum(),
+    );
     Ok(plan)
 }
 
@@ -205,7 +222,12 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
     run_locked(store, options, now, control)
 }
 
-fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Outcome> {
+fn run_locked(
+    store: &Store,
+    options: &Options,
+    now: Timestamp,
+    control: &Control,
+) -> Result<Outcome> {
     let mut run = Run {
         store,
         now,
@@ -217,13 +239,16 @@ fn run_locked(store: &Store, options: &Options, now: Timestamp, control: &Contro
     // Refuses a shrunken main before anything is removed.
     Base::open(store, options.accept_main)?;
     recover::finish(store, now)?;
-    run.outcome.journals_recovered = recover::journals(store, now, &mut run.lister, &mut run.skipped)?;
+    run.outcome.journals_recovered =
+        recover::journals(store, now, &mut run.lister, &mut run.skipped)?;
     let merged = run.merge_all(options);
     let mut outcome = run.outcome;
     outcome.skipped = run.skipped.into_values().collect();
     match merged {
         Err(Error::Cancelled) if outcome.commits > 0 => {
-            outcome.notes.push("cancelled: the other files wait as before".to_owned());
+            outcome
+                .notes
+                .push("cancelled: the other files wait as before".to_owned());
         }
         Err(error) if outcome.commits > 0 => {
             let merged = show_counted(outcome.increments_merged, "increment");
@@ -260,21 +285,32 @@ impl Run<'_> {
         for skipped in set_aside(&first) {
             self.skipped.insert(skipped.file.clone(), skipped);
         }
-        let mut left: BTreeSet<String> = first.increments.iter().map(|file| file.name.clone()).collect();
-        let total = first.increments.iter().map(|file| file.rows.saturating_sub(file.skip)).sum();
+        let mut left: BTreeSet<String> = first
+            .increments
+            .iter()
+            .map(|file| file.name.clone())
+            .collect();
+        let total = first
+            .increments
+            .iter()
+            .map(|file| file.rows.saturating_sub(file.skip))
+            .sum();
         drop(first);
         let mut derived = None;
         loop {
             let base = Base::open(self.store, options.accept_main)?;
             let files = self.lister.files(self.store, self.now)?;
             let notes = sweep::run(self.store, &base, &files, self.now)?;
-            let new = notes.into_iter().filter(|note| !self.outcome.notes.contains(note));
+            let new = notes
+                .into_iter()
+                .filter(|note| !self.outcome.notes.contains(note));
             self.outcome.notes.extend(new.collect::<Vec<_>>());
             (self.outcome.rows_total, self.outcome.generation) = (base.rows(), base.generation);
             let (main, record) = (base.main.as_ref(), base.record.as_ref());
             if !options.convert_main && inputs::main_blocks(main, record)? {
                 for name in &left {
-                    self.skipped.insert(name.clone(), inputs::behind_summaries(name));
+                    self.skipped
+                        .insert(name.clone(), inputs::behind_summaries(name));
                 }
                 return Ok(());
             }
@@ -310,18 +346,29 @@ impl Run<'_> {
         if let Some(source) = derived {
             // Any reader can live without them.
             if let Err(error) = derived::write(self.store, &source) {
-                self.outcome.notes.push(format!("the derived files are out of date: {error}"));
+                self.outcome
+                    .notes
+                    .push(format!("the derived files are out of date: {error}"));
             }
         }
         Ok(())
     }
 
     /// Leaves out what holds summary rows alone, where these can't go anywhere yet.
-    fn leave_refused(&mut self, files: &Files, left: &mut BTreeSet<String>, summaries: bool) -> Result<()> {
+    fn leave_refused(
+        &mut self,
+        files: &Files,
+        left: &mut BTreeSet<String>,
+        summaries: bool,
+    ) -> Result<()> {
         if summaries {
             return Ok(());
         }
-        for increment in files.increments.iter().filter(|increment| left.contains(&increment.name)) {
+        for increment in files
+            .increments
+            .iter()
+            .filter(|increment| left.contains(&increment.name))
+        {
             if let Some(skipped) = inputs::refused(self.store, increment, summaries)? {
                 self.skipped.insert(increment.name.clone(), skipped);
             }
@@ -349,7 +396,14 @@ impl Run<'_> {
 
 fn derived_of(record: CommitRecord, cells: Cells, schema: SchemaRef) -> derived::Source {
     let (generation, created, rows) = (record.generation, record.created, record.rows);
-    derived::Source { generation, created, rows, cells, schema, summaries: record.summaries }
+    derived::Source {
+        generation,
+        created,
+        rows,
+        cells,
+        schema,
+        summaries: record.summaries,
+    }
 }
 
 /// Commits main as it is, which knows files as consumed that are to come. The caller
@@ -361,14 +415,23 @@ pub(super) fn with_consumed(
     now: Timestamp,
     control: &Control,
 ) -> Result<()> {
-    alone(&round::Round { contained, ..round::Round::on(store, base, now, control) }, false).map(drop)
+    alone(
+        &round::Round {
+            contained,
+            ..round::Round::on(store, base, now, control)
+        },
+        false,
+    )
+    .map(drop)
 }
 
 fn alone(round: &round::Round<'_>, keep_backup: bool) -> Result<round::Done> {
-    round.run(&[], keep_backup, (0, 0)).map_err(|trouble| match trouble {
-        round::Trouble::Other(error) => error,
-        round::Trouble::Input(skipped) => Error::Refused(skipped.reason),
-    })
+    round
+        .run(&[], keep_backup, (0, 0))
+        .map_err(|trouble| match trouble {
+            round::Trouble::Other(error) => error,
+            round::Trouble::Input(skipped) => Error::Refused(skipped.reason),
+        })
 }
 
 /// Commits main as it is, with other summary rows beside it. The caller holds the lock.
@@ -379,7 +442,10 @@ pub(super) fn with_summaries(
     now: Timestamp,
     control: &Control,
 ) -> Result<Outcome> {
-    let round = round::Round { summaries, ..round::Round::on(store, base, now, control) };
+    let round = round::Round {
+        summaries,
+        ..round::Round::on(store, base, now, control)
+    };
     let done = alone(&round, true)?;
     let mut outcome = Outcome {
         commits: 1,
@@ -394,7 +460,9 @@ pub(super) fn with_summaries(
         Err(error) => outcome.notes.push(format!("old backups stay: {error}")),
     }
     if let Err(error) = derived::write(store, &derived_of(done.record, done.cells, done.schema)) {
-        outcome.notes.push(format!("the derived files are out of date: {error}"));
+        outcome
+            .notes
+            .push(format!("the derived files are out of date: {error}"));
     }
     Ok(outcome)
 }
@@ -402,7 +470,10 @@ pub(super) fn with_summaries(
 /// As many of the files that are left as one commit takes.
 fn choose(files: &Files, left: &BTreeSet<String>) -> Vec<Increment> {
     let (mut rows, mut bytes) = (0, 0);
-    let waiting = files.increments.iter().filter(|increment| left.contains(&increment.name));
+    let waiting = files
+        .increments
+        .iter()
+        .filter(|increment| left.contains(&increment.name));
     let chosen = waiting.take(COMMIT_FILES).take_while(|increment| {
         let first = rows == 0 && bytes == 0;
         rows += increment.rows.saturating_sub(increment.skip);

@@ -33,14 +33,19 @@ impl Default for Control {
 
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control").field("cancelled", &self.cancelled).finish_non_exhaustive()
+        f.debug_struct("Control")
+            .field("cancelled", &self.cancelled)
+            .finish_non_exhaustive()
     }
 }
 
 impl Control {
     /// Reports to `report`, which is called from the working thread.
     pub fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self { cancelled: Arc::default(), report: Arc::new(report) }
+        Self {
+            cancelled: Arc::default(),
+            report: Arc::new(report),
+        }
     }
 
     /// Asks the work to stop at its next safe point.
@@ -50,11 +55,19 @@ impl Control {
 
     /// `Err(Cancelled)` once [`Control::cancel`] was called: for safe points.
     pub fn check(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        if self.cancelled.load(Ordering::Relaxed) {
+            Err(Error::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
     /// Says how far the work is.
     pub fn progress(&self, what: &str, done: u64, total: u64) {
-        (self.report)(Progress { what: what.to_owned(), done, total });
+        (self.report)(Progress {
+            what: what.to_owned(),
+            done,
+            total,
+        });
     }
 }

@@ -30,13 +30,24 @@ pub(crate) const LEGACY: &str = "increment_7_20260131_120000.parquet";
 impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store { zone: TimeZone::UTC, ..Store::new(folder.path()) };
+        let store = Store {
+            zone: TimeZone::UTC,
+            ..Store::new(folder.path())
+        };
         fs::create_dir(store.layout.incremental()).unwrap();
-        Self { _folder: folder, store, now: Timestamp::now() }
+        Self {
+            _folder: folder,
+            store,
+            now: Timestamp::now(),
+        }
     }
 
     pub(crate) fn increment(&self, name: &str, batch: &RecordBatch) {
-        write(&self.store.layout.incremental().join(name), std::slice::from_ref(batch), None);
+        write(
+            &self.store.layout.incremental().join(name),
+            std::slice::from_ref(batch),
+            None,
+        );
     }
 
     pub(crate) fn main(&self, batch: &RecordBatch, consumed: Option<Vec<Consumed>>) {
@@ -58,17 +69,32 @@ impl Fixture {
             repeated: 20,
             consumed,
         });
-        write(&self.store.layout.main(), groups, commit.map(|commit| commit.to_json().unwrap()));
+        write(
+            &self.store.layout.main(),
+            groups,
+            commit.map(|commit| commit.to_json().unwrap()),
+        );
     }
 
     /// Main with this record, whatever it says.
     pub(crate) fn main_with(&self, batch: &RecordBatch, record: &CommitRecord) {
-        write(&self.store.layout.main(), std::slice::from_ref(batch), Some(record.to_json().unwrap()));
+        write(
+            &self.store.layout.main(),
+            std::slice::from_ref(batch),
+            Some(record.to_json().unwrap()),
+        );
     }
 
     pub(crate) fn journal(&self, stem: &str, records: &[Record]) -> journal::Journal {
-        let mut journal = journal::Journal::create(&*self.store.disk, &self.store.layout, stem).unwrap();
-        journal.append(&journal::to_lines(records).unwrap(), records.len() as u64, false).unwrap();
+        let mut journal =
+            journal::Journal::create(&*self.store.disk, &self.store.layout, stem).unwrap();
+        journal
+            .append(
+                &journal::to_lines(records).unwrap(),
+                records.len() as u64,
+                false,
+            )
+            .unwrap();
         journal
     }
 }
@@ -77,7 +103,9 @@ fn write(path: &Path, groups: &[RecordBatch], commit: Option<String>) {
     let temporary = path.with_extension("writing");
     // With a commit record it is a main of ours.
     let by = commit.as_ref().map_or("other code", |_| graft::CREATED_BY);
-    let properties = WriterProperties::builder().set_created_by(by.to_owned()).build();
+    let properties = WriterProperties::builder()
+        .set_created_by(by.to_owned())
+        .build();
     let file = fs::File::create(&temporary).unwrap();
     let mut writer = ArrowWriter::try_new(file, groups[0].schema(), Some(properties)).unwrap();
     for group in groups {
@@ -102,7 +130,9 @@ pub(crate) fn record(id: &str, success: bool, timestamp: i64) -> Record {
 }
 
 pub(crate) fn records(from: i64, to: i64) -> Vec<Record> {
-    (from..to).map(|at| record(&format!("t{at}"), at % 2 == 0, at * 1_000_000)).collect()
+    (from..to)
+        .map(|at| record(&format!("t{at}"), at % 2 == 0, at * 1_000_000))
+        .collect()
 }
 
 pub(crate) fn batch(records: &[Record]) -> RecordBatch {
@@ -113,11 +143,25 @@ pub(crate) fn batch(records: &[Record]) -> RecordBatch {
 pub(crate) fn legacy(models: &[&str], success: &[bool]) -> RecordBatch {
     let n = models.len();
     RecordBatch::try_from_iter([
-        ("model", Arc::new(models.iter().copied().collect::<DictionaryArray<Int8Type>>()) as ArrayRef),
-        ("tool_success_rate", Arc::new(Float32Array::from(vec![0.8; n]))),
+        (
+            "model",
+            Arc::new(
+                models
+                    .iter()
+                    .copied()
+                    .collect::<DictionaryArray<Int8Type>>(),
+            ) as ArrayRef,
+        ),
+        (
+            "tool_success_rate",
+            Arc::new(Float32Array::from(vec![0.8; n])),
+        ),
         ("total", Arc::new(Int32Array::from(vec![60; n]))),
         ("success", Arc::new(BooleanArray::from(success.to_vec()))),
-        ("timestamp", Arc::new(StringArray::from(vec!["2026-01-31T12:00:00"; n]))),
+        (
+            "timestamp",
+            Arc::new(StringArray::from(vec!["2026-01-31T12:00:00"; n])),
+        ),
     ])
     .unwrap()
 }

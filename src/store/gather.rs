@@ -39,7 +39,13 @@ where
 {
     /// Holds at most so many keys at a time; values of one key are put together by `add`.
     pub(crate) fn new(most: usize, add: fn(&mut V, V)) -> Self {
-        Self { held: HashMap::new(), most, add, file: None, ends: Vec::new() }
+        Self {
+            held: HashMap::new(),
+            most,
+            add,
+            file: None,
+            ends: Vec::new(),
+        }
     }
 
     /// The value of a key, to be added to.
@@ -81,13 +87,20 @@ where
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         for (at, end) in starts.zip(self.ends.iter().copied()) {
             let Some(file) = file.clone() else { continue };
-            runs.push(Run::Away(BufReader::with_capacity(BUFFER, Stretch { file, at, end })));
+            runs.push(Run::Away(BufReader::with_capacity(
+                BUFFER,
+                Stretch { file, at, end },
+            )));
         }
         let mut heads = BinaryHeap::new();
         for (run, lines) in runs.iter_mut().enumerate() {
             heads.extend(lines.next()?.map(|(key, value)| Head { key, value, run }));
         }
-        Ok(Gathered { runs, heads, add: self.add })
+        Ok(Gathered {
+            runs,
+            heads,
+            add: self.add,
+        })
     }
 }
 
@@ -109,15 +122,23 @@ pub(crate) struct Gathered<K, V> {
 
 impl<K: Ord + DeserializeOwned, V: DeserializeOwned> Gathered<K, V> {
     fn pop(&mut self) -> Result<Option<(K, V)>> {
-        let Some(Head { key, value, run }) = self.heads.pop() else { return Ok(None) };
+        let Some(Head { key, value, run }) = self.heads.pop() else {
+            return Ok(None);
+        };
         if let Some(next) = self.runs.get_mut(run).map_or(Ok(None), Run::next)? {
-            self.heads.push(Head { key: next.0, value: next.1, run });
+            self.heads.push(Head {
+                key: next.0,
+                value: next.1,
+                run,
+            });
         }
         Ok(Some((key, value)))
     }
 
     fn step(&mut self) -> Result<Option<(K, V)>> {
-        let Some((key, mut value)) = self.pop()? else { return Ok(None) };
+        let Some((key, mut value)) = self.pop()? else {
+            return Ok(None);
+        };
         while self.heads.peek().is_some_and(|head| head.key == key) {
             if let Some((_, more)) = self.pop()? {
                 (self.add)(&mut value, more);
@@ -130,7 +151,11 @@ impl<K: Ord + DeserializeOwned, V: DeserializeOwned> Gathered<K, V> {
 impl<K: Ord + DeserializeOwned, V: DeserializeOwned> Gathered<K, V> {
     /// The next one, if its key is wanted.
     pub(crate) fn next_if(&mut self, wanted: impl FnOnce(&K) -> bool) -> Option<Result<(K, V)>> {
-        if self.heads.peek().is_some_and(|head| wanted(&head.key)) { self.next() } else { None }
+        if self.heads.peek().is_some_and(|head| wanted(&head.key)) {
+            self.next()
+        } else {
+            None
+        }
     }
 }
 
@@ -164,7 +189,9 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Run<K, V> {
         if line.is_empty() {
             return Ok(None);
         }
-        serde_json::from_slice(&line).map(Some).map_err(|error| failed(error.into()))
+        serde_json::from_slice(&line)
+            .map(Some)
+            .map_err(|error| failed(error.into()))
     }
 }
 
@@ -178,8 +205,12 @@ struct Stretch {
 
 impl Read for Stretch {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buf.len());
-        let read = self.file.read_at(buf.get_mut(..left).unwrap_or_default(), self.at)?;
+        let left = usize::try_from(self.end - self.at)
+            .unwrap_or(usize::MAX)
+            .min(buf.len());
+        let read = self
+            .file
+            .read_at(buf.get_mut(..left).unwrap_or_default(), self.at)?;
         self.at += read as u64;
         Ok(read)
     }

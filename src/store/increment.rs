@@ -32,7 +32,9 @@ impl Stems {
     /// For this process, from `now` on. No other process and no later call makes
     /// the same names.
     pub fn new(disk: &dyn Disk, now: Timestamp) -> Self {
-        let time = now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d_%H%M%S");
+        let time = now
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .strftime("%Y%m%d_%H%M%S");
         Self {
             process_id: format!("{}_{time}", std::process::id()),
             host: host(),
@@ -61,11 +63,21 @@ impl Stems {
 
 /// The host's name as far as file names take it: letters, digits and dashes.
 pub fn host() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     let first = name.split('.').next().unwrap_or_default();
-    let clean: String =
-        first.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(32).collect();
-    if clean.is_empty() { "host".to_owned() } else { clean }
+    let clean: String = first
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(32)
+        .collect();
+    if clean.is_empty() {
+        "host".to_owned()
+    } else {
+        clean
+    }
 }
 
 /// What was published.
@@ -90,20 +102,26 @@ pub fn publish(
     let path = folder.join(&name);
     let disk = &*store.disk;
     let temporary = folder.join(format!(".{name}.{:08x}.tmp", disk.id() as u32));
-    let file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-    let written = file.try_lock().map_err(Error::io("lock", &temporary)).and_then(|_| {
-        let mut writer = TableWriter::new(file, &temporary, schema)?;
-        let mut rows = 0;
-        for batch in batches {
-            let batch = batch?;
-            rows += batch.num_rows() as u64;
-            writer.write(&batch)?;
-        }
-        // The lock is held until the temporary name is gone.
-        let _file = writer.finish()?;
-        disk.publish(&temporary, &path).map_err(Error::io("publish", &path))?;
-        Ok(rows)
-    });
+    let file = disk
+        .create(&temporary)
+        .map_err(Error::io("create", &temporary))?;
+    let written = file
+        .try_lock()
+        .map_err(Error::io("lock", &temporary))
+        .and_then(|_| {
+            let mut writer = TableWriter::new(file, &temporary, schema)?;
+            let mut rows = 0;
+            for batch in batches {
+                let batch = batch?;
+                rows += batch.num_rows() as u64;
+                writer.write(&batch)?;
+            }
+            // The lock is held until the temporary name is gone.
+            let _file = writer.finish()?;
+            disk.publish(&temporary, &path)
+                .map_err(Error::io("publish", &path))?;
+            Ok(rows)
+        });
     match written {
         Ok(rows) => Ok(Published { name, rows }),
         Err(error) => {
@@ -130,7 +148,11 @@ pub fn publish_journal(store: &Store, stem: &str, extras: Option<&Extras>) -> Re
     let read = |at: &mut Option<u64>| {
         let from = (*at)?;
         let chunk = journal::read(disk, &path, from);
-        *at = chunk.as_ref().ok().filter(|chunk| !chunk.at_end).map(|chunk| chunk.next_offset);
+        *at = chunk
+            .as_ref()
+            .ok()
+            .filter(|chunk| !chunk.at_end)
+            .map(|chunk| chunk.next_offset);
         Some(chunk)
     };
     let learnt = if let Some(extras) = extras {
@@ -160,9 +182,18 @@ pub fn publish_journal(store: &Store, stem: &str, extras: Option<&Extras>) -> Re
     publish(store, stem, &learnt.schema(), batches)
 }
 
-fn keep_malformed(store: &Store, stem: &str, journal: &Path, starts: &[u64], end: u64) -> Result<()> {
+fn keep_malformed(
+    store: &Store,
+    stem: &str,
+    journal: &Path,
+    starts: &[u64],
+    end: u64,
+) -> Result<()> {
     let disk = &*store.disk;
-    let path = store.layout.incremental().join(format!("rejected_{stem}.jsonl"));
+    let path = store
+        .layout
+        .incremental()
+        .join(format!("rejected_{stem}.jsonl"));
     let kept = || -> io::Result<()> {
         let source = disk.open(journal)?;
         let mut target = match disk.create(&path) {
@@ -176,7 +207,10 @@ fn keep_malformed(store: &Store, stem: &str, journal: &Path, starts: &[u64], end
                 let mut buffer = [0_u8; 4096];
                 let read = source.read_at(at, &mut buffer)?;
                 let bytes = buffer.get(..read).unwrap_or_default();
-                let line = bytes.iter().position(|&b| b == b'\n').map(|newline| newline + 1);
+                let line = bytes
+                    .iter()
+                    .position(|&b| b == b'\n')
+                    .map(|newline| newline + 1);
                 target.write_all(bytes.get(..line.unwrap_or(read)).unwrap_or_default())?;
                 if line.is_some() || read == 0 {
                     break 'line;
@@ -199,13 +233,21 @@ mod tests {
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
-        store.disk.create_folder(&store.layout.incremental()).unwrap();
+        store
+            .disk
+            .create_folder(&store.layout.incremental())
+            .unwrap();
         (folder, store)
     }
 
     fn names(store: &Store) -> Vec<String> {
-        let mut names: Vec<_> =
-            store.disk.list(&store.layout.incremental()).unwrap().into_iter().map(|e| e.name).collect();
+        let mut names: Vec<_> = store
+            .disk
+            .list(&store.layout.incremental())
+            .unwrap()
+            .into_iter()
+            .map(|e| e.name)
+            .collect();
         names.sort();
         names
     }
@@ -214,9 +256,16 @@ mod tests {
     fn an_increment_appears_once_and_leaves_no_temporary_file() {
         let (_folder, store) = store();
         let stem = Stems::new(&*store.disk, Timestamp::now()).next_stem();
-        let batch = to_batch(&[Record { model: "m".into(), ..Record::default() }]).unwrap();
+        let batch = to_batch(&[Record {
+            model: "m".into(),
+            ..Record::default()
+        }])
+        .unwrap();
         let published = publish(&store, &stem, &batch.schema(), [Ok(batch.clone())]).unwrap();
-        assert_eq!((published.rows, names(&store)), (1, vec![increment_name(&stem)]));
+        assert_eq!(
+            (published.rows, names(&store)),
+            (1, vec![increment_name(&stem)])
+        );
         let again = publish(&store, &stem, &batch.schema(), [Ok(batch)]).unwrap_err();
         assert!(already_published(&again), "{again}");
         assert_eq!(names(&store), [increment_name(&stem)]);
@@ -226,7 +275,15 @@ mod tests {
     fn a_failing_source_publishes_nothing() {
         let (_folder, store) = store();
         let schema = crate::store::schema::canonical();
-        assert!(publish(&store, "1_20260131_120000_h_0_0", &schema, [Err(Error::Cancelled)]).is_err());
+        assert!(
+            publish(
+                &store,
+                "1_20260131_120000_h_0_0",
+                &schema,
+                [Err(Error::Cancelled)]
+            )
+            .is_err()
+        );
         assert!(names(&store).is_empty());
     }
 
@@ -234,13 +291,23 @@ mod tests {
     fn a_damaged_line_of_a_journal_is_kept() {
         let (_folder, store) = store();
         let mut journal =
-            journal::Journal::create(&*store.disk, &store.layout, "1_20260131_120000_h_0_0").unwrap();
-        journal.append(b"{\"model\":\"m\",\"success\":true}\n\0\0\0\n{\"model\":\"torn", 1, false).unwrap();
+            journal::Journal::create(&*store.disk, &store.layout, "1_20260131_120000_h_0_0")
+                .unwrap();
+        journal
+            .append(
+                b"{\"model\":\"m\",\"success\":true}\n\0\0\0\n{\"model\":\"torn",
+                1,
+                false,
+            )
+            .unwrap();
         let published = publish_journal(&store, journal.stem(), None).unwrap();
         assert_eq!(published.rows, 1);
         let path = store.layout.incremental().join(&published.name);
         assert_eq!(ParquetFile::open(&*store.disk, &path).unwrap().rows(), 1);
-        let rejected = store.layout.incremental().join("rejected_1_20260131_120000_h_0_0.jsonl");
+        let rejected = store
+            .layout
+            .incremental()
+            .join("rejected_1_20260131_120000_h_0_0.jsonl");
         assert_eq!(std::fs::read(rejected).unwrap(), b"\0\0\0\n");
     }
 
@@ -250,7 +317,10 @@ mod tests {
         for _ in 0..2 {
             let name = journal_name(&stems.next_stem());
             assert!(crate::store::layout::stem(&name).is_some(), "{name}");
-            assert_eq!(crate::store::layout::process_id(&name), Some(stems.process_id()));
+            assert_eq!(
+                crate::store::layout::process_id(&name),
+                Some(stems.process_id())
+            );
         }
     }
 }

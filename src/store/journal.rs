@@ -41,7 +41,9 @@ impl Journal {
         let name = journal_name(stem);
         let path = layout.incremental().join(&name);
         let temporary = layout.incremental().join(format!(".{name}.tmp"));
-        let file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+        let file = disk
+            .create(&temporary)
+            .map_err(Error::io("create", &temporary))?;
         let ready = file.try_lock().and_then(|locked| {
             if !locked {
                 return Err(io::Error::from(io::ErrorKind::ResourceBusy));
@@ -51,9 +53,20 @@ impl Journal {
         if let Err(source) = ready {
             // An empty file is left at most; cleanup removes it.
             let _ = disk.remove(&layout.incremental(), &[&format!(".{name}.tmp")]);
-            return Err(Error::Io { action: "create", path, source });
+            return Err(Error::Io {
+                action: "create",
+                path,
+                source,
+            });
         }
-        Ok(Self { stem: stem.to_owned(), path, file, bytes: 0, rows: 0, broken: false })
+        Ok(Self {
+            stem: stem.to_owned(),
+            path,
+            file,
+            bytes: 0,
+            rows: 0,
+            broken: false,
+        })
     }
 
     /// The part of the name that the increment will share.
@@ -84,7 +97,10 @@ impl Journal {
     /// Appends complete lines in one write; `sync` also makes them survive a loss of
     /// power. After an error none of them is acknowledged and the journal is broken.
     pub fn append(&mut self, lines: &[u8], rows: u64, sync: bool) -> Result<()> {
-        let written = self.file.write_all(lines).and_then(|()| if sync { self.file.sync() } else { Ok(()) });
+        let written = self
+            .file
+            .write_all(lines)
+            .and_then(|()| if sync { self.file.sync() } else { Ok(()) });
         match written {
             Ok(()) => {
                 self.bytes += lines.len() as u64;
@@ -94,9 +110,16 @@ impl Journal {
             Err(source) => {
                 self.broken = true;
                 if let Err(error) = self.file.truncate(self.bytes) {
-                    tracing::warn!("{}: not cut back after a failed write: {error}", self.path.display());
+                    tracing::warn!(
+                        "{}: not cut back after a failed write: {error}",
+                        self.path.display()
+                    );
                 }
-                Err(Error::Io { action: "write", path: self.path.clone(), source })
+                Err(Error::Io {
+                    action: "write",
+                    path: self.path.clone(),
+                    source,
+                })
             }
         }
     }
@@ -126,15 +149,29 @@ pub fn read(disk: &dyn Disk, path: &Path, from_offset: u64) -> Result<Chunk> {
 }
 
 /// [`read`] for a journal that is open, up to `bytes`.
-pub(crate) fn read_open(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) -> io::Result<Chunk> {
-    let mut chunk = Chunk { next_offset: from_offset, ..Chunk::default() };
+pub(crate) fn read_open(
+    file: &Arc<dyn ReadFile>,
+    bytes: u64,
+    from_offset: u64,
+) -> io::Result<Chunk> {
+    let mut chunk = Chunk {
+        next_offset: from_offset,
+        ..Chunk::default()
+    };
     let mut wanted = CHUNK_BYTES;
     let (lines, at_end) = loop {
         let end = from_offset.saturating_add(wanted).min(bytes);
         let mut buffer = Vec::new();
-        let range = Range { file: &**file, at: from_offset, end };
+        let range = Range {
+            file: &**file,
+            at: from_offset,
+            end,
+        };
         range.take(wanted).read_to_end(&mut buffer)?;
-        let complete = buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let complete = buffer
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         if complete > 0 || end >= bytes {
             buffer.truncate(complete);
             break (buffer, end >= bytes);
@@ -172,14 +209,23 @@ fn pass_over(file: &Arc<dyn ReadFile>, bytes: u64, from_offset: u64) -> io::Resu
         if let Some(newline) = part.iter().position(|&byte| byte == b'\n') {
             let next_offset = at + newline as u64 + 1;
             let malformed = vec![(from_offset, format!("longer than {} MiB", LINE_BYTES >> 20))];
-            return Ok(Chunk { next_offset, malformed, at_end: next_offset >= bytes, ..Chunk::default() });
+            return Ok(Chunk {
+                next_offset,
+                malformed,
+                at_end: next_offset >= bytes,
+                ..Chunk::default()
+            });
         }
         if read == 0 {
             break;
         }
         at += read as u64;
     }
-    Ok(Chunk { next_offset: from_offset, at_end: true, ..Chunk::default() })
+    Ok(Chunk {
+        next_offset: from_offset,
+        at_end: true,
+        ..Chunk::default()
+    })
 }
 
 /// Part of an open file, read onwards.
@@ -193,7 +239,9 @@ impl Read for Range<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let most = left.min(buf.len());
-        let read = self.file.read_at(self.at, buf.get_mut(..most).unwrap_or_default())?;
+        let read = self
+            .file
+            .read_at(self.at, buf.get_mut(..most).unwrap_or_default())?;
         self.at += read as u64;
         Ok(read)
     }
@@ -204,12 +252,15 @@ pub fn to_lines(records: &[Record]) -> Result<Vec<u8>> {
     let mut lines = Vec::with_capacity(records.len() * 256);
     for record in records {
         let before = lines.len();
-        serde_json::to_writer(&mut lines, record)
-            .map_err(|error| Error::Refused(format!("a record can't be written as JSON: {error}")))?;
+        serde_json::to_writer(&mut lines, record).map_err(|error| {
+            Error::Refused(format!("a record can't be written as JSON: {error}"))
+        })?;
         lines.push(b'\n');
         if (lines.len() - before) as u64 > LINE_BYTES {
             let most = LINE_BYTES >> 20;
-            return Err(Error::Refused(format!("a record is longer than {most} MiB: shorten its texts")));
+            return Err(Error::Refused(format!(
+                "a record is longer than {most} MiB: shorten its texts"
+            )));
         }
     }
     Ok(lines)
@@ -251,15 +302,26 @@ mod tests {
         assert_eq!(chunk.records, records(3));
         assert!(chunk.at_end && chunk.malformed.is_empty());
         assert_eq!(chunk.next_offset, journal.bytes());
-        journal.append(&to_lines(&records(1)).unwrap(), 1, false).unwrap();
-        assert_eq!(read(&RealDisk, journal.path(), chunk.next_offset).unwrap().records, records(1));
+        journal
+            .append(&to_lines(&records(1)).unwrap(), 1, false)
+            .unwrap();
+        assert_eq!(
+            read(&RealDisk, journal.path(), chunk.next_offset)
+                .unwrap()
+                .records,
+            records(1)
+        );
     }
 
     #[test]
     fn a_line_without_newline_is_not_there_and_a_broken_one_is_told() {
         let (_folder, _, mut journal) = journal();
         journal
-            .append(b"{\"model\":\"a\",\"success\":true}\nnonsense\n\n{\"model\":\"b\"", 0, false)
+            .append(
+                b"{\"model\":\"a\",\"success\":true}\nnonsense\n\n{\"model\":\"b\"",
+                0,
+                false,
+            )
             .unwrap();
         let chunk = read(&RealDisk, journal.path(), 0).unwrap();
         assert_eq!(chunk.records.len(), 1);
@@ -272,7 +334,10 @@ mod tests {
     #[test]
     fn a_line_longer_than_a_chunk_is_read_whole() {
         let (_folder, _, mut journal) = journal();
-        let long = Record { model: "x".repeat(CHUNK_BYTES as usize + 5), ..Record::default() };
+        let long = Record {
+            model: "x".repeat(CHUNK_BYTES as usize + 5),
+            ..Record::default()
+        };
         let all = [vec![long], records(2)].concat();
         journal.append(&to_lines(&all).unwrap(), 3, false).unwrap();
         let first = read(&RealDisk, journal.path(), 0).unwrap();
@@ -287,14 +352,34 @@ mod tests {
         journal.append(b"x", 0, false).unwrap();
         // A hole: nothing of it is on the disk.
         journal.file.truncate(LINE_BYTES + 7).unwrap();
-        assert_eq!(read(&RealDisk, journal.path(), 0).unwrap().next_offset, 0, "no newline yet");
+        assert_eq!(
+            read(&RealDisk, journal.path(), 0).unwrap().next_offset,
+            0,
+            "no newline yet"
+        );
         journal.append(b"\n", 0, false).unwrap();
-        journal.append(&to_lines(&records(1)).unwrap(), 1, false).unwrap();
+        journal
+            .append(&to_lines(&records(1)).unwrap(), 1, false)
+            .unwrap();
         let long = read(&RealDisk, journal.path(), 0).unwrap();
-        assert_eq!((long.malformed.len(), long.next_offset, long.at_end), (1, LINE_BYTES + 8, false));
-        assert_eq!(read(&RealDisk, journal.path(), long.next_offset).unwrap().records, records(1));
-        let record = Record { model: "x".repeat(LINE_BYTES as usize), ..Record::default() };
-        assert!(to_lines(&[record]).is_err(), "what could not be read again is not written");
+        assert_eq!(
+            (long.malformed.len(), long.next_offset, long.at_end),
+            (1, LINE_BYTES + 8, false)
+        );
+        assert_eq!(
+            read(&RealDisk, journal.path(), long.next_offset)
+                .unwrap()
+                .records,
+            records(1)
+        );
+        let record = Record {
+            model: "x".repeat(LINE_BYTES as usize),
+            ..Record::default()
+        };
+        assert!(
+            to_lines(&[record]).is_err(),
+            "what could not be read again is not written"
+        );
     }
 
     #[test]
@@ -305,8 +390,12 @@ mod tests {
         assert!(Journal::create(&RealDisk, &layout, STEM).is_err());
         drop(journal);
         assert!(!RealDisk.is_locked(&path).unwrap());
-        let names: Vec<_> =
-            RealDisk.list(&layout.incremental()).unwrap().into_iter().map(|e| e.name).collect();
+        let names: Vec<_> = RealDisk
+            .list(&layout.incremental())
+            .unwrap()
+            .into_iter()
+            .map(|e| e.name)
+            .collect();
         assert_eq!(names, [journal_name(STEM)]);
     }
 }

@@ -16,7 +16,14 @@ use super::digest::is_id;
 use super::error::{Error, Result};
 
 /// The columns that the rule looks at.
-pub const NAMES: [&str; 6] = ["success", "test_id", "total", "successful", "partial", "failed"];
+pub const NAMES: [&str; 6] = [
+    "success",
+    "test_id",
+    "total",
+    "successful",
+    "partial",
+    "failed",
+];
 
 /// What the columns of a file say about its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +40,20 @@ pub enum Shape {
 
 /// What the columns of a file say about its rows.
 pub fn shape(schema: &Schema) -> Shape {
-    match schema.field_with_name("success").map(arrow::datatypes::Field::data_type) {
+    match schema
+        .field_with_name("success")
+        .map(arrow::datatypes::Field::data_type)
+    {
         Ok(number) if number.is_numeric() => Shape::Numeric,
         Ok(DataType::Dictionary(_, value)) if value.is_numeric() => Shape::Numeric,
         Ok(_) => Shape::Records,
-        Err(_) if ["successful", "total"].iter().all(|n| schema.field_with_name(n).is_ok()) => Shape::Counts,
+        Err(_)
+            if ["successful", "total"]
+                .iter()
+                .all(|n| schema.field_with_name(n).is_ok()) =>
+        {
+            Shape::Counts
+        }
         Err(_) => Shape::Neither,
     }
 }
@@ -63,10 +79,22 @@ pub fn split(batch: &RecordBatch) -> Result<Split> {
     match shape(&batch.schema()) {
         Shape::Records => {
             let at = (0..batch.num_rows()).collect();
-            Ok(Split { records: some(batch.clone()), summaries: None, at })
+            Ok(Split {
+                records: some(batch.clone()),
+                summaries: None,
+                at,
+            })
         }
-        Shape::Counts => Ok(Split { records: None, summaries: some(batch.clone()), at: Vec::new() }),
-        Shape::Neither => Ok(Split { records: None, summaries: None, at: Vec::new() }),
+        Shape::Counts => Ok(Split {
+            records: None,
+            summaries: some(batch.clone()),
+            at: Vec::new(),
+        }),
+        Shape::Neither => Ok(Split {
+            records: None,
+            summaries: None,
+            at: Vec::new(),
+        }),
         Shape::Numeric => {
             let parts = || -> Result<_, ArrowError> {
                 let records = records(batch)?;
@@ -74,9 +102,13 @@ pub fn split(batch: &RecordBatch) -> Result<Split> {
                 let summaries = filter_record_batch(batch, &not(&records)?)?;
                 Ok((filter_record_batch(batch, &records)?, summaries, at))
             };
-            let (records, summaries, at) =
-                parts().map_err(|e| Error::Refused(format!("the column 'success' can't be read: {e}")))?;
-            Ok(Split { records: some(records), summaries: some(summaries), at })
+            let (records, summaries, at) = parts()
+                .map_err(|e| Error::Refused(format!("the column 'success' can't be read: {e}")))?;
+            Ok(Split {
+                records: some(records),
+                summaries: some(summaries),
+                at,
+            })
         }
     }
 }
@@ -84,19 +116,28 @@ pub fn split(batch: &RecordBatch) -> Result<Split> {
 /// For each row of a batch with numeric `success`, whether it is a record.
 fn records(batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
     let number = |name: &str| -> Result<Option<_>, ArrowError> {
-        let column = batch.column_by_name(name).filter(|column| *column.data_type() != DataType::Null);
-        column.map(|column| cast(column, &DataType::Float64)).transpose()
+        let column = batch
+            .column_by_name(name)
+            .filter(|column| *column.data_type() != DataType::Null);
+        column
+            .map(|column| cast(column, &DataType::Float64))
+            .transpose()
     };
     let value = |column: &Option<arrow::array::ArrayRef>, row: usize| {
         let column = column.as_ref()?.as_primitive_opt::<Float64Type>()?;
-        column.is_valid(row).then(|| column.value(row)).filter(|v| !v.is_nan())
+        column
+            .is_valid(row)
+            .then(|| column.value(row))
+            .filter(|v| !v.is_nan())
     };
     let success = number("success")?;
     let mut counts = Vec::new();
     for name in ["total", "successful", "partial", "failed"] {
         counts.push(number(name)?);
     }
-    let ids = batch.column_by_name("test_id").filter(|ids| *ids.data_type() != DataType::Null);
+    let ids = batch
+        .column_by_name("test_id")
+        .filter(|ids| *ids.data_type() != DataType::Null);
     let ids = ids.map(|ids| cast(ids, &DataType::Utf8)).transpose()?;
     let has_id = |row: usize| {
         let ids = ids.as_ref().and_then(|ids| ids.as_string_opt::<i32>());
@@ -105,7 +146,8 @@ fn records(batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
     Ok((0..batch.num_rows())
         .map(|row| {
             let uncounted = counts.iter().all(|column| value(column, row).is_none());
-            let truth = value(&success, row).is_some_and(|v| v == 0.0 || (v - 1.0).abs() < f64::EPSILON);
+            let truth =
+                value(&success, row).is_some_and(|v| v == 0.0 || (v - 1.0).abs() < f64::EPSILON);
             Some(has_id(row) || (uncounted && truth))
         })
         .collect())
@@ -132,8 +174,17 @@ mod tests {
     fn group_totals_on_every_row_mean_nothing() {
         let total: ArrayRef = Arc::new(Int64Array::from(vec![60, 60]));
         let success: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
-        assert_eq!(split_of(vec![("total", total.clone()), ("success", success)]), (2, 0));
-        assert_eq!(split_of(vec![("total", total.clone()), ("successful", total.clone())]), (0, 2));
+        assert_eq!(
+            split_of(vec![("total", total.clone()), ("success", success)]),
+            (2, 0)
+        );
+        assert_eq!(
+            split_of(vec![
+                ("total", total.clone()),
+                ("successful", total.clone())
+            ]),
+            (0, 2)
+        );
         assert_eq!(split_of(vec![("total", total)]), (0, 0));
     }
 
@@ -142,12 +193,23 @@ mod tests {
         // A record by its id, one without id or counts, a summary, a summary of one test.
         assert_eq!(
             split_of(vec![
-                ("success", Arc::new(Float64Array::from(vec![1.0, 0.0, 40.0, 1.0])) as ArrayRef),
+                (
+                    "success",
+                    Arc::new(Float64Array::from(vec![1.0, 0.0, 40.0, 1.0])) as ArrayRef
+                ),
                 (
                     "test_id",
-                    Arc::new(StringArray::from(vec![Some("a"), None, Some("nan"), Some("")])) as ArrayRef
+                    Arc::new(StringArray::from(vec![
+                        Some("a"),
+                        None,
+                        Some("nan"),
+                        Some("")
+                    ])) as ArrayRef
                 ),
-                ("total", Arc::new(Float64Array::from(vec![60.0, f64::NAN, 60.0, 1.0])) as ArrayRef),
+                (
+                    "total",
+                    Arc::new(Float64Array::from(vec![60.0, f64::NAN, 60.0, 1.0])) as ArrayRef
+                ),
             ]),
             (2, 2)
         );

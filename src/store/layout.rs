@@ -34,7 +34,9 @@ pub struct Layout {
 impl Layout {
     /// The store in `root`. Touches nothing.
     pub fn new(root: impl AsRef<Path>) -> Self {
-        Self { root: root.as_ref().to_path_buf() }
+        Self {
+            root: root.as_ref().to_path_buf(),
+        }
     }
 
     /// The store's folder.
@@ -115,7 +117,11 @@ pub enum IncrementalName {
 /// Tells what a name inside `incremental/` means.
 pub fn classify(name: &str) -> IncrementalName {
     if name.starts_with('.') {
-        return if is_temporary(name) { IncrementalName::Temporary } else { IncrementalName::Stray };
+        return if is_temporary(name) {
+            IncrementalName::Temporary
+        } else {
+            IncrementalName::Stray
+        };
     }
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension {
@@ -148,7 +154,8 @@ const TEMPORARY: [&str; 10] = [
 
 /// Whether a name is one of our temporary files, in whichever folder.
 pub fn is_temporary(name: &str) -> bool {
-    name.strip_suffix(".tmp").is_some_and(|name| TEMPORARY.iter().any(|prefix| name.starts_with(prefix)))
+    name.strip_suffix(".tmp")
+        .is_some_and(|name| TEMPORARY.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// The name of the index of main's test keys that a commit made.
@@ -158,7 +165,8 @@ pub fn test_keys_name(commit_id: &str) -> String {
 
 /// The commit of an index of test keys; `None` for any other name.
 pub fn test_keys_of(name: &str) -> Option<&str> {
-    name.strip_prefix(".test_keys.").filter(|id| !id.is_empty() && !id.contains('.'))
+    name.strip_prefix(".test_keys.")
+        .filter(|id| !id.is_empty() && !id.contains('.'))
 }
 
 /// The name under which a consumed legacy increment waits for its removal: readers
@@ -183,7 +191,10 @@ pub fn run_claim_name(id: &str) -> String {
 
 /// Whether a name beside main is such a claim.
 pub fn is_run_claim(name: &str) -> bool {
-    name.starts_with("run_") && Path::new(name).extension().is_some_and(|extension| extension == "lock")
+    name.starts_with("run_")
+        && Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "lock")
 }
 
 /// Whether a name inside `backups/` is a backup of main.
@@ -208,14 +219,21 @@ pub fn stem(name: &str) -> Option<&str> {
     let rest = name
         .strip_prefix("increment_")
         .and_then(|r| r.strip_suffix(".parquet"))
-        .or_else(|| name.strip_prefix("journal_").and_then(|r| r.strip_suffix(".jsonl")))?;
+        .or_else(|| {
+            name.strip_prefix("journal_")
+                .and_then(|r| r.strip_suffix(".jsonl"))
+        })?;
     is_stem(rest).then_some(rest)
 }
 
 fn is_stem(rest: &str) -> bool {
     // Every name is looked at at each look: by bytes, several times as fast as by characters.
     let mut parts = rest.as_bytes().split(|&byte| byte == b'_');
-    let mut next = |fits: fn(&[u8]) -> bool| parts.next().is_some_and(|part| !part.is_empty() && fits(part));
+    let mut next = |fits: fn(&[u8]) -> bool| {
+        parts
+            .next()
+            .is_some_and(|part| !part.is_empty() && fits(part))
+    };
     let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
     next(digits)
         && next(|day| day.len() == 8 && day.iter().all(u8::is_ascii_digit))
@@ -234,9 +252,13 @@ pub fn host(stem: &str) -> Option<&str> {
 /// `<pid>_<YYYYmmdd_HHMMSS>` of an increment or journal, legacy or ours: the
 /// `process_id` of its writer; `None` where the name does not carry one.
 pub fn process_id(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("increment_").or_else(|| name.strip_prefix("journal_"))?;
-    let end =
-        rest.match_indices('_').nth(2).map_or_else(|| rest.find('.').unwrap_or(rest.len()), |(at, _)| at);
+    let rest = name
+        .strip_prefix("increment_")
+        .or_else(|| name.strip_prefix("journal_"))?;
+    let end = rest
+        .match_indices('_')
+        .nth(2)
+        .map_or_else(|| rest.find('.').unwrap_or(rest.len()), |(at, _)| at);
     let id = rest.get(..end)?;
     let mut parts = id.split('_');
     let all_digits =
@@ -246,9 +268,13 @@ pub fn process_id(name: &str) -> Option<&str> {
 
 /// When the writer of one of our increments or journals began.
 pub fn writer_began(name: &str) -> Option<Timestamp> {
-    let (_, time) = process_id(name).filter(|_| stem(name).is_some())?.split_once('_')?;
+    let (_, time) = process_id(name)
+        .filter(|_| stem(name).is_some())?
+        .split_once('_')?;
     let time = DateTime::strptime("%Y%m%d_%H%M%S", time).ok()?;
-    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
+    time.to_zoned(TimeZone::UTC)
+        .ok()
+        .map(|time| time.timestamp())
 }
 
 /// The name of the increment that a stem is published as.
@@ -264,7 +290,9 @@ pub fn staged_name(stem: &str) -> String {
 
 /// Whether a name is that of a staged increment.
 pub fn is_staged(name: &str) -> bool {
-    name.strip_prefix("staged_").and_then(|rest| rest.strip_suffix(".parquet")).is_some_and(is_stem)
+    name.strip_prefix("staged_")
+        .and_then(|rest| rest.strip_suffix(".parquet"))
+        .is_some_and(is_stem)
 }
 
 /// The name of the journal of a stem.
@@ -280,14 +308,23 @@ mod tests {
     fn tells_names_apart() {
         use IncrementalName as N;
         for (name, expected) in [
-            ("increment_12_20260131_120000_host_0a1b_3.parquet", N::Increment),
+            (
+                "increment_12_20260131_120000_host_0a1b_3.parquet",
+                N::Increment,
+            ),
             ("increment_12_20260131_120000.parquet", N::LegacyIncrement),
             ("increment_x.parquet", N::LegacyIncrement),
-            ("staged_12_20260131_120000_host_0a1b_3.parquet", N::Increment),
+            (
+                "staged_12_20260131_120000_host_0a1b_3.parquet",
+                N::Increment,
+            ),
             ("staged_x.parquet", N::Stray),
             ("journal_12_20260131_120000_host_0a1b_3.jsonl", N::Journal),
             ("journal_12.jsonl", N::Stray),
-            (".increment_12_20260131_120000_host_0a1b_3.parquet.tmp", N::Temporary),
+            (
+                ".increment_12_20260131_120000_host_0a1b_3.parquet.tmp",
+                N::Temporary,
+            ),
             ("rejected_12_20260131_120000.jsonl", N::Rejected),
             ("transaction_9.tmp", N::Transaction),
             (".DS_Store", N::Stray),
@@ -301,7 +338,10 @@ mod tests {
     fn reads_the_process_from_both_kinds_of_names() {
         let ours = "journal_12_20260131_120000_host_0a1b_3.jsonl";
         assert_eq!(process_id(ours), Some("12_20260131_120000"));
-        assert_eq!(process_id("increment_12_20260131_120000.parquet"), Some("12_20260131_120000"));
+        assert_eq!(
+            process_id("increment_12_20260131_120000.parquet"),
+            Some("12_20260131_120000")
+        );
         assert_eq!(process_id("increment_x.parquet"), None);
         assert_eq!(stem(ours), Some("12_20260131_120000_host_0a1b_3"));
     }

@@ -35,7 +35,9 @@ impl StoreLock {
         patience: Duration,
         control: &Control,
     ) -> Result<Self> {
-        Ok(Self { file: wait_for(store, &store.layout.lock(), purpose, patience, control)? })
+        Ok(Self {
+            file: wait_for(store, &store.layout.lock(), purpose, patience, control)?,
+        })
     }
 }
 
@@ -59,7 +61,10 @@ pub(super) fn wait_for(
             control.progress(&format!("waiting for {}", holder(store, path)), 0, 0);
         }
         if waited >= patience {
-            return Err(Error::Locked { holder: holder(store, path), path: path.to_path_buf() });
+            return Err(Error::Locked {
+                holder: holder(store, path),
+                path: path.to_path_buf(),
+            });
         }
         store.disk.pause(STEP);
         waited += STEP;
@@ -89,7 +94,9 @@ pub(super) fn describe(purpose: &str, now: Timestamp) -> String {
 
 /// Who holds the lock, as far as can be told.
 fn holder(store: &Store, path: &Path) -> String {
-    let Ok(file) = store.disk.open(path) else { return "another process".to_owned() };
+    let Ok(file) = store.disk.open(path) else {
+        return "another process".to_owned();
+    };
     let mut buffer = [0_u8; 256];
     let read = file.read_at(0, &mut buffer).unwrap_or(0);
     let text = String::from_utf8_lossy(buffer.get(..read).unwrap_or_default());
@@ -100,7 +107,11 @@ fn holder(store: &Store, path: &Path) -> String {
         Some(pid) if !said.starts_with(&format!("process {pid} ")) => {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             let name = name.trim();
-            if name.is_empty() { format!("process {pid}") } else { format!("process {pid} ({name})") }
+            if name.is_empty() {
+                format!("process {pid}")
+            } else {
+                format!("process {pid} ({name})")
+            }
         }
         _ if said.is_empty() => "another process".to_owned(),
         _ => said,
@@ -135,14 +146,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         let held = StoreLock::take(&store, "consolidate", &Control::default()).unwrap();
-        let take = |control: &Control| StoreLock::take_within(&store, "backup", Duration::ZERO, control);
+        let take =
+            |control: &Control| StoreLock::take_within(&store, "backup", Duration::ZERO, control);
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);
         let control = Control::new(move |progress| heard.lock().unwrap().push_str(&progress.what));
         let error = take(&control).unwrap_err().to_string();
         let pid = format!("process {} ", std::process::id());
-        assert!(error.contains(&pid) && error.contains("consolidate"), "{error}");
-        assert!(said.lock().unwrap().starts_with(&format!("waiting for {pid}")));
+        assert!(
+            error.contains(&pid) && error.contains("consolidate"),
+            "{error}"
+        );
+        assert!(
+            said.lock()
+                .unwrap()
+                .starts_with(&format!("waiting for {pid}"))
+        );
         control.cancel();
         assert!(matches!(take(&control), Err(Error::Cancelled)));
         drop(held);

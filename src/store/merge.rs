@@ -73,7 +73,12 @@ pub struct Merge {
 impl Merge {
     /// Reads the files' keys. Times without a zone are read in `zone`. Files whose columns
     /// can't be united, and files of summary rows, are refused.
-    pub fn plan(disk: &dyn Disk, paths: &[PathBuf], zone: &TimeZone, control: &Control) -> Result<Self> {
+    pub fn plan(
+        disk: &dyn Disk,
+        paths: &[PathBuf],
+        zone: &TimeZone,
+        control: &Control,
+    ) -> Result<Self> {
         let mut union = Union::new();
         let mut files = Vec::new();
         for path in paths {
@@ -84,7 +89,15 @@ impl Merge {
         let schema = union.finish();
         let total = files.iter().map(ParquetFile::rows).sum::<u64>();
         let (zone, lost) = (zone.clone(), Vec::new());
-        let mut merge = Self { files, schema, zone, total, superseded: 0, repeated: 0, lost };
+        let mut merge = Self {
+            files,
+            schema,
+            zone,
+            total,
+            superseded: 0,
+            repeated: 0,
+            lost,
+        };
         let parts = total.div_ceil(AT_ONCE);
         for part in 0..parts {
             merge.compare(|key| short(key) % parts == part, control)?;
@@ -106,19 +119,28 @@ impl Merge {
         let (mut choice, mut compared) = (Choice::default(), Vec::new());
         let mut before = 0;
         for file in &self.files {
-            let found = self.keys(file, control, |at, key| twice.contains(&short(key)).then_some(at))?;
+            let found = self.keys(file, control, |at, key| {
+                twice.contains(&short(key)).then_some(at)
+            })?;
             for batch in file.rows_at(None, &found)? {
                 control.check()?;
                 let batch = records(&batch?, &self.schema, &self.zone)?;
                 let (columns, hashes) = (Columns::new(&batch)?, row_hashes(&batch)?);
                 for (row, hash) in hashes.into_iter().enumerate() {
-                    choice.push(columns.key(row).map(|key| (key, (columns.timestamp(row), hash))));
+                    choice.push(
+                        columns
+                            .key(row)
+                            .map(|key| (key, (columns.timestamp(row), hash))),
+                    );
                 }
             }
             compared.extend(found.into_iter().map(|at| before + at));
             before += file.rows();
         }
-        let lost = compared.into_iter().enumerate().filter(|(at, _)| !choice.keeps(*at));
+        let lost = compared
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| !choice.keeps(*at));
         self.lost.extend(lost.map(|(_, position)| position));
         self.superseded += choice.superseded;
         self.repeated += choice.repeated;
@@ -133,7 +155,12 @@ impl Merge {
         pick: impl Fn(u64, u128) -> Option<T> + Sync,
     ) -> Result<Vec<T>> {
         if kind::shape(file.schema()) == Shape::Records {
-            return Search::new(file, &Filter::default()).keys(&self.schema, &self.zone, control, pick);
+            return Search::new(file, &Filter::default()).keys(
+                &self.schema,
+                &self.zone,
+                control,
+                pick,
+            );
         }
         let (mut picked, mut at) = (Vec::new(), 0);
         for batch in self.batches(file)? {
@@ -168,7 +195,11 @@ impl Merge {
     }
 
     /// The rows that stay, in the order of the files; no batch is empty.
-    pub fn run(&self, control: &Control, mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+    pub fn run(
+        &self,
+        control: &Control,
+        mut take: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
         let (mut at, mut written) = (0, 0);
         let mut lost = self.lost.iter().copied().peekable();
         for file in &self.files {
@@ -176,7 +207,9 @@ impl Merge {
                 control.check()?;
                 let batch = batch?;
                 let end = at + batch.num_rows() as u64;
-                let mask: BooleanArray = (at..end).map(|at| Some(lost.next_if_eq(&at).is_none())).collect();
+                let mask: BooleanArray = (at..end)
+                    .map(|at| Some(lost.next_if_eq(&at).is_none()))
+                    .collect();
                 at = end;
                 let kept = filter_record_batch(&batch, &mask).map_err(|error| {
                     Error::Refused(format!(

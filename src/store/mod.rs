@@ -73,7 +73,11 @@ pub struct Store {
 impl Store {
     /// A store on the real file system, with naive timestamps in the system's zone.
     pub fn new(root: impl AsRef<Path>) -> Self {
-        Self { layout: Layout::new(root), disk: Arc::new(RealDisk), zone: TimeZone::system() }
+        Self {
+            layout: Layout::new(root),
+            disk: Arc::new(RealDisk),
+            zone: TimeZone::system(),
+        }
     }
 
     /// Makes the store's folders where they are missing.
@@ -83,7 +87,9 @@ impl Store {
             let root = self.layout.root();
             if self.disk.stat(root).is_ok_and(|stat| stat.is_file) {
                 let name = root.display();
-                return Error::Refused(format!("{name} is a file: name the folder of a store, or a new one"));
+                return Error::Refused(format!(
+                    "{name} is a file: name the folder of a store, or a new one"
+                ));
             }
             Error::io("create", folder)(error)
         })
@@ -93,16 +99,29 @@ impl Store {
     /// that was moved or unmounted under a job must not come to be an empty one.
     fn create_part(&self, folder: &Path) -> Result<()> {
         let there = self.disk.stat(self.layout.root());
-        there.and_then(|_| self.disk.create_folder(folder)).map_err(Error::io("create", folder))
+        there
+            .and_then(|_| self.disk.create_folder(folder))
+            .map_err(Error::io("create", folder))
     }
 
     /// Whether there is a store: main, or one of the folders that go with it.
     /// `NoStore` where there is none, `Io` where the folder can't be read.
     pub fn check(&self) -> Result<()> {
         let root = self.layout.root();
-        let none = |remedy| Err(Error::NoStore { path: root.to_path_buf(), remedy });
+        let none = |remedy| {
+            Err(Error::NoStore {
+                path: root.to_path_buf(),
+                remedy,
+            })
+        };
         match self.disk.list(root) {
-            Ok(entries) if entries.iter().any(|entry| layout::PARTS.contains(&entry.name.as_str())) => Ok(()),
+            Ok(entries)
+                if entries
+                    .iter()
+                    .any(|entry| layout::PARTS.contains(&entry.name.as_str())) =>
+            {
+                Ok(())
+            }
             Ok(_) => none(
                 "the folder holds no test_results.parquet and no incremental/ (name the store's folder, or make one with evaltop record or evaltop import)",
             ),

@@ -58,11 +58,17 @@ impl Operation {
     /// A failure just now; `None` where nothing had been begun.
     pub fn failed(operation: &str, error: &Error) -> Option<Self> {
         use Error::{Cancelled, Claimed, Locked, NoStore, Refused};
-        if matches!(error, Cancelled | Claimed { .. } | Locked { .. } | NoStore { .. } | Refused(_)) {
+        if matches!(
+            error,
+            Cancelled | Claimed { .. } | Locked { .. } | NoStore { .. } | Refused(_)
+        ) {
             return None;
         }
         let summary = format!("{operation} failed: {error}");
-        Some(Self { failed: true, ..Self::now(operation, summary) })
+        Some(Self {
+            failed: true,
+            ..Self::now(operation, summary)
+        })
     }
 
     /// Whether this process did it.
@@ -73,12 +79,19 @@ impl Operation {
     /// "process 4711", and its machine where that is another one.
     pub fn by(&self) -> String {
         let process = format!("process {}", self.pid);
-        if self.host == increment::host() { process } else { format!("{process} on {}", self.host) }
+        if self.host == increment::host() {
+            process
+        } else {
+            format!("{process} on {}", self.host)
+        }
     }
 
     /// The same failure again.
     fn repeats(&self, other: &Self) -> bool {
-        self.failed && other.failed && self.operation == other.operation && self.summary == other.summary
+        self.failed
+            && other.failed
+            && self.operation == other.operation
+            && self.summary == other.summary
     }
 }
 
@@ -94,7 +107,10 @@ fn add(store: &Store, operation: &Operation) -> io::Result<()> {
     // Without it a line that somebody else adds at this moment might get lost, and no more.
     let _lock = StoreLock::take_within(store, "note", PATIENCE, &Control::default());
     let mut operations = read(store)?;
-    if operations.last().is_some_and(|last| operation.repeats(last)) {
+    if operations
+        .last()
+        .is_some_and(|last| operation.repeats(last))
+    {
         return Ok(());
     }
     operations.push(operation.clone());
@@ -108,10 +124,15 @@ fn add(store: &Store, operation: &Operation) -> io::Result<()> {
     let temporary = root.join(format!(".operations.{}.tmp", uuid::Uuid::now_v7().simple()));
     let mut file = store.disk.create(&temporary)?;
     let written = file.write_all(&text).and_then(|()| file.sync());
-    written.and_then(|()| store.disk.replace(&temporary, &store.layout.operations())).inspect_err(|_| {
-        let name = temporary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let _ = store.disk.remove(root, &[name]);
-    })
+    written
+        .and_then(|()| store.disk.replace(&temporary, &store.layout.operations()))
+        .inspect_err(|_| {
+            let name = temporary
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            let _ = store.disk.remove(root, &[name]);
+        })
 }
 
 fn read(store: &Store) -> io::Result<Vec<Operation>> {
@@ -135,7 +156,9 @@ fn lines(file: &dyn ReadFile) -> io::Result<Vec<Operation>> {
         at += read as u64;
     }
     let lines = text.split(|byte| *byte == b'\n');
-    let mut operations: Vec<Operation> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let mut operations: Vec<Operation> = lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
     operations.drain(..operations.len().saturating_sub(KEPT));
     Ok(operations)
 }
@@ -167,7 +190,11 @@ mod tests {
     use crate::store::layout::OPERATIONS;
 
     fn summaries(store: &Store) -> Vec<String> {
-        Followed::default().look(store).iter().map(|o| o.summary.clone()).collect()
+        Followed::default()
+            .look(store)
+            .iter()
+            .map(|o| o.summary.clone())
+            .collect()
     }
 
     #[test]
@@ -187,7 +214,11 @@ mod tests {
         let all = followed.look(&store);
         assert_eq!((all.len(), all[0].summary.as_str()), (KEPT, "0"));
         assert!(all[0].is_own() && all[0].by() == format!("process {}", std::process::id()));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "the log and the lock");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "the log and the lock"
+        );
     }
 
     #[test]
@@ -195,7 +226,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         for summary in ["full", "full", "empty", "full"] {
-            keep(&store, &Operation { failed: true, ..Operation::now("consolidate", summary) });
+            keep(
+                &store,
+                &Operation {
+                    failed: true,
+                    ..Operation::now("consolidate", summary)
+                },
+            );
         }
         keep(&store, &Operation::now("backup", "done"));
         keep(&store, &Operation::now("backup", "done"));

@@ -14,7 +14,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::page_index::PageIndexProvider;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::reader::ChunkReader;
 
 use super::disk::{Disk, ReadFile, Stat};
@@ -51,7 +53,11 @@ impl OpenError {
     pub fn at(self, path: impl Into<PathBuf>) -> Error {
         let path = path.into();
         match self {
-            Self::Io(source) => Error::Io { action: "read", path, source },
+            Self::Io(source) => Error::Io {
+                action: "read",
+                path,
+                source,
+            },
             other => Error::unreadable(path, other.to_string()),
         }
     }
@@ -90,11 +96,22 @@ impl ParquetFile {
             },
             other => OpenError::NoFooter(plain(&other)),
         })?;
-        let Footer { metadata: footer, schema } = footer;
+        let Footer {
+            metadata: footer,
+            schema,
+        } = footer;
         let rows = footer::check(&footer, stat.bytes).map_err(OpenError::NoFooter)?;
         let batch_rows = footer::check_widths(&schema).map_err(OpenError::NoFooter)?;
         source.opened();
-        Ok(Self { path: path.to_path_buf(), source, stat, rows, batch_rows, footer, schema })
+        Ok(Self {
+            path: path.to_path_buf(),
+            source,
+            stat,
+            rows,
+            batch_rows,
+            footer,
+            schema,
+        })
     }
 
     /// The path that it was opened by.
@@ -109,7 +126,10 @@ impl ParquetFile {
 
     /// The file as it is now: the open inode, whatever its name is now.
     pub fn stat_now(&self) -> Result<Stat> {
-        self.source.file.stat().map_err(Error::io("read", &self.path))
+        self.source
+            .file
+            .stat()
+            .map_err(Error::io("read", &self.path))
     }
 
     /// An error when the file is no longer what it was when it was opened: what was
@@ -119,7 +139,9 @@ impl ParquetFile {
         if (now.bytes, now.modified_ns) == (self.stat.bytes, self.stat.modified_ns) {
             return Ok(());
         }
-        Err(Error::Changed { path: self.path.clone() })
+        Err(Error::Changed {
+            path: self.path.clone(),
+        })
     }
 
     /// What reading it came to. An error says nothing when it was rewritten meanwhile.
@@ -134,7 +156,10 @@ impl ParquetFile {
         let bytes = self.source.get_bytes(0, length);
         self.check_unchanged()?;
         let bytes = bytes.map_err(|error| Error::unreadable(&self.path, plain(&error)))?;
-        let source = Source::in_memory(Memory { bytes, stat: self.stat });
+        let source = Source::in_memory(Memory {
+            bytes,
+            stat: self.stat,
+        });
         Ok(Self { source, ..self })
     }
 
@@ -184,7 +209,8 @@ impl ParquetFile {
     pub(super) fn with_dictionaries(&self, names: &[&str]) -> Self {
         let keyed = |field: &Arc<Field>| {
             if *field.data_type() == DataType::Utf8 && names.contains(&field.name().as_str()) {
-                let keys = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                let keys =
+                    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                 return Arc::new(field.as_ref().clone().with_data_type(keys));
             }
             Arc::clone(field)
@@ -197,26 +223,51 @@ impl ParquetFile {
 
     /// Of some text columns those that are dictionaries in the file, in every row group.
     pub(super) fn keyed<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
-        let roots = self.footer.file_metadata().schema_descr().root_schema().get_fields();
+        let roots = self
+            .footer
+            .file_metadata()
+            .schema_descr()
+            .root_schema()
+            .get_fields();
         let keyed = |name: &&&str| {
-            let Some(at) = roots.iter().position(|root| root.name() == **name) else { return false };
+            let Some(at) = roots.iter().position(|root| root.name() == **name) else {
+                return false;
+            };
             // Where a column has parts, it is no text.
             let flat = roots.iter().take(at + 1).all(|root| root.is_primitive());
-            let chunk = |group: &RowGroupMetaData| group.columns().get(at)?.dictionary_page_offset();
-            flat && self.footer.row_groups().iter().all(|group| chunk(group).is_some())
+            let chunk =
+                |group: &RowGroupMetaData| group.columns().get(at)?.dictionary_page_offset();
+            flat && self
+                .footer
+                .row_groups()
+                .iter()
+                .all(|group| chunk(group).is_some())
         };
         names.iter().filter(keyed).copied().collect()
     }
 
     /// The same file with columns as another one of the same columns is read.
     pub(super) fn read_as(&self, schema: &SchemaRef) -> Self {
-        Self { schema: Arc::clone(schema), ..self.clone() }
+        Self {
+            schema: Arc::clone(schema),
+            ..self.clone()
+        }
     }
 
-    fn as_schema(&self, footer: Arc<ParquetMetaData>, schema: SchemaRef) -> Result<Self, ParquetError> {
+    fn as_schema(
+        &self,
+        footer: Arc<ParquetMetaData>,
+        schema: SchemaRef,
+    ) -> Result<Self, ParquetError> {
         let options = ArrowReaderOptions::new().with_schema(schema);
-        let schema = ArrowReaderMetadata::try_new(footer.clone(), options)?.schema().clone();
-        Ok(Self { footer, schema, ..self.clone() })
+        let schema = ArrowReaderMetadata::try_new(footer.clone(), options)?
+            .schema()
+            .clone();
+        Ok(Self {
+            footer,
+            schema,
+            ..self.clone()
+        })
     }
 
     /// The bytes.
@@ -235,7 +286,12 @@ impl ParquetFile {
     /// A value of the footer's key-value metadata.
     pub fn key_value(&self, name: &str) -> Option<&str> {
         let pairs = self.metadata().file_metadata().key_value_metadata()?;
-        pairs.iter().rev().find(|pair| pair.key == name)?.value.as_deref()
+        pairs
+            .iter()
+            .rev()
+            .find(|pair| pair.key == name)?
+            .value
+            .as_deref()
     }
 
     /// Whether the file has a column of that name.
@@ -266,7 +322,12 @@ impl ParquetFile {
 
     /// Only the rows at these positions (ascending, without repetition).
     pub fn rows_at(&self, columns: Option<&[&str]>, positions: &[u64]) -> Result<Batches> {
-        Batches::new(self, columns, self.all_groups(), Wanted::At(positions.to_vec()))
+        Batches::new(
+            self,
+            columns,
+            self.all_groups(),
+            Wanted::At(positions.to_vec()),
+        )
     }
 
     /// Unpacks every page, without decoding what it holds: wrong checksums and torn pages
@@ -291,7 +352,11 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Par
     let quiet = QUIET.replace(true);
     let result = catch_unwind(AssertUnwindSafe(decode));
     QUIET.set(quiet);
-    result.unwrap_or_else(|_| Err(ParquetError::General("its pages contradict its footer".into())))
+    result.unwrap_or_else(|_| {
+        Err(ParquetError::General(
+            "its pages contradict its footer".into(),
+        ))
+    })
 }
 
 thread_local! {

@@ -108,7 +108,12 @@ pub fn existing(
 ) -> Result<HashMap<u128, (Option<i64>, u64)>> {
     let mut scanner = Scanner::new();
     retrying(store, || {
-        let view = scanner.view(store, Timestamp::now(), Depth::Rows(&Filter::default()), control)?;
+        let view = scanner.view(
+            store,
+            Timestamp::now(),
+            Depth::Rows(&Filter::default()),
+            control,
+        )?;
         scanner.attempts(store, &view, keys, control)
     })
 }

@@ -17,7 +17,13 @@ mod adapt;
 pub use adapt::{adapt, parse_time};
 
 /// The dimensions of a test: its cell.
-pub const DIMENSIONS: [&str; 5] = ["model", "prompt_type", "tool_success_rate", "difficulty", "task_type"];
+pub const DIMENSIONS: [&str; 5] = [
+    "model",
+    "prompt_type",
+    "tool_success_rate",
+    "difficulty",
+    "task_type",
+];
 
 /// Where the text of a `timestamp` that is no time is kept.
 pub const TIMESTAMP_TEXT: &str = "timestamp_text";
@@ -87,7 +93,10 @@ pub fn timestamp_type() -> DataType {
 
 /// The columns of a schema that are among `names`, in the schema's order.
 pub fn project(schema: &SchemaRef, names: &[&str]) -> SchemaRef {
-    let fields = schema.fields().iter().filter(|field| names.contains(&field.name().as_str()));
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|field| names.contains(&field.name().as_str()));
     Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
@@ -101,7 +110,9 @@ pub fn keyed(schema: &SchemaRef) -> SchemaRef {
         let keys = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         Arc::new(field.as_ref().clone().with_data_type(keys))
     };
-    Arc::new(Schema::new(schema.fields().iter().map(keyed).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(keyed).collect::<Vec<_>>(),
+    ))
 }
 
 /// What the canonical column of that name holds; `None` for any other column.
@@ -109,7 +120,10 @@ pub fn kind_of(name: &str) -> Option<Kind> {
     if name == TIMESTAMP_TEXT {
         return Some(Kind::Text);
     }
-    CANONICAL.iter().find(|(canonical, _)| *canonical == name).map(|(_, kind)| *kind)
+    CANONICAL
+        .iter()
+        .find(|(canonical, _)| *canonical == name)
+        .map(|(_, kind)| *kind)
 }
 
 /// The canonical columns alone.
@@ -148,7 +162,10 @@ impl Union {
 
     /// No columns yet, for summary rows: what files agree on is kept as it is.
     pub fn of_summaries() -> Self {
-        Self { summaries: true, ..Self::default() }
+        Self {
+            summaries: true,
+            ..Self::default()
+        }
     }
 
     /// Takes in the columns of one file, or none of them when one conflicts.
@@ -164,7 +181,13 @@ impl Union {
             take(&mut columns, file, field.name(), field.data_type(), kind)?;
             let text_time = kind == Some(Kind::Time) && is_text(field.data_type());
             if text_time && !columns.contains_key(TIMESTAMP_TEXT) {
-                take(&mut columns, file, TIMESTAMP_TEXT, &DataType::Utf8, Some(Kind::Text))?;
+                take(
+                    &mut columns,
+                    file,
+                    TIMESTAMP_TEXT,
+                    &DataType::Utf8,
+                    Some(Kind::Text),
+                )?;
             }
         }
         self.columns = columns;
@@ -175,19 +198,34 @@ impl Union {
     /// without a single value in any file is left out.
     pub fn finish(&self) -> SchemaRef {
         if self.summaries {
-            let dimensions = DIMENSIONS.iter().filter_map(|name| self.columns.get_key_value(*name));
-            let others = self.columns.iter().filter(|(name, _)| !DIMENSIONS.contains(&name.as_str()));
-            let present = dimensions.chain(others).filter(|(_, seen)| seen.data_type != DataType::Null);
+            let dimensions = DIMENSIONS
+                .iter()
+                .filter_map(|name| self.columns.get_key_value(*name));
+            let others = self
+                .columns
+                .iter()
+                .filter(|(name, _)| !DIMENSIONS.contains(&name.as_str()));
+            let present = dimensions
+                .chain(others)
+                .filter(|(_, seen)| seen.data_type != DataType::Null);
             let fields = present.map(|(name, seen)| Field::new(name, seen.data_type.clone(), true));
             return Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         }
         let canonical = CANONICAL.iter().map(|(name, kind)| {
-            let seen = self.columns.get(*name).map_or_else(|| kind.data_type(), |c| c.data_type.clone());
-            let data_type = if seen == DataType::Null { kind.data_type() } else { seen };
+            let seen = self
+                .columns
+                .get(*name)
+                .map_or_else(|| kind.data_type(), |c| c.data_type.clone());
+            let data_type = if seen == DataType::Null {
+                kind.data_type()
+            } else {
+                seen
+            };
             Field::new(*name, data_type, true)
         });
         let extra = self.columns.iter().filter(|(name, seen)| {
-            seen.data_type != DataType::Null && !CANONICAL.iter().any(|(canonical, _)| canonical == name)
+            seen.data_type != DataType::Null
+                && !CANONICAL.iter().any(|(canonical, _)| canonical == name)
         });
         let extra = extra.map(|(name, seen)| Field::new(name, seen.data_type.clone(), true));
         Arc::new(Schema::new(canonical.chain(extra).collect::<Vec<_>>()))
@@ -209,18 +247,30 @@ fn take(
         other: other.to_owned(),
     };
     let own = match kind {
-        Some(kind) => accepted(kind, found).ok_or_else(|| conflict(&kind.data_type(), "evaltop's format"))?,
+        Some(kind) => {
+            accepted(kind, found).ok_or_else(|| conflict(&kind.data_type(), "evaltop's format"))?
+        }
         None => normal(found),
     };
     match columns.get_mut(name) {
         Some(seen) => {
-            let wider = wider(&seen.data_type, &own).ok_or_else(|| conflict(&seen.data_type, &seen.file))?;
+            let wider = wider(&seen.data_type, &own)
+                .ok_or_else(|| conflict(&seen.data_type, &seen.file))?;
             if wider != seen.data_type {
-                *seen = Seen { data_type: wider, file: file.to_owned() };
+                *seen = Seen {
+                    data_type: wider,
+                    file: file.to_owned(),
+                };
             }
         }
         None => {
-            columns.insert(name.to_owned(), Seen { data_type: own, file: file.to_owned() });
+            columns.insert(
+                name.to_owned(),
+                Seen {
+                    data_type: own,
+                    file: file.to_owned(),
+                },
+            );
         }
     }
     Ok(())
@@ -239,9 +289,10 @@ fn accepted(kind: Kind, found: &DataType) -> Option<DataType> {
         (Kind::Float, _) if number => Some(DataType::Float64),
         (Kind::Int, DataType::Float64) => Some(DataType::Float64),
         (Kind::Int, _) if number => Some(DataType::Int64),
-        (Kind::Time, DataType::Utf8 | DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) => {
-            Some(timestamp_type())
-        }
+        (
+            Kind::Time,
+            DataType::Utf8 | DataType::Timestamp(..) | DataType::Date32 | DataType::Date64,
+        ) => Some(timestamp_type()),
         (Kind::Time, _) if number => Some(timestamp_type()),
         _ => None,
     }

@@ -87,9 +87,17 @@ enum Bounds<'a> {
 impl Search {
     /// For the rows that match.
     pub(super) fn new(file: &ParquetFile, filter: &Filter) -> Self {
-        let tests = if file.rows() < WORTH_LOOKING { Vec::new() } else { tests(file, filter) };
+        let tests = if file.rows() < WORTH_LOOKING {
+            Vec::new()
+        } else {
+            tests(file, filter)
+        };
         if tests.is_empty() {
-            return Self { file: file.clone(), keys: file.clone(), tests };
+            return Self {
+                file: file.clone(),
+                keys: file.clone(),
+                tests,
+            };
         }
         let texts: Vec<&str> = tests.iter().map(Test::column).collect();
         let file = file.with_page_index();
@@ -109,13 +117,19 @@ impl Search {
         for (group, metadata) in self.file.metadata().row_groups().iter().enumerate() {
             let rows = usize::try_from(metadata.num_rows()).unwrap_or_default();
             let may = self.tests.iter().all(|test| {
-                let column =
-                    metadata.columns().iter().find(|column| column.column_path().string() == test.column());
-                let bounds = column.and_then(|column| column.statistics()).and_then(of_group);
+                let column = metadata
+                    .columns()
+                    .iter()
+                    .find(|column| column.column_path().string() == test.column());
+                let bounds = column
+                    .and_then(|column| column.statistics())
+                    .and_then(of_group);
                 bounds.is_none_or(|bounds| test.may_be_within(&bounds))
             });
             if may {
-                let pieces_of = (0..rows).step_by(PIECE_ROWS).map(|from| from..rows.min(from + PIECE_ROWS));
+                let pieces_of = (0..rows)
+                    .step_by(PIECE_ROWS)
+                    .map(|from| from..rows.min(from + PIECE_ROWS));
                 pieces.extend(pieces_of.map(|rows_of| Piece {
                     group,
                     start,
@@ -134,7 +148,8 @@ impl Search {
         let mut rows = piece.counting(skip, lost);
         for test in &self.tests {
             if let Some(pages) = self.pages(piece.group, test) {
-                let pages = RowSelection::from_consecutive_ranges(pages.into_iter(), piece.group_rows);
+                let pages =
+                    RowSelection::from_consecutive_ranges(pages.into_iter(), piece.group_rows);
                 rows = rows.intersection(&pages);
             }
         }
@@ -142,9 +157,15 @@ impl Search {
             return Ok(None);
         }
         if let Some(matching) = self.matching(piece.group, &rows)? {
-            rows = rows.and_then(&RowSelection::from_filters(&[BooleanArray::new(matching, None)]));
+            rows = rows.and_then(&RowSelection::from_filters(&[BooleanArray::new(
+                matching, None,
+            )]));
         }
-        Ok(rows.selects_any().then_some(Found { group: piece.group, start: piece.start, rows }))
+        Ok(rows.selects_any().then_some(Found {
+            group: piece.group,
+            start: piece.start,
+            rows,
+        }))
     }
 
     /// What was found.
@@ -157,12 +178,19 @@ impl Search {
         let metadata = self.file.metadata();
         let chunks = metadata.row_groups().get(group)?;
         let rows = usize::try_from(chunks.num_rows()).ok()?;
-        let column =
-            chunks.columns().iter().position(|column| column.column_path().string() == test.column())?;
+        let column = chunks
+            .columns()
+            .iter()
+            .position(|column| column.column_path().string() == test.column())?;
         let index = metadata.page_index()?;
-        let (bounds, offsets) = (index.column_index(group, column)?, index.offset_index(group, column)?);
-        let starts =
-            offsets.page_locations().iter().map(|page| usize::try_from(page.first_row_index).unwrap_or(rows));
+        let (bounds, offsets) = (
+            index.column_index(group, column)?,
+            index.offset_index(group, column)?,
+        );
+        let starts = offsets
+            .page_locations()
+            .iter()
+            .map(|page| usize::try_from(page.first_row_index).unwrap_or(rows));
         let ends = starts.clone().skip(1).chain([rows]);
         let may = |at: usize| of_page(bounds, at).is_none_or(|bounds| test.may_be_within(&bounds));
         let pages = starts.zip(ends).enumerate();
@@ -179,20 +207,31 @@ impl Search {
     fn matching(&self, group: usize, rows: &RowSelection) -> Result<Option<BooleanBuffer>> {
         let mut matching: Option<BooleanBuffer> = None;
         for test in &self.tests {
-            if matching.as_ref().is_some_and(|matching| matching.count_set_bits() == 0) {
+            if matching
+                .as_ref()
+                .is_some_and(|matching| matching.count_set_bits() == 0)
+            {
                 break;
             }
             let mut own = BooleanBufferBuilder::new(rows.row_count());
-            for batch in self.keys.selected(Some(&[test.column()]), group, rows.clone())? {
+            for batch in self
+                .keys
+                .selected(Some(&[test.column()]), group, rows.clone())?
+            {
                 let batch = batch?;
-                let mask = batch.column_by_name(test.column()).and_then(|column| test.mask(column));
+                let mask = batch
+                    .column_by_name(test.column())
+                    .and_then(|column| test.mask(column));
                 match mask {
                     Some(mask) => own.append_buffer(&mask),
                     None => own.append_n(batch.num_rows(), true),
                 }
             }
             if own.len() != rows.row_count() {
-                return Err(Error::unreadable(self.file.path(), "it has fewer rows than its footer says"));
+                return Err(Error::unreadable(
+                    self.file.path(),
+                    "it has fewer rows than its footer says",
+                ));
             }
             let own = own.finish();
             matching = Some(matching.map_or(own.clone(), |matching| &matching & &own));
@@ -210,12 +249,18 @@ impl Piece {
     /// Its rows but for the `lost` ones and those before `skip`.
     fn counting(&self, skip: u64, lost: &[u64]) -> RowSelection {
         let own = self.span();
-        let within =
-            |position: u64| usize::try_from(position.saturating_sub(self.start)).unwrap_or(self.group_rows);
+        let within = |position: u64| {
+            usize::try_from(position.saturating_sub(self.start)).unwrap_or(self.group_rows)
+        };
         let mut from = own.start.max(skip.min(own.end));
         let mut ranges = Vec::new();
         let first = lost.partition_point(|at| *at < from);
-        for at in lost.iter().skip(first).copied().take_while(|at| *at < own.end) {
+        for at in lost
+            .iter()
+            .skip(first)
+            .copied()
+            .take_while(|at| *at < own.end)
+        {
             ranges.push(within(from)..within(at));
             from = at + 1;
         }
@@ -231,16 +276,23 @@ impl Found {
     /// The positions of its rows in the file.
     pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
         let mut at = self.start;
-        self.rows.iter().flat_map(move |RowSelector { row_count, skip }| {
-            let from = at;
-            at += *row_count as u64;
-            if *skip { from..from } else { from..at }
-        })
+        self.rows
+            .iter()
+            .flat_map(move |RowSelector { row_count, skip }| {
+                let from = at;
+                at += *row_count as u64;
+                if *skip { from..from } else { from..at }
+            })
     }
 }
 
 fn tests(file: &ParquetFile, filter: &Filter) -> Vec<Test> {
-    let of = |name: &str| file.schema().field_with_name(name).map(|field| field.data_type().clone()).ok();
+    let of = |name: &str| {
+        file.schema()
+            .field_with_name(name)
+            .map(|field| field.data_type().clone())
+            .ok()
+    };
     let mut tests = Vec::new();
     for (name, values) in filter.texts() {
         // Rows without a value count as "unknown".
@@ -273,12 +325,12 @@ impl Test {
     fn may_be_within(&self, bounds: &Bounds) -> bool {
         match (self, bounds) {
             (_, Bounds::Nulls) => false,
-            (Self::Text(_, values), Bounds::Bytes(min, max)) => {
-                values.iter().any(|value| (*min..=*max).contains(&value.as_bytes()))
-            }
-            (Self::Rate(rates), Bounds::Number(min, max)) => {
-                rates.iter().any(|rate| (min - ROUNDING..=max + ROUNDING).contains(rate))
-            }
+            (Self::Text(_, values), Bounds::Bytes(min, max)) => values
+                .iter()
+                .any(|value| (*min..=*max).contains(&value.as_bytes())),
+            (Self::Rate(rates), Bounds::Number(min, max)) => rates
+                .iter()
+                .any(|rate| (min - ROUNDING..=max + ROUNDING).contains(rate)),
             (Self::Time(since, until), Bounds::Whole(min, max)) => {
                 since.is_none_or(|since| *max >= since) && until.is_none_or(|until| *min < until)
             }
@@ -294,10 +346,14 @@ impl Test {
                 let is_wanted = |text: &str| wanted.iter().any(|value| value == text);
                 if let Some(keys) = column.as_dictionary_opt::<Int32Type>() {
                     let values = keys.values().as_string_opt::<i32>()?;
-                    let matching: Vec<bool> = values.iter().map(|text| text.is_some_and(is_wanted)).collect();
+                    let matching: Vec<bool> = values
+                        .iter()
+                        .map(|text| text.is_some_and(is_wanted))
+                        .collect();
                     let keys = keys.keys();
-                    let matches =
-                        |key: i32| usize::try_from(key).is_ok_and(|key| matching.get(key) == Some(&true));
+                    let matches = |key: i32| {
+                        usize::try_from(key).is_ok_and(|key| matching.get(key) == Some(&true))
+                    };
                     let mask = mask(keys.values(), |key| matches(*key));
                     return Some(match keys.nulls() {
                         Some(nulls) => &mask & nulls.inner(),
@@ -312,7 +368,8 @@ impl Test {
             Self::Rate(wanted) => {
                 let numbers = cast(column, &DataType::Float64).ok()?;
                 let numbers = numbers.as_primitive_opt::<Float64Type>()?;
-                let is_wanted = |number: &f64| wanted.iter().any(|rate| (rate - number).abs() < ROUNDING);
+                let is_wanted =
+                    |number: &f64| wanted.iter().any(|rate| (rate - number).abs() < ROUNDING);
                 let mask = mask(numbers.values(), is_wanted);
                 Some(match numbers.nulls() {
                     Some(nulls) => &mask & nulls.inner(),
@@ -322,7 +379,8 @@ impl Test {
             Self::Time(since, until) => {
                 let times = column.as_primitive_opt::<TimestampMicrosecondType>()?;
                 let is_wanted = |time: &i64| {
-                    since.is_none_or(|since| *time >= since) && until.is_none_or(|until| *time < until)
+                    since.is_none_or(|since| *time >= since)
+                        && until.is_none_or(|until| *time < until)
                 };
                 let mask = mask(times.values(), is_wanted);
                 Some(match times.nulls() {
@@ -345,7 +403,9 @@ fn of_group(statistics: &Statistics) -> Option<Bounds<'_>> {
         return None;
     }
     Some(match statistics {
-        Statistics::ByteArray(range) => Bounds::Bytes(range.min_opt()?.data(), range.max_opt()?.data()),
+        Statistics::ByteArray(range) => {
+            Bounds::Bytes(range.min_opt()?.data(), range.max_opt()?.data())
+        }
         Statistics::Double(range) => Bounds::Number(*range.min_opt()?, *range.max_opt()?),
         Statistics::Float(range) => {
             Bounds::Number(f64::from(*range.min_opt()?), f64::from(*range.max_opt()?))
@@ -363,12 +423,19 @@ fn of_page(index: &ColumnIndexMetaData, at: usize) -> Option<Bounds<'_>> {
         return Some(Bounds::Nulls);
     }
     Some(match index {
-        ColumnIndexMetaData::BYTE_ARRAY(pages) => Bounds::Bytes(pages.min_value(at)?, pages.max_value(at)?),
-        ColumnIndexMetaData::DOUBLE(pages) => Bounds::Number(*pages.min_value(at)?, *pages.max_value(at)?),
-        ColumnIndexMetaData::FLOAT(pages) => {
-            Bounds::Number(f64::from(*pages.min_value(at)?), f64::from(*pages.max_value(at)?))
+        ColumnIndexMetaData::BYTE_ARRAY(pages) => {
+            Bounds::Bytes(pages.min_value(at)?, pages.max_value(at)?)
         }
-        ColumnIndexMetaData::INT64(pages) => Bounds::Whole(*pages.min_value(at)?, *pages.max_value(at)?),
+        ColumnIndexMetaData::DOUBLE(pages) => {
+            Bounds::Number(*pages.min_value(at)?, *pages.max_value(at)?)
+        }
+        ColumnIndexMetaData::FLOAT(pages) => Bounds::Number(
+            f64::from(*pages.min_value(at)?),
+            f64::from(*pages.max_value(at)?),
+        ),
+        ColumnIndexMetaData::INT64(pages) => {
+            Bounds::Whole(*pages.min_value(at)?, *pages.max_value(at)?)
+        }
         _ => return None,
     })
 }

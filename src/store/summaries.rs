@@ -78,7 +78,10 @@ pub fn replace(
     }
     recover::finish(store, now)?;
     let base = Base::open(store, false)?;
-    let named = base.record.as_ref().map_or(&[][..], |record| &record.summaries);
+    let named = base
+        .record
+        .as_ref()
+        .map_or(&[][..], |record| &record.summaries);
     let files = open(store, named)?;
     let (losers, others) = sides(&files, source, control)?;
     let (mut count, mut shared) = (0, 0);
@@ -95,11 +98,22 @@ pub fn replace(
             }
         }
         count += new.rows();
-        shared += new.sources().filter(|(cell, _)| others.contains(&cell_key(cell))).count();
+        shared += new
+            .sources()
+            .filter(|(cell, _)| others.contains(&cell_key(cell)))
+            .count();
         Ok(batch)
     });
-    let part = Part { source: source.to_owned(), schema: schema.clone(), rows: Box::new(checked) };
-    let place = Old { files: &files, losers: &losers, at: losers.first().copied() };
+    let part = Part {
+        source: source.to_owned(),
+        schema: schema.clone(),
+        rows: Box::new(checked),
+    };
+    let place = Old {
+        files: &files,
+        losers: &losers,
+        at: losers.first().copied(),
+    };
     let written = compose::write(store, &place, vec![part], control)?;
     let mut outcome = Outcome {
         rows: count,
@@ -126,7 +140,10 @@ pub fn replace(
 }
 
 /// Opens the files that a record names.
-pub(in crate::store) fn open(store: &Store, named: &[commit::Summaries]) -> Result<Vec<ParquetFile>> {
+pub(in crate::store) fn open(
+    store: &Store,
+    named: &[commit::Summaries],
+) -> Result<Vec<ParquetFile>> {
     let open = |file: &commit::Summaries| {
         let path = store.layout.root().join(&file.name);
         ParquetFile::open(&*store.disk, &path).map_err(|error| match error {
@@ -152,7 +169,11 @@ pub(in crate::store) fn read(files: &[ParquetFile], control: &Control) -> Result
 }
 
 /// Positions of the rows of a source, and [`cell_key`]s of the others.
-fn sides(files: &[ParquetFile], source: &str, control: &Control) -> Result<(Vec<u64>, HashSet<u128>)> {
+fn sides(
+    files: &[ParquetFile],
+    source: &str,
+    control: &Control,
+) -> Result<(Vec<u64>, HashSet<u128>)> {
     let (mut own, mut others, mut position) = (Vec::new(), HashSet::new(), 0);
     for file in files {
         for batch in file.batches(None, 0)? {

@@ -106,7 +106,8 @@ impl Summaries {
     /// Takes in summary rows as the file holds them.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let reader = Reader::new(batch)?;
-        self.rows.extend((0..batch.num_rows()).map(|row| reader.counts(row)));
+        self.rows
+            .extend((0..batch.num_rows()).map(|row| reader.counts(row)));
         Ok(())
     }
 
@@ -132,7 +133,12 @@ impl Summaries {
     /// Tells the cell and the tests of each row but those at these positions (ascending).
     pub fn each_without(&self, losers: &[u64], mut tell: impl FnMut(&Cell, &Tally)) {
         let meanings = self.meanings();
-        for (row, _) in self.rows.iter().zip(0..).filter(|(_, at)| losers.binary_search(at).is_err()) {
+        for (row, _) in self
+            .rows
+            .iter()
+            .zip(0..)
+            .filter(|(_, at)| losers.binary_search(at).is_err())
+        {
             tell(&row.cell, &row.tally(meanings.of(row.source.as_ref())));
         }
     }
@@ -140,12 +146,16 @@ impl Summaries {
     /// Positions of the rows of a source, ascending.
     pub fn of_source(&self, source: &str) -> Vec<u64> {
         let rows = self.rows.iter().zip(0..);
-        rows.filter(|(row, _)| row.source.as_deref() == Some(source)).map(|(_, at)| at).collect()
+        rows.filter(|(row, _)| row.source.as_deref() == Some(source))
+            .map(|(_, at)| at)
+            .collect()
     }
 
     /// The cell and the source of each row.
     pub fn sources(&self) -> impl Iterator<Item = (&Cell, Option<&str>)> {
-        self.rows.iter().map(|row| (&row.cell, row.source.as_deref()))
+        self.rows
+            .iter()
+            .map(|row| (&row.cell, row.source.as_deref()))
     }
 
     /// Positions of the rows of `source` that `newer` rows continue: legacy code counts
@@ -168,8 +178,12 @@ impl Summaries {
         }
         let mut losers = Vec::new();
         for at in positions {
-            let Some(row) = self.rows.get(at as usize) else { continue };
-            let Some(waiting) = waiting.get_mut(&row.cell) else { continue };
+            let Some(row) = self.rows.get(at as usize) else {
+                continue;
+            };
+            let Some(waiting) = waiting.get_mut(&row.cell) else {
+                continue;
+            };
             if let Some(found) = waiting.iter().position(|newer| newer.continues(row)) {
                 waiting.swap_remove(found);
                 losers.push(at);
@@ -183,7 +197,11 @@ impl Counts {
     /// Whether this row is an older one, counted on.
     fn continues(&self, older: &Self) -> bool {
         let counts = |row: &Self| [row.total, row.success, row.partial, row.full.unwrap_or(0)];
-        self.cell == older.cell && counts(self).iter().zip(counts(older)).all(|(new, old)| *new >= old)
+        self.cell == older.cell
+            && counts(self)
+                .iter()
+                .zip(counts(older))
+                .all(|(new, old)| *new >= old)
     }
 
     fn tally(&self, convention: Convention) -> Tally {
@@ -192,7 +210,11 @@ impl Counts {
             _ => self.success.saturating_sub(self.partial),
         });
         let full = full.min(self.total);
-        Tally { full, partial: self.partial.min(self.total - full), ..self.tally.clone() }
+        Tally {
+            full,
+            partial: self.partial.min(self.total - full),
+            ..self.tally.clone()
+        }
     }
 }
 
@@ -210,7 +232,10 @@ fn vote(row: &Counts) -> Option<i64> {
         };
     }
     let (success, partial, total) = (row.success as f64, row.partial as f64, row.total as f64);
-    let distance = |full: f64| row.weighted.map(|stored| ((full + 0.5 * partial) / total - stored).abs());
+    let distance = |full: f64| {
+        row.weighted
+            .map(|stored| ((full + 0.5 * partial) / total - stored).abs())
+    };
     let (alone, both) = (distance(success)?, distance(success - partial)?);
     // The two differ by partial / total; a stale score is near neither.
     let near = 0.25 * partial / total;
@@ -231,26 +256,45 @@ struct Reader {
 
 impl Reader {
     fn new(batch: &RecordBatch) -> Result<Self> {
-        let mut reader = Self { texts: Vec::new(), numbers: Vec::new(), known: RefCell::default() };
+        let mut reader = Self {
+            texts: Vec::new(),
+            numbers: Vec::new(),
+            known: RefCell::default(),
+        };
         for name in NAMES {
-            let Some(column) = batch.column_by_name(name) else { continue };
-            if matches!(name, "model" | "prompt_type" | "difficulty" | "task_type" | SOURCE) {
+            let Some(column) = batch.column_by_name(name) else {
+                continue;
+            };
+            if matches!(
+                name,
+                "model" | "prompt_type" | "difficulty" | "task_type" | SOURCE
+            ) {
                 reader.texts.push((name, text_column(column)?));
                 continue;
             }
             if *column.data_type() == DataType::Utf8 || *column.data_type() == DataType::Null {
                 continue;
             }
-            let doubles = cast(column, &DataType::Float64)
-                .map_err(|e| Error::Refused(format!("column '{name}' of a summary can't be read: {e}")))?;
-            reader.numbers.push((name, doubles.as_primitive::<Float64Type>().clone()));
+            let doubles = cast(column, &DataType::Float64).map_err(|e| {
+                Error::Refused(format!("column '{name}' of a summary can't be read: {e}"))
+            })?;
+            reader
+                .numbers
+                .push((name, doubles.as_primitive::<Float64Type>().clone()));
         }
         Ok(reader)
     }
 
     fn text(&self, name: &str, row: usize) -> Arc<str> {
-        let column = self.texts.iter().find(|(n, _)| *n == name).map(|(_, column)| column);
-        let value = column.filter(|c| c.is_valid(row)).map(|c| c.value(row)).filter(|v| !v.is_empty());
+        let column = self
+            .texts
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, column)| column);
+        let value = column
+            .filter(|c| c.is_valid(row))
+            .map(|c| c.value(row))
+            .filter(|v| !v.is_empty());
         self.shared(value.unwrap_or(UNKNOWN))
     }
 
@@ -271,12 +315,16 @@ impl Reader {
 
     fn number(&self, name: &str, row: usize) -> Option<f64> {
         let (_, column) = self.numbers.iter().find(|(n, _)| *n == name)?;
-        column.is_valid(row).then(|| column.value(row)).filter(|v| v.is_finite())
+        column
+            .is_valid(row)
+            .then(|| column.value(row))
+            .filter(|v| v.is_finite())
     }
 
     /// A count; negative and absurd ones are nonsense and are cut.
     fn count(&self, name: &str, row: usize) -> u64 {
-        self.number(name, row).map_or(0, |v| v.clamp(0.0, 1e12).round() as u64)
+        self.number(name, row)
+            .map_or(0, |v| v.clamp(0.0, 1e12).round() as u64)
     }
 
     fn counts(&self, row: usize) -> Counts {
@@ -284,8 +332,13 @@ impl Reader {
         let success = count("success").max(count("successful"));
         let partial = count("partial").max(count("partial_success"));
         let full = Some(count("full_success")).filter(|full| *full > 0);
-        let sum = full.unwrap_or(0).max(success).saturating_add(count("failed"));
-        let total = Some(count("total")).filter(|total| *total > 0).unwrap_or(sum);
+        let sum = full
+            .unwrap_or(0)
+            .max(success)
+            .saturating_add(count("failed"));
+        let total = Some(count("total"))
+            .filter(|total| *total > 0)
+            .unwrap_or(sum);
         let mean = |name| Sum::weighted(self.number(name, row), total);
         let mut tally = Tally {
             tests: total,

@@ -81,7 +81,11 @@ pub(crate) fn with_groups<T>(rows: usize, bytes: usize, then: impl FnOnce() -> T
 pub(super) fn properties(schema: &Schema) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_created_by(format!("{}{}", graft::CREATED_BY, env!("CARGO_PKG_VERSION")));
+        .set_created_by(format!(
+            "{}{}",
+            graft::CREATED_BY,
+            env!("CARGO_PKG_VERSION")
+        ));
     for unique in ["test_id", "timestamp"] {
         let column = ColumnPath::from(unique);
         builder = builder.set_column_dictionary_enabled(column.clone(), false);
@@ -104,7 +108,9 @@ struct Output(Option<io::BufWriter<Box<dyn WriteFile>>>);
 
 impl Output {
     fn get(&mut self) -> io::Result<&mut io::BufWriter<Box<dyn WriteFile>>> {
-        self.0.as_mut().ok_or_else(|| io::Error::other("the file is finished"))
+        self.0
+            .as_mut()
+            .ok_or_else(|| io::Error::other("the file is finished"))
     }
 }
 
@@ -132,7 +138,9 @@ pub struct TableWriter<'a> {
 
 impl fmt::Debug for TableWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TableWriter").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("TableWriter")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,15 +149,25 @@ impl<'a> TableWriter<'a> {
     pub fn new(file: Box<dyn WriteFile>, path: &'a Path, schema: &SchemaRef) -> Result<Self> {
         let options = ArrowWriterOptions::new().with_properties(properties(schema));
         let output = Output(Some(io::BufWriter::with_capacity(1 << 20, file)));
-        let sink = Skipping { skip: 0, inner: output };
+        let sink = Skipping {
+            skip: 0,
+            inner: output,
+        };
         let (inner, factory) = ArrowWriter::try_new_with_options(sink, schema.clone(), options)
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(|error| parquet_error(path, error))?;
         let leaves = inner.schema_descr();
-        let fields = (0..leaves.num_columns()).map(|leaf| leaves.get_column_root_idx(leaf)).collect();
+        let fields = (0..leaves.num_columns())
+            .map(|leaf| leaves.get_column_root_idx(leaf))
+            .collect();
         Ok(Self {
             inner,
-            groups: Groups::new(Arc::new(groups::Columns::new(schema.clone(), fields, factory, path))),
+            groups: Groups::new(Arc::new(groups::Columns::new(
+                schema.clone(),
+                fields,
+                factory,
+                path,
+            ))),
             kept: Vec::new(),
             copied: Vec::new(),
             path,
@@ -161,7 +179,9 @@ impl<'a> TableWriter<'a> {
         self.add(1, batch.num_rows(), |field, rows| {
             let column = batch.columns().get(field);
             let values = column.map(|column| column.slice(rows.start, rows.len()));
-            values.ok_or_else(|| Error::Refused("rows have other columns than their table".to_owned()))
+            values.ok_or_else(|| {
+                Error::Refused("rows have other columns than their table".to_owned())
+            })
         })
     }
 
@@ -172,8 +192,17 @@ impl<'a> TableWriter<'a> {
         rows: usize,
         column: impl Fn(usize, Range<usize>) -> Result<ArrayRef> + Sync,
     ) -> Result<()> {
-        let Self { inner, groups, path, .. } = self;
-        groups.add(threads, rows, column, &mut |encoded| append(inner, encoded, path)).map(drop)
+        let Self {
+            inner,
+            groups,
+            path,
+            ..
+        } = self;
+        groups
+            .add(threads, rows, column, &mut |encoded| {
+                append(inner, encoded, path)
+            })
+            .map(drop)
     }
 
     /// Row groups with these columns, to be encoded elsewhere.
@@ -206,7 +235,9 @@ impl<'a> TableWriter<'a> {
     pub(super) fn attach(&mut self, bytes: &[u8]) -> Result<u64> {
         self.flush()?;
         let position = self.inner.bytes_written() as u64;
-        self.inner.write_all(bytes).map_err(Error::io("write", self.path))?;
+        self.inner
+            .write_all(bytes)
+            .map_err(Error::io("write", self.path))?;
         Ok(position)
     }
 
@@ -215,16 +246,21 @@ impl<'a> TableWriter<'a> {
         self.flush()?;
         let before = self.inner.flushed_row_groups().len();
         let copied = Error::io("write", self.path);
-        let shift = self.copy(stock, &stock.extents(groups.clone())).map_err(copied)?;
+        let shift = self
+            .copy(stock, &stock.extents(groups.clone()))
+            .map_err(copied)?;
         let mut fresh = None;
         for group in groups {
             let position = self.inner.bytes_written() as u64;
             fresh = stock.fresh(group, fresh)?;
             if let Some(fresh) = &mut fresh {
-                self.inner.write_all(fresh.place(position)).map_err(Error::io("write", self.path))?;
+                self.inner
+                    .write_all(fresh.place(position))
+                    .map_err(Error::io("write", self.path))?;
             }
             self.copied.push((before + self.kept.len(), group));
-            self.kept.push((before, stock.moved(group, &shift, fresh.as_ref())?));
+            self.kept
+                .push((before, stock.moved(group, &shift, fresh.as_ref())?));
         }
         Ok(())
     }
@@ -247,7 +283,12 @@ impl<'a> TableWriter<'a> {
             }
             self.inner.flush()?;
             let from = if whole { 0 } else { extent.start };
-            self.inner.inner_mut().inner.get()?.get_mut().copy_from(stock.file.raw(), from..extent.end)?;
+            self.inner
+                .inner_mut()
+                .inner
+                .get()?
+                .get_mut()
+                .copy_from(stock.file.raw(), from..extent.end)?;
             self.inner.inner_mut().skip = length;
             advance(&mut Counting(&mut self.inner), length)?;
         }
@@ -257,11 +298,15 @@ impl<'a> TableWriter<'a> {
     /// Writes the footer and syncs the file.
     pub fn finish(mut self) -> Result<Box<dyn WriteFile>> {
         self.flush()?;
-        self.end().map_err(|error| parquet_error(self.path, error))?;
+        self.end()
+            .map_err(|error| parquet_error(self.path, error))?;
         let output = self.inner.inner_mut().inner.0.take();
         let buffered = output.ok_or_else(|| io::Error::other("the file is finished"));
-        let file =
-            buffered.and_then(|buffered| buffered.into_inner().map_err(io::IntoInnerError::into_error));
+        let file = buffered.and_then(|buffered| {
+            buffered
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)
+        });
         let mut file = file.map_err(Error::io("write", self.path))?;
         file.sync().map_err(Error::io("sync", self.path))?;
         Ok(file)
@@ -295,7 +340,10 @@ impl<'a> TableWriter<'a> {
 fn append(inner: &mut SerializedFileWriter<Sink>, encoded: Encoded, path: &Path) -> Result<()> {
     let add = || {
         let mut group = inner.next_row_group()?;
-        encoded.chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
+        encoded
+            .chunks
+            .into_iter()
+            .try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
         group.close().map(drop)
     };
     add().map_err(|error| parquet_error(path, error))
@@ -323,7 +371,11 @@ fn parquet_error(path: &Path, error: ParquetError) -> Error {
         },
         other => io::Error::other(other),
     };
-    Error::Io { action: "write", path: path.to_path_buf(), source }
+    Error::Io {
+        action: "write",
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -339,21 +391,30 @@ mod tests {
     fn ids_and_times_cost_what_differs_from_row_to_row() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table");
-        let records: Vec<_> =
-            (0..4_000).map(|at| record(&format!("a-long-prefix-of-every-id-{at}"), true, at)).collect();
+        let records: Vec<_> = (0..4_000)
+            .map(|at| record(&format!("a-long-prefix-of-every-id-{at}"), true, at))
+            .collect();
         let rows = batch(&records);
-        let mut table = TableWriter::new(RealDisk.create(&path).unwrap(), &path, &rows.schema()).unwrap();
+        let mut table =
+            TableWriter::new(RealDisk.create(&path).unwrap(), &path, &rows.schema()).unwrap();
         table.write(&rows).unwrap();
         table.finish().unwrap();
         let file = ParquetFile::open(&RealDisk, &path).unwrap();
         for name in ["test_id", "timestamp"] {
             let group = file.metadata().row_group(0);
-            let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == name).unwrap();
+            let chunk = group
+                .columns()
+                .iter()
+                .find(|chunk| chunk.column_path().string() == name)
+                .unwrap();
             // Before compression: what it would be as plain values is several times that.
             let bytes = chunk.uncompressed_size() / group.num_rows();
             assert!(bytes < 8, "{bytes} bytes for each {name}");
         }
         let read = file.batches(None, 0).unwrap().next().unwrap().unwrap();
-        assert_eq!(read["test_id"].as_string::<i32>(), rows["test_id"].as_string::<i32>());
+        assert_eq!(
+            read["test_id"].as_string::<i32>(),
+            rows["test_id"].as_string::<i32>()
+        );
     }
 }

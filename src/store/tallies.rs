@@ -55,8 +55,14 @@ struct Told {
 }
 
 /// Puts it into a main that a commit makes, after the last row.
-pub(super) fn write(table: &mut TableWriter<'_>, record: &CommitRecord, digest: &Digest) -> Result<()> {
-    let Some(packed) = pack(digest) else { return Ok(()) };
+pub(super) fn write(
+    table: &mut TableWriter<'_>,
+    record: &CommitRecord,
+    digest: &Digest,
+) -> Result<()> {
+    let Some(packed) = pack(digest) else {
+        return Ok(());
+    };
     let place = Place {
         format: FORMAT,
         commit_id: record.commit_id.clone(),
@@ -73,8 +79,10 @@ pub(super) fn write(table: &mut TableWriter<'_>, record: &CommitRecord, digest: 
 /// What a main tells; `None` where it does not, or not of this commit.
 pub(super) fn of(main: &ParquetFile, record: &CommitRecord) -> Option<Digest> {
     let place: Place = serde_json::from_str(main.key_value(KEY)?).ok()?;
-    let fits = place.format == FORMAT && place.commit_id == record.commit_id && place.bytes <= LIMIT;
-    let packed = fits.then(|| disk::bytes_at(main.raw(), place.offset, place.bytes as usize).ok())??;
+    let fits =
+        place.format == FORMAT && place.commit_id == record.commit_id && place.bytes <= LIMIT;
+    let packed =
+        fits.then(|| disk::bytes_at(main.raw(), place.offset, place.bytes as usize).ok())??;
     let whole = format!("{:016x}", xxh3_64(&packed)) == place.xxh3;
     whole.then(|| unpack(&packed, record, main.rows()))?
 }
@@ -89,7 +97,9 @@ fn pack(digest: &Digest) -> Option<Vec<u8>> {
         activity,
         clusters: digest.clusters.clone(),
     };
-    let text = serde_json::to_vec(&told).ok().filter(|text| text.len() as u64 <= LIMIT)?;
+    let text = serde_json::to_vec(&told)
+        .ok()
+        .filter(|text| text.len() as u64 <= LIMIT)?;
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Zstd)
@@ -102,10 +112,18 @@ fn pack(digest: &Digest) -> Option<Vec<u8>> {
 fn unpack(packed: &[u8], record: &CommitRecord, rows: u64) -> Option<Digest> {
     let mut archive = ZipArchive::new(Cursor::new(packed)).ok()?;
     let mut text = Vec::new();
-    archive.by_name(PART).ok()?.take(LIMIT).read_to_end(&mut text).ok()?;
+    archive
+        .by_name(PART)
+        .ok()?
+        .take(LIMIT)
+        .read_to_end(&mut text)
+        .ok()?;
     let told: Told = serde_json::from_slice(&text).ok()?;
     let cells = told.cells.unpack()?;
-    let counted: u64 = cells.iter().map(|(_, tally)| tally.tests).fold(0, u64::saturating_add);
+    let counted: u64 = cells
+        .iter()
+        .map(|(_, tally)| tally.tests)
+        .fold(0, u64::saturating_add);
     if [told.rows, record.rows, rows] != [counted; 3] {
         return None;
     }

@@ -62,14 +62,23 @@ impl TestKeys {
                 Some((base.clone(), right.then_some(sorted).ok_or_else(damaged)?))
             }
         };
-        Ok(Self { id: id.to_owned(), own, base })
+        Ok(Self {
+            id: id.to_owned(),
+            own,
+            base,
+        })
     }
 
     /// All entries, ascending.
     pub(super) fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = self.own.all()?;
         if let Some((base, sorted)) = &self.base {
-            entries.extend(sorted.all()?.into_iter().filter(|(_, group)| usize::from(*group) < base.groups));
+            entries.extend(
+                sorted
+                    .all()?
+                    .into_iter()
+                    .filter(|(_, group)| usize::from(*group) < base.groups),
+            );
             entries.sort_unstable();
         }
         Ok(entries)
@@ -99,8 +108,11 @@ impl TestKeys {
     pub(super) fn groups(&self, wanted: &HashSet<u64>) -> io::Result<Vec<usize>> {
         let mut sorted: Vec<u64> = wanted.iter().copied().collect();
         sorted.sort_unstable();
-        let found: HashSet<usize> =
-            self.find(&sorted)?.into_iter().map(|(_, group)| usize::from(group)).collect();
+        let found: HashSet<usize> = self
+            .find(&sorted)?
+            .into_iter()
+            .map(|(_, group)| usize::from(group))
+            .collect();
         let mut groups: Vec<usize> = found.into_iter().collect();
         groups.sort_unstable();
         Ok(groups)
@@ -109,9 +121,14 @@ impl TestKeys {
 
 /// The names of the files that a commit's index consists of.
 pub(super) fn names_of(store: &Store, commit_id: &str) -> Vec<String> {
-    let base = TestKeys::open(store, commit_id).ok().and_then(|index| index.base);
+    let base = TestKeys::open(store, commit_id)
+        .ok()
+        .and_then(|index| index.base);
     let base = base.map(|(base, _)| layout::test_keys_name(&base.id));
-    [layout::test_keys_name(commit_id)].into_iter().chain(base).collect()
+    [layout::test_keys_name(commit_id)]
+        .into_iter()
+        .chain(base)
+        .collect()
 }
 
 #[cfg(test)]

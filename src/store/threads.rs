@@ -12,14 +12,20 @@ const SORT: usize = if cfg!(test) { 16 } else { 65_536 };
 
 /// How many threads work on so many rows.
 pub(super) fn for_rows(rows: u64) -> usize {
-    cores().min(usize::try_from(rows / WORTH).unwrap_or(MOST)).max(1)
+    cores()
+        .min(usize::try_from(rows / WORTH).unwrap_or(MOST))
+        .max(1)
 }
 
 /// How many threads may work at once. Asked once: on Linux the answer is in several files.
 #[cfg(not(test))]
 pub(super) fn cores() -> usize {
     static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from).min(MOST))
+    *CORES.get_or_init(|| {
+        std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MOST)
+    })
 }
 
 /// As many as a test wants.
@@ -61,7 +67,11 @@ fn alike<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
 }
 
 /// What `work` makes of each job, in the order of the jobs.
-pub(super) fn each<J: Send, R: Send>(threads: usize, jobs: Vec<J>, work: impl Fn(J) -> R + Sync) -> Vec<R> {
+pub(super) fn each<J: Send, R: Send>(
+    threads: usize,
+    jobs: Vec<J>,
+    work: impl Fn(J) -> R + Sync,
+) -> Vec<R> {
     until(threads, &mut jobs.into_iter(), work, |_| false)
 }
 
@@ -80,12 +90,19 @@ pub(super) fn until<J: Send, R: Send>(
         over: bool,
     }
     let threads = threads.min(jobs.len());
-    let queue = Mutex::new(Queue { jobs, begun: 0, enough, over: false });
+    let queue = Mutex::new(Queue {
+        jobs,
+        begun: 0,
+        enough,
+        over: false,
+    });
     let done = Mutex::new(Vec::new());
     let turn = || {
         loop {
             let mut queue_now = lock(&queue);
-            let Some(job) = (!queue_now.over).then(|| queue_now.jobs.next()).flatten() else { return };
+            let Some(job) = (!queue_now.over).then(|| queue_now.jobs.next()).flatten() else {
+                return;
+            };
             let at = queue_now.begun;
             queue_now.begun += 1;
             drop(queue_now);
@@ -135,10 +152,17 @@ mod tests {
     fn results_come_in_the_order_of_the_jobs() {
         for threads in [1, 2, 7] {
             let slow_first = |job: u64| {
-                std::thread::sleep(std::time::Duration::from_millis(if job == 0 { 20 } else { 0 }));
+                std::thread::sleep(std::time::Duration::from_millis(if job == 0 {
+                    20
+                } else {
+                    0
+                }));
                 job * 2
             };
-            assert_eq!(each(threads, (0..40).collect(), slow_first), (0..80).step_by(2).collect::<Vec<_>>());
+            assert_eq!(
+                each(threads, (0..40).collect(), slow_first),
+                (0..80).step_by(2).collect::<Vec<_>>()
+            );
             assert!(each(threads, Vec::new(), slow_first).is_empty());
         }
     }
@@ -156,7 +180,11 @@ mod tests {
                 sum += result;
                 sum >= 10
             });
-            assert!((10..10 + threads).contains(&results.len()), "{}", results.len());
+            assert!(
+                (10..10 + threads).contains(&results.len()),
+                "{}",
+                results.len()
+            );
             assert_eq!(results.len(), begun.into_inner());
             assert_eq!(jobs.len(), 100 - results.len());
         }
@@ -164,7 +192,9 @@ mod tests {
 
     #[test]
     fn sorts_as_one_thread_does() {
-        let mut all: Vec<u64> = (0..1_000_u64).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let mut all: Vec<u64> = (0..1_000_u64)
+            .map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .collect();
         let mut expected = all.clone();
         expected.sort_unstable();
         sort(3, &mut all, |value| *value);

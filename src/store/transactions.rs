@@ -42,11 +42,18 @@ pub enum Content {
 pub fn look(store: &Store, entry: &Entry, now: Timestamp) -> Content {
     let path = store.layout.incremental().join(&entry.name);
     let fresh = now.as_nanosecond().saturating_sub(entry.stat.modified_ns) < FRESH_NS;
-    if fresh || store.disk.is_open_for_writing(&path).is_ok_and(|open| open == Some(true)) {
+    if fresh
+        || store
+            .disk
+            .is_open_for_writing(&path)
+            .is_ok_and(|open| open == Some(true))
+    {
         return Content::InProgress;
     }
     match ParquetFile::open(&*store.disk, &path) {
-        Ok(file) if shape(file.schema()) == Shape::Neither => Content::Unreadable(NEITHER.to_owned()),
+        Ok(file) if shape(file.schema()) == Shape::Neither => {
+            Content::Unreadable(NEITHER.to_owned())
+        }
         Ok(file) => Content::Rows(file.rows()),
         Err(error) => Content::Unreadable(error.to_string()),
     }
@@ -64,8 +71,13 @@ pub fn recover(
     if classify(name) != IncrementalName::Transaction {
         return Ok(None);
     }
-    let Ok(stat) = store.disk.stat(&folder.join(name)) else { return Ok(None) };
-    let entry = Entry { name: name.to_owned(), stat };
+    let Ok(stat) = store.disk.stat(&folder.join(name)) else {
+        return Ok(None);
+    };
+    let entry = Entry {
+        name: name.to_owned(),
+        stat,
+    };
     if !matches!(look(store, &entry, now), Content::Rows(_)) {
         return Ok(None);
     }
@@ -91,7 +103,10 @@ pub fn recover(
         Err(error) if already_published(&error) => {}
         other => drop(other?),
     }
-    store.disk.remove(&folder, &[&claimed]).map_err(Error::io("remove", &path))?;
+    store
+        .disk
+        .remove(&folder, &[&claimed])
+        .map_err(Error::io("remove", &path))?;
     Ok(Some((file.rows(), super::layout::increment_name(&stem))))
 }
 
@@ -103,19 +118,34 @@ fn claim(store: &Store, name: &str) -> Result<String> {
     let folder = store.layout.incremental();
     let claimed = format!("{CLAIMED}{:032x}.tmp", store.disk.id());
     let (from, to) = (folder.join(name), folder.join(&claimed));
-    store.disk.publish(&from, &to).map_err(Error::io("rename", from))?;
+    store
+        .disk
+        .publish(&from, &to)
+        .map_err(Error::io("rename", from))?;
     Ok(claimed)
 }
 
 fn with_ids(schema: &SchemaRef) -> SchemaRef {
-    let others = schema.fields().iter().filter(|field| field.name() != "test_id").cloned();
+    let others = schema
+        .fields()
+        .iter()
+        .filter(|field| field.name() != "test_id")
+        .cloned();
     let id = std::sync::Arc::new(Field::new("test_id", DataType::Utf8, true));
-    SchemaRef::new(Schema::new(std::iter::once(id).chain(others).collect::<Vec<_>>()))
+    SchemaRef::new(Schema::new(
+        std::iter::once(id).chain(others).collect::<Vec<_>>(),
+    ))
 }
 
 /// The rows with an id each; summary rows have none.
-fn identified(batch: &RecordBatch, schema: &SchemaRef, hash: &str, first: u64) -> Result<RecordBatch> {
-    let refused = |error| Error::Refused(format!("the ids of a transaction can't be made: {error}"));
+fn identified(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    hash: &str,
+    first: u64,
+) -> Result<RecordBatch> {
+    let refused =
+        |error| Error::Refused(format!("the ids of a transaction can't be made: {error}"));
     let records = split(batch)?.at;
     let own: Option<ArrayRef> = match batch.column_by_name("test_id") {
         Some(column) => Some(cast(column, &DataType::Utf8).map_err(refused)?),
@@ -124,15 +154,22 @@ fn identified(batch: &RecordBatch, schema: &SchemaRef, hash: &str, first: u64) -
     let own = own.as_ref().map(AsArray::as_string::<i32>);
     let ids: StringArray = (0..batch.num_rows())
         .map(|row| {
-            let id = own.filter(|own| own.is_valid(row)).map(|own| own.value(row)).filter(|id| is_id(id));
+            let id = own
+                .filter(|own| own.is_valid(row))
+                .map(|own| own.value(row))
+                .filter(|id| is_id(id));
             let made = || format!("transaction-{hash}-{}", first + row as u64);
-            id.map(str::to_owned).or_else(|| records.binary_search(&row).is_ok().then(made))
+            id.map(str::to_owned)
+                .or_else(|| records.binary_search(&row).is_ok().then(made))
         })
         .collect();
-    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(column) if field.name() != "test_id" => column.clone(),
-        _ => std::sync::Arc::new(ids.clone()) as ArrayRef,
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match batch.column_by_name(field.name()) {
+            Some(column) if field.name() != "test_id" => column.clone(),
+            _ => std::sync::Arc::new(ids.clone()) as ArrayRef,
+        });
     RecordBatch::try_new(schema.clone(), columns.collect()).map_err(refused)
 }
 
@@ -151,7 +188,11 @@ mod tests {
         fn transaction(&self, name: &str, rows: &RecordBatch) -> std::path::PathBuf {
             self.increment("increment_9.parquet", rows);
             let path = self.store.layout.incremental().join(name);
-            fs::rename(self.store.layout.incremental().join("increment_9.parquet"), &path).unwrap();
+            fs::rename(
+                self.store.layout.incremental().join("increment_9.parquet"),
+                &path,
+            )
+            .unwrap();
             age(&path);
             path
         }
@@ -161,7 +202,9 @@ mod tests {
         }
 
         fn count(&self) -> u64 {
-            let seen = Scanner::new().scan(&self.store, self.now, &Control::default()).unwrap();
+            let seen = Scanner::new()
+                .scan(&self.store, self.now, &Control::default())
+                .unwrap();
             seen.cells.values().map(|tally| tally.tests).sum()
         }
 
@@ -173,7 +216,8 @@ mod tests {
 
     fn age(path: &std::path::Path) {
         let file = fs::OpenOptions::new().append(true).open(path).unwrap();
-        file.set_modified(std::time::SystemTime::now() - OLD).unwrap();
+        file.set_modified(std::time::SystemTime::now() - OLD)
+            .unwrap();
     }
 
     #[test]
@@ -182,13 +226,23 @@ mod tests {
         let rows = legacy(&["m", "m", "n"], &[true, true, false]);
         let path = f.transaction("transaction_9.tmp", &rows);
         let bytes = fs::read(&path).unwrap();
-        let seen = Scanner::new().scan(&f.store, f.now, &Control::default()).unwrap();
-        assert!(seen.cells.is_empty() && seen.notes[0].starts_with("transaction_9.tmp:"), "{:?}", seen.notes);
+        let seen = Scanner::new()
+            .scan(&f.store, f.now, &Control::default())
+            .unwrap();
+        assert!(
+            seen.cells.is_empty() && seen.notes[0].starts_with("transaction_9.tmp:"),
+            "{:?}",
+            seen.notes
+        );
         let (count, increment) = f.recover("transaction_9.tmp").unwrap();
         assert_eq!((count, f.count(), path.exists()), (3, 3, false));
         assert!(f.recover("transaction_9.tmp").is_none());
         // It died before it removed the claimed file.
-        let claimed = f.store.layout.incremental().join("transaction_claimed_x.tmp");
+        let claimed = f
+            .store
+            .layout
+            .incremental()
+            .join("transaction_claimed_x.tmp");
         assert!(f.store.layout.incremental().join(&increment).exists());
         fs::write(&claimed, &bytes).unwrap();
         age(&claimed);
@@ -208,7 +262,10 @@ mod tests {
     fn ids_that_are_there_stay() {
         let f = Fixture::new();
         f.increment("increment_1.parquet", &batch(&[record("a", true, 1)]));
-        f.transaction("transaction_9.tmp", &batch(&[record("a", true, 1), record("b", true, 1)]));
+        f.transaction(
+            "transaction_9.tmp",
+            &batch(&[record("a", true, 1), record("b", true, 1)]),
+        );
         f.recover("transaction_9.tmp").unwrap();
         assert_eq!(f.count(), 2);
     }
@@ -222,7 +279,10 @@ mod tests {
             assert!(f.recover("transaction_9.tmp").is_none());
         }
         drop(writer);
-        fs::File::open(&path).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        fs::File::open(&path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::now())
+            .unwrap();
         assert!(f.recover("transaction_9.tmp").is_none());
         fs::write(&path, b"x").unwrap();
         age(&path);

@@ -72,7 +72,12 @@ pub struct Report {
 
 impl Report {
     fn add(&mut self, level: Level, file: impl Into<String>, message: impl Into<String>) {
-        self.findings.push(Finding { level, file: file.into(), message: message.into(), repair: None });
+        self.findings.push(Finding {
+            level,
+            file: file.into(),
+            message: message.into(),
+            repair: None,
+        });
     }
 
     fn mendable(
@@ -83,7 +88,12 @@ impl Report {
         repair: Repair,
     ) {
         let (file, message) = (file.into(), message.into());
-        self.findings.push(Finding { level, file, message, repair: Some(repair) });
+        self.findings.push(Finding {
+            level,
+            file,
+            message,
+            repair: Some(repair),
+        });
     }
 }
 
@@ -120,15 +130,21 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
         }
         // What else ends a scan is the fault of the file that it names, or main's.
         Err(error) => {
-            let named = error.path().and_then(|path| path.strip_prefix(store.layout.root()).ok());
-            let file = named.map_or(super::layout::MAIN.to_owned(), |path| path.display().to_string());
+            let named = error
+                .path()
+                .and_then(|path| path.strip_prefix(store.layout.root()).ok());
+            let file = named.map_or(super::layout::MAIN.to_owned(), |path| {
+                path.display().to_string()
+            });
             report.files += 1;
             report.add(Level::Critical, file, error.to_string());
         }
     }
     beside::backups(store, &mut report, control)?;
     beside::others(store, now, &mut report)?;
-    report.findings.sort_by(|a, b| (b.level, &a.file).cmp(&(a.level, &b.file)));
+    report
+        .findings
+        .sort_by(|a, b| (b.level, &a.file).cmp(&(a.level, &b.file)));
     Ok(report)
 }
 
@@ -139,7 +155,11 @@ fn incremental(name: &str) -> String {
 
 /// The generation that main is at.
 fn generation(files: &Files) -> u64 {
-    files.main.as_ref().and_then(|main| main.commit.as_ref()).map_or(0, |commit| commit.generation)
+    files
+        .main
+        .as_ref()
+        .and_then(|main| main.commit.as_ref())
+        .map_or(0, |commit| commit.generation)
 }
 
 #[cfg(test)]

@@ -113,8 +113,15 @@ impl Writer {
             // Folders may be there that a process made and did not live to sync.
             let root = store.layout.root();
             for folder in root.parent().into_iter().chain([root]) {
-                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                store.disk.sync_folder(folder).map_err(Error::io("sync", folder))?;
+                let folder = if folder.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    folder
+                };
+                store
+                    .disk
+                    .sync_folder(folder)
+                    .map_err(Error::io("sync", folder))?;
             }
         }
         let stems = Stems::new(&*store.disk, Timestamp::now());
@@ -139,7 +146,11 @@ impl Writer {
             .name("publisher".to_owned())
             .spawn(move || worker.publish_until_closed())
             .map_err(Error::io("start a thread for", store.layout.root()))?;
-        Ok(Self { shared, process_id, publisher: Some(publisher) })
+        Ok(Self {
+            shared,
+            process_id,
+            publisher: Some(publisher),
+        })
     }
 
     /// `<pid>_<YYYYmmdd_HHMMSS>`, stamped on records that have none.
@@ -155,7 +166,9 @@ impl Writer {
     /// Adds one record; returns its `test_id` once it is durable.
     pub fn append(&mut self, record: Record) -> Result<String> {
         let ids = self.append_all(vec![record])?;
-        ids.into_iter().next().ok_or_else(|| Error::Refused("a record was lost on its way".to_owned()))
+        ids.into_iter()
+            .next()
+            .ok_or_else(|| Error::Refused("a record was lost on its way".to_owned()))
     }
 
     /// Adds records in one write, acknowledged together; returns their `test_id`s.
@@ -165,7 +178,10 @@ impl Writer {
             return Ok(Vec::new());
         }
         let now = Timestamp::now().as_microsecond();
-        let ids = records.iter_mut().map(|record| self.complete(record, now)).collect();
+        let ids = records
+            .iter_mut()
+            .map(|record| self.complete(record, now))
+            .collect();
         let lines = to_lines(&records)?;
         self.shared.append(&lines, &records)?;
         Ok(ids)
@@ -174,8 +190,13 @@ impl Writer {
     /// Fills in what a writer stamps.
     fn complete(&self, record: &mut Record, now: i64) -> String {
         record.timestamp.get_or_insert(now);
-        record.process_id.get_or_insert_with(|| self.process_id.clone());
-        record.test_id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string()).clone()
+        record
+            .process_id
+            .get_or_insert_with(|| self.process_id.clone());
+        record
+            .test_id
+            .get_or_insert_with(|| uuid::Uuid::now_v7().to_string())
+            .clone()
     }
 
     /// Publishes what was added so far as an increment, and waits for it.
@@ -184,7 +205,11 @@ impl Writer {
         state.seal();
         self.shared.wake.notify_all();
         while state.publishing || !state.sealed.is_empty() {
-            state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         let again = std::mem::take(&mut state.failed);
         let (segments, errors): (Vec<_>, Vec<_>) = again.into_iter().unzip();
@@ -200,12 +225,16 @@ impl Writer {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let Some(publisher) = self.publisher.take() else { return Ok(()) };
+        let Some(publisher) = self.publisher.take() else {
+            return Ok(());
+        };
         {
             let mut state = self.shared.lock();
             state.closing = true;
             let again = std::mem::take(&mut state.failed);
-            state.sealed.extend(again.into_iter().map(|(segment, _)| segment));
+            state
+                .sealed
+                .extend(again.into_iter().map(|(segment, _)| segment));
             state.seal();
         }
         self.shared.wake.notify_all();
@@ -216,7 +245,10 @@ impl Writer {
         }
         let mut state = self.shared.lock();
         state.newest = None;
-        std::mem::take(&mut state.failed).into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+        std::mem::take(&mut state.failed)
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -245,12 +277,21 @@ impl Shared {
         if state.current.is_none() {
             let stem = state.stems.next_stem();
             let journal = Journal::create(&*self.store.disk, &self.store.layout, &stem)?;
-            state.current = Some(Segment { journal, born: Instant::now(), extras: Extras::default() });
+            state.current = Some(Segment {
+                journal,
+                born: Instant::now(),
+                extras: Extras::default(),
+            });
             // There is a newer one now.
             state.newest = None;
             self.wake.notify_all();
         }
-        let Some(Segment { journal, extras, .. }) = state.current.as_mut() else { return Ok(()) };
+        let Some(Segment {
+            journal, extras, ..
+        }) = state.current.as_mut()
+        else {
+            return Ok(());
+        };
         let sync = self.options.durability == Durability::Disk;
         extras.add(records);
         let written = journal.append(lines, records.len() as u64, sync);
@@ -282,7 +323,9 @@ impl Shared {
                         }
                         if !state.closing {
                             let again = std::mem::take(&mut state.failed);
-                            state.sealed.extend(again.into_iter().map(|(segment, _)| segment));
+                            state
+                                .sealed
+                                .extend(again.into_iter().map(|(segment, _)| segment));
                         }
                     }
                     Err(error) => {
@@ -296,15 +339,24 @@ impl Shared {
                 return;
             }
             let due = state.current.as_ref().map(|segment| {
-                (self.options.segment_age.saturating_sub(segment.born.elapsed()))
-                    .max(Duration::from_millis(1))
+                (self
+                    .options
+                    .segment_age
+                    .saturating_sub(segment.born.elapsed()))
+                .max(Duration::from_millis(1))
             });
             state = match due {
-                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
-                    let (mut state, _) =
-                        self.wake.wait_timeout(state, due).unwrap_or_else(PoisonError::into_inner);
-                    let old = |segment: &Segment| segment.born.elapsed() >= self.options.segment_age;
+                    let (mut state, _) = self
+                        .wake
+                        .wait_timeout(state, due)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    let old =
+                        |segment: &Segment| segment.born.elapsed() >= self.options.segment_age;
                     if state.current.as_ref().is_some_and(old) {
                         state.seal();
                     }

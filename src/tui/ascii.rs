@@ -59,7 +59,11 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 12, 1));
         buffer.set_string(0, 0, "a█▒通e\u{301} –x", Style::new());
         fold(&mut buffer);
-        let row: String = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        let row: String = buffer
+            .content
+            .iter()
+            .map(ratatui::buffer::Cell::symbol)
+            .collect();
         assert_eq!(row, "a#+? e -x   ");
     }
 }

@@ -82,47 +82,75 @@ impl Book {
             let known = self.present.get(&key);
             let since = known.map_or(new.at, |(_, since)| *since);
             if known.is_none_or(|(old, _)| alert.severity > old.severity) {
-                changes.push(Change { at: new.at, alert: alert.clone(), appeared: true });
+                changes.push(Change {
+                    at: new.at,
+                    alert: alert.clone(),
+                    appeared: true,
+                });
             }
             if known.is_none() {
-                self.episodes.push_front(Episode { alert: alert.clone(), since, until: None });
+                self.episodes.push_front(Episode {
+                    alert: alert.clone(),
+                    since,
+                    until: None,
+                });
             }
             if let Some(episode) = self.open_episode(&key) {
                 let severity = episode.alert.severity.max(alert.severity);
-                episode.alert = Alert { severity, ..alert.clone() };
+                episode.alert = Alert {
+                    severity,
+                    ..alert.clone()
+                };
             }
             self.present.insert(key, (alert.clone(), since));
         }
         // A store that can't be read tells nothing about what was wrong in it.
         if new.state == StoreState::Ready {
             let over = |key: &AlertKey| !new.alerts.iter().any(|alert| alert_key(alert) == *key);
-            let ended: Vec<AlertKey> = self.present.keys().filter(|key| over(key)).cloned().collect();
+            let ended: Vec<AlertKey> = self
+                .present
+                .keys()
+                .filter(|key| over(key))
+                .cloned()
+                .collect();
             for key in ended {
                 if let Some(episode) = self.open_episode(&key) {
                     episode.until = Some(new.at);
                 }
                 let gone = self.present.remove(&key);
-                changes.extend(gone.map(|(alert, _)| Change { at: new.at, alert, appeared: false }));
+                changes.extend(gone.map(|(alert, _)| Change {
+                    at: new.at,
+                    alert,
+                    appeared: false,
+                }));
             }
         }
         self.episodes.truncate(KEPT);
         let present = &self.present;
-        self.quiet.retain(|key, quiet| match (present.get(key), *quiet) {
-            (Some((alert, _)), quiet) => alert.severity <= quiet.severity(),
-            (None, Quiet::Acknowledged(_)) => false,
-            (None, Quiet::Snoozed(_, until)) => until > new.at,
-        });
-        if std::mem::replace(&mut self.opened, true) { changes } else { Vec::new() }
+        self.quiet
+            .retain(|key, quiet| match (present.get(key), *quiet) {
+                (Some((alert, _)), quiet) => alert.severity <= quiet.severity(),
+                (None, Quiet::Acknowledged(_)) => false,
+                (None, Quiet::Snoozed(_, until)) => until > new.at,
+            });
+        if std::mem::replace(&mut self.opened, true) {
+            changes
+        } else {
+            Vec::new()
+        }
     }
 
     fn open_episode(&mut self, key: &AlertKey) -> Option<&mut Episode> {
-        self.episodes.iter_mut().find(|e| e.until.is_none() && alert_key(&e.alert) == *key)
+        self.episodes
+            .iter_mut()
+            .find(|e| e.until.is_none() && alert_key(&e.alert) == *key)
     }
 
     /// Time went on: snoozing ends. Whether any did.
     pub(crate) fn wake(&mut self, now: Timestamp) -> bool {
         let before = self.quiet.len();
-        self.quiet.retain(|_, quiet| !matches!(quiet, Quiet::Snoozed(_, until) if *until <= now));
+        self.quiet
+            .retain(|_, quiet| !matches!(quiet, Quiet::Snoozed(_, until) if *until <= now));
         self.quiet.len() != before
     }
 
@@ -196,11 +224,21 @@ mod tests {
     }
 
     fn burst(severity: Severity) -> Alert {
-        fixture::alert("failure_burst", severity, "9 of 9 failed", Remedy::Errors, "m")
+        fixture::alert(
+            "failure_burst",
+            severity,
+            "9 of 9 failed",
+            Remedy::Errors,
+            "m",
+        )
     }
 
     fn look(minute: i64, alerts: &[Alert]) -> Observation {
-        Observation { at: at(minute), alerts: alerts.to_vec(), ..Observation::default() }
+        Observation {
+            at: at(minute),
+            alerts: alerts.to_vec(),
+            ..Observation::default()
+        }
     }
 
     #[test]
@@ -208,15 +246,28 @@ mod tests {
         let mut book = Book::default();
         let warning = burst(Severity::Warning);
         assert_eq!(book.follow(&look(0, &[])), []);
-        let change =
-            |minute, alert: &Alert, appeared| Change { at: at(minute), alert: alert.clone(), appeared };
-        assert_eq!(book.follow(&look(1, from_ref(&warning))), [change(1, &warning, true)]);
+        let change = |minute, alert: &Alert, appeared| Change {
+            at: at(minute),
+            alert: alert.clone(),
+            appeared,
+        };
+        assert_eq!(
+            book.follow(&look(1, from_ref(&warning))),
+            [change(1, &warning, true)]
+        );
         assert_eq!(book.follow(&look(2, from_ref(&warning))), []);
         let worse = burst(Severity::Critical);
-        assert_eq!(book.follow(&look(3, from_ref(&worse))), [change(3, &worse, true)]);
+        assert_eq!(
+            book.follow(&look(3, from_ref(&worse))),
+            [change(3, &worse, true)]
+        );
         assert_eq!(book.since(&alert_key(&worse)), Some(at(1)));
         assert_eq!(book.follow(&look(4, &[])), [change(4, &worse, false)]);
-        let episode = Episode { alert: worse, since: at(1), until: Some(at(4)) };
+        let episode = Episode {
+            alert: worse,
+            since: at(1),
+            until: Some(at(4)),
+        };
         assert_eq!(book.episodes().iter().collect::<Vec<_>>(), [&episode]);
     }
 
@@ -231,7 +282,10 @@ mod tests {
     fn a_store_that_cannot_be_read_ends_nothing() {
         let mut book = Book::default();
         book.follow(&look(0, &[burst(Severity::Warning)]));
-        let gone = Observation { state: StoreState::Missing, ..look(1, &[]) };
+        let gone = Observation {
+            state: StoreState::Missing,
+            ..look(1, &[])
+        };
         assert_eq!(book.follow(&gone), []);
         assert_eq!(book.follow(&look(2, &[burst(Severity::Warning)])), []);
         assert_eq!(book.follow(&look(3, &[])).len(), 1);
@@ -245,7 +299,10 @@ mod tests {
         book.snooze(&warning, at(0), 3_600);
         book.follow(&look(1, &[]));
         book.follow(&look(2, from_ref(&warning)));
-        assert_eq!(book.quiet(&warning), Some(Quiet::Snoozed(Severity::Warning, at(60))));
+        assert_eq!(
+            book.quiet(&warning),
+            Some(Quiet::Snoozed(Severity::Warning, at(60)))
+        );
         assert_eq!(book.next_wake(), Some(at(60)));
         assert!(!book.wake(at(59)) && book.wake(at(60)));
         assert_eq!(book.quiet(&warning), None);
@@ -275,10 +332,19 @@ mod tests {
         let mut book = Book::default();
         for minute in 0..5_000 {
             let about = format!("writer {minute}");
-            let alert = fixture::alert("stalled_writer", Severity::Warning, "quiet", Remedy::Writer, &about);
+            let alert = fixture::alert(
+                "stalled_writer",
+                Severity::Warning,
+                "quiet",
+                Remedy::Writer,
+                &about,
+            );
             book.follow(&look(minute, from_ref(&alert)));
             book.snooze(&alert, at(minute), 8 * 86_400);
         }
-        assert_eq!((book.episodes.len(), book.present.len(), book.quiet.len()), (KEPT, 1, QUIET));
+        assert_eq!(
+            (book.episodes.len(), book.present.len(), book.quiet.len()),
+            (KEPT, 1, QUIET)
+        );
     }
 }

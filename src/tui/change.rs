@@ -21,18 +21,27 @@ pub(crate) fn next(model: &Model) -> Option<f64> {
     let seen = model.seen.as_ref()?;
     let newest = seen.writers.iter().filter_map(|w| w.last_row).max();
     // Then ages turn into clock times, unless more rows arrive.
-    let still = newest.map(|t| MOVING_SECONDS - model.age(t)).filter(|s| *s > 0.0);
+    let still = newest
+        .map(|t| MOVING_SECONDS - model.age(t))
+        .filter(|s| *s > 0.0);
     let oldest = seen.waiting.oldest.map(grows);
     let shown = model.overlays.last().and_then(|overlay| match overlay {
         Overlay::Writers(_) => least(seen.writers.iter().filter_map(|w| w.last_row).map(grows)),
         Overlay::Files(_) => least(seen.waiting.files.iter().map(|f| grows(f.modified))),
-        Overlay::Drill(name, _) => {
-            seen.models.iter().find(|m| m.model == *name).and_then(|m| m.last_row).map(grows)
-        }
+        Overlay::Drill(name, _) => seen
+            .models
+            .iter()
+            .find(|m| m.model == *name)
+            .and_then(|m| m.last_row)
+            .map(grows),
         Overlay::Alert(key, _) => model.book.since(key).map(grows),
-        Overlay::AlertLog(_) => {
-            least(model.book.present().filter_map(|(key, _)| model.book.since(key)).map(grows))
-        }
+        Overlay::AlertLog(_) => least(
+            model
+                .book
+                .present()
+                .filter_map(|(key, _)| model.book.since(key))
+                .map(grows),
+        ),
         Overlay::Help(_)
         | Overlay::Entry(..)
         | Overlay::Compare(..)
@@ -67,8 +76,17 @@ mod tests {
     #[test]
     fn until_then_the_picture_stays() {
         let scroll = Scroll::default();
-        let overlays = [None, Some(Overlay::Writers(scroll)), Some(Overlay::Files(scroll))];
-        for seen in [fixture::healthy(), fixture::warning(), fixture::critical(), fixture::ended()] {
+        let overlays = [
+            None,
+            Some(Overlay::Writers(scroll)),
+            Some(Overlay::Files(scroll)),
+        ];
+        for seen in [
+            fixture::healthy(),
+            fixture::warning(),
+            fixture::critical(),
+            fixture::ended(),
+        ] {
             for overlay in &overlays {
                 let mut model = fixture::showing(100, 30, seen.clone());
                 model.overlays.extend(overlay.clone());

@@ -18,11 +18,28 @@ fn table() -> String {
     let mut out = String::from("\n| | key | does | in the settings |\n|---|---|---|---|\n");
     for group in Group::iter() {
         let name: &'static str = group.into();
-        for (i, action) in Action::iter().filter(|a| a.about().group == group).enumerate() {
-            let keys: Vec<String> = keymap.keys(action).split(' ').map(|key| format!("`{key}`")).collect();
+        for (i, action) in Action::iter()
+            .filter(|a| a.about().group == group)
+            .enumerate()
+        {
+            let keys: Vec<String> = keymap
+                .keys(action)
+                .split(' ')
+                .map(|key| format!("`{key}`"))
+                .collect();
             let config: &'static str = action.into();
-            let group = if i == 0 { format!("**{name}**") } else { String::new() };
-            writeln!(out, "| {group} | {} | {} | `{config}` |", keys.join(" "), action.about().help).unwrap();
+            let group = if i == 0 {
+                format!("**{name}**")
+            } else {
+                String::new()
+            };
+            writeln!(
+                out,
+                "| {group} | {} | {} | `{config}` |",
+                keys.join(" "),
+                action.about().help
+            )
+            .unwrap();
         }
     }
     out.push('\n');
@@ -33,11 +50,17 @@ fn table() -> String {
 fn the_key_table_of_the_docs_is_the_table_of_actions() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dashboard.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the docs have the mark of the keys' begin");
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .expect("the docs have the mark of the keys' begin");
     let (found, after) = rest.split_once(END).expect("and the one of their end");
     if found != table() && std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         std::fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
         return;
     }
-    assert_eq!(found, table(), "run this test once with INSTA_UPDATE=always");
+    assert_eq!(
+        found,
+        table(),
+        "run this test once with INSTA_UPDATE=always"
+    );
 }

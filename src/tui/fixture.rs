@@ -18,8 +18,8 @@ use crate::config::Thresholds;
 use crate::health::{Alert, Remedy, Severity};
 use crate::jobs::{ConsolidateOptions, Detail, Plan, Request};
 use crate::observation::{
-    Burst, Detail as ModelDetail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation,
-    WaitingView, WatchMode, WriterState, WriterView,
+    Burst, Detail as ModelDetail, Failure, FileState, FileView, MainKind, MainView, ModelView,
+    Observation, WaitingView, WatchMode, WriterState, WriterView,
 };
 use crate::stats::history::History;
 use crate::stats::levels::{Level, Levels};
@@ -45,7 +45,10 @@ pub(crate) fn settings() -> Settings {
         snooze: 3_600,
         ascii: false,
         braille: true,
-        theme: Theme { palette: Palette::Dark, depth: Depth::True },
+        theme: Theme {
+            palette: Palette::Dark,
+            depth: Depth::True,
+        },
         zone: TimeZone::UTC,
         keymap: Keymap::new(&BTreeMap::new()).unwrap(),
     }
@@ -68,13 +71,21 @@ const MODELS: [(&str, u64, u64, u64, f64, u64); 12] = [
     ("qwen2.5-7b-instruct", 12, 0, 1, 0.0, 0),
 ];
 
-fn model_view(name: &str, tests: u64, full: u64, partial: u64, per_minute: f64, infra: u64) -> ModelView {
+fn model_view(
+    name: &str,
+    tests: u64,
+    full: u64,
+    partial: u64,
+    per_minute: f64,
+    infra: u64,
+) -> ModelView {
     let mut errors = [0; 9];
     let failed = tests - full - partial;
     errors[ErrorCategory::Infrastructure as usize] = infra;
     errors[ErrorCategory::Timeout as usize] = (failed - infra) / 2;
     errors[ErrorCategory::ToolSelection as usize] = (failed - infra) / 3;
-    errors[ErrorCategory::MaxTurns as usize] = failed - infra - (failed - infra) / 2 - (failed - infra) / 3;
+    errors[ErrorCategory::MaxTurns as usize] =
+        failed - infra - (failed - infra) / 2 - (failed - infra) / 3;
     let tally = Tally {
         tests,
         full,
@@ -86,19 +97,34 @@ fn model_view(name: &str, tests: u64, full: u64, partial: u64, per_minute: f64, 
         tool_coverage_rate: Sum::weighted(Some(0.91), tests),
     };
     let rate = full as f64 / tests as f64;
-    let trend = (0..(tests / 20).min(8)).map(|i| rate + 0.05 * ((i * 5 % 4) as f64 - 1.5)).collect();
+    let trend = (0..(tests / 20).min(8))
+        .map(|i| rate + 0.05 * ((i * 5 % 4) as f64 - 1.5))
+        .collect();
     let last_row = Some(ago(5));
-    ModelView { model: name.to_owned(), tally, per_minute, last_row, trend, ..ModelView::default() }
+    ModelView {
+        model: name.to_owned(),
+        tally,
+        per_minute,
+        last_row,
+        trend,
+        ..ModelView::default()
+    }
 }
 
 fn detail() -> ModelDetail {
     let mut detail = ModelDetail::default();
     for minute in 1..350_i64 {
-        let full = if minute / 35 % 3 == 0 { 0 } else { 2 + minute as u64 % 2 };
+        let full = if minute / 35 % 3 == 0 {
+            0
+        } else {
+            2 + minute as u64 % 2
+        };
         Arc::make_mut(&mut detail.history).add(now().as_second() - minute * 60, 4, full);
     }
     for test in 0..110 {
-        detail.times.add(8.0 * 1.4_f64.powi(test * 7919 % 11 + test * 31 % 7 - 8));
+        detail
+            .times
+            .add(8.0 * 1.4_f64.powi(test * 7919 % 11 + test * 31 % 7 - 8));
     }
     detail.failures = (0..7)
         .map(|i| Failure {
@@ -148,8 +174,9 @@ pub(crate) fn healthy() -> Observation {
         model.detail = Arc::clone(&detail);
     }
     models.sort_by(|a, b| a.model.cmp(&b.model));
-    let mut writers: Vec<_> =
-        (0..11).map(|i| writer(48_200 + i, WriterState::Live, MODELS[i as usize].0, 5)).collect();
+    let mut writers: Vec<_> = (0..11)
+        .map(|i| writer(48_200 + i, WriterState::Live, MODELS[i as usize].0, 5))
+        .collect();
     writers.extend((0..3).map(|i| writer(48_300 + i, WriterState::Done, MODELS[0].0, 4_000)));
     let mut history = History::default();
     for minute in 0..360_i64 {
@@ -159,7 +186,13 @@ pub(crate) fn healthy() -> Observation {
     let mut levels = Levels::default();
     for minute in 0..300_u64 {
         let files = (299 - minute) % 110;
-        levels.add(now().as_second() - minute as i64 * 60, Level { files, bytes: files * 342_166 });
+        levels.add(
+            now().as_second() - minute as i64 * 60,
+            Level {
+                files,
+                bytes: files * 342_166,
+            },
+        );
     }
     let mut totals = Tally::default();
     for model in &models {
@@ -203,7 +236,11 @@ pub(crate) fn healthy() -> Observation {
 
 fn file(i: u64) -> FileView {
     FileView {
-        name: format!("increment_{}_20260131_1349{:02}_lab7_0a1b{i:02x}_1.parquet", 48_200 + i % 11, i),
+        name: format!(
+            "increment_{}_20260131_1349{:02}_lab7_0a1b{i:02x}_1.parquet",
+            48_200 + i % 11,
+            i
+        ),
         bytes: 342_166,
         rows: 50,
         modified: ago(20 * i as i64 + 9),
@@ -215,7 +252,13 @@ fn file(i: u64) -> FileView {
 
 fn cells(models: &[ModelView]) -> Cells {
     let prompts = ["baseline", "cot", "optimal"];
-    let tasks = ["api_integration", "basic_task", "data_pipeline", "multi_stage", "simple_task"];
+    let tasks = [
+        "api_integration",
+        "basic_task",
+        "data_pipeline",
+        "multi_stage",
+        "simple_task",
+    ];
     let mut cells = Cells::default();
     for (m, model) in models.iter().enumerate() {
         for (p, prompt) in prompts.iter().enumerate() {
@@ -229,14 +272,27 @@ fn cells(models: &[ModelView]) -> Cells {
                     difficulty: (*["easy", "medium", "hard"].get((t + p) % 3).unwrap()).into(),
                     task_type: (*task).into(),
                 };
-                cells.add(&cell, &Tally { tests, full, ..Tally::default() });
+                cells.add(
+                    &cell,
+                    &Tally {
+                        tests,
+                        full,
+                        ..Tally::default()
+                    },
+                );
             }
         }
     }
     cells
 }
 
-pub(crate) fn alert(rule: &str, severity: Severity, message: &str, action: Remedy, subject: &str) -> Alert {
+pub(crate) fn alert(
+    rule: &str,
+    severity: Severity,
+    message: &str,
+    action: Remedy,
+    subject: &str,
+) -> Alert {
     Alert {
         rule: rule.to_owned(),
         severity,
@@ -253,11 +309,25 @@ pub(crate) fn alert(rule: &str, severity: Severity, message: &str, action: Remed
 /// The run of the design's screen: a burst, and a writer that is quiet.
 pub(crate) fn warning() -> Observation {
     let mut seen = healthy();
-    let burst = Burst { failed: 31, of: 40, usual: 0.34, category: Some(ErrorCategory::Infrastructure) };
-    for model in seen.models.iter_mut().filter(|m| m.model == "DeepSeek-V3-0324") {
+    let burst = Burst {
+        failed: 31,
+        of: 40,
+        usual: 0.34,
+        category: Some(ErrorCategory::Infrastructure),
+    };
+    for model in seen
+        .models
+        .iter_mut()
+        .filter(|m| m.model == "DeepSeek-V3-0324")
+    {
         model.burst = Some(burst.clone());
     }
-    seen.writers.push(writer(48_213, WriterState::Quiet, "qwen2.5-72b-instruct", 380));
+    seen.writers.push(writer(
+        48_213,
+        WriterState::Quiet,
+        "qwen2.5-72b-instruct",
+        380,
+    ));
     seen.alerts = vec![
         alert(
             "failure_burst",
@@ -348,7 +418,16 @@ pub(crate) fn empty() -> Observation {
 pub(crate) fn many(models: usize) -> Observation {
     let mut seen = healthy();
     seen.models = (0..models)
-        .map(|i| model_view(&format!("model-{i:03}"), 100 + i as u64, 90 - (i as u64 * 89 / 500), 5, 1.0, 0))
+        .map(|i| {
+            model_view(
+                &format!("model-{i:03}"),
+                100 + i as u64,
+                90 - (i as u64 * 89 / 500),
+                5,
+                1.0,
+                0,
+            )
+        })
         .collect();
     seen.alerts.clear();
     seen
@@ -393,7 +472,11 @@ pub(crate) fn run(model: &mut Model) {
     model.jobs.running = Some(Running {
         id: 99,
         title: "consolidate",
-        progress: Progress { what: "reading increments".to_owned(), done: 23, total: 41 },
+        progress: Progress {
+            what: "reading increments".to_owned(),
+            done: 23,
+            total: 41,
+        },
         cancelling: false,
     });
 }

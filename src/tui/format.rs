@@ -21,12 +21,20 @@ pub(crate) fn count(n: u64, cells: usize) -> String {
     };
     let decimals = usize::from(value < 100.0) + usize::from(value < 10.0);
     let text = format!("{value:.decimals$}{unit}");
-    if text.len() <= cells { text } else { format!("{value:.0}{unit}") }
+    if text.len() <= cells {
+        text
+    } else {
+        format!("{value:.0}{unit}")
+    }
 }
 
 /// A count in a table: zero is a dot, so that what is there stands out.
 pub(crate) fn count_or_dot(n: u64, cells: usize) -> String {
-    if n == 0 { "·".to_owned() } else { count(n, cells) }
+    if n == 0 {
+        "·".to_owned()
+    } else {
+        count(n, cells)
+    }
 }
 
 /// 0.518 → "51.8%"; "–" for nothing.
@@ -50,7 +58,11 @@ pub(crate) fn interval(low: f64, high: f64) -> String {
         return format!("{:.0}–{:.0}", (low * 100.0).floor(), (high * 100.0).ceil());
     }
     let half = (high - low) * 50.0;
-    if half >= 0.095 { format!("±{half:.1}") } else { format!("±{half:.2}") }
+    if half >= 0.095 {
+        format!("±{half:.1}")
+    } else {
+        format!("±{half:.2}")
+    }
 }
 
 /// A mean time, at most five cells: "4.2s", "118s", "21m".
@@ -82,7 +94,11 @@ pub(crate) fn bytes_of(n: u64, limit: u64) -> String {
     let whole = value == 0.0 || value >= 1000.0;
     let limit = format!("{limit:.1}");
     let limit = limit.strip_suffix(".0").unwrap_or(&limit);
-    if whole { format!("{value:.0}/{limit} {name}") } else { format!("{value:.1}/{limit} {name}") }
+    if whole {
+        format!("{value:.0}/{limit} {name}")
+    } else {
+        format!("{value:.1}/{limit} {name}")
+    }
 }
 
 /// Seconds until [`span`] of a growing age reads differently.
@@ -99,13 +115,19 @@ pub(crate) fn span_changes_in(seconds: f64) -> f64 {
 
 /// Seconds from `then` to `now`, never negative.
 pub(crate) fn age(now: Timestamp, then: Timestamp) -> f64 {
-    now.duration_since(then).max(SignedDuration::ZERO).as_secs_f64()
+    now.duration_since(then)
+        .max(SignedDuration::ZERO)
+        .as_secs_f64()
 }
 
 /// Local time of day, with the date where it is a day or more ago, or to come.
 pub(crate) fn clock(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let ago = now.duration_since(then).as_secs();
-    let form = if (-60..86_400).contains(&ago) { "%H:%M" } else { "%d %b %H:%M" };
+    let form = if (-60..86_400).contains(&ago) {
+        "%H:%M"
+    } else {
+        "%d %b %H:%M"
+    };
     then.to_zoned(zone.clone()).strftime(form).to_string()
 }
 
@@ -146,7 +168,9 @@ mod tests {
 
     #[test]
     fn ages_know_when_they_read_differently() {
-        for seconds in [0.0, 5.9, 61.0, 3_599.0, 10_200.0, 35_999.0, 40_000.0, 172_799.0, 273_600.0] {
+        for seconds in [
+            0.0, 5.9, 61.0, 3_599.0, 10_200.0, 35_999.0, 40_000.0, 172_799.0, 273_600.0,
+        ] {
             let next = seconds + span_changes_in(seconds);
             assert_ne!(span(next), span(seconds));
             assert_eq!(span(next - 0.1), span(seconds), "not before");
@@ -158,7 +182,13 @@ mod tests {
         let now: Timestamp = "2026-01-31T14:02:00Z".parse().unwrap();
         let zone = TimeZone::UTC;
         assert_eq!(clock(now, now, &zone), "14:02");
-        assert_eq!(clock("2026-01-30T23:59:00Z".parse().unwrap(), now, &zone), "23:59");
-        assert_eq!(clock("2026-01-30T13:59:00Z".parse().unwrap(), now, &zone), "30 Jan 13:59");
+        assert_eq!(
+            clock("2026-01-30T23:59:00Z".parse().unwrap(), now, &zone),
+            "23:59"
+        );
+        assert_eq!(
+            clock("2026-01-30T13:59:00Z".parse().unwrap(), now, &zone),
+            "30 Jan 13:59"
+        );
     }
 }

@@ -49,21 +49,32 @@ pub(crate) fn listen(to: &UnboundedSender<Outside>) -> io::Result<()> {
     ENDED.store(false, Ordering::SeqCst);
     let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
     let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
-    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+    ] {
         tokio::spawn(forward(signal(kind)?, to.clone(), Outside::End));
     }
     tokio::spawn(forward(signal(stop)?, to.clone(), Outside::Stop));
     tokio::spawn(forward(signal(go_on)?, to.clone(), Outside::Continue));
     // The reader of input tells sizes too, but may miss one that comes together with keys.
-    tokio::spawn(forward(signal(SignalKind::window_change())?, to.clone(), Outside::Resized));
+    tokio::spawn(forward(
+        signal(SignalKind::window_change())?,
+        to.clone(),
+        Outside::Resized,
+    ));
     let to = to.clone();
-    thread::Builder::new().name("hangup".to_owned()).spawn(move || {
-        if hung_up() {
-            let _ = to.send(Outside::End);
-            thread::sleep(GRACE);
-            force(130);
-        }
-    })?;
+    thread::Builder::new()
+        .name("hangup".to_owned())
+        .spawn(move || {
+            if hung_up() {
+                let _ = to.send(Outside::End);
+                thread::sleep(GRACE);
+                force(130);
+            }
+        })?;
     Ok(())
 }
 
@@ -88,7 +99,10 @@ fn hung_up() -> bool {
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return false,
             Ok(_) => {
-                let happened = fds.iter().map(PollFd::revents).fold(PollFlags::empty(), |a, b| a | b);
+                let happened = fds
+                    .iter()
+                    .map(PollFd::revents)
+                    .fold(PollFlags::empty(), |a, b| a | b);
                 if happened.intersects(PollFlags::HUP | PollFlags::ERR) {
                     return true;
                 }

@@ -18,14 +18,20 @@ const COMPLAINT: u64 = 2_000;
 
 /// Runs the program to its end; why that failed, in one sentence.
 pub(crate) fn run(call: &Call) -> Result<(), String> {
-    let Some((program, arguments)) = call.command.split_first() else { return Ok(()) };
+    let Some((program, arguments)) = call.command.split_first() else {
+        return Ok(());
+    };
     let failed = |what: String| format!("notify.hook: {program} {what}");
     // Files rather than pipes: a program that does not read, or writes a lot, blocks nobody.
     let file = || tempfile::tempfile().map_err(|e| failed(format!("can't be run: {e}")));
     let (mut input, mut complaints) = (file()?, file()?);
-    let prepared = input.write_all(call.input.as_bytes()).and_then(|()| input.rewind());
+    let prepared = input
+        .write_all(call.input.as_bytes())
+        .and_then(|()| input.rewind());
     prepared.map_err(|e| failed(format!("can't be run: {e}")))?;
-    let stderr = complaints.try_clone().map_err(|e| failed(format!("can't be run: {e}")))?;
+    let stderr = complaints
+        .try_clone()
+        .map_err(|e| failed(format!("can't be run: {e}")))?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::from(input))
@@ -34,8 +40,13 @@ pub(crate) fn run(call: &Call) -> Result<(), String> {
         .process_group(0)
         .spawn()
         .map_err(|e| failed(format!("can't be run: {e}")))?;
-    let Some(status) = wait(&mut child, call.limit).map_err(|e| failed(format!("was lost: {e}")))? else {
-        return Err(failed(format!("took longer than {} s and was killed", call.limit.as_secs())));
+    let Some(status) =
+        wait(&mut child, call.limit).map_err(|e| failed(format!("was lost: {e}")))?
+    else {
+        return Err(failed(format!(
+            "took longer than {} s and was killed",
+            call.limit.as_secs()
+        )));
     };
     if status.success() {
         return Ok(());
@@ -45,7 +56,11 @@ pub(crate) fn run(call: &Call) -> Result<(), String> {
     let _ = complaints.seek(SeekFrom::Start(length.saturating_sub(COMPLAINT)));
     let _ = complaints.take(COMPLAINT).read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let last = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing");
     Err(failed(format!("failed ({status}): {}", last.trim())))
 }
 
@@ -75,25 +90,48 @@ mod tests {
     fn call(script: &str, arguments: &[&str], limit: u64) -> Call {
         let mut command: Vec<String> = ["sh", "-c", script].map(str::to_owned).to_vec();
         command.extend(arguments.iter().map(|a| (*a).to_owned()));
-        Call { command, input: "{\"a\": 1}\n".to_owned(), limit: Duration::from_secs(limit) }
+        Call {
+            command,
+            input: "{\"a\": 1}\n".to_owned(),
+            limit: Duration::from_secs(limit),
+        }
     }
 
     #[test]
     fn gets_its_arguments_as_they_are_and_the_json() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        let run = run(&call("cat > \"$0\"; echo \"$1\" >> \"$0\"", &[out.to_str().unwrap(), "$HOME; x"], 30));
+        let run = run(&call(
+            "cat > \"$0\"; echo \"$1\" >> \"$0\"",
+            &[out.to_str().unwrap(), "$HOME; x"],
+            30,
+        ));
         assert_eq!(run, Ok(()));
-        assert_eq!(std::fs::read_to_string(out).unwrap(), "{\"a\": 1}\n$HOME; x\n");
+        assert_eq!(
+            std::fs::read_to_string(out).unwrap(),
+            "{\"a\": 1}\n$HOME; x\n"
+        );
     }
 
     #[test]
     fn a_failure_is_one_sentence() {
-        let error = run(&call("echo first >&2; echo no network >&2; exit 3", &[], 30)).unwrap_err();
+        let error = run(&call(
+            "echo first >&2; echo no network >&2; exit 3",
+            &[],
+            30,
+        ))
+        .unwrap_err();
         assert_eq!(error, "notify.hook: sh failed (exit status: 3): no network");
         let command = vec!["/no/such/program".to_owned()];
-        let error = run(&Call { command, ..call("", &[], 1) }).unwrap_err();
-        assert!(error.starts_with("notify.hook: /no/such/program can't be run: "), "{error}");
+        let error = run(&Call {
+            command,
+            ..call("", &[], 1)
+        })
+        .unwrap_err();
+        assert!(
+            error.starts_with("notify.hook: /no/such/program can't be run: "),
+            "{error}"
+        );
     }
 
     #[test]
@@ -106,7 +144,10 @@ mod tests {
 
     #[test]
     fn one_that_does_not_read_is_no_trouble() {
-        let call = Call { input: "x".repeat(1 << 20), ..call("exit 0", &[], 30) };
+        let call = Call {
+            input: "x".repeat(1 << 20),
+            ..call("exit 0", &[], 30)
+        };
         assert_eq!(run(&call), Ok(()));
     }
 }

@@ -76,7 +76,11 @@ impl FromStr for Key {
                 .iter()
                 .find(|(name, ..)| *name == rest)
                 .map(|(_, code, _)| *code)
-                .or_else(|| rest.strip_prefix('f').and_then(|n| n.parse().ok()).map(KeyCode::F)),
+                .or_else(|| {
+                    rest.strip_prefix('f')
+                        .and_then(|n| n.parse().ok())
+                        .map(KeyCode::F)
+                }),
         };
         match code {
             Some(KeyCode::F(n)) if !(1..=24).contains(&n) => Err(unknown_key(text)),
@@ -98,7 +102,10 @@ impl fmt::Display for Key {
         if self.modifiers.contains(KeyModifiers::ALT) {
             f.write_str("Alt-")?;
         }
-        match (NAMED.iter().find(|(_, code, _)| *code == self.code), self.code) {
+        match (
+            NAMED.iter().find(|(_, code, _)| *code == self.code),
+            self.code,
+        ) {
             (Some((.., shown)), _) => f.write_str(shown),
             (None, KeyCode::Char(c)) if !self.modifiers.is_empty() => {
                 write!(f, "{}", c.to_ascii_uppercase())
@@ -120,7 +127,10 @@ pub(crate) struct Refused {
 }
 
 fn refuse<T>(action: &str, problem: String) -> Result<T, Refused> {
-    Err(Refused { action: action.to_owned(), problem })
+    Err(Refused {
+        action: action.to_owned(),
+        problem,
+    })
 }
 
 /// The bindings in force.
@@ -136,10 +146,16 @@ impl Keymap {
         for name in overrides.keys() {
             if Action::from_str(name).is_err() {
                 let known: Vec<&str> = Action::iter().map(Into::into).collect();
-                return refuse(name, format!("no such action; there are {}", known.join(", ")));
+                return refuse(
+                    name,
+                    format!("no such action; there are {}", known.join(", ")),
+                );
             }
         }
-        let mut map = Self { actions: HashMap::new(), keys: BTreeMap::new() };
+        let mut map = Self {
+            actions: HashMap::new(),
+            keys: BTreeMap::new(),
+        };
         for action in Action::iter() {
             let name: &'static str = action.into();
             let texts: Vec<&str> = match overrides.get(name) {
@@ -148,11 +164,16 @@ impl Keymap {
             };
             let mut keys = Vec::with_capacity(texts.len());
             for text in texts {
-                let key =
-                    Key::from_str(text).map_err(|problem| Refused { action: name.to_owned(), problem })?;
+                let key = Key::from_str(text).map_err(|problem| Refused {
+                    action: name.to_owned(),
+                    problem,
+                })?;
                 if let Some(other) = map.actions.insert(key, action) {
                     let other: &str = other.into();
-                    return refuse(name, format!("'{text}' is bound to {other} as well: keep one"));
+                    return refuse(
+                        name,
+                        format!("'{text}' is bound to {other} as well: keep one"),
+                    );
                 }
                 keys.push(key);
             }
@@ -171,18 +192,28 @@ impl Keymap {
 
     /// The first key of an action as it is shown; empty when it has none.
     pub(crate) fn key(&self, action: Action) -> String {
-        self.of(action).first().map(ToString::to_string).unwrap_or_default()
+        self.of(action)
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 
     /// All keys of an action as they are shown.
     pub(crate) fn keys(&self, action: Action) -> String {
-        self.of(action).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        self.of(action)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// What the terminal sends when the keys of an action are pressed.
     #[cfg(test)]
     pub(crate) fn events(&self, action: Action) -> Vec<KeyEvent> {
-        self.of(action).iter().map(|key| KeyEvent::new(key.code, key.modifiers)).collect()
+        self.of(action)
+            .iter()
+            .map(|key| KeyEvent::new(key.code, key.modifiers))
+            .collect()
     }
 
     fn of(&self, action: Action) -> &[Key] {
@@ -197,7 +228,12 @@ mod tests {
 
     fn with(pairs: &[(&str, &[&str])]) -> Result<Keymap, Refused> {
         let owned = |keys: &[&str]| keys.iter().map(|k| (*k).to_owned()).collect();
-        Keymap::new(&pairs.iter().map(|(a, keys)| ((*a).to_owned(), owned(keys))).collect())
+        Keymap::new(
+            &pairs
+                .iter()
+                .map(|(a, keys)| ((*a).to_owned(), owned(keys)))
+                .collect(),
+        )
     }
 
     #[test]
@@ -237,8 +273,17 @@ mod tests {
     fn events_and_names_meet() {
         let map = with(&[]).unwrap();
         let event = |code, modifiers| Key::from(KeyEvent::new(code, modifiers));
-        assert_eq!(map.action(event(KeyCode::Char('S'), KeyModifiers::SHIFT)), Some(Action::Reverse));
-        assert_eq!(map.action(event(KeyCode::BackTab, KeyModifiers::SHIFT)), Some(Action::PreviousPane));
-        assert_eq!(map.action(event(KeyCode::Char('C'), KeyModifiers::CONTROL)), Some(Action::Quit));
+        assert_eq!(
+            map.action(event(KeyCode::Char('S'), KeyModifiers::SHIFT)),
+            Some(Action::Reverse)
+        );
+        assert_eq!(
+            map.action(event(KeyCode::BackTab, KeyModifiers::SHIFT)),
+            Some(Action::PreviousPane)
+        );
+        assert_eq!(
+            map.action(event(KeyCode::Char('C'), KeyModifiers::CONTROL)),
+            Some(Action::Quit)
+        );
     }
 }

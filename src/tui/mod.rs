@@ -112,7 +112,9 @@ pub fn run(options: Options) -> Result<End> {
         .context("cannot start the dashboard's threads")?;
     terminal::report_panics();
     memory::settle_down();
-    let end = panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(show(options, settings))));
+    let end = panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(show(options, settings))
+    }));
     gone::ended();
     terminal::give_back();
     // A job that is still running is killed with the process: it can stop anywhere.
@@ -123,11 +125,18 @@ pub fn run(options: Options) -> Result<End> {
 
 fn settings(options: &Options) -> Result<Settings> {
     let variable = |name: &str| std::env::var(name).ok();
-    let palette: Palette = options
-        .theme
-        .parse()
-        .map_err(|_| anyhow!("'{}' is no theme: use one of {}", options.theme, Palette::names()))?;
-    let depth = if options.config.dashboard.color { Depth::detect(variable) } else { Depth::None };
+    let palette: Palette = options.theme.parse().map_err(|_| {
+        anyhow!(
+            "'{}' is no theme: use one of {}",
+            options.theme,
+            Palette::names()
+        )
+    })?;
+    let depth = if options.config.dashboard.color {
+        Depth::detect(variable)
+    } else {
+        Depth::None
+    };
     let keymap = Keymap::new(&options.config.keys).map_err(|refused| {
         let place = options.config.place(&format!("keys.{}", refused.action));
         anyhow!("{place}: keys.{}: {}", refused.action, refused.problem)
@@ -173,7 +182,10 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
     let watch = match watch::start(options.store.layout.root(), poll) {
         Ok(watch) => Some(watch),
         Err(error) => {
-            model.note(Severity::Warning, format!("changes are noticed by scans only: {error}"));
+            model.note(
+                Severity::Warning,
+                format!("changes are noticed by scans only: {error}"),
+            );
             None
         }
     };
@@ -324,7 +336,8 @@ impl Desk {
         if let Some(seconds) = seconds {
             wake = wake.min(now + Duration::from_secs_f64(seconds.max(0.05)));
         }
-        self.changes = seconds.and_then(|s| self.model.now.checked_add(Duration::from_secs_f64(s)).ok());
+        self.changes =
+            seconds.and_then(|s| self.model.now.checked_add(Duration::from_secs_f64(s)).ok());
         wake
     }
 
@@ -342,8 +355,14 @@ impl Desk {
 
     /// Tells those who don't look.
     fn notify(&mut self, terminal: &mut Taken) {
-        let Some(news) = self.notifier.take(&self.model.book) else { return };
-        terminal.pass(&self.notifier.bytes(&news, std::env::var_os("TMUX").is_some()));
+        let Some(news) = self.notifier.take(&self.model.book) else {
+            return;
+        };
+        terminal.pass(
+            &self
+                .notifier
+                .bytes(&news, std::env::var_os("TMUX").is_some()),
+        );
         if let Some(call) = self.notifier.hook(&news, &self.model.book, self.model.now) {
             self.workers.call(call);
         }
@@ -396,13 +415,17 @@ impl Desk {
     }
 
     fn suspend(&mut self, terminal: &mut Taken) -> Result<()> {
-        terminal.suspend().context("cannot take the terminal again")?;
+        terminal
+            .suspend()
+            .context("cannot take the terminal again")?;
         self.continued(terminal)
     }
 
     /// The terminal may have another size and shows something else.
     fn continued(&mut self, terminal: &mut Taken) -> Result<()> {
-        terminal.resume().context("cannot take the terminal again")?;
+        terminal
+            .resume()
+            .context("cannot take the terminal again")?;
         self.pace.hint();
         self.resized(terminal)
     }

@@ -131,7 +131,9 @@ impl Period {
     /// The one so many steps longer; beyond the ends there is none.
     pub(crate) fn step(self, by: isize) -> Self {
         let at = Self::iter().position(|period| period == self).unwrap_or(0);
-        Self::iter().nth(at.saturating_add_signed(by)).unwrap_or(self)
+        Self::iter()
+            .nth(at.saturating_add_signed(by))
+            .unwrap_or(self)
     }
 }
 
@@ -354,10 +356,20 @@ impl Model {
     }
 
     /// Remembers that something happened, with more to read.
-    pub(crate) fn note_with(&mut self, severity: Severity, text: impl Into<String>, lines: Vec<String>) {
+    pub(crate) fn note_with(
+        &mut self,
+        severity: Severity,
+        text: impl Into<String>,
+        lines: Vec<String>,
+    ) {
         let text = text.into();
         self.notice = Some(text.clone());
-        self.activity.push_front(Entry { at: self.now, severity, text, lines });
+        self.activity.push_front(Entry {
+            at: self.now,
+            severity,
+            text,
+            lines,
+        });
         self.activity.truncate(ACTIVITY_KEPT);
         self.noted += 1;
         if self.entry.at > 0 {
@@ -406,13 +418,21 @@ impl Model {
 
     /// How long ago, or when: an age while the store moves, else a clock time.
     pub(crate) fn when(&self, then: Timestamp) -> String {
-        if self.moving() { super::format::span(self.age(then)) } else { self.clock(then) }
+        if self.moving() {
+            super::format::span(self.age(then))
+        } else {
+            self.clock(then)
+        }
     }
 
     /// Local time of a moment to come, with its date where it is far away.
     pub(crate) fn until(&self, then: Timestamp) -> String {
         let near = super::format::age(then, self.now) < 43_200.0;
-        super::format::clock(then, if near { then } else { self.now }, &self.settings.zone)
+        super::format::clock(
+            then,
+            if near { then } else { self.now },
+            &self.settings.zone,
+        )
     }
 
     /// Local time of day.

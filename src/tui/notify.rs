@@ -70,7 +70,8 @@ impl Notifier {
     /// The next instant at which there is something to tell.
     pub(crate) fn due(&self) -> Option<Instant> {
         let pause = Duration::from_secs(self.settings.every_seconds);
-        self.pending.then(|| self.last.map_or_else(Instant::now, |at| at + pause))
+        self.pending
+            .then(|| self.last.map_or_else(Instant::now, |at| at + pause))
     }
 
     /// What is to be told now, once.
@@ -102,8 +103,11 @@ impl Notifier {
     }
 
     fn loud(&self, book: &Book) -> BTreeMap<AlertKey, Alert> {
-        let loud = book.present().filter(|(_, alert)| self.matters(alert) && book.quiet(alert).is_none());
-        loud.map(|(key, alert)| (key.clone(), alert.clone())).collect()
+        let loud = book
+            .present()
+            .filter(|(_, alert)| self.matters(alert) && book.quiet(alert).is_none());
+        loud.map(|(key, alert)| (key.clone(), alert.clone()))
+            .collect()
     }
 
     fn news(&self, book: &Book) -> News {
@@ -112,9 +116,20 @@ impl Notifier {
             let known = self.told.get(key).filter(|_| !self.asleep.contains(key));
             known.is_none_or(|known| known.severity < alert.severity)
         };
-        let appeared = self.loud(book).into_iter().filter(|(key, alert)| is_new(key, alert)).map(|(_, a)| a);
-        let cleared = self.told.iter().filter(|(key, _)| !present.contains_key(key)).map(|(_, a)| a.clone());
-        News { appeared: appeared.collect(), cleared: cleared.collect() }
+        let appeared = self
+            .loud(book)
+            .into_iter()
+            .filter(|(key, alert)| is_new(key, alert))
+            .map(|(_, a)| a);
+        let cleared = self
+            .told
+            .iter()
+            .filter(|(key, _)| !present.contains_key(key))
+            .map(|(_, a)| a.clone());
+        News {
+            appeared: appeared.collect(),
+            cleared: cleared.collect(),
+        }
     }
 
     /// What is written to the terminal: nothing that shows, only the bell and a notification.
@@ -143,8 +158,18 @@ impl Notifier {
         if self.settings.hook.is_empty() {
             return None;
         }
-        let health = book.present().map(|(_, alert)| alert.severity).max().unwrap_or_default();
-        let some = |alerts: &[Alert]| alerts.iter().take(NAMED).map(|a| json!(a)).collect::<Value>();
+        let health = book
+            .present()
+            .map(|(_, alert)| alert.severity)
+            .max()
+            .unwrap_or_default();
+        let some = |alerts: &[Alert]| {
+            alerts
+                .iter()
+                .take(NAMED)
+                .map(|a| json!(a))
+                .collect::<Value>()
+        };
         let input = json!({
             "schema_version": 1,
             "at": now,
@@ -165,7 +190,9 @@ impl Notifier {
 /// What is there and snoozed.
 fn asleep(book: &Book) -> impl Iterator<Item = AlertKey> {
     let snoozed = |alert: &Alert| matches!(book.quiet(alert), Some(Quiet::Snoozed(..)));
-    book.present().filter(move |(_, alert)| snoozed(alert)).map(|(key, _)| key.clone())
+    book.present()
+        .filter(move |(_, alert)| snoozed(alert))
+        .map(|(key, _)| key.clone())
 }
 
 /// A program to run.
@@ -181,7 +208,13 @@ pub(crate) struct Call {
 
 /// The news in a line.
 fn sentence(news: &News) -> String {
-    let more = |n: usize| if n > 1 { format!(" (and {} more)", n - 1) } else { String::new() };
+    let more = |n: usize| {
+        if n > 1 {
+            format!(" (and {} more)", n - 1)
+        } else {
+            String::new()
+        }
+    };
     let worst = news.appeared.iter().max_by_key(|alert| alert.severity);
     match (worst, news.cleared.first()) {
         (Some(alert), _) => format!("{}{}", alert.message, more(news.appeared.len())),
@@ -200,11 +233,21 @@ mod tests {
     use crate::tui::fixture::{self, now};
 
     fn alert(rule: &str, severity: Severity) -> Alert {
-        fixture::alert(rule, severity, &format!("{rule}; now\u{1b}[2J"), Remedy::None, "")
+        fixture::alert(
+            rule,
+            severity,
+            &format!("{rule}; now\u{1b}[2J"),
+            Remedy::None,
+            "",
+        )
     }
 
     fn look(book: &mut Book, notifier: &mut Notifier, alerts: &[Alert]) -> Option<News> {
-        book.follow(&Observation { at: now(), alerts: alerts.to_vec(), ..Observation::default() });
+        book.follow(&Observation {
+            at: now(),
+            alerts: alerts.to_vec(),
+            ..Observation::default()
+        });
         notifier.look(book);
         notifier.take(book)
     }
@@ -212,7 +255,10 @@ mod tests {
     fn notifier(change: impl FnOnce(&mut Notify)) -> (Book, Notifier) {
         let mut settings = Notify::default();
         change(&mut settings);
-        (Book::default(), Notifier::new(settings, Path::new("/runs/store")))
+        (
+            Book::default(),
+            Notifier::new(settings, Path::new("/runs/store")),
+        )
     }
 
     fn rules(alerts: &[Alert]) -> Vec<&str> {
@@ -222,20 +268,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn tells_at_once_and_then_at_most_once_a_minute() {
         let (mut book, mut notifier) = notifier(|_| {});
-        let (a, b, c) =
-            (alert("a", Severity::Warning), alert("b", Severity::Warning), alert("c", Severity::Critical));
-        assert_eq!(look(&mut book, &mut notifier, from_ref(&a)), None, "there at the start");
+        let (a, b, c) = (
+            alert("a", Severity::Warning),
+            alert("b", Severity::Warning),
+            alert("c", Severity::Critical),
+        );
+        assert_eq!(
+            look(&mut book, &mut notifier, from_ref(&a)),
+            None,
+            "there at the start"
+        );
         let news = look(&mut book, &mut notifier, &[a.clone(), b.clone()]).unwrap();
         assert_eq!((rules(&news.appeared), news.cleared.len()), (vec!["b"], 0));
         // Comes and goes within the minute: nobody is told.
-        assert_eq!(look(&mut book, &mut notifier, &[a.clone(), b.clone(), c.clone()]), None);
-        assert_eq!(notifier.due(), Some(Instant::now() + Duration::from_secs(60)));
-        assert_eq!(look(&mut book, &mut notifier, &[a.clone(), b.clone()]), None);
+        assert_eq!(
+            look(&mut book, &mut notifier, &[a.clone(), b.clone(), c.clone()]),
+            None
+        );
+        assert_eq!(
+            notifier.due(),
+            Some(Instant::now() + Duration::from_secs(60))
+        );
+        assert_eq!(
+            look(&mut book, &mut notifier, &[a.clone(), b.clone()]),
+            None
+        );
         assert_eq!(notifier.due(), None);
         assert_eq!(look(&mut book, &mut notifier, from_ref(&c)), None);
         tokio::time::advance(Duration::from_secs(60)).await;
         let news = notifier.take(&book).unwrap();
-        assert_eq!((rules(&news.appeared), rules(&news.cleared)), (vec!["c"], vec!["a", "b"]));
+        assert_eq!(
+            (rules(&news.appeared), rules(&news.cleared)),
+            (vec!["c"], vec!["a", "b"])
+        );
         assert_eq!(notifier.take(&book), None);
     }
 
@@ -246,57 +311,107 @@ mod tests {
         look(&mut book, &mut notifier, &[]);
         look(&mut book, &mut notifier, from_ref(&a)).unwrap();
         book.snooze(&a, now(), 60);
-        assert_eq!(rules(&look(&mut book, &mut notifier, &[]).unwrap().cleared), ["a"]);
-        assert_eq!(look(&mut book, &mut notifier, from_ref(&a)), None, "snoozed");
+        assert_eq!(
+            rules(&look(&mut book, &mut notifier, &[]).unwrap().cleared),
+            ["a"]
+        );
+        assert_eq!(
+            look(&mut book, &mut notifier, from_ref(&a)),
+            None,
+            "snoozed"
+        );
         book.wake(now() + jiff::SignedDuration::from_secs(60));
         notifier.look(&book);
-        assert_eq!(rules(&notifier.take(&book).unwrap().appeared), ["a"], "awake again");
+        assert_eq!(
+            rules(&notifier.take(&book).unwrap().appeared),
+            ["a"],
+            "awake again"
+        );
         assert_eq!(look(&mut book, &mut notifier, from_ref(&a)), None);
         book.snooze(&a, now(), 60);
         assert_eq!(look(&mut book, &mut notifier, from_ref(&a)), None);
         book.wake(now() + jiff::SignedDuration::from_secs(60));
         notifier.look(&book);
-        assert_eq!(rules(&notifier.take(&book).unwrap().appeared), ["a"], "never gone, told again");
+        assert_eq!(
+            rules(&notifier.take(&book).unwrap().appeared),
+            ["a"],
+            "never gone, told again"
+        );
         let worse = alert("a", Severity::Critical);
-        assert_eq!(rules(&look(&mut book, &mut notifier, &[worse]).unwrap().appeared), ["a"], "worse");
+        assert_eq!(
+            rules(&look(&mut book, &mut notifier, &[worse]).unwrap().appeared),
+            ["a"],
+            "worse"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_least_severity_counts() {
         let (mut book, mut notifier) = notifier(|n| n.least = Level::Critical);
         look(&mut book, &mut notifier, &[]);
-        assert_eq!(look(&mut book, &mut notifier, &[alert("a", Severity::Warning)]), None);
+        assert_eq!(
+            look(&mut book, &mut notifier, &[alert("a", Severity::Warning)]),
+            None
+        );
         assert!(look(&mut book, &mut notifier, &[alert("a", Severity::Critical)]).is_some());
     }
 
     #[test]
     fn nothing_of_an_alert_steers_the_terminal() {
-        let news = News { appeared: vec![alert("a", Severity::Warning)], cleared: Vec::new() };
-        let text =
-            |change: fn(&mut Notify), tmux| String::from_utf8(notifier(change).1.bytes(&news, tmux)).unwrap();
+        let news = News {
+            appeared: vec![alert("a", Severity::Warning)],
+            cleared: Vec::new(),
+        };
+        let text = |change: fn(&mut Notify), tmux| {
+            String::from_utf8(notifier(change).1.bytes(&news, tmux)).unwrap()
+        };
         assert_eq!(text(|_| {}, false), "\x07");
         assert_eq!(text(|n| n.bell = false, false), "");
         let body = text::clean(&news.appeared[0].message).into_owned();
         assert!(!body.contains('\x1b'));
-        assert_eq!(text(|n| n.desktop = Desktop::Osc9, false), format!("\x07\x1b]9;evaltop: {body}\x07"));
+        assert_eq!(
+            text(|n| n.desktop = Desktop::Osc9, false),
+            format!("\x07\x1b]9;evaltop: {body}\x07")
+        );
         assert_eq!(
             text(|n| n.desktop = Desktop::Osc777, true),
-            format!("\x07\x1bPtmux;\x1b\x1b]777;notify;evaltop;{}\x07\x1b\\", body.replace(';', ","))
+            format!(
+                "\x07\x1bPtmux;\x1b\x1b]777;notify;evaltop;{}\x07\x1b\\",
+                body.replace(';', ",")
+            )
         );
-        let over = News { cleared: news.appeared.clone(), appeared: Vec::new() };
-        assert_eq!(notifier(|_| {}).1.bytes(&over, false), b"", "no bell for an end");
+        let over = News {
+            cleared: news.appeared.clone(),
+            appeared: Vec::new(),
+        };
+        assert_eq!(
+            notifier(|_| {}).1.bytes(&over, false),
+            b"",
+            "no bell for an end"
+        );
     }
 
     #[test]
     fn the_hook_reads_what_happened_as_json() {
-        let (mut book, notifier) = notifier(|n| n.hook = vec!["page".to_owned(), "$HOME".to_owned()]);
+        let (mut book, notifier) =
+            notifier(|n| n.hook = vec!["page".to_owned(), "$HOME".to_owned()]);
         let a = alert("a", Severity::Critical);
-        book.follow(&Observation { at: now(), alerts: vec![a.clone()], ..Observation::default() });
-        let news = News { appeared: vec![a], cleared: Vec::new() };
+        book.follow(&Observation {
+            at: now(),
+            alerts: vec![a.clone()],
+            ..Observation::default()
+        });
+        let news = News {
+            appeared: vec![a],
+            cleared: Vec::new(),
+        };
         let call = notifier.hook(&news, &book, now()).unwrap();
         assert_eq!(call.command, ["page", "$HOME"]);
         let input: Value = serde_json::from_str(&call.input).unwrap();
-        assert_eq!((&input["store"], &input["health"]), (&json!("/runs/store"), &json!("critical")));
+        assert_eq!(
+            (&input["store"], &input["health"]),
+            (&json!("/runs/store"), &json!("critical"))
+        );
         assert_eq!(input["appeared"][0]["rule"], "a");
     }
 }

@@ -23,7 +23,12 @@ struct Line {
     failed: bool,
 }
 
-static LINE: Mutex<Line> = Mutex::new(Line { waiting: Vec::new(), busy: false, begun: false, failed: false });
+static LINE: Mutex<Line> = Mutex::new(Line {
+    waiting: Vec::new(),
+    busy: false,
+    begun: false,
+    failed: false,
+});
 /// Something is waiting, or everything is out.
 static MOVED: Condvar = Condvar::new();
 /// Everything is out, or nothing goes any more.
@@ -37,7 +42,9 @@ fn line() -> MutexGuard<'static, Line> {
 pub(crate) fn begin() -> io::Result<()> {
     let mut line = line();
     if !line.begun {
-        thread::Builder::new().name("terminal".to_owned()).spawn(write_on)?;
+        thread::Builder::new()
+            .name("terminal".to_owned())
+            .spawn(write_on)?;
         line.begun = true;
     }
     Ok(())
@@ -77,7 +84,10 @@ pub(crate) fn flush(within: Duration) {
         if left.is_zero() {
             return;
         }
-        line = MOVED.wait_timeout(line, left).unwrap_or_else(PoisonError::into_inner).0;
+        line = MOVED
+            .wait_timeout(line, left)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
     }
 }
 

@@ -60,7 +60,11 @@ impl Pace {
     pub(crate) fn started(&mut self) {
         let now = Instant::now();
         let calm = self.ended.is_none_or(|ended| now - ended >= CALM);
-        self.least = if calm { SOON } else { (2 * self.least).min(LEAST) };
+        self.least = if calm {
+            SOON
+        } else {
+            (2 * self.least).min(LEAST)
+        };
         self.started = Some(now);
         self.hinted = false;
     }
@@ -83,7 +87,9 @@ impl Pace {
         if self.started.is_some() {
             return None;
         }
-        let Some(ended) = self.ended else { return Some(Instant::now()) };
+        let Some(ended) = self.ended else {
+            return Some(Instant::now());
+        };
         let [before, last] = self.lengths;
         let rest = (before.min(last) * REST).clamp(self.least, LONGEST_REST);
         if self.hinted {
@@ -111,11 +117,19 @@ mod tests {
         assert_eq!(pace.due(), Some(start + SOON));
         pace.started();
         pace.ended(11);
-        assert_eq!(pace.due(), Some(start + Duration::from_secs(5)), "rows arrive");
+        assert_eq!(
+            pace.due(),
+            Some(start + Duration::from_secs(5)),
+            "rows arrive"
+        );
         tokio::time::advance(BUSY_FOR).await;
         pace.started();
         pace.ended(11);
-        assert_eq!(pace.due(), Some(start + BUSY_FOR + Duration::from_secs(60)), "and no more");
+        assert_eq!(
+            pace.due(),
+            Some(start + BUSY_FOR + Duration::from_secs(60)),
+            "and no more"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,7 +140,11 @@ mod tests {
             tokio::time::advance(Duration::from_secs(3)).await;
             pace.hint();
             pace.ended(1);
-            assert_eq!(pace.due(), Some(Instant::now() + rest), "one that is long says nothing, two do");
+            assert_eq!(
+                pace.due(),
+                Some(Instant::now() + rest),
+                "one that is long says nothing, two do"
+            );
             tokio::time::advance(rest).await;
         }
     }
@@ -148,6 +166,10 @@ mod tests {
         pace.started();
         pace.ended(1);
         pace.hint();
-        assert_eq!(pace.due(), Some(Instant::now() + SOON), "quiet for a moment");
+        assert_eq!(
+            pace.due(),
+            Some(Instant::now() + SOON),
+            "quiet for a moment"
+        );
     }
 }

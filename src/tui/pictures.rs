@@ -29,7 +29,9 @@ use crate::store::query::Filter;
 fn draw(model: &Model) -> Terminal<TestBackend> {
     let backend = TestBackend::new(model.area.width, model.area.height);
     let mut terminal = Terminal::new(backend).unwrap();
-    terminal.draw(|frame| frame.render_widget(&Screen(model), frame.area())).unwrap();
+    terminal
+        .draw(|frame| frame.render_widget(&Screen(model), frame.area()))
+        .unwrap();
     terminal
 }
 
@@ -95,13 +97,26 @@ picture!(the_design, {
 });
 picture!(all_is_well, showing(80, 24, healthy()));
 picture!(critical, showing(80, 24, fixture::critical()));
-picture!(nothing_seen_yet, Model::new(fixture::settings(), fixture::now()));
+picture!(
+    nothing_seen_yet,
+    Model::new(fixture::settings(), fixture::now())
+);
 picture!(what_waits_being_read, {
     let mut model = Model::new(fixture::settings(), fixture::now());
     let mut seen = fixture::many(3);
-    seen.waiting = WaitingView { increments: 1_000, increment_bytes: 83 << 20, ..WaitingView::default() };
-    (seen.alerts, seen.writers, seen.reading) =
-        (Vec::new(), Vec::new(), Some(Reading { read: 0, files: 1_000 }));
+    seen.waiting = WaitingView {
+        increments: 1_000,
+        increment_bytes: 83 << 20,
+        ..WaitingView::default()
+    };
+    (seen.alerts, seen.writers, seen.reading) = (
+        Vec::new(),
+        Vec::new(),
+        Some(Reading {
+            read: 0,
+            files: 1_000,
+        }),
+    );
     update(&mut model, Message::Glimpsed(Box::new(seen)));
     update(&mut model, Message::Read(312));
     model
@@ -114,17 +129,26 @@ picture!(a_run_that_ended, {
     model
 });
 picture!(no_store, {
-    let seen = Observation { state: StoreState::Missing, ..fixture::empty() };
+    let seen = Observation {
+        state: StoreState::Missing,
+        ..fixture::empty()
+    };
     showing(80, 24, seen)
 });
 picture!(an_unreadable_store, {
     let why = "cannot read /home/me/runs/pilot_bench_parquet_data: Permission denied (check the owner and \
                mode of the file and its folder)";
-    let seen = Observation { state: StoreState::Unreadable(why.to_owned()), ..fixture::empty() };
+    let seen = Observation {
+        state: StoreState::Unreadable(why.to_owned()),
+        ..fixture::empty()
+    };
     showing(80, 24, seen)
 });
 picture!(one_model, showing(80, 24, fixture::many(1)));
-picture!(the_end_of_500_models, after(80, 24, fixture::many(500), "end"));
+picture!(
+    the_end_of_500_models,
+    after(80, 24, fixture::many(500), "end")
+);
 picture!(hostile_names, {
     let mut seen = healthy();
     let names = [
@@ -144,7 +168,10 @@ picture!(hostile_names, {
     seen.models.sort_by(|a, b| a.model.cmp(&b.model));
     showing(80, 24, seen)
 });
-picture!(the_alerts_focused, after(80, 24, fixture::critical(), "tab down"));
+picture!(
+    the_alerts_focused,
+    after(80, 24, fixture::critical(), "tab down")
+);
 picture!(an_alert_explained, after(80, 24, warning(), "i"));
 picture!(alerts_acknowledged, after(80, 24, warning(), "a"));
 picture!(an_alert_snoozed, after(80, 24, warning(), "tab A"));
@@ -167,7 +194,10 @@ picture!(the_help, after(80, 24, healthy(), "?"));
 picture!(the_help_searched, after(80, 24, healthy(), "? / f i l e"));
 picture!(a_drill_down, after(80, 24, warning(), "enter"));
 picture!(the_history, after(80, 24, healthy(), "H"));
-picture!(an_hour_of_it, after(80, 24, healthy(), "H left left left right left"));
+picture!(
+    an_hour_of_it,
+    after(80, 24, healthy(), "H left left left right left")
+);
 picture!(the_history_without_braille, {
     let mut model = after(60, 16, healthy(), "H");
     model.settings.ascii = true;
@@ -181,8 +211,21 @@ fn more_of_each() -> Expected {
     let first = seen.cells.keys().next().unwrap().model.clone();
     let mut plan: BTreeMap<Cell, u64> = BTreeMap::new();
     for (cell, tally) in seen.cells.iter() {
-        plan.insert(cell.clone(), if cell.model == first { tally.tests } else { tally.tests + 20 });
-        plan.insert(Cell { model: "not-begun-1b".into(), ..cell.clone() }, 20);
+        plan.insert(
+            cell.clone(),
+            if cell.model == first {
+                tally.tests
+            } else {
+                tally.tests + 20
+            },
+        );
+        plan.insert(
+            Cell {
+                model: "not-begun-1b".into(),
+                ..cell.clone()
+            },
+            20,
+        );
     }
     Expected::Cells(Arc::new(plan))
 }
@@ -197,32 +240,79 @@ fn expecting(columns: u16, rows: u16, expected: Option<Expected>, keys: &str) ->
     model
 }
 
-picture!(a_plan_by_model, expecting(100, 24, Some(more_of_each()), "t"));
-picture!(a_plan_beside_the_models, expecting(80, 24, Some(more_of_each()), "down"));
-picture!(a_number_of_tests, expecting(80, 24, Some(Expected::Tests(20_000)), "t"));
+picture!(
+    a_plan_by_model,
+    expecting(100, 24, Some(more_of_each()), "t")
+);
+picture!(
+    a_plan_beside_the_models,
+    expecting(80, 24, Some(more_of_each()), "down")
+);
+picture!(
+    a_number_of_tests,
+    expecting(80, 24, Some(Expected::Tests(20_000)), "t")
+);
 picture!(throughput_without_a_plan, expecting(80, 24, None, "t"));
 
 /// Two models compared on so many pairs: both, only the first, only the second, neither.
-fn against(columns: u16, rows: u16, [both, first, second, neither]: [usize; 4], repeated: bool) -> Model {
+fn against(
+    columns: u16,
+    rows: u16,
+    [both, first, second, neither]: [usize; 4],
+    repeated: bool,
+) -> Model {
     let mut model = after(columns, rows, healthy(), "space down =");
-    let trials = |full| Trials { n: 1 + u64::from(repeated), full: u64::from(full) };
-    let pairs = [(both, true, true), (first, true, false), (second, false, true), (neither, false, false)]
-        .into_iter()
-        .flat_map(|(n, a, b)| {
-            std::iter::repeat_n(Pair { first: trials(a), second: trials(b), task: None }, n)
-        });
-    let alone = Pair { first: Trials { n: 112, full: 60 }, ..Pair::default() };
+    let trials = |full| Trials {
+        n: 1 + u64::from(repeated),
+        full: u64::from(full),
+    };
+    let pairs = [
+        (both, true, true),
+        (first, true, false),
+        (second, false, true),
+        (neither, false, false),
+    ]
+    .into_iter()
+    .flat_map(|(n, a, b)| {
+        std::iter::repeat_n(
+            Pair {
+                first: trials(a),
+                second: trials(b),
+                task: None,
+            },
+            n,
+        )
+    });
+    let alone = Pair {
+        first: Trials { n: 112, full: 60 },
+        ..Pair::default()
+    };
     let names = ["claude-opus-4.1", "DeepSeek-V3-0324"].map(str::to_owned);
     let found = paired::compare(pairs.chain([alone]).map(Ok::<_, Infallible>)).unwrap();
     update(&mut model, Message::Compared(names, Ok(found)));
     model
 }
 
-picture!(two_models_marked, after(80, 24, healthy(), "space down space down down space up"));
-picture!(a_comparison_asked_for, after(80, 24, healthy(), "space down ="));
-picture!(a_comparison_separated, against(80, 24, [700, 150, 90, 250], false));
-picture!(a_comparison_undecided, against(100, 24, [70, 9, 5, 25], true));
-picture!(a_comparison_tied_at_60, against(60, 16, [3_000, 100, 97, 800], false));
+picture!(
+    two_models_marked,
+    after(80, 24, healthy(), "space down space down down space up")
+);
+picture!(
+    a_comparison_asked_for,
+    after(80, 24, healthy(), "space down =")
+);
+picture!(
+    a_comparison_separated,
+    against(80, 24, [700, 150, 90, 250], false)
+);
+picture!(
+    a_comparison_undecided,
+    against(100, 24, [70, 9, 5, 25], true)
+);
+picture!(
+    a_comparison_tied_at_60,
+    against(60, 16, [3_000, 100, 97, 800], false)
+);
 picture!(nothing_to_compare, against(80, 24, [0; 4], false));
 
 picture!(a_drill_down_to_its_end, {
@@ -237,7 +327,10 @@ picture!(a_drill_down_without_braille, {
     model.settings.braille = false;
     model
 });
-picture!(a_drill_down_further_down, after(80, 24, warning(), "enter pagedown"));
+picture!(
+    a_drill_down_further_down,
+    after(80, 24, warning(), "enter pagedown")
+);
 picture!(the_writers, after(80, 24, warning(), "w"));
 picture!(the_files, after(80, 24, fixture::critical(), "f"));
 picture!(a_filter_being_typed, after(80, 24, healthy(), "/ q w e n"));
@@ -250,7 +343,10 @@ picture!(read_only, {
 });
 picture!(held_still_and_zoomed, after(80, 24, healthy(), "z p"));
 picture!(polling, {
-    let seen = Observation { watch: WatchMode::Polling("a network file system".to_owned()), ..healthy() };
+    let seen = Observation {
+        watch: WatchMode::Polling("a network file system".to_owned()),
+        ..healthy()
+    };
     showing(80, 24, seen)
 });
 
@@ -265,7 +361,9 @@ fn cleanup() -> Plan {
     Plan {
         request: Request::Cleanup(CleanupOptions::default()),
         summary: "remove 9 files, 2.1 MiB".to_owned(),
-        lines: (1..10).map(|i| format!("backups/test_results_2026010{i}_120000.parquet  240 KiB")).collect(),
+        lines: (1..10)
+            .map(|i| format!("backups/test_results_2026010{i}_120000.parquet  240 KiB"))
+            .collect(),
         needs_yes: true,
         ..fixture::plan()
     }
@@ -273,7 +371,10 @@ fn cleanup() -> Plan {
 
 picture!(a_plan_to_consolidate, planned("c", fixture::plan()));
 picture!(a_plan_to_clean_up, planned("x", cleanup()));
-picture!(an_export_being_filled_in, after(80, 24, healthy(), "/ q w e n enter e right enter"));
+picture!(
+    an_export_being_filled_in,
+    after(80, 24, healthy(), "/ q w e n enter e right enter")
+);
 picture!(a_plan_to_export, {
     let options = ExportOptions {
         format: ExportFormat::Csv,
@@ -296,7 +397,11 @@ fn running() -> Model {
     let mut model = planned("c", fixture::plan());
     press(&mut model, "y");
     let id = model.jobs.running.as_ref().unwrap().id;
-    let progress = Progress { what: "reading increments".to_owned(), done: 23, total: 41 };
+    let progress = Progress {
+        what: "reading increments".to_owned(),
+        done: 23,
+        total: 41,
+    };
     update(&mut model, Message::Progress(id, progress));
     model
 }
@@ -332,7 +437,8 @@ picture!(an_outcome, {
 picture!(a_failure, {
     let mut model = running();
     let id = model.jobs.last_id;
-    let why = "the store is locked by process 4711: wait for it to end, then run this again".to_owned();
+    let why =
+        "the store is locked by process 4711: wait for it to end, then run this again".to_owned();
     update(&mut model, Message::Finished(id, Err(Failure::Failed(why))));
     model
 });
@@ -345,17 +451,24 @@ picture!(a_refusal_in_full, {
     update(&mut model, Message::Planned(id, Err(why.to_owned())));
     model
 });
-picture!(a_filter_that_leaves_nothing, after(80, 24, healthy(), "/ x x enter"));
+picture!(
+    a_filter_that_leaves_nothing,
+    after(80, 24, healthy(), "/ x x enter")
+);
 picture!(a_filter_to_be_typed, after(80, 24, healthy(), "/"));
 picture!(a_run_that_began_a_moment_ago, {
     let mut seen = fixture::many(2);
     seen.history = History::default();
     for minute in 1..5 {
-        seen.history.add(fixture::now().as_second() - minute * 60, 3, 2);
+        seen.history
+            .add(fixture::now().as_second() - minute * 60, 3, 2);
     }
     showing(80, 40, seen)
 });
-picture!(a_drill_down_at_200_by_60, after(200, 60, warning(), "enter"));
+picture!(
+    a_drill_down_at_200_by_60,
+    after(200, 60, warning(), "enter")
+);
 picture!(a_single_long_alert, {
     let mut seen = warning();
     seen.alerts.truncate(1);
@@ -372,12 +485,16 @@ picture!(alerts_without_room_at_80_by_28, {
 });
 picture!(long_messages_at_40_by_60, {
     let mut seen = fixture::critical();
-    seen.notes = vec!["another process removed 9 files, 2.1 MiB, from backups and quarantine".to_owned()];
+    seen.notes =
+        vec!["another process removed 9 files, 2.1 MiB, from backups and quarantine".to_owned()];
     showing(40, 60, seen)
 });
 picture!(at_140_by_40, showing(140, 40, warning()));
 picture!(at_200_by_60, showing(200, 60, fixture::critical()));
-picture!(at_200_by_60_with_many_models, showing(200, 60, fixture::many(93)));
+picture!(
+    at_200_by_60_with_many_models,
+    showing(200, 60, fixture::many(93))
+);
 picture!(at_40_by_10, showing(40, 10, warning()));
 picture!(tall_and_narrow, showing(60, 60, warning()));
 picture!(a_job_on_a_wide_terminal, {
@@ -409,7 +526,10 @@ picture!(the_help_in_ascii, {
 });
 picture!(a_drill_down_without_colours, {
     let mut model = after(80, 24, warning(), "enter pagedown");
-    model.settings.theme = Theme { palette: Palette::Dark, depth: Depth::None };
+    model.settings.theme = Theme {
+        palette: Palette::Dark,
+        depth: Depth::None,
+    };
     model
 });
 
@@ -435,7 +555,10 @@ fn colours(model: &Model) -> String {
                 _ => looks.push((look, 1)),
             }
         }
-        let row: Vec<String> = looks.iter().map(|(look, n)| format!("{n}×{}", look.trim())).collect();
+        let row: Vec<String> = looks
+            .iter()
+            .map(|(look, n)| format!("{n}×{}", look.trim()))
+            .collect();
         out.push_str(&row.join(" | "));
         out.push('\n');
     }
@@ -471,7 +594,10 @@ fn colour_blind_in_all_colours() {
 #[test]
 fn without_colours_there_are_none() {
     let mut model = showing(80, 24, fixture::critical());
-    model.settings.theme = Theme { palette: Palette::Dark, depth: Depth::None };
+    model.settings.theme = Theme {
+        palette: Palette::Dark,
+        depth: Depth::None,
+    };
     let terminal = draw(&model);
     for cell in &terminal.backend().buffer().content {
         assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));

@@ -43,7 +43,9 @@ impl Column {
             Self::Rate => tally.success_rate().unwrap_or(-1.0),
             Self::Name => 0.0,
             Self::Partial => tally.partial as f64 / tally.tests.max(1) as f64,
-            Self::Ci => model.interval().map_or(1.0, |interval| interval.high - interval.low),
+            Self::Ci => model
+                .interval()
+                .map_or(1.0, |interval| interval.high - interval.low),
             Self::Tests => tally.tests as f64,
             Self::PerMinute => model.per_minute,
             Self::Infra => tally.infrastructure() as f64,
@@ -94,7 +96,9 @@ impl Table {
         self.order.retain(|name| is_shown(name));
         if self.order.len() < models.len() {
             let shown: std::collections::HashSet<String> = self.order.iter().cloned().collect();
-            let new = models.iter().filter(|m| !shown.contains(&m.model) && matcher.matches(m));
+            let new = models
+                .iter()
+                .filter(|m| !shown.contains(&m.model) && matcher.matches(m));
             self.order.extend(new.map(|m| m.model.clone()));
         }
         self.stale = true;
@@ -110,7 +114,11 @@ impl Table {
                 Column::Name => a.model.to_lowercase().cmp(&b.model.to_lowercase()),
                 column => column.value(b).total_cmp(&column.value(a)),
             };
-            let order = if self.reversed { order.reverse() } else { order };
+            let order = if self.reversed {
+                order.reverse()
+            } else {
+                order
+            };
             order.then_with(|| a.model.cmp(&b.model))
         });
         self.order = shown.into_iter().map(|m| m.model.clone()).collect();
@@ -148,11 +156,16 @@ impl Table {
 
     /// The first word of the filter that hides nothing because its column has no number.
     pub(crate) fn pointless(&self) -> Option<&str> {
-        self.filter.split_whitespace().find(|word| Term::parse(word).is_none())
+        self.filter
+            .split_whitespace()
+            .find(|word| Term::parse(word).is_none())
     }
 
     fn keep_selection(&mut self) {
-        let there = self.selected.as_ref().is_some_and(|s| self.order.contains(s));
+        let there = self
+            .selected
+            .as_ref()
+            .is_some_and(|s| self.order.contains(s));
         if !there {
             self.selected = self.order.first().cloned();
             self.offset = 0;
@@ -161,12 +174,18 @@ impl Table {
 
     /// Row of the selected model.
     pub(crate) fn row(&self) -> usize {
-        self.selected.as_ref().and_then(|s| self.order.iter().position(|m| m == s)).unwrap_or(0)
+        self.selected
+            .as_ref()
+            .and_then(|s| self.order.iter().position(|m| m == s))
+            .unwrap_or(0)
     }
 
     /// Selects a row, or the nearest one that there is.
     pub(crate) fn select(&mut self, row: usize) {
-        self.selected = self.order.get(row.min(self.order.len().saturating_sub(1))).cloned();
+        self.selected = self
+            .order
+            .get(row.min(self.order.len().saturating_sub(1)))
+            .cloned();
     }
 
     /// The first row to show so that the selected one is among `rows`.
@@ -181,7 +200,9 @@ pub(crate) fn window(offset: usize, row: usize, len: usize, rows: usize) -> usiz
     if rows == 0 {
         return row;
     }
-    offset.clamp((row + 1).saturating_sub(rows), row).min(len.saturating_sub(rows))
+    offset
+        .clamp((row + 1).saturating_sub(rows), row)
+        .min(len.saturating_sub(rows))
 }
 
 /// A filter: every term must hold. A term is a part of the name, or
@@ -197,8 +218,13 @@ enum Term {
 type Compare = fn(&f64, &f64) -> bool;
 
 /// The signs before a number, longer ones before those that they begin with. None is `>`.
-const SIGNS: [(&str, Compare); 5] =
-    [("<=", f64::le), (">=", f64::ge), ("<", f64::lt), (">", f64::gt), ("", f64::gt)];
+const SIGNS: [(&str, Compare); 5] = [
+    ("<=", f64::le),
+    (">=", f64::ge),
+    ("<", f64::lt),
+    (">", f64::gt),
+    ("", f64::gt),
+];
 
 impl Matcher {
     /// Half-typed terms hold for everything, so that the table does not blink.
@@ -218,15 +244,25 @@ impl Term {
     /// `None` where a column has no number after it.
     fn parse(text: &str) -> Option<Self> {
         let name = |text: &str| Some(Self::Name(text.to_lowercase()));
-        let Some((column, value)) = text.split_once(':') else { return name(text) };
-        let Ok(column) = column.parse::<Column>() else { return name(text) };
+        let Some((column, value)) = text.split_once(':') else {
+            return name(text);
+        };
+        let Ok(column) = column.parse::<Column>() else {
+            return name(text);
+        };
         if column == Column::Name {
             return name(value);
         }
-        let (number, holds) =
-            SIGNS.iter().find_map(|(sign, holds)| Some((value.strip_prefix(sign)?, *holds)))?;
-        let (digits, scale) = number.strip_suffix('%').map_or((number, 1.0), |digits| (digits, 0.01));
-        let limit = digits.parse::<f64>().ok().filter(|limit| limit.is_finite())?;
+        let (number, holds) = SIGNS
+            .iter()
+            .find_map(|(sign, holds)| Some((value.strip_prefix(sign)?, *holds)))?;
+        let (digits, scale) = number
+            .strip_suffix('%')
+            .map_or((number, 1.0), |digits| (digits, 0.01));
+        let limit = digits
+            .parse::<f64>()
+            .ok()
+            .filter(|limit| limit.is_finite())?;
         Some(Self::Number(column, holds, limit * scale))
     }
 }
@@ -237,8 +273,16 @@ mod tests {
     use crate::stats::Tally;
 
     fn model(name: &str, full: u64, tests: u64) -> ModelView {
-        let tally = Tally { tests, full, ..Tally::default() };
-        ModelView { model: name.to_owned(), tally, ..ModelView::default() }
+        let tally = Tally {
+            tests,
+            full,
+            ..Tally::default()
+        };
+        ModelView {
+            model: name.to_owned(),
+            tally,
+            ..ModelView::default()
+        }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -255,7 +299,11 @@ mod tests {
         assert_eq!(table.next_reorder(), Some(at(5)));
         table.refresh(&later, at(5));
         assert_eq!(table.order, ["c", "b", "a"]);
-        assert_eq!(table.selected.as_deref(), Some("a"), "the selection follows the model");
+        assert_eq!(
+            table.selected.as_deref(),
+            Some("a"),
+            "the selection follows the model"
+        );
         assert_eq!(table.next_reorder(), None);
     }
 
@@ -265,14 +313,24 @@ mod tests {
         table.refresh(&[model("a", 9, 10), model("b", 5, 10)], at(0));
         table.select(1);
         table.refresh(&[model("a", 9, 10)], at(1));
-        assert_eq!((table.order.len(), table.selected.as_deref()), (1, Some("a")));
+        assert_eq!(
+            (table.order.len(), table.selected.as_deref()),
+            (1, Some("a"))
+        );
     }
 
     #[test]
     fn filters_by_name_and_by_column() {
-        let models = [model("Qwen-72b", 9, 10), model("claude", 1, 200), model("qwen-7b", 1, 10)];
+        let models = [
+            model("Qwen-72b", 9, 10),
+            model("claude", 1, 200),
+            model("qwen-7b", 1, 10),
+        ];
         let shown = |filter: &str| {
-            let mut table = Table { filter: filter.to_owned(), ..Table::default() };
+            let mut table = Table {
+                filter: filter.to_owned(),
+                ..Table::default()
+            };
             table.refresh(&models, at(0));
             table.order
         };
@@ -293,8 +351,15 @@ mod tests {
         let mut slow = model("slow", 5, 10);
         slow.tally.execution_time = crate::stats::Sum::of(Some(90.0));
         slow.tally.errors[crate::stats::ErrorCategory::Infrastructure as usize] = 2;
-        let rising = ModelView { trend: vec![0.1, 0.9], per_minute: 4.0, ..model("rising", 5, 10) };
-        let falling = ModelView { trend: vec![0.9, 0.1], ..model("falling", 9, 100) };
+        let rising = ModelView {
+            trend: vec![0.1, 0.9],
+            per_minute: 4.0,
+            ..model("rising", 5, 10)
+        };
+        let falling = ModelView {
+            trend: vec![0.9, 0.1],
+            ..model("falling", 9, 100)
+        };
         let models = [falling, rising, slow];
         let mut found = Vec::new();
         let mut table = Table::default();

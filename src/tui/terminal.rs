@@ -79,9 +79,15 @@ impl Taken {
         let (columns, rows) = crossterm::terminal::size()?;
         let area = Rect::new(0, 0, columns, rows);
         let bytes = Bytes::default();
-        let options = TerminalOptions { viewport: Viewport::Fixed(area) };
+        let options = TerminalOptions {
+            viewport: Viewport::Fixed(area),
+        };
         let terminal = Terminal::with_options(CrosstermBackend::new(bytes.clone()), options)?;
-        Ok(Self { terminal, bytes, shown: None })
+        Ok(Self {
+            terminal,
+            bytes,
+            shown: None,
+        })
     }
 
     /// Columns and rows.
@@ -99,7 +105,11 @@ impl Taken {
             return Ok(false);
         }
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        if self.shown.as_ref().is_none_or(|(shown, _)| shown.area != model.area) {
+        if self
+            .shown
+            .as_ref()
+            .is_none_or(|(shown, _)| shown.area != model.area)
+        {
             self.terminal.resize(model.area)?;
         }
         self.terminal.draw(|to| {
@@ -173,7 +183,13 @@ pub(crate) fn give_back() {
     if MOUSE.load(Ordering::Relaxed) {
         let _ = queue!(bytes, DisableMouseCapture);
     }
-    let _ = queue!(bytes, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, Show);
+    let _ = queue!(
+        bytes,
+        EndSynchronizedUpdate,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        Show
+    );
     out::send(&bytes);
     out::flush(PATIENCE);
     let _ = disable_raw_mode();
@@ -203,7 +219,10 @@ pub(crate) fn report_panics() {
 
 /// What is said of a panic in a worker: `what` stopped, and where the report is.
 pub(crate) fn mistake(what: &str) -> String {
-    let report = REPORT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let report = REPORT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let place = report.map_or_else(
         || "no report could be written".to_owned(),
         |path| format!("a report is in {}", path.display()),
@@ -215,7 +234,10 @@ pub(crate) fn mistake(what: &str) -> String {
 #[cfg(debug_assertions)]
 #[allow(clippy::panic)] // that is what it is for
 pub(crate) fn panic_if_asked(place: &str) {
-    assert!(std::env::var("EVALTOP_TEST_MISTAKE").as_deref() != Ok(place), "asked for by a test");
+    assert!(
+        std::env::var("EVALTOP_TEST_MISTAKE").as_deref() != Ok(place),
+        "asked for by a test"
+    );
 }
 
 #[cfg(not(debug_assertions))]
@@ -230,7 +252,11 @@ fn write_report(info: &PanicHookInfo<'_>) -> Option<PathBuf> {
         Timestamp::now(),
         Backtrace::force_capture()
     );
-    let name = format!("evaltop-panic-{}-{}.txt", Timestamp::now().as_millisecond(), std::process::id());
+    let name = format!(
+        "evaltop-panic-{}-{}.txt",
+        Timestamp::now().as_millisecond(),
+        std::process::id()
+    );
     folders.into_iter().flatten().find_map(|folder| {
         fs::create_dir_all(&folder).ok()?;
         let path = folder.join(&name);
@@ -241,7 +267,12 @@ fn write_report(info: &PanicHookInfo<'_>) -> Option<PathBuf> {
 
 fn state_folder() -> Option<PathBuf> {
     let folders = etcetera::choose_base_strategy().ok()?;
-    Some(folders.state_dir().unwrap_or_else(|| folders.data_dir()).join("evaltop"))
+    Some(
+        folders
+            .state_dir()
+            .unwrap_or_else(|| folders.data_dir())
+            .join("evaltop"),
+    )
 }
 
 #[cfg(test)]
@@ -264,20 +295,36 @@ mod tests {
     fn a_panic_leaves_a_report_and_one_sentence() {
         let state = tempfile::tempdir().unwrap();
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "tui::terminal::tests::panics_where_it_is_told_to", "--nocapture"])
+            .args([
+                "--exact",
+                "tui::terminal::tests::panics_where_it_is_told_to",
+                "--nocapture",
+            ])
             .env("EVALTOP_TEST_PANIC", "1")
             .env("XDG_STATE_HOME", state.path())
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("evaltop stopped because of a mistake in the code (a report is in "), "{said}");
-        assert_eq!(said.matches("evaltop stopped").count(), 1, "a worker's is told by the dashboard: {said}");
+        assert!(
+            said.contains("evaltop stopped because of a mistake in the code (a report is in "),
+            "{said}"
+        );
+        assert_eq!(
+            said.matches("evaltop stopped").count(),
+            1,
+            "a worker's is told by the dashboard: {said}"
+        );
         let reports: Vec<String> = fs::read_dir(state.path().join("evaltop"))
             .unwrap()
             .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
             .collect();
         for mistake in ["a worker's mistake", "the screen's mistake"] {
-            assert!(reports.iter().any(|r| r.contains(mistake) && r.contains("terminal.rs")), "{reports:?}");
+            assert!(
+                reports
+                    .iter()
+                    .any(|r| r.contains(mistake) && r.contains("terminal.rs")),
+                "{reports:?}"
+            );
         }
     }
 }

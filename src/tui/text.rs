@@ -46,7 +46,9 @@ pub(crate) fn truncate_front(text: &str, cells: usize) -> String {
         tail.push(grapheme);
     }
     let start = if cells > 0 { "…" } else { "" };
-    std::iter::once(start).chain(tail.into_iter().rev()).collect()
+    std::iter::once(start)
+        .chain(tail.into_iter().rev())
+        .collect()
 }
 
 /// Exactly `cells` wide, left-aligned.
@@ -69,7 +71,9 @@ fn filled(mut text: String, cells: usize) -> String {
 pub(crate) fn right(text: &str, cells: usize) -> String {
     let text = truncate(text, cells);
     let missing = cells.saturating_sub(width(&text));
-    std::iter::repeat_n(' ', missing).chain(text.chars()).collect()
+    std::iter::repeat_n(' ', missing)
+        .chain(text.chars())
+        .collect()
 }
 
 /// Cleaned and broken into lines of at most `cells`, at spaces where possible.
@@ -111,7 +115,11 @@ pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
 /// A name as it is shown: cleaned, and never invisible.
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
     let clean = clean(text);
-    if width(&clean) == 0 || clean.trim().is_empty() { Cow::Borrowed("(no name)") } else { clean }
+    if width(&clean) == 0 || clean.trim().is_empty() {
+        Cow::Borrowed("(no name)")
+    } else {
+        clean
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +140,10 @@ mod tests {
         assert_eq!(right("e\u{301}a", 4), "  e\u{301}a");
         assert_eq!(truncate("abc", 0), "");
         assert_eq!(truncate_front("/home/me/runs/x", 8), "…/runs/x");
-        assert_eq!(truncate_middle("claude-3-5-sonnet-20240620", 21), "claude-3-5-…-20240620");
+        assert_eq!(
+            truncate_middle("claude-3-5-sonnet-20240620", 21),
+            "claude-3-5-…-20240620"
+        );
         assert_eq!(truncate_middle("short", 21), "short");
     }
 

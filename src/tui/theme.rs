@@ -93,13 +93,17 @@ const FAINT: Hue = ((88, 88, 88), 240, Color::DarkGray);
 impl Palette {
     /// Every name, for messages.
     pub(crate) fn names() -> String {
-        Self::iter().map(Into::<&str>::into).collect::<Vec<_>>().join(", ")
+        Self::iter()
+            .map(Into::<&str>::into)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     fn hue(self, role: Role) -> Option<Hue> {
         use Palette::{ColourBlind, Dark, HighContrast, Light};
         use Role::{
-            Bar, Critical, Dim, Healthy, Key, Partial, Rest, Rule, Selected, Text, Title, Uncertain, Warning,
+            Bar, Critical, Dim, Healthy, Key, Partial, Rest, Rule, Selected, Text, Title,
+            Uncertain, Warning,
         };
         Some(match (self, role) {
             (_, Text | Title | Key | Selected) => return None,
@@ -153,10 +157,14 @@ impl Theme {
         match role {
             Role::Title | Role::Critical | Role::Key => style.add_modifier(Modifier::BOLD),
             Role::Selected => match self.colour(self.palette.selection()) {
-                Some(colour) if colour != Color::Reset => style.bg(colour).add_modifier(Modifier::BOLD),
+                Some(colour) if colour != Color::Reset => {
+                    style.bg(colour).add_modifier(Modifier::BOLD)
+                }
                 _ => style.add_modifier(Modifier::BOLD),
             },
-            Role::Uncertain | Role::Rest if self.depth == Depth::None => style.add_modifier(Modifier::DIM),
+            Role::Uncertain | Role::Rest if self.depth == Depth::None => {
+                style.add_modifier(Modifier::DIM)
+            }
             _ => style,
         }
     }
@@ -164,11 +172,21 @@ impl Theme {
     /// Bar hue in shades, for the background of a heatmap's cell: 0 is none, 1 is full.
     /// High rates differ more than low ones, since most cells of a good model are high.
     pub(crate) fn shade(self, strength: f64) -> Style {
-        let Some(((r, g, b), ..)) = self.palette.hue(Role::Bar).filter(|_| self.depth == Depth::True) else {
+        let Some(((r, g, b), ..)) = self
+            .palette
+            .hue(Role::Bar)
+            .filter(|_| self.depth == Depth::True)
+        else {
             return Style::new();
         };
-        let ground: f64 = if self.palette == Palette::Light { 255.0 } else { 24.0 };
-        let mix = |c: u8| (ground + (f64::from(c) - ground) * 0.65 * strength.clamp(0.0, 1.0).powi(2)) as u8;
+        let ground: f64 = if self.palette == Palette::Light {
+            255.0
+        } else {
+            24.0
+        };
+        let mix = |c: u8| {
+            (ground + (f64::from(c) - ground) * 0.65 * strength.clamp(0.0, 1.0).powi(2)) as u8
+        };
         Style::new().bg(Color::Rgb(mix(r), mix(g), mix(b)))
     }
 
@@ -201,7 +219,10 @@ impl Depth {
 /// Whether the locale can show more than ASCII: the first of `LC_ALL`, `LC_CTYPE`
 /// and `LANG` that says anything names UTF-8.
 pub(crate) fn locale_is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|v| !v.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(variable)
+        .find(|v| !v.is_empty());
     locale.is_some_and(|l| {
         let l = l.to_ascii_lowercase();
         l.contains("utf-8") || l.contains("utf8")
@@ -213,26 +234,50 @@ mod tests {
     use super::*;
 
     fn env<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
-        |name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        |name| {
+            pairs
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        }
     }
 
     #[test]
     fn depth_follows_the_environment() {
-        assert_eq!(Depth::detect(env(&[("TERM", "xterm-256color")])), Depth::Ansi256);
         assert_eq!(
-            Depth::detect(env(&[("TERM", "xterm-256color"), ("COLORTERM", "truecolor")])),
+            Depth::detect(env(&[("TERM", "xterm-256color")])),
+            Depth::Ansi256
+        );
+        assert_eq!(
+            Depth::detect(env(&[
+                ("TERM", "xterm-256color"),
+                ("COLORTERM", "truecolor")
+            ])),
             Depth::True
         );
         assert_eq!(Depth::detect(env(&[("TERM", "linux")])), Depth::Ansi16);
-        assert_eq!(Depth::detect(env(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")])), Depth::None);
-        assert_eq!(Depth::detect(env(&[("TERM", "xterm"), ("NO_COLOR", "")])), Depth::Ansi16);
+        assert_eq!(
+            Depth::detect(env(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")])),
+            Depth::None
+        );
+        assert_eq!(
+            Depth::detect(env(&[("TERM", "xterm"), ("NO_COLOR", "")])),
+            Depth::Ansi16
+        );
     }
 
     #[test]
     fn the_first_locale_that_says_anything_counts() {
         assert!(locale_is_utf8(env(&[("LANG", "de_DE.UTF-8")])));
-        assert!(locale_is_utf8(env(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8"), ("LANG", "C")])));
-        assert!(!locale_is_utf8(env(&[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")])));
+        assert!(locale_is_utf8(env(&[
+            ("LC_ALL", ""),
+            ("LC_CTYPE", "C.utf8"),
+            ("LANG", "C")
+        ])));
+        assert!(!locale_is_utf8(env(&[
+            ("LC_ALL", "POSIX"),
+            ("LANG", "de_DE.UTF-8")
+        ])));
         assert!(!locale_is_utf8(env(&[])));
     }
 
@@ -240,7 +285,11 @@ mod tests {
     fn without_colours_nothing_is_coloured() {
         for palette in Palette::iter() {
             for role in Role::iter() {
-                let style = Theme { palette, depth: Depth::None }.style(role);
+                let style = Theme {
+                    palette,
+                    depth: Depth::None,
+                }
+                .style(role);
                 assert_eq!((style.fg, style.bg), (None, None), "{palette:?} {role:?}");
             }
         }
@@ -251,8 +300,16 @@ mod tests {
         for palette in Palette::iter() {
             for depth in [Depth::Ansi16, Depth::Ansi256, Depth::True] {
                 let of = |role| Theme { palette, depth }.style(role).fg;
-                assert_ne!(of(Role::Healthy), of(Role::Warning), "{palette:?} {depth:?}");
-                assert_ne!(of(Role::Warning), of(Role::Critical), "{palette:?} {depth:?}");
+                assert_ne!(
+                    of(Role::Healthy),
+                    of(Role::Warning),
+                    "{palette:?} {depth:?}"
+                );
+                assert_ne!(
+                    of(Role::Warning),
+                    of(Role::Critical),
+                    "{palette:?} {depth:?}"
+                );
             }
         }
     }
@@ -292,7 +349,11 @@ mod tests {
     fn linear((r, g, b): (u8, u8, u8)) -> [f64; 3] {
         [r, g, b].map(|c| {
             let c = f64::from(c) / 255.0;
-            if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+            if c <= 0.040_45 {
+                c / 12.92
+            } else {
+                ((c + 0.055) / 1.055).powf(2.4)
+            }
         })
     }
 
@@ -306,7 +367,11 @@ mod tests {
         let rgb = rgb.map(|c| c.clamp(0.0, 1.0));
         let of = |[red, green, blue]: [f64; 3]| {
             let t = red * rgb[0] + green * rgb[1] + blue * rgb[2];
-            if t > 0.008_856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 }
+            if t > 0.008_856 {
+                t.cbrt()
+            } else {
+                7.787 * t + 16.0 / 116.0
+            }
         };
         let x = of([0.4124 / 0.9505, 0.3576 / 0.9505, 0.1805 / 0.9505]);
         let y = of([0.2126, 0.7152, 0.0722]);
@@ -323,8 +388,12 @@ mod tests {
                 lab(matrix.map(|row| row.iter().zip(rgb).map(|(m, c)| m * c).sum()))
             });
             for (a, b) in [(0, 1), (0, 2), (1, 2)] {
-                let distance: f64 =
-                    seen[a].iter().zip(seen[b]).map(|(p, q)| (p - q).powi(2)).sum::<f64>().sqrt();
+                let distance: f64 = seen[a]
+                    .iter()
+                    .zip(seen[b])
+                    .map(|(p, q)| (p - q).powi(2))
+                    .sum::<f64>()
+                    .sqrt();
                 assert!(
                     distance > 25.0,
                     "{vision}: {:?} and {:?} are {distance:.0} apart",
@@ -338,11 +407,20 @@ mod tests {
     #[test]
     fn words_stand_out_from_the_ground() {
         for palette in Palette::iter() {
-            let ground = if palette == Palette::Light { (255, 255, 255) } else { (20, 22, 27) };
+            let ground = if palette == Palette::Light {
+                (255, 255, 255)
+            } else {
+                (20, 22, 27)
+            };
             for role in [Role::Dim, Role::Healthy, Role::Warning, Role::Critical] {
-                let pair = [palette.hue(role).unwrap().0, ground].map(|c| luminance(linear(c)) + 0.05);
+                let pair =
+                    [palette.hue(role).unwrap().0, ground].map(|c| luminance(linear(c)) + 0.05);
                 // The ratio that WCAG 2 asks of text, and of text for those who see little.
-                let least = if palette == Palette::HighContrast { 7.0 } else { 4.5 };
+                let least = if palette == Palette::HighContrast {
+                    7.0
+                } else {
+                    4.5
+                };
                 let ratio = pair[0].max(pair[1]) / pair[0].min(pair[1]);
                 assert!(ratio >= least, "{palette:?} {role:?}: {ratio:.1}");
             }

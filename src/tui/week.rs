@@ -49,7 +49,11 @@ fn key(model: &mut Model, c: char) -> Vec<Effect> {
 /// What the store looks like at a second of the week.
 fn look(base: &Observation, second: i64) -> Observation {
     let at = now() + SignedDuration::from_secs(second);
-    let mut seen = Observation { at, alerts: Vec::new(), ..base.clone() };
+    let mut seen = Observation {
+        at,
+        alerts: Vec::new(),
+        ..base.clone()
+    };
     let minute = second / LOOK;
     let gone = |n: i64| -> Alert {
         let about = format!("writer {n}");
@@ -69,9 +73,14 @@ fn look(base: &Observation, second: i64) -> Observation {
     }
     seen.main.generation = 7 + (minute / 30) as u64;
     seen.totals.tests += minute as u64;
-    seen.state = if minute % 500 == 499 { StoreState::Missing } else { StoreState::Ready };
+    seen.state = if minute % 500 == 499 {
+        StoreState::Missing
+    } else {
+        StoreState::Ready
+    };
     for (i, model) in seen.models.iter_mut().enumerate() {
-        model.tally.full = (model.tally.full + minute as u64 * (i as u64 % 3)).min(model.tally.tests);
+        model.tally.full =
+            (model.tally.full + minute as u64 * (i as u64 % 3)).min(model.tally.tests);
     }
     seen
 }
@@ -87,7 +96,13 @@ fn a_week_of_events_leaves_memory_flat() {
     Arc::make_mut(&mut base.waiting.files).truncate(3);
     base.writers.truncate(3);
     let mut model = fixture::showing(80, 24, base.clone());
-    let mut notifier = Notifier::new(Notify { every_seconds: 0, ..Notify::default() }, Path::new("/runs"));
+    let mut notifier = Notifier::new(
+        Notify {
+            every_seconds: 0,
+            ..Notify::default()
+        },
+        Path::new("/runs"),
+    );
     let mut sizes = Vec::new();
     let mut events = 0_u64;
     let mut send = |model: &mut Model, message: Message| {
@@ -98,11 +113,17 @@ fn a_week_of_events_leaves_memory_flat() {
     for second in 0..7 * DAY {
         let at = now() + SignedDuration::from_secs(second);
         for part in 0..2 {
-            send(&mut model, Message::Tick(at + SignedDuration::from_millis(500 * part)));
+            send(
+                &mut model,
+                Message::Tick(at + SignedDuration::from_millis(500 * part)),
+            );
         }
         if second % LOOK == 0 {
             for effect in send(&mut model, Message::Observed(Box::new(look(&base, second)))) {
-                assert!(matches!(effect, Effect::Alerts | Effect::Scan), "{effect:?}");
+                assert!(
+                    matches!(effect, Effect::Alerts | Effect::Scan),
+                    "{effect:?}"
+                );
                 notifier.look(&model.book);
             }
             notifier.take(&model.book);
@@ -112,11 +133,26 @@ fn a_week_of_events_leaves_memory_flat() {
         }
         if second % 600 == 0 {
             let wheel = MouseEventKind::ScrollDown;
-            let wheel = MouseEvent { kind: wheel, column: 3, row: 9, modifiers: KeyModifiers::NONE };
+            let wheel = MouseEvent {
+                kind: wheel,
+                column: 3,
+                row: 9,
+                modifiers: KeyModifiers::NONE,
+            };
             send(&mut model, Message::Mouse(wheel));
             let columns = 40 + (second / 600 % 160) as u16;
-            send(&mut model, Message::Resize(columns, 10 + (second / 600 % 50) as u16));
-            send(&mut model, Message::Told(if second % 1_200 == 0 { Ok(()) } else { Err("no".to_owned()) }));
+            send(
+                &mut model,
+                Message::Resize(columns, 10 + (second / 600 % 50) as u16),
+            );
+            send(
+                &mut model,
+                Message::Told(if second % 1_200 == 0 {
+                    Ok(())
+                } else {
+                    Err("no".to_owned())
+                }),
+            );
         }
         // Backups and plans that wait, run, fail and are cancelled.
         if second % 1_800 == 0 {
@@ -129,7 +165,11 @@ fn a_week_of_events_leaves_memory_flat() {
             }
             if let Some(id) = model.jobs.running.as_ref().map(|running| running.id) {
                 for done in 0..50 {
-                    let progress = Progress { what: format!("file {done}"), done, total: 50 };
+                    let progress = Progress {
+                        what: format!("file {done}"),
+                        done,
+                        total: 50,
+                    };
                     send(&mut model, Message::Progress(id, progress));
                 }
                 let result = match second / 1_800 % 3 {
@@ -155,7 +195,11 @@ const ROUND: i64 = 3;
 /// Results of one model: the same tests come again and again, others are new.
 fn results(model: usize, round: i64, at: Timestamp) -> Vec<Record> {
     let record = |n: i64| Record {
-        test_id: Some(if n < 4 { format!("again-{n}") } else { format!("new-{round}-{n}") }),
+        test_id: Some(if n < 4 {
+            format!("again-{n}")
+        } else {
+            format!("new-{round}-{n}")
+        }),
         model: format!("model-{model}"),
         task_type: Some("t".to_owned()),
         success: (n + round) % 3 > 0,
@@ -176,7 +220,12 @@ fn job(store: &Store, request: &Request) {
 fn a_week_of_a_real_store_leaves_memory_flat() {
     // Nothing here is about disks, so where memory can stand in for one it does.
     let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let folder = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap();
     let root = folder.path().join("results");
     let store = Store::new(&root);
     store.create().unwrap();
@@ -196,13 +245,26 @@ fn a_week_of_a_real_store_leaves_memory_flat() {
             );
             let mut journal = Journal::create(&*store.disk, &store.layout, &stem).unwrap();
             let records = results(writer as usize, round, at);
-            journal.append(&journal::to_lines(&records).unwrap(), records.len() as u64, false).unwrap();
+            journal
+                .append(
+                    &journal::to_lines(&records).unwrap(),
+                    records.len() as u64,
+                    false,
+                )
+                .unwrap();
             open.push(journal);
         }
-        let stray = store.layout.incremental().join(format!("increment_{round}_20260131_120000.parquet"));
+        let stray = store
+            .layout
+            .incremental()
+            .join(format!("increment_{round}_20260131_120000.parquet"));
         std::fs::write(&stray, "a legacy writer has begun").unwrap();
         // The clock is set back for a while, and forward again.
-        let clock = if round % 40 == 39 { at - SignedDuration::from_hours(30) } else { at };
+        let clock = if round % 40 == 39 {
+            at - SignedDuration::from_hours(30)
+        } else {
+            at
+        };
         let mut look = |model: &mut Model| {
             let seen = monitor.observe(clock);
             update(model, Message::Tick(clock));
@@ -214,10 +276,20 @@ fn a_week_of_a_real_store_leaves_memory_flat() {
         // Its writers die, all of them.
         drop(open);
         std::fs::remove_file(&stray).unwrap();
-        dead += look(&mut model).writers.iter().filter(|w| w.state == WriterState::Gone).count();
+        dead += look(&mut model)
+            .writers
+            .iter()
+            .filter(|w| w.state == WriterState::Gone)
+            .count();
         if round % 3 == 2 {
             job(&store, &Request::Consolidate(ConsolidateOptions::default()));
-            job(&store, &Request::Cleanup(CleanupOptions { keep: 2, ..CleanupOptions::default() }));
+            job(
+                &store,
+                &Request::Cleanup(CleanupOptions {
+                    keep: 2,
+                    ..CleanupOptions::default()
+                }),
+            );
         }
         if round % 9 == 8 {
             let away = root.with_extension("away");
@@ -232,11 +304,18 @@ fn a_week_of_a_real_store_leaves_memory_flat() {
     assert_eq!(tests as i64, 12 + 7 * 24 / ROUND * 12);
     assert_eq!((dead > 100, missing), (true, 6));
     // A main that was just written is not kept open; whether this one was depends on the machine.
-    let main = std::fs::File::options().append(true).open(store.layout.main()).unwrap();
-    main.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3_600)).unwrap();
+    let main = std::fs::File::options()
+        .append(true)
+        .open(store.layout.main())
+        .unwrap();
+    main.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3_600))
+        .unwrap();
     // Who opens it now knows as much as who looked on all week, and holds about as much.
     let mut fresh = Monitor::new(store.clone(), Config::default());
-    assert_eq!(fresh.observe(Timestamp::now()).totals, monitor.observe(Timestamp::now()).totals);
+    assert_eq!(
+        fresh.observe(Timestamp::now()).totals,
+        monitor.observe(Timestamp::now()).totals
+    );
     let (fresh, old) = (format!("{fresh:?}").len(), format!("{monitor:?}").len());
     assert!(old < fresh + fresh / 4, "holds {old}, a new one {fresh}");
 }

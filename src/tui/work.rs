@@ -48,12 +48,21 @@ impl Workers {
     /// Workers for one store.
     pub(crate) fn new(store: Store, config: Config, answers: UnboundedSender<Answer>) -> Self {
         let monitor = Some(Box::new(Monitor::new(store.clone(), config.clone())));
-        Self { store, config, monitor, planning: None, running: None, answers }
+        Self {
+            store,
+            config,
+            monitor,
+            planning: None,
+            running: None,
+            answers,
+        }
     }
 
     /// Looks at the store; false while a look is under way.
     pub(crate) fn look(&mut self, watch: WatchMode) -> bool {
-        let Some(mut monitor) = self.monitor.take() else { return false };
+        let Some(mut monitor) = self.monitor.take() else {
+            return false;
+        };
         let (answers, early) = (self.answers.clone(), self.answers.clone());
         tokio::spawn(async move {
             let look = spawn_blocking(move || {
@@ -85,7 +94,10 @@ impl Workers {
 
     /// A look failed: the next one starts from scratch.
     pub(crate) fn look_failed(&mut self) -> Message {
-        self.monitor = Some(Box::new(Monitor::new(self.store.clone(), self.config.clone())));
+        self.monitor = Some(Box::new(Monitor::new(
+            self.store.clone(),
+            self.config.clone(),
+        )));
         Message::Trouble(mistake("looking at the store"))
     }
 
@@ -95,7 +107,8 @@ impl Workers {
         let control = Control::default();
         self.planning = Some((id, control.clone()));
         tokio::spawn(async move {
-            let plan = spawn_blocking(move || tidily(|| jobs::plan(&store, &request, &control))).await;
+            let plan =
+                spawn_blocking(move || tidily(|| jobs::plan(&store, &request, &control))).await;
             let plan = match plan {
                 Ok(plan) => plan.map(Box::new).map_err(|e| e.to_string()),
                 Err(_) => Err(mistake("planning")),
@@ -113,7 +126,8 @@ impl Workers {
                 let filter = Filter::default();
                 let sides = [first.as_str(), second.as_str()];
                 tidily(|| {
-                    let pairs = query::pairs(&store, &filter, Side::Model, sides, &Control::default())?;
+                    let pairs =
+                        query::pairs(&store, &filter, Side::Model, sides, &Control::default())?;
                     paired::compare(pairs)
                 })
             });
@@ -128,8 +142,9 @@ impl Workers {
     /// Does what a plan says.
     pub(crate) fn run(&mut self, id: JobId, plan: Box<Plan>) {
         let (store, answers) = (self.store.clone(), self.answers.clone());
-        let control =
-            Control::new(reporter(answers.clone(), move |progress| Message::Progress(id, progress)));
+        let control = Control::new(reporter(answers.clone(), move |progress| {
+            Message::Progress(id, progress)
+        }));
         self.running = Some((id, control.clone()));
         tokio::spawn(async move {
             let outcome = spawn_blocking(move || {
@@ -159,7 +174,12 @@ impl Workers {
 
     /// Tells a job to stop, whether it is planned or runs.
     pub(crate) fn cancel(&self, id: JobId) {
-        for (_, control) in self.planning.iter().chain(&self.running).filter(|(of, _)| *of == id) {
+        for (_, control) in self
+            .planning
+            .iter()
+            .chain(&self.running)
+            .filter(|(of, _)| *of == id)
+        {
             control.cancel();
         }
     }

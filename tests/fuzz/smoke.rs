@@ -1,7 +1,12 @@
 //! A few seconds of what the fuzzer does for hours: the committed corpus, and
 //! mutations of it that are the same in every run.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 #[path = "../kill/random.rs"]
 #[allow(dead_code)]
@@ -52,9 +57,13 @@ fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
 #[test]
 fn no_parser_panics_on_the_corpus_or_near_it() {
     for (name, target) in targets::ALL {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
-        let mut seeds: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fuzz/corpus")
+            .join(name);
+        let mut seeds: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         seeds.sort();
         assert!(!seeds.is_empty(), "{name} has seeds");
         for (number, seed) in (0..).zip(&seeds) {

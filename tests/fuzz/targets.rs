@@ -32,17 +32,21 @@ pub const ALL: [(&str, Target); 11] = [
 
 /// A Parquet file as an increment: its footer, its pages, and a look at its store.
 pub fn parquet(bytes: &[u8]) {
-    as_file("increment_1_20260131_120000.parquet", bytes, |path, store| {
-        if let Ok(file) = ParquetFile::open(&RealDisk, path) {
-            let _ = CommitRecord::of(&file);
-            let batches = file.batches(None, 0).into_iter().flatten();
-            // Rows without a value cost nothing in a file, and time to read.
-            let _ = batches.take(64).all(|batch| batch.is_ok());
-            if file.rows() < 100_000 {
-                look(store);
+    as_file(
+        "increment_1_20260131_120000.parquet",
+        bytes,
+        |path, store| {
+            if let Ok(file) = ParquetFile::open(&RealDisk, path) {
+                let _ = CommitRecord::of(&file);
+                let batches = file.batches(None, 0).into_iter().flatten();
+                // Rows without a value cost nothing in a file, and time to read.
+                let _ = batches.take(64).all(|batch| batch.is_ok());
+                if file.rows() < 100_000 {
+                    look(store);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// The commit record in main's footer and in `commits/`.
@@ -52,7 +56,11 @@ pub fn commit(bytes: &[u8]) {
 
 /// A dead writer's journal.
 pub fn journal(bytes: &[u8]) {
-    as_file("journal_1_20260131_120000_host_0a_0.jsonl", bytes, |_, store| look(store));
+    as_file(
+        "journal_1_20260131_120000_host_0a_0.jsonl",
+        bytes,
+        |_, store| look(store),
+    );
 }
 
 /// A line of `record`.
@@ -102,11 +110,18 @@ fn look(store: &Store) {
 }
 
 fn imported(bytes: &[u8], kind: Kind) {
-    as_file("samples_task_2026-01-31T12-00-00.000000.jsonl", bytes, |path, store| {
-        let _ = import::detect::detect(path);
-        let options = Options { kind: Some(kind), ..Options::default() };
-        let _ = import::import(store, path, &options, Timestamp::now(), &Control::default());
-    });
+    as_file(
+        "samples_task_2026-01-31T12-00-00.000000.jsonl",
+        bytes,
+        |path, store| {
+            let _ = import::detect::detect(path);
+            let options = Options {
+                kind: Some(kind),
+                ..Options::default()
+            };
+            let _ = import::import(store, path, &options, Timestamp::now(), &Control::default());
+        },
+    );
 }
 
 fn as_file(name: &str, bytes: &[u8], then: impl FnOnce(&Path, &Store)) {

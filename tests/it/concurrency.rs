@@ -28,8 +28,10 @@ fn write(dir: &Path, writer: usize) -> Vec<String> {
     let answers = BufReader::new(child.stdout.take().unwrap());
     let feeder = thread::spawn(move || {
         for n in 0..LINES {
-            let line =
-                format!("{{\"test_id\":\"{writer}-{n}\",\"model\":\"m{}\",\"success\":true}}\n", n % 3);
+            let line = format!(
+                "{{\"test_id\":\"{writer}-{n}\",\"model\":\"m{}\",\"success\":true}}\n",
+                n % 3
+            );
             // A killed writer reads no more.
             if input.write_all(line.as_bytes()).is_err() {
                 return;
@@ -53,7 +55,11 @@ fn write(dir: &Path, writer: usize) -> Vec<String> {
 }
 
 fn visible(dir: &Path) -> u64 {
-    let run = evaltop().args(["status", "--format", "json"]).arg(dir).output().unwrap();
+    let run = evaltop()
+        .args(["status", "--format", "json"])
+        .arg(dir)
+        .output()
+        .unwrap();
     let status: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     status["totals"]["tests"].as_u64().unwrap()
 }
@@ -87,7 +93,10 @@ fn ten_writers_and_two_consolidators_lose_nothing() {
             thread::spawn(move || write(&dir, writer))
         })
         .collect();
-    let acknowledged: HashSet<String> = writers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+    let acknowledged: HashSet<String> = writers
+        .into_iter()
+        .flat_map(|w| w.join().unwrap())
+        .collect();
     ended.store(true, Ordering::Relaxed);
     for consolidator in consolidators {
         assert!(consolidator.join().unwrap() > 0);
@@ -100,7 +109,15 @@ fn ten_writers_and_two_consolidators_lose_nothing() {
     assert_eq!(rows.len(), distinct.len(), "some record is there twice");
     let lost: Vec<_> = acknowledged.difference(&distinct).collect();
     assert!(lost.is_empty(), "lost: {lost:?}");
-    assert_eq!(before, rows.len() as u64, "a snapshot counted something else than what main has now");
+    assert_eq!(
+        before,
+        rows.len() as u64,
+        "a snapshot counted something else than what main has now"
+    );
     assert_eq!(visible(&dir), before);
-    assert!(names(&dir).iter().all(|name| name.starts_with('.')), "{:?}", names(&dir));
+    assert!(
+        names(&dir).iter().all(|name| name.starts_with('.')),
+        "{:?}",
+        names(&dir)
+    );
 }

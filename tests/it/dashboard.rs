@@ -53,7 +53,13 @@ impl Terminal {
     }
 
     fn run_with(mut command: CommandBuilder, settings: &Path, nowhere: &Path) -> Self {
-        for name in ["EVALTOP_DIR", "STORAGE_FORMAT", "NO_COLOR", "COLORTERM", "TMUX"] {
+        for name in [
+            "EVALTOP_DIR",
+            "STORAGE_FORMAT",
+            "NO_COLOR",
+            "COLORTERM",
+            "TMUX",
+        ] {
             command.env_remove(name);
         }
         command.env("EVALTOP_CONFIG", settings);
@@ -62,7 +68,12 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         command.env("LC_ALL", "C.UTF-8");
         command.env("TZ", "UTC");
-        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let size = PtySize {
+            rows: 24,
+            cols: 80,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
         let pty = native_pty_system().openpty(size).unwrap();
         let child = pty.slave.spawn_command(command).unwrap();
         drop(pty.slave);
@@ -73,7 +84,11 @@ impl Terminal {
         let mut reader = pty.master.try_clone_reader().unwrap();
         let closing = Arc::new(AtomicBool::new(false));
         let held = Arc::new(AtomicBool::new(false));
-        let (shown, counted, over) = (Arc::clone(&screen), Arc::clone(&bytes), Arc::clone(&closing));
+        let (shown, counted, over) = (
+            Arc::clone(&screen),
+            Arc::clone(&bytes),
+            Arc::clone(&closing),
+        );
         let stopped = Arc::clone(&held);
         let reader = Some(thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -90,7 +105,17 @@ impl Terminal {
             }
         }));
         let keys = pty.master.take_writer().unwrap();
-        Self { master: Some(pty.master), keys: Some(keys), child, screen, bytes, raw, closing, held, reader }
+        Self {
+            master: Some(pty.master),
+            keys: Some(keys),
+            child,
+            screen,
+            bytes,
+            raw,
+            closing,
+            held,
+            reader,
+        }
     }
 
     fn text(&self) -> String {
@@ -101,7 +126,11 @@ impl Terminal {
     fn wait(&self, what: &str, condition: impl Fn(&vt100::Screen) -> bool) {
         let begun = Instant::now();
         while !condition(self.screen.lock().unwrap().screen()) {
-            assert!(begun.elapsed() < PATIENCE, "never came: {what}\n{}", self.text());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "never came: {what}\n{}",
+                self.text()
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -118,8 +147,17 @@ impl Terminal {
 
     /// Gives the terminal another size.
     fn resize(&self, rows: u16, cols: u16) {
-        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
-        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        self.screen
+            .lock()
+            .unwrap()
+            .screen_mut()
+            .set_size(cells(rows), cells(cols));
+        let size = PtySize {
+            rows,
+            cols,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
         self.master.as_ref().unwrap().resize(size).unwrap();
     }
 
@@ -178,17 +216,26 @@ struct Run {
 fn run() -> Run {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("results");
-    Run { _folder: folder, store }
+    Run {
+        _folder: folder,
+        store,
+    }
 }
 
 fn record(model: &str, success: bool) -> Record {
-    Record { model: model.to_owned(), success, ..Record::default() }
+    Record {
+        model: model.to_owned(),
+        success,
+        ..Record::default()
+    }
 }
 
 /// Adds records, published as an increment when the writer closes.
 fn write(store: &Path, model: &str, tests: usize) {
     let mut writer = Writer::open(&Store::new(store), WriterOptions::default()).unwrap();
-    writer.append_all((0..tests).map(|i| record(model, i % 2 == 0)).collect()).unwrap();
+    writer
+        .append_all((0..tests).map(|i| record(model, i % 2 == 0)).collect())
+        .unwrap();
     writer.close().unwrap();
 }
 
@@ -196,7 +243,12 @@ fn write(store: &Path, model: &str, tests: usize) {
 fn write_of_old(store: &Path) {
     let mut writer = Writer::open(&Store::new(store), WriterOptions::default()).unwrap();
     let timestamp = Some(1_767_225_600_000_000);
-    writer.append(Record { timestamp, ..record("model-a", true) }).unwrap();
+    writer
+        .append(Record {
+            timestamp,
+            ..record("model-a", true)
+        })
+        .unwrap();
     writer.close().unwrap();
 }
 
@@ -207,7 +259,9 @@ fn shows_what_arrives_consolidates_with_keys_and_leaves_the_terminal_as_it_was()
     let mut terminal = Terminal::open(&run.store, &[]);
     terminal.wait_for("model-a");
     terminal.wait_for("40 tests");
-    terminal.wait("the terminal taken over", |s| s.alternate_screen() && s.hide_cursor());
+    terminal.wait("the terminal taken over", |s| {
+        s.alternate_screen() && s.hide_cursor()
+    });
 
     // An increment, then a journal that no increment has taken over yet.
     write(&run.store, "model-b", 10);
@@ -234,7 +288,11 @@ fn shows_what_arrives_consolidates_with_keys_and_leaves_the_terminal_as_it_was()
 /// The program with settings of the user's own.
 fn open_with(run: &Run, settings: &str) -> Terminal {
     let path = run.store.with_extension("toml");
-    std::fs::write(&path, format!("[thresholds]\ndisk_percent = 0\ndisk_bytes = 0\n{settings}")).unwrap();
+    std::fs::write(
+        &path,
+        format!("[thresholds]\ndisk_percent = 0\ndisk_bytes = 0\n{settings}"),
+    )
+    .unwrap();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
     command.arg(&run.store);
     Terminal::run_with(command, &path, &run.store.with_extension("state"))
@@ -244,16 +302,32 @@ fn open_with(run: &Run, settings: &str) -> Terminal {
 fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
     let run = run();
     write(&run.store, "model-a", 4);
-    let (ours, theirs) = (run.store.with_extension("ours"), run.store.with_extension("theirs"));
-    let hook =
-        |path: &Path| format!("hook = [\"sh\", \"-c\", 'cat >> \"$0\"', {:?}]\n", path.to_str().unwrap());
-    std::fs::write(run.store.join("evaltop.toml"), format!("[notify]\n{}", hook(&theirs))).unwrap();
-    let settings =
-        format!("increments_warning = 1\n[notify]\nevery = \"0s\"\ndesktop = \"osc9\"\n{}", hook(&ours));
+    let (ours, theirs) = (
+        run.store.with_extension("ours"),
+        run.store.with_extension("theirs"),
+    );
+    let hook = |path: &Path| {
+        format!(
+            "hook = [\"sh\", \"-c\", 'cat >> \"$0\"', {:?}]\n",
+            path.to_str().unwrap()
+        )
+    };
+    std::fs::write(
+        run.store.join("evaltop.toml"),
+        format!("[notify]\n{}", hook(&theirs)),
+    )
+    .unwrap();
+    let settings = format!(
+        "increments_warning = 1\n[notify]\nevery = \"0s\"\ndesktop = \"osc9\"\n{}",
+        hook(&ours)
+    );
     let mut terminal = open_with(&run, &settings);
     terminal.wait_for("evaltop.toml line 2: notify.hook is ignored");
     terminal.wait_for("HEALTHY");
-    assert!(!terminal.raw.lock().unwrap().contains(&7), "silent while all is well");
+    assert!(
+        !terminal.raw.lock().unwrap().contains(&7),
+        "silent while all is well"
+    );
     write(&run.store, "model-a", 4);
     terminal.wait_for("WARNING");
     let told = |terminal: &Terminal, what: &str| {
@@ -262,18 +336,29 @@ fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
             let text = std::fs::read_to_string(&ours).unwrap_or_default();
             let found = text.lines().find_map(|line| {
                 let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                line[what].as_array()?.iter().any(|a| a["rule"] == "too_many_increments").then_some(())
+                line[what]
+                    .as_array()?
+                    .iter()
+                    .any(|a| a["rule"] == "too_many_increments")
+                    .then_some(())
             });
             if found.is_some() {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "not told of what {what}: {text}\n{}", terminal.text());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not told of what {what}: {text}\n{}",
+                terminal.text()
+            );
             thread::sleep(Duration::from_millis(20));
         }
     };
     told(&terminal, "appeared");
     let raw = String::from_utf8_lossy(&terminal.raw.lock().unwrap()).into_owned();
-    assert!(raw.contains("\u{7}\u{1b}]9;evaltop: 2 increments wait"), "{raw:?}");
+    assert!(
+        raw.contains("\u{7}\u{1b}]9;evaltop: 2 increments wait"),
+        "{raw:?}"
+    );
     terminal.press("c");
     terminal.wait_for("CONSOLIDATE?");
     terminal.press("y");
@@ -297,8 +382,16 @@ fn jobs_and_their_outcomes_are_kept_in_a_log() {
     terminal.wait_for("consolidated 1");
     terminal.press("q");
     terminal.ended();
-    let log = std::fs::read_to_string(run.store.with_extension("state").join("evaltop/evaltop.log")).unwrap();
-    assert!(log.contains("begins: consolidate 1 file") && log.contains(": consolidated 1 file"), "{log}");
+    let log = std::fs::read_to_string(
+        run.store
+            .with_extension("state")
+            .join("evaltop/evaltop.log"),
+    )
+    .unwrap();
+    assert!(
+        log.contains("begins: consolidate 1 file") && log.contains(": consolidated 1 file"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -335,10 +428,18 @@ fn waits_for_a_store_that_is_not_there_yet() {
 fn a_file_in_place_of_a_store_is_refused() {
     let run = run();
     write(&run.store, "m", 1);
-    let file = std::fs::read_dir(run.store.join("incremental")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(run.store.join("incremental"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let mut terminal = Terminal::open(&file, &[]);
     terminal.wait("the refusal", |screen| {
-        screen.contents().replace('\n', "").contains("it is a file (name the folder that holds it)")
+        screen
+            .contents()
+            .replace('\n', "")
+            .contains("it is a file (name the folder that holds it)")
     });
     assert_eq!(terminal.ended().exit_code(), 1);
 }
@@ -349,7 +450,10 @@ fn a_consolidation_is_undone_with_a_key() {
     write(&run.store, "model-a", 20);
     let mut terminal = Terminal::open(&run.store, &[]);
     terminal.wait_for("20 tests");
-    for (generation, rows) in [("gen 1", "main      20 rows"), ("gen 2", "main      25 rows")] {
+    for (generation, rows) in [
+        ("gen 1", "main      20 rows"),
+        ("gen 2", "main      25 rows"),
+    ] {
         terminal.press("c");
         terminal.wait_for("CONSOLIDATE?");
         terminal.press("y");
@@ -381,11 +485,16 @@ fn every_key_leaves_a_whole_screen() {
     command.cwd(run.store.parent().unwrap());
     let mut terminal = Terminal::run(command);
     terminal.wait_for("12 tests");
-    let mut keys: Vec<String> = (' '..='~').filter(|c| *c != 'q').map(String::from).collect();
+    let mut keys: Vec<String> = (' '..='~')
+        .filter(|c| *c != 'q')
+        .map(String::from)
+        .collect();
     // Ctrl with a letter, except those that leave, stop, or are keys of their own; Esc, Tab, Enter,
     // the arrows, Home, End, the pages, function keys, mouse reports, pasted text.
     keys.extend(
-        ('a'..='z').filter(|c| !"cz".contains(*c)).map(|c| char::from(c as u8 - b'a' + 1).to_string()),
+        ('a'..='z')
+            .filter(|c| !"cz".contains(*c))
+            .map(|c| char::from(c as u8 - b'a' + 1).to_string()),
     );
     let named = [
         "A",
@@ -418,7 +527,11 @@ fn every_key_leaves_a_whole_screen() {
     // Asked again and again it leaves, also while a job runs.
     let begun = Instant::now();
     while terminal.child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < PATIENCE, "does not end\n{}", terminal.text());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "does not end\n{}",
+            terminal.text()
+        );
         let _ = terminal.keys.as_mut().unwrap().write_all(b"\x03");
         thread::sleep(Duration::from_millis(20));
     }
@@ -434,14 +547,20 @@ fn a_storm_of_sizes_ends_in_the_last_one() {
     terminal.wait_for("model-a");
     for step in 0..120_u16 {
         let last = step == 119;
-        let (rows, cols) = if last { (30, 100) } else { (1 + step * 7 % 70, 1 + step * 13 % 220) };
+        let (rows, cols) = if last {
+            (30, 100)
+        } else {
+            (1 + step * 7 % 70, 1 + step * 13 % 220)
+        };
         terminal.resize(rows, cols);
     }
     terminal.wait("the picture of the last size", |s| {
         let rows: Vec<String> = s.rows(0, 100).collect();
         rows.first().is_some_and(|row| row.starts_with(" evaltop"))
             && rows.last().is_some_and(|row| row.contains("q quit"))
-            && rows.iter().any(|row| row.contains("model-a") && row.contains("66.7%"))
+            && rows
+                .iter()
+                .any(|row| row.contains("model-a") && row.contains("66.7%"))
     });
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
@@ -465,7 +584,9 @@ fn files_that_arrive_during_a_job_are_counted_once() {
     });
     terminal.press("y");
     let done = |n: u8| format!("consolidated {n}");
-    terminal.wait("the outcome", |s| [1, 2].iter().any(|n| s.contents().contains(&done(*n))));
+    terminal.wait("the outcome", |s| {
+        [1, 2].iter().any(|n| s.contents().contains(&done(*n)))
+    });
     writing.join().unwrap();
     terminal.wait_for("360 tests");
     terminal.press("q");
@@ -482,8 +603,9 @@ fn a_store_that_is_replaced_is_followed() {
     terminal.wait_for("model-a");
     std::fs::rename(&run.store, run.store.with_extension("old")).unwrap();
     std::fs::rename(&other, &run.store).unwrap();
-    terminal
-        .wait("the other store", |s| s.contents().contains("model-z") && !s.contents().contains("model-a"));
+    terminal.wait("the other store", |s| {
+        s.contents().contains("model-z") && !s.contents().contains("model-a")
+    });
     write(&run.store, "model-y", 2);
     terminal.wait_for("7 tests");
     terminal.press("q");
@@ -496,9 +618,12 @@ fn follows_the_size_of_the_terminal() {
     write(&run.store, "model-a", 3);
     let mut terminal = Terminal::open(&run.store, &[]);
     terminal.wait_for("model-a");
-    for (rows, cols, expected) in
-        [(5, 30, "too small"), (40, 140, "TIME"), (10, 40, "model-a"), (24, 80, "INFRA")]
-    {
+    for (rows, cols, expected) in [
+        (5, 30, "too small"),
+        (40, 140, "TIME"),
+        (10, 40, "model-a"),
+        (24, 80, "INFRA"),
+    ] {
         terminal.resize(rows, cols);
         terminal.wait_for(expected);
     }
@@ -522,7 +647,12 @@ fn obeys_the_mouse_only_when_it_may_have_it() {
     terminal.ended();
     let terminal = Terminal::open(&run.store, &["--no-mouse"]);
     terminal.wait_for("model-b");
-    let mode = terminal.screen.lock().unwrap().screen().mouse_protocol_mode();
+    let mode = terminal
+        .screen
+        .lock()
+        .unwrap()
+        .screen()
+        .mouse_protocol_mode();
     assert_eq!(mode, vt100::MouseProtocolMode::None);
 }
 
@@ -558,12 +688,17 @@ fn a_terminal_that_vanishes_without_a_signal_takes_it_along() {
     // In a session of its own the process has the terminal, but is not told of its end.
     let id = run.store.with_extension("pid");
     let mut command = CommandBuilder::new("sh");
-    command
-        .args(["-c", "setsid sh -c 'echo $$ > \"$2\"; exec \"$0\" \"$1\"' \"$0\" \"$1\" \"$2\"; sleep 60"]);
+    command.args([
+        "-c",
+        "setsid sh -c 'echo $$ > \"$2\"; exec \"$0\" \"$1\"' \"$0\" \"$1\" \"$2\"; sleep 60",
+    ]);
     command.args([Path::new(env!("CARGO_BIN_EXE_evaltop")), &run.store, &id]);
     let mut terminal = Terminal::run(command);
     terminal.wait_for("model-a");
-    let stat = format!("/proc/{}/stat", std::fs::read_to_string(&id).unwrap().trim());
+    let stat = format!(
+        "/proc/{}/stat",
+        std::fs::read_to_string(&id).unwrap().trim()
+    );
     terminal.vanish();
     let begun = Instant::now();
     // Where nobody collects it, what has ended stays as a zombie.
@@ -582,7 +717,9 @@ fn stops_and_goes_on() {
     terminal.wait_for("model-a");
     let is_stopped = |pid: Pid| {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
-        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
     };
     for stop in ["key", "signal"] {
         if stop == "key" {
@@ -597,7 +734,9 @@ fn stops_and_goes_on() {
             thread::sleep(Duration::from_millis(20));
         }
         terminal.signal(Signal::CONT);
-        terminal.wait("the picture is back", |s| s.alternate_screen() && s.contents().contains("model-a"));
+        terminal.wait("the picture is back", |s| {
+            s.alternate_screen() && s.contents().contains("model-a")
+        });
     }
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
@@ -616,7 +755,12 @@ fn an_idle_dashboard_writes_no_byte() {
     // The store is looked at again, and nothing in it is new.
     std::fs::write(run.store.join(".DS_Store"), "stray").unwrap();
     thread::sleep(Duration::from_secs(4));
-    assert_eq!(terminal.bytes.load(Ordering::SeqCst), before, "{}", terminal.text());
+    assert_eq!(
+        terminal.bytes.load(Ordering::SeqCst),
+        before,
+        "{}",
+        terminal.text()
+    );
 }
 
 #[test]
@@ -638,7 +782,10 @@ fn without_a_terminal_it_prints_one_look() {
     write(&run.store, "model-a", 4);
     let output = super::support::evaltop().arg(&run.store).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("model-a") && !text.contains('\u{1b}'), "{text}");
+    assert!(
+        text.contains("model-a") && !text.contains('\u{1b}'),
+        "{text}"
+    );
 }
 
 #[test]
@@ -665,7 +812,9 @@ fn nothing_in_the_data_steers_the_terminal() {
         ..record("", false)
     };
     let mut writer = Writer::open(&Store::new(&run.store), WriterOptions::default()).unwrap();
-    writer.append_all((0..3).map(own).collect::<Vec<_>>()).unwrap();
+    writer
+        .append_all((0..3).map(own).collect::<Vec<_>>())
+        .unwrap();
     let mut terminal = Terminal::open(&run.store, &[]);
     terminal.wait_for("nul2");
     // Its failures, with their messages.

@@ -19,14 +19,29 @@ fn processes_about(path: &Path) -> usize {
 #[test]
 fn without_a_terminal_it_prints_a_status_and_leaves_nothing() {
     let tmp = tempfile::tempdir().unwrap();
-    let output = evaltop().arg("demo").env("TMPDIR", tmp.path()).assert().success();
+    let output = evaltop()
+        .arg("demo")
+        .env("TMPDIR", tmp.path())
+        .assert()
+        .success();
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(text.contains("DeepSeek-V3-0324"), "{text}");
-    let farewell: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("Now on")).collect();
+    let farewell: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("Now on"))
+        .collect();
     let command = "  evaltop import results.jsonl --into my_store --success-from 'score>=1'";
-    assert_eq!(farewell.last(), Some(&command), "the next command to try, whole: {text}");
+    assert_eq!(
+        farewell.last(),
+        Some(&command),
+        "the next command to try, whole: {text}"
+    );
     assert!(farewell.iter().all(|line| line.len() <= 80), "{text}");
-    assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0, "the temporary store is gone");
+    assert_eq!(
+        std::fs::read_dir(tmp.path()).unwrap().count(),
+        0,
+        "the temporary store is gone"
+    );
     if cfg!(target_os = "linux") {
         assert_eq!(processes_about(tmp.path()), 0, "its writers ended");
     }
@@ -49,14 +64,21 @@ fn killed_hard_its_writers_end_by_themselves() {
     demo.kill().unwrap();
     demo.wait().unwrap();
     wait_until("the writers end", || processes_about(&dir) == 0);
-    assert!(dir.join("incremental").is_dir(), "a store of one's own stays");
+    assert!(
+        dir.join("incremental").is_dir(),
+        "a store of one's own stays"
+    );
 }
 
 #[test]
 fn it_fills_no_folder_that_holds_something() {
     let tmp = tempfile::tempdir().unwrap();
     std::fs::write(tmp.path().join("precious"), "x").unwrap();
-    let failed = evaltop().args(["demo", "--dir"]).arg(tmp.path()).assert().failure();
+    let failed = evaltop()
+        .args(["demo", "--dir"])
+        .arg(tmp.path())
+        .assert()
+        .failure();
     let message = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
     assert!(message.contains("is not empty"), "{message}");
 }
@@ -65,7 +87,10 @@ fn it_fills_no_folder_that_holds_something() {
 fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !happened() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "waited in vain: {what}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -9,8 +9,10 @@ use std::path::Path;
 use crate::guide::shell;
 
 /// Examples that are not run, and why.
-const NOT_RUN: &[(&str, &str)] =
-    &[("evaltop maintain --every 30m --older-than 7d --keep 10 my_store", "it goes on until it is stopped")];
+const NOT_RUN: &[(&str, &str)] = &[(
+    "evaltop maintain --every 30m --older-than 7d --keep 10 my_store",
+    "it goes on until it is stopped",
+)];
 
 /// Examples that ask before they replace something, and are answered here.
 const ASK: &[&str] = &["evaltop restore --from test_results_20260131_120000.parquet my_store"];
@@ -19,15 +21,25 @@ const ASK: &[&str] = &["evaltop restore --from test_results_20260131_120000.parq
 fn commands() -> Vec<String> {
     let help = shell("evaltop --help", Path::new("/"));
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
-    std::iter::once(String::new()).chain(names.filter(|name| *name != "help").map(str::to_owned)).collect()
+    let names = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next());
+    std::iter::once(String::new())
+        .chain(names.filter(|name| *name != "help").map(str::to_owned))
+        .collect()
 }
 
 fn examples(command: &str) -> Vec<String> {
     let help = shell(&format!("evaltop {command} --help"), Path::new("/"));
     let below = help.lines().skip_while(|line| *line != "Examples:").skip(1);
-    let examples: Vec<_> = below.map_while(|line| line.strip_prefix("  ")).map(str::to_owned).collect();
-    assert!(!examples.is_empty(), "evaltop {command} --help has no examples");
+    let examples: Vec<_> = below
+        .map_while(|line| line.strip_prefix("  "))
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        !examples.is_empty(),
+        "evaltop {command} --help has no examples"
+    );
     examples
 }
 
@@ -55,8 +67,16 @@ fn prepare(dir: &Path) {
     fs::write(dir.join("lines.jsonl"), &lines).unwrap();
     let result = "{\"model\":\"a\",\"task_id\":\"1\",\"score\":1,\"success\":true}\n";
     fs::write(dir.join("results.jsonl"), result).unwrap();
-    fs::write(dir.join("scores.csv"), "model_name,success\na,true\nb,false\n").unwrap();
-    fs::write(dir.join("plan.jsonl"), "{\"model\":\"a\",\"task_id\":\"p1\"}\n").unwrap();
+    fs::write(
+        dir.join("scores.csv"),
+        "model_name,success\na,true\nb,false\n",
+    )
+    .unwrap();
+    fs::write(
+        dir.join("plan.jsonl"),
+        "{\"model\":\"a\",\"task_id\":\"p1\"}\n",
+    )
+    .unwrap();
     program(&dir.join("one_test.sh"), "echo '{\"success\":true}'");
     program(&dir.join("bin/python"), "exec ./one_test.sh");
     program(&dir.join("bin/my_runner"), "cat lines.jsonl");
@@ -83,12 +103,22 @@ fn every_example_can_be_typed() {
             if not_run.remove(example.as_str()) || ran.contains(&example) {
                 continue;
             }
-            let yes = if ask.remove(example.as_str()) { " --yes" } else { "" };
-            let said = shell(&format!("PATH=$PWD/bin:$PATH; {example}{yes}\necho exit $?"), folder.path());
+            let yes = if ask.remove(example.as_str()) {
+                " --yes"
+            } else {
+                ""
+            };
+            let said = shell(
+                &format!("PATH=$PWD/bin:$PATH; {example}{yes}\necho exit $?"),
+                folder.path(),
+            );
             assert!(said.ends_with("exit 0\n"), "$ {example}\n{said}");
             ran.insert(example);
         }
     }
-    assert!(not_run.is_empty() && ask.is_empty(), "no such examples: {not_run:?} {ask:?}");
+    assert!(
+        not_run.is_empty() && ask.is_empty(),
+        "no such examples: {not_run:?} {ask:?}"
+    );
     assert!(ran.len() > 35, "{}", ran.len());
 }

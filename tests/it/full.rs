@@ -23,11 +23,19 @@ struct Case {
 }
 
 const fn adds(arguments: &'static [&'static str], input: &'static str) -> Case {
-    Case { arguments, input, adds: true }
+    Case {
+        arguments,
+        input,
+        adds: true,
+    }
 }
 
 const fn case(arguments: &'static [&'static str]) -> Case {
-    Case { arguments, input: "", adds: false }
+    Case {
+        arguments,
+        input: "",
+        adds: false,
+    }
 }
 
 const NEW: &str = "{\"test_id\":\"new\",\"model\":\"m\",\"success\":true,\"session_id\":\"new\"}\n";
@@ -35,14 +43,28 @@ const NEW: &str = "{\"test_id\":\"new\",\"model\":\"m\",\"success\":true,\"sessi
 const CASES: [Case; 14] = [
     adds(&["record", "store"], NEW),
     adds(&["record", "store", "--durability", "disk"], NEW),
-    adds(&["run", "store", "--models", "m", "--session", "new", "--", "true"], ""),
+    adds(
+        &[
+            "run",
+            "store",
+            "--models",
+            "m",
+            "--session",
+            "new",
+            "--",
+            "true",
+        ],
+        "",
+    ),
     adds(&["import", "new.jsonl", "--into", "store"], ""),
     case(&["import", "new.json", "--into", "store"]),
     case(&["consolidate", "store"]),
     case(&["backup", "store"]),
     case(&["restore", "store", "--undo", "--yes"]),
     case(&["export", "store", "--format", "csv", "--yes", "-o", "out"]),
-    case(&["export", "store", "--format", "parquet", "--yes", "-o", "out"]),
+    case(&[
+        "export", "store", "--format", "parquet", "--yes", "-o", "out",
+    ]),
     case(&["export", "store", "--format", "json", "--yes", "-o", "out"]),
     case(&["merge", "one.parquet", "two.parquet", "--yes", "-o", "out"]),
     case(&["validate", "store", "--repair", "--yes"]),
@@ -55,8 +77,15 @@ fn prepare(folder: &Path) {
     let store = folder.join("store");
     for id in ["a", "b", "c", "d"] {
         let note = "x".repeat(3_000);
-        let line = format!("{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true,\"note\":\"{note}\"}}\n");
-        evaltop().arg("record").arg(&store).write_stdin(line).assert().success();
+        let line = format!(
+            "{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true,\"note\":\"{note}\"}}\n"
+        );
+        evaltop()
+            .arg("record")
+            .arg(&store)
+            .write_stdin(line)
+            .assert()
+            .success();
         if id < "c" {
             evaltop().arg("consolidate").arg(&store).assert().success();
         }
@@ -66,8 +95,9 @@ fn prepare(folder: &Path) {
     }
     fs::write(folder.join("new.jsonl"), NEW).unwrap();
     let leaf = r#""by_difficulty": {"easy": {"by_task_type": {"t": {"total": 4, "success": 2}}}}"#;
-    let model =
-        format!(r#"{{"by_prompt_type": {{"p": {{"by_tool_success_rate": {{"0.8": {{{leaf}}}}}}}}}}}"#);
+    let model = format!(
+        r#"{{"by_prompt_type": {{"p": {{"by_tool_success_rate": {{"0.8": {{{leaf}}}}}}}}}}}"#
+    );
     let database = format!(r#"{{"version": "3.0", "models": {{"old": {model}}}}}"#);
     fs::write(folder.join("new.json"), database).unwrap();
     fs::write(store.join("metadata.json"), "{}").unwrap();
@@ -88,7 +118,12 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), &target).unwrap();
             if target.ends_with(TORN) {
                 let old = SystemTime::now() - Duration::from_secs(100);
-                File::options().write(true).open(target).unwrap().set_modified(old).unwrap();
+                File::options()
+                    .write(true)
+                    .open(target)
+                    .unwrap()
+                    .set_modified(old)
+                    .unwrap();
             }
         }
     }
@@ -98,14 +133,20 @@ fn copy(from: &Path, to: &Path) {
 fn ids(folder: &Path) -> Vec<String> {
     let store = Store::new(folder.join("store"));
     let columns = Some(["test_id", "session_id"].map(str::to_owned).into());
-    let selection = Selection { columns, ..Selection::default() };
+    let selection = Selection {
+        columns,
+        ..Selection::default()
+    };
     let mut ids = Vec::new();
     for batch in rows(&store, &selection, &Control::default()).unwrap() {
         let batch = batch.unwrap();
         let texts = |name: &str| batch[name].as_string::<i32>().clone();
         let (tests, sessions) = (texts("test_id"), texts("session_id"));
         ids.extend(
-            sessions.iter().zip(&tests).filter_map(|(session, test)| Some(session.or(test)?.to_owned())),
+            sessions
+                .iter()
+                .zip(&tests)
+                .filter_map(|(session, test)| Some(session.or(test)?.to_owned())),
         );
     }
     ids.sort();
@@ -113,7 +154,11 @@ fn ids(folder: &Path) -> Vec<String> {
 }
 
 fn ended(mut command: Command, folder: &Path, input: &str) -> Output {
-    command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
@@ -149,13 +194,21 @@ fn with_ever_more_room(
             copy(made.path(), &own);
             let first = ended(limited(case, room), &own, case.input);
             let told = String::from_utf8_lossy(&first.stderr).into_owned();
-            let what = format!("{:?}, room {room}, {:?}: {told}", case.arguments, first.status);
+            let what = format!(
+                "{:?}, room {room}, {:?}: {told}",
+                case.arguments, first.status
+            );
             let done = is_done(&first);
             if !done {
                 met = true;
-                let sentences: Vec<&str> =
-                    told.lines().filter(|line| line.starts_with("evaltop: ")).collect();
-                assert!(first.status.code() == Some(1) && sentences.len() == 1, "{what}");
+                let sentences: Vec<&str> = told
+                    .lines()
+                    .filter(|line| line.starts_with("evaltop: "))
+                    .collect();
+                assert!(
+                    first.status.code() == Some(1) && sentences.len() == 1,
+                    "{what}"
+                );
                 assert!(told.contains(remedy), "{what}");
             }
             let seen = ids(&own);
@@ -166,7 +219,11 @@ fn with_ever_more_room(
             freed();
             let again = ended(unlimited(case), &own, case.input);
             let told = String::from_utf8_lossy(&again.stderr).into_owned();
-            assert!(is_done(&again), "{what}and again: {:?} {told}", again.status);
+            assert!(
+                is_done(&again),
+                "{what}and again: {:?} {told}",
+                again.status
+            );
             assert_eq!(ids(&own), all, "{what}");
             fs::remove_dir_all(&own).unwrap();
             if done {
@@ -183,7 +240,10 @@ fn limited(case: &Case, pages: u64) -> Command {
     let mut shell = Command::new("sh");
     // The shell's blocks have 512 bytes.
     let script = "trap '' XFSZ; ulimit -f \"$0\" && exec \"$@\"";
-    shell.args(["-c", script, &(8 * pages).to_string()]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", script, &(8 * pages).to_string()])
+        .arg(command.get_program())
+        .args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -204,13 +264,27 @@ fn cleanup_needs_no_room() {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path());
     let before = ids(folder.path());
-    let stale = folder.path().join("store/incremental/.increment_1_20260131_120000_h_0a_0.parquet.tmp");
+    let stale = folder
+        .path()
+        .join("store/incremental/.increment_1_20260131_120000_h_0a_0.parquet.tmp");
     fs::write(&stale, [0; 5_000]).unwrap();
     let old = SystemTime::now() - Duration::from_secs(86_400);
-    File::options().write(true).open(&stale).unwrap().set_modified(old).unwrap();
-    let output = ended(limited(&case(&["cleanup", "store", "--yes"]), 0), folder.path(), "");
+    File::options()
+        .write(true)
+        .open(&stale)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    let output = ended(
+        limited(&case(&["cleanup", "store", "--yes"]), 0),
+        folder.path(),
+        "",
+    );
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && told.starts_with("removed 1 file"), "{output:?}");
+    assert!(
+        output.status.success() && told.starts_with("removed 1 file"),
+        "{output:?}"
+    );
     assert!(!stale.exists());
     assert_eq!(ids(folder.path()), before);
 }
@@ -222,7 +296,10 @@ impl Small {
     fn mounted() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(folder.path()).stderr(Stdio::null());
+        mount
+            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
+            .arg(folder.path())
+            .stderr(Stdio::null());
         if cfg!(target_os = "linux") && mount.status().is_ok_and(|status| status.success()) {
             return Some(Self(folder));
         }
@@ -239,7 +316,9 @@ impl Drop for Small {
 
 #[test]
 fn a_full_disk() {
-    let Some(small) = Small::mounted() else { return };
+    let Some(small) = Small::mounted() else {
+        return;
+    };
     let filler = small.0.path().join("filler");
     let limited = |case: &Case, room: u64| {
         let mut file = File::create(&filler).unwrap();
@@ -248,5 +327,10 @@ fn a_full_disk() {
         file.set_len(length - 4096 * room).unwrap();
         unlimited(case)
     };
-    with_ever_more_room(small.0.path(), limited, || fs::remove_file(&filler).unwrap(), "free some space");
+    with_ever_more_room(
+        small.0.path(),
+        limited,
+        || fs::remove_file(&filler).unwrap(),
+        "free some space",
+    );
 }

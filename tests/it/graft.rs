@@ -7,8 +7,16 @@ use crate::support::{evaltop, python};
 
 fn stores(python: &Path, command: &str, store: &Path) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/graft/stores.py");
-    let output = Command::new(python).args([script, command]).arg(store).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(python)
+        .args([script, command])
+        .arg(store)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -34,8 +42,17 @@ fn a_main_of_which_most_was_copied_is_what_other_readers_expect() {
     let store = folder.path().join("store");
     let main = store.join("test_results.parquet");
     let consolidate = || {
-        let output = evaltop().args(["consolidate", "--format", "json"]).arg(&store).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = evaltop()
+            .args(["consolidate", "--format", "json"])
+            .arg(&store)
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     stores(&python, "write", &store);
@@ -43,9 +60,16 @@ fn a_main_of_which_most_was_copied_is_what_other_readers_expect() {
     let before = std::fs::read(&main).unwrap();
     stores(&python, "add", &store);
     let done = consolidate();
-    assert_eq!((&done["rows_added"], &done["rows_superseded"]), (&1_100.into(), &100.into()));
+    assert_eq!(
+        (&done["rows_added"], &done["rows_superseded"]),
+        (&1_100.into(), &100.into())
+    );
     let after = std::fs::read(&main).unwrap();
-    let same = before.iter().zip(&after).take_while(|(one, other)| one == other).count();
+    let same = before
+        .iter()
+        .zip(&after)
+        .take_while(|(one, other)| one == other)
+        .count();
     let first_group = first_group_end(&before);
     assert!(
         same >= first_group,

@@ -27,24 +27,38 @@ fn blocks() -> Vec<Block> {
     let mut file = None;
     let mut lines = GUIDE.lines();
     while let Some(line) = lines.next() {
-        if let Some(name) = line.strip_prefix("<!-- file: ").and_then(|rest| rest.strip_suffix(" -->")) {
+        if let Some(name) = line
+            .strip_prefix("<!-- file: ")
+            .and_then(|rest| rest.strip_suffix(" -->"))
+        {
             file = Some(name.to_owned());
         }
-        let Some(kind) = line.strip_prefix("```") else { continue };
+        let Some(kind) = line.strip_prefix("```") else {
+            continue;
+        };
         let body: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         if kind == "console" {
             let mut steps: Vec<Step> = Vec::new();
             for line in body {
                 match line.strip_prefix("$ ") {
-                    Some(command) => steps.push(Step { command: command.to_owned(), expected: Vec::new() }),
+                    Some(command) => steps.push(Step {
+                        command: command.to_owned(),
+                        expected: Vec::new(),
+                    }),
                     None => {
-                        steps.last_mut().expect("output follows a command").expected.push(line.to_owned());
+                        steps
+                            .last_mut()
+                            .expect("output follows a command")
+                            .expected
+                            .push(line.to_owned());
                     }
                 }
             }
             blocks.push(Block::Console(steps));
         } else {
-            let name = file.take().expect("a block that is no console is a file: its name stands above it");
+            let name = file
+                .take()
+                .expect("a block that is no console is a file: its name stands above it");
             blocks.push(Block::File(name, body.join("\n") + "\n"));
         }
     }
@@ -55,11 +69,15 @@ fn blocks() -> Vec<Block> {
 fn same(expected: &str, line: &str) -> bool {
     let mut parts = expected.split("[..]");
     let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = line.strip_prefix(first) else { return false };
+    let Some(mut rest) = line.strip_prefix(first) else {
+        return false;
+    };
     let mut open = false;
     for part in parts {
         open = part.is_empty();
-        let Some(at) = rest.find(part) else { return false };
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
         rest = &rest[at + part.len()..];
     }
     open || rest.is_empty()
@@ -72,17 +90,28 @@ fn all_same(expected: &[String], lines: &[&str]) -> bool {
         (Some((dots, rest)), _) if dots == "..." => {
             (0..=lines.len()).any(|skipped| all_same(rest, &lines[skipped..]))
         }
-        (Some((first, expected)), Some((line, lines))) => same(first, line) && all_same(expected, lines),
+        (Some((first, expected)), Some((line, lines))) => {
+            same(first, line) && all_same(expected, lines)
+        }
         _ => false,
     }
 }
 
 pub(crate) fn shell(command: &str, dir: &Path) -> String {
-    let program = Path::new(env!("CARGO_BIN_EXE_evaltop")).parent().unwrap().to_path_buf();
+    let program = Path::new(env!("CARGO_BIN_EXE_evaltop"))
+        .parent()
+        .unwrap()
+        .to_path_buf();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(std::iter::once(program).chain(std::env::split_paths(&path))).unwrap();
+    let path =
+        std::env::join_paths(std::iter::once(program).chain(std::env::split_paths(&path))).unwrap();
     let mut shell = Command::new("sh");
-    for name in ["EVALTOP_DIR", "EVALTOP_CONFIG", "STORAGE_FORMAT", "NO_COLOR"] {
+    for name in [
+        "EVALTOP_DIR",
+        "EVALTOP_CONFIG",
+        "STORAGE_FORMAT",
+        "NO_COLOR",
+    ] {
         shell.env_remove(name);
     }
     let output = shell
@@ -148,10 +177,14 @@ fn a_different_output_is_noticed() {
 #[test]
 fn the_guide_leaves_no_command_out() {
     let help = shell("evaltop --help", Path::new("/"));
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let commands = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|l| !l.is_empty());
     for command in commands.filter_map(|line| line.split_whitespace().next()) {
-        let known =
-            matches!(command, "watch" | "demo" | "help") || GUIDE.contains(&format!("evaltop {command}"));
+        let known = matches!(command, "watch" | "demo" | "help")
+            || GUIDE.contains(&format!("evaltop {command}"));
         assert!(known, "the guide does not mention {command}");
     }
 }

@@ -23,8 +23,9 @@ fn make(kind: &str, folder: &Path) -> Option<Value> {
 fn json(arguments: &[&str], folder: &Path) -> Value {
     let output = evaltop().args(arguments).arg(folder).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
 }
 
 fn status(folder: &Path) -> Value {
@@ -35,7 +36,12 @@ fn names(folder: &Path) -> Vec<(String, u64)> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.metadata().unwrap().len()))
+        .map(|entry| {
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.metadata().unwrap().len(),
+            )
+        })
         .collect();
     names.sort();
     names
@@ -44,7 +50,9 @@ fn names(folder: &Path) -> Vec<(String, u64)> {
 /// `status` and `query` count what Python counted, and change nothing.
 fn agrees(kind: &str, main: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(expected) = make(kind, folder.path()) else { return };
+    let Some(expected) = make(kind, folder.path()) else {
+        return;
+    };
     let before = names(folder.path());
     let seen = status(folder.path());
     assert_eq!(seen["main"]["kind"], main, "{seen}");
@@ -54,16 +62,31 @@ fn agrees(kind: &str, main: &str) {
     if let Some(superseded) = expected.get("superseded") {
         assert_eq!(&seen["totals"]["superseded"], superseded);
     }
-    let models = json(&["query", "--group-by", "model", "--format", "json"], folder.path());
+    let models = json(
+        &["query", "--group-by", "model", "--format", "json"],
+        folder.path(),
+    );
     for (model, counts) in expected["models"].as_object().unwrap() {
-        let group = models.as_array().unwrap().iter().find(|group| group["model"] == **model).unwrap();
+        let group = models
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|group| group["model"] == **model)
+            .unwrap();
         let own = [&group["tests"], &group["success"], &group["partial"]];
-        assert_eq!(own.map(Value::as_u64), [0, 1, 2].map(|at| counts[at].as_u64()), "{model} of {kind}");
+        assert_eq!(
+            own.map(Value::as_u64),
+            [0, 1, 2].map(|at| counts[at].as_u64()),
+            "{model} of {kind}"
+        );
     }
     if let Some(turns) = expected.get("mean_turns").and_then(Value::as_f64) {
         let tests = |group: &Value| group["tests"].as_f64().unwrap();
         let groups = models.as_array().unwrap();
-        let sum: f64 = groups.iter().map(|g| g["mean_turns"].as_f64().unwrap() * tests(g)).sum();
+        let sum: f64 = groups
+            .iter()
+            .map(|g| g["mean_turns"].as_f64().unwrap() * tests(g))
+            .sum();
         assert!((sum / groups.iter().map(tests).sum::<f64>() - turns).abs() < 1e-6);
     }
     assert_eq!(names(folder.path()), before);
@@ -78,23 +101,52 @@ fn converts(kind: &str, arguments: &[&str]) {
     let asked = || {
         let exported = folder.path().join("exported.json");
         let export = ["export", "--format", "json", "-o"];
-        evaltop().args(export).arg(&exported).arg(folder.path()).assert().success();
-        let mut database: Value = serde_json::from_slice(&std::fs::read(&exported).unwrap()).unwrap();
+        evaltop()
+            .args(export)
+            .arg(&exported)
+            .arg(folder.path())
+            .assert()
+            .success();
+        let mut database: Value =
+            serde_json::from_slice(&std::fs::read(&exported).unwrap()).unwrap();
         std::fs::remove_file(exported).unwrap();
         for stamp in ["created_at", "last_updated"] {
             database.as_object_mut().unwrap().remove(stamp);
         }
         let seen = status(folder.path());
-        let groups = ["query", "--group-by", "model,prompt_type,difficulty", "--format", "json"];
+        let groups = [
+            "query",
+            "--group-by",
+            "model,prompt_type,difficulty",
+            "--format",
+            "json",
+        ];
         let rows = json(&["query", "--summaries", "--format", "json"], folder.path());
         let rows = rows.as_array().unwrap().len();
-        (seen["totals"].clone(), seen["models"].clone(), json(&groups, folder.path()), database, rows)
+        (
+            seen["totals"].clone(),
+            seen["models"].clone(),
+            json(&groups, folder.path()),
+            database,
+            rows,
+        )
     };
     let before = asked();
-    evaltop().args(["consolidate"]).args(arguments).arg(folder.path()).assert().success();
-    assert!(!["summaries", "mixed"].contains(&status(folder.path())["main"]["kind"].as_str().unwrap()));
+    evaltop()
+        .args(["consolidate"])
+        .args(arguments)
+        .arg(folder.path())
+        .assert()
+        .success();
+    assert!(
+        !["summaries", "mixed"].contains(&status(folder.path())["main"]["kind"].as_str().unwrap())
+    );
     assert_eq!(asked(), before, "{kind}");
-    evaltop().arg("validate").arg(folder.path()).assert().success();
+    evaltop()
+        .arg("validate")
+        .arg(folder.path())
+        .assert()
+        .success();
 }
 
 #[test]
@@ -153,9 +205,16 @@ fn an_increment_that_its_writer_rewrites_while_we_read() {
     assert!(output.status.success());
     let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
     // A look finds one of its versions whole, or none while it is being written.
-    assert!(looks.iter().all(|tests| tests % 40 == 0 && *tests <= expected["tests"].as_u64().unwrap()));
+    assert!(
+        looks
+            .iter()
+            .all(|tests| tests % 40 == 0 && *tests <= expected["tests"].as_u64().unwrap())
+    );
     let totals = &status(folder.path())["totals"];
-    assert_eq!((&totals["tests"], &totals["success"]), (&expected["tests"], &expected["success"]));
+    assert_eq!(
+        (&totals["tests"], &totals["success"]),
+        (&expected["tests"], &expected["success"])
+    );
     assert_eq!(totals["repeated"], 0);
 }
 
@@ -181,13 +240,26 @@ fn lines(from: usize, to: usize) -> String {
 }
 
 fn run(arguments: &[&str], folder: &Path, input: String) {
-    let output = evaltop().args(arguments).arg(folder).write_stdin(input).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = evaltop()
+        .args(arguments)
+        .arg(folder)
+        .write_stdin(input)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Four libraries read the files, and find the rows that `query` returns.
 fn read_by_all(python: &Path, files: &[std::path::PathBuf], folder: &Path) -> usize {
-    let rows = evaltop().args(["query", "--format", "jsonl"]).arg(folder).output().unwrap();
+    let rows = evaltop()
+        .args(["query", "--format", "jsonl"])
+        .arg(folder)
+        .output()
+        .unwrap();
     let mut readers = Command::new(python)
         .args(["-c", include_str!("legacy/readers.py")])
         .args(files)
@@ -198,7 +270,10 @@ fn read_by_all(python: &Path, files: &[std::path::PathBuf], folder: &Path) -> us
     std::io::Write::write_all(&mut readers.stdin.take().unwrap(), &rows.stdout).unwrap();
     let output = readers.wait_with_output().unwrap();
     assert!(output.status.success(), "{files:?}");
-    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -210,22 +285,39 @@ fn other_readers_find_every_row_that_we_wrote() {
     let increments = || -> Vec<_> {
         let names = names(&folder.join("incremental")).into_iter();
         let names = names.filter(|(name, _)| name.starts_with("increment_"));
-        names.map(|(name, _)| folder.join("incremental").join(name)).collect()
+        names
+            .map(|(name, _)| folder.join("incremental").join(name))
+            .collect()
     };
     assert_eq!(read_by_all(&python, &increments(), folder), 300);
     run(&["consolidate"], folder, String::new());
     let main = folder.join("test_results.parquet");
-    assert_eq!(read_by_all(&python, std::slice::from_ref(&main), folder), 300);
+    assert_eq!(
+        read_by_all(&python, std::slice::from_ref(&main), folder),
+        300
+    );
     // Newer attempts at some of them, and a legacy increment with columns of its own.
-    run(&["record"], folder, lines(250, 350).replace("2026-01-31", "2026-02-01"));
+    run(
+        &["record"],
+        folder,
+        lines(250, 350).replace("2026-01-31", "2026-02-01"),
+    );
     if make("grow", folder).is_some() {
         run(&["consolidate"], folder, String::new());
         assert_eq!(read_by_all(&python, &[main], folder), 350 + 1_200);
     }
     let exported = folder.join("exported.parquet");
-    let output =
-        evaltop().args(["export", "--format", "parquet", "-o"]).arg(&exported).arg(folder).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = evaltop()
+        .args(["export", "--format", "parquet", "-o"])
+        .arg(&exported)
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(read_by_all(&python, &[exported], folder), 350 + 1_200);
 }
 
@@ -239,14 +331,29 @@ fn a_page_that_does_not_match_its_checksum_is_found() {
     let script = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
         t = pa.table({'model': ['m'] * 100, 'success': [True] * 100, 'final_score': [0.5 + i for i in range(100)]})\n\
         pq.write_table(t, sys.argv[1], compression='none', use_dictionary=False, write_page_checksum=True)";
-    assert!(Command::new(python).args(["-c", script]).arg(&main).status().unwrap().success());
-    evaltop().arg("validate").arg(folder.path()).assert().success();
+    assert!(
+        Command::new(python)
+            .args(["-c", script])
+            .arg(&main)
+            .status()
+            .unwrap()
+            .success()
+    );
+    evaltop()
+        .arg("validate")
+        .arg(folder.path())
+        .assert()
+        .success();
     let mut bytes = std::fs::read(&main).unwrap();
     let value = 57.5_f64.to_le_bytes();
     let at = bytes.windows(8).position(|window| window == value).unwrap();
     bytes[at] ^= 1;
     std::fs::write(&main, bytes).unwrap();
-    let run = evaltop().arg("validate").arg(folder.path()).assert().code(20);
+    let run = evaltop()
+        .arg("validate")
+        .arg(folder.path())
+        .assert()
+        .code(20);
     let told = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     assert!(told.contains("critical: test_results.parquet"), "{told}");
 }

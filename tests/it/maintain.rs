@@ -11,13 +11,22 @@ use crate::support::{evaltop, evaltop_process, main_rows, names};
 fn record(dir: &Path, ids: &[&str]) {
     let line = |id: &&str| format!("{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true}}\n");
     let lines: Vec<String> = ids.iter().map(line).collect();
-    evaltop().arg("record").arg(dir).write_stdin(lines.concat()).assert().success();
+    evaltop()
+        .arg("record")
+        .arg(dir)
+        .write_stdin(lines.concat())
+        .assert()
+        .success();
 }
 
 fn store(ids: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     record(dir.path(), ids);
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     dir
 }
 
@@ -41,7 +50,12 @@ fn content(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Makes a file look as if nobody had touched it for a while.
 fn age(path: &Path) {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
-    fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
 }
 
 /// Runs a command that must fail with one sentence and change nothing; returns the sentence.
@@ -56,7 +70,12 @@ fn refused(dir: &Path, args: &[&str], code: i32) -> String {
 }
 
 fn json(dir: &Path, args: &[&str]) -> serde_json::Value {
-    let run = evaltop().args(args).args(["--format", "json"]).arg(dir).output().unwrap();
+    let run = evaltop()
+        .args(args)
+        .args(["--format", "json"])
+        .arg(dir)
+        .output()
+        .unwrap();
     serde_json::from_slice(&run.stdout)
         .unwrap_or_else(|_| panic!("{args:?}: {}", String::from_utf8_lossy(&run.stderr)))
 }
@@ -67,16 +86,37 @@ fn consolidate_reports_in_the_agreed_form() {
     record(dir.path(), &["b", "c"]);
     let before = content(dir.path());
     let planned = json(dir.path(), &["consolidate", "--dry-run"]);
-    assert_eq!((&planned["dry_run"], &planned["rows"]), (&true.into(), &2.into()));
+    assert_eq!(
+        (&planned["dry_run"], &planned["rows"]),
+        (&true.into(), &2.into())
+    );
     assert_eq!(content(dir.path()), before, "a dry run changed something");
     let done = json(dir.path(), &["consolidate"]);
-    let figures = ["schema_version", "increments_merged", "rows_added", "rows_superseded", "rows_repeated"];
-    let figures: Vec<_> = figures.iter().map(|name| done[name].as_u64().unwrap()).collect();
+    let figures = [
+        "schema_version",
+        "increments_merged",
+        "rows_added",
+        "rows_superseded",
+        "rows_repeated",
+    ];
+    let figures: Vec<_> = figures
+        .iter()
+        .map(|name| done[name].as_u64().unwrap())
+        .collect();
     assert_eq!(figures, [1, 1, 2, 1, 0]);
-    assert_eq!((&done["rows_total"], &done["generation"]), (&3.into(), &2.into()));
+    assert_eq!(
+        (&done["rows_total"], &done["generation"]),
+        (&3.into(), &2.into())
+    );
     assert_eq!(done["skipped"], serde_json::json!([]));
-    let run = evaltop().arg("consolidate").arg(dir.path()).assert().success();
-    assert!(String::from_utf8_lossy(&run.get_output().stdout).starts_with("nothing to consolidate"));
+    let run = evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
+    assert!(
+        String::from_utf8_lossy(&run.get_output().stdout).starts_with("nothing to consolidate")
+    );
 }
 
 #[test]
@@ -86,7 +126,10 @@ fn there_is_no_store() {
     for command in ["consolidate", "cleanup", "backup", "validate"] {
         let run = evaltop().arg(command).arg(&missing).assert().code(1);
         let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-        assert!(told.contains("no store at") && told.contains("evaltop record"), "{told}");
+        assert!(
+            told.contains("no store at") && told.contains("evaltop record"),
+            "{told}"
+        );
         let told = refused(dir.path(), &[command], 1);
         assert!(told.contains("no store at"), "{told}");
     }
@@ -102,7 +145,10 @@ fn a_folder_that_cannot_be_read() {
     fs::rename(&incremental, dir.path().join("away")).unwrap();
     fs::write(&incremental, b"").unwrap();
     let told = refused(dir.path(), &["consolidate"], 1);
-    assert!(told.contains("cannot read") && told.contains("incremental"), "{told}");
+    assert!(
+        told.contains("cannot read") && told.contains("incremental"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -116,12 +162,19 @@ fn a_torn_main_and_one_that_is_no_parquet() {
         age(&main);
         for command in ["consolidate", "backup"] {
             let told = refused(dir.path(), &[command], 1);
-            assert!(told.contains("test_results.parquet can't be read as Parquet"), "{told}");
+            assert!(
+                told.contains("test_results.parquet can't be read as Parquet"),
+                "{told}"
+            );
             assert!(told.contains("evaltop restore"), "{told}");
         }
     }
     fs::write(&main, whole).unwrap();
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["a", "b"]);
 }
 
@@ -129,20 +182,38 @@ fn a_torn_main_and_one_that_is_no_parquet() {
 fn columns_that_conflict_stay_and_the_rest_goes_in() {
     let dir = store(&[]);
     let with = |id: &str, note: &str| {
-        let line = format!("{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true,\"note\":{note}}}\n");
-        evaltop().arg("record").arg(dir.path()).write_stdin(line).assert().success();
+        let line =
+            format!("{{\"test_id\":\"{id}\",\"model\":\"m\",\"success\":true,\"note\":{note}}}\n");
+        evaltop()
+            .arg("record")
+            .arg(dir.path())
+            .write_stdin(line)
+            .assert()
+            .success();
     };
     with("a", "\"text\"");
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     with("b", "1");
     record(dir.path(), &["c"]);
-    let run = evaltop().arg("consolidate").arg(dir.path()).assert().code(10);
+    let run = evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .code(10);
     let told = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     for part in ["column 'note' is int64", "text in", "stays"] {
         assert!(told.contains(part), "{told}");
     }
     assert_eq!(main_rows(dir.path()), ["a", "c"]);
-    let again = evaltop().arg("consolidate").arg(dir.path()).assert().code(10);
+    let again = evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .code(10);
     assert!(String::from_utf8_lossy(&again.get_output().stdout).contains("'note'"));
 }
 
@@ -150,12 +221,22 @@ fn columns_that_conflict_stay_and_the_rest_goes_in() {
 fn files_that_are_no_parquet_are_in_progress_first_and_unreadable_later() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);
-    let torn = dir.path().join("incremental/increment_1_20260131_120000.parquet");
+    let torn = dir
+        .path()
+        .join("incremental/increment_1_20260131_120000.parquet");
     fs::write(&torn, b"PAR1 and no more").unwrap();
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     age(&torn);
     record(dir.path(), &["c"]);
-    let run = evaltop().arg("consolidate").arg(dir.path()).assert().code(10);
+    let run = evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .code(10);
     assert!(String::from_utf8_lossy(&run.get_output().stdout).contains("it can't be read"));
     assert_eq!(main_rows(dir.path()), ["a", "b", "c"]);
     assert!(torn.exists());
@@ -166,15 +247,25 @@ fn the_second_one_is_told_who_holds_the_lock() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);
     // Another program that locks, as legacy writers of main do.
-    let lock = fs::File::options().write(true).open(dir.path().join("test_results.parquet.lock")).unwrap();
+    let lock = fs::File::options()
+        .write(true)
+        .open(dir.path().join("test_results.parquet.lock"))
+        .unwrap();
     lock.lock().unwrap();
     let told = refused(dir.path(), &["consolidate"], 75);
     assert!(told.contains("locked by"), "{told}");
     if cfg!(target_os = "linux") {
-        assert!(told.contains(&format!("process {}", std::process::id())), "{told}");
+        assert!(
+            told.contains(&format!("process {}", std::process::id())),
+            "{told}"
+        );
     }
     drop(lock);
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
 }
 
 #[test]
@@ -184,8 +275,15 @@ fn a_main_that_lost_rows_is_refused_until_told() {
     let main = dir.path().join("test_results.parquet");
     fs::remove_file(&main).unwrap();
     let told = refused(dir.path(), &["consolidate"], 1);
-    assert!(told.contains("--accept-main") && told.contains("restore"), "{told}");
-    evaltop().args(["consolidate", "--accept-main"]).arg(dir.path()).assert().success();
+    assert!(
+        told.contains("--accept-main") && told.contains("restore"),
+        "{told}"
+    );
+    evaltop()
+        .args(["consolidate", "--accept-main"])
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["c"]);
 }
 
@@ -195,35 +293,79 @@ fn a_backup_is_made_and_brought_back() {
     let made = json(dir.path(), &["backup"]);
     let name = PathBuf::from(made["backup"].as_str().unwrap());
     record(dir.path(), &["b"]);
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     let from = name.file_name().unwrap().to_str().unwrap();
     let told = refused(dir.path(), &["restore", "--from", from], 2);
     assert!(told.contains("--yes"), "{told}");
     let planned = json(dir.path(), &["restore", "--dry-run", "--from", from]);
-    assert_eq!((&planned["rows_restored"], &planned["rows_kept"]), (&1.into(), &1.into()));
-    evaltop().args(["restore", "--yes", "--from", from]).arg(dir.path()).assert().success();
+    assert_eq!(
+        (&planned["rows_restored"], &planned["rows_kept"]),
+        (&1.into(), &1.into())
+    );
+    evaltop()
+        .args(["restore", "--yes", "--from", from])
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["a", "b"]);
     let args = ["restore", "--yes", "--discard-newer", "--from"];
-    evaltop().args(args).arg(&name).arg(dir.path()).assert().success();
+    evaltop()
+        .args(args)
+        .arg(&name)
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["a"]);
-    let told = refused(dir.path(), &["restore", "--yes", "--from", "nothing.parquet"], 1);
-    assert!(told.contains("no backup 'nothing.parquet': the newest are test_results_"), "{told}");
+    let told = refused(
+        dir.path(),
+        &["restore", "--yes", "--from", "nothing.parquet"],
+        1,
+    );
+    assert!(
+        told.contains("no backup 'nothing.parquet': the newest are test_results_"),
+        "{told}"
+    );
 }
 
 #[test]
 fn a_consolidate_is_undone_and_done_again() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     let planned = json(dir.path(), &["restore", "--dry-run", "--undo"]);
-    assert_eq!((&planned["rows_restored"], &planned["rows_waiting"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&planned["rows_restored"], &planned["rows_waiting"]),
+        (&1.into(), &1.into())
+    );
     let told = refused(dir.path(), &["restore", "--undo"], 2);
-    assert!(told.contains("--yes") && told.contains("1 row of main wait"), "{told}");
-    evaltop().args(["restore", "--yes", "--undo"]).arg(dir.path()).assert().success();
+    assert!(
+        told.contains("--yes") && told.contains("1 row of main wait"),
+        "{told}"
+    );
+    evaltop()
+        .args(["restore", "--yes", "--undo"])
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["a"]);
     let seen = json(dir.path(), &["status"]);
-    assert_eq!((&seen["totals"]["tests"], &seen["increments"]["rows"]), (&2.into(), &1.into()));
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    assert_eq!(
+        (&seen["totals"]["tests"], &seen["increments"]["rows"]),
+        (&2.into(), &1.into())
+    );
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["a", "b"]);
 }
 
@@ -244,7 +386,11 @@ fn cleanup_needs_a_yes_and_never_takes_waiting_rows() {
         .success();
     assert_eq!(names(dir.path()), waiting);
     assert_eq!(fs::read_dir(dir.path().join("backups")).unwrap().count(), 1);
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), ["a", "b"]);
 }
 
@@ -253,7 +399,11 @@ fn every_commit_keeps_the_main_before_it_and_prunes_the_oldest() {
     let dir = store(&["0"]);
     for n in 1..8 {
         record(dir.path(), &[&n.to_string()]);
-        evaltop().arg("consolidate").arg(dir.path()).assert().success();
+        evaltop()
+            .arg("consolidate")
+            .arg(dir.path())
+            .assert()
+            .success();
     }
     // The newest five, one of which is also the one of today.
     assert_eq!(fs::read_dir(dir.path().join("backups")).unwrap().count(), 5);
@@ -266,14 +416,25 @@ fn a_killed_consolidation_leaves_a_store_that_the_next_one_mends() {
     let mut expected = Vec::new();
     for round in 0..12 {
         let ids: Vec<_> = (0..200).map(|n| format!("{round:02}-{n:03}")).collect();
-        record(dir.path(), &ids.iter().map(String::as_str).collect::<Vec<_>>());
+        record(
+            dir.path(),
+            &ids.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
         expected.extend(ids);
-        let mut child = evaltop_process().arg("consolidate").arg(dir.path()).spawn().unwrap();
+        let mut child = evaltop_process()
+            .arg("consolidate")
+            .arg(dir.path())
+            .spawn()
+            .unwrap();
         std::thread::sleep(std::time::Duration::from_millis(round * 4));
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    evaltop().arg("consolidate").arg(dir.path()).assert().success();
+    evaltop()
+        .arg("consolidate")
+        .arg(dir.path())
+        .assert()
+        .success();
     assert_eq!(main_rows(dir.path()), expected);
     assert!(names(dir.path()).is_empty());
 }

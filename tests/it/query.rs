@@ -40,7 +40,15 @@ impl Fixture {
             row(5, "模型, \"b\"", "cot", 0.8, "easy", "simple", true),
             row(6, "模型, \"b\"", "cot", 0.6, "hard", "simple", false),
             row(7, "模型, \"b\"", "baseline", 0.8, "hard", "pipeline", false),
-            row(8, "evil\u{1b}[31m\nname", "baseline", 0.8, "easy", "simple", false),
+            row(
+                8,
+                "evil\u{1b}[31m\nname",
+                "baseline",
+                0.8,
+                "easy",
+                "simple",
+                false,
+            ),
         ];
         rows[1]["partial_success"] = json!(true);
         rows[6]["timestamp"] = json!(recent.to_string());
@@ -62,7 +70,12 @@ impl Fixture {
     }
 
     fn query(&self, args: &[&str]) -> assert_cmd::assert::Assert {
-        evaltop().args(["query", "store"]).args(args).current_dir(self.path()).env("TZ", "UTC").assert()
+        evaltop()
+            .args(["query", "store"])
+            .args(args)
+            .current_dir(self.path())
+            .env("TZ", "UTC")
+            .assert()
     }
 
     fn output(&self, args: &[&str]) -> String {
@@ -74,7 +87,12 @@ impl Fixture {
         let lines = self.output(&[args, &["--format", "jsonl", "--columns", "test_id"]].concat());
         let ids: BTreeSet<String> = lines
             .lines()
-            .map(|l| serde_json::from_str::<Value>(l).unwrap()["test_id"].as_str().unwrap().into())
+            .map(|l| {
+                serde_json::from_str::<Value>(l).unwrap()["test_id"]
+                    .as_str()
+                    .unwrap()
+                    .into()
+            })
             .collect();
         ids.into_iter().collect()
     }
@@ -86,7 +104,11 @@ impl Fixture {
         assert!(error.contains(said), "{args:?}: {error}");
         assert_eq!(error.trim_end().lines().count(), 1, "one sentence: {error}");
         assert!(assert.get_output().stdout.is_empty(), "{args:?}");
-        assert_eq!(before, tree(&self.path().join("store")), "the store is unchanged");
+        assert_eq!(
+            before,
+            tree(&self.path().join("store")),
+            "the store is unchanged"
+        );
     }
 }
 
@@ -111,12 +133,21 @@ fn filters_are_alternatives_within_and_conditions_between_columns() {
     for (args, expected) in [
         (&[][..], "t1 t2 t3 t4 t5 t6 t7 t8"),
         (&["--model", "model a"], "t1 t2 t3 t4"),
-        (&["--model", "model a", "--model", "模型, \"b\""], "t1 t2 t3 t4 t5 t6 t7"),
+        (
+            &["--model", "model a", "--model", "模型, \"b\""],
+            "t1 t2 t3 t4 t5 t6 t7",
+        ),
         (&["--prompt-type", "cot", "--difficulty", "hard"], "t2 t6"),
         (&["--tool-success-rate", "0.6"], "t3 t6"),
-        (&["--tool-success-rate", "0.800000011920929"], "t1 t2 t4 t5 t7 t8"),
+        (
+            &["--tool-success-rate", "0.800000011920929"],
+            "t1 t2 t4 t5 t7 t8",
+        ),
         (&["--task-type", "pipeline"], "t3 t4 t7"),
-        (&["--since", "2026-01-04", "--until", "2026-01-06T00:00:00Z"], "t3 t4"),
+        (
+            &["--since", "2026-01-04", "--until", "2026-01-06T00:00:00Z"],
+            "t3 t4",
+        ),
         (&["--since", "1h"], "t7"),
         (&["--until", "1h"], "t1 t2 t3 t4 t5 t6 t8"),
         (&["--model", "nobody"], ""),
@@ -131,7 +162,10 @@ fn every_form_has_the_same_rows() {
     let store = Fixture::new();
     let array: Vec<Value> = serde_json::from_str(&store.output(&["--format", "json"])).unwrap();
     let lines = store.output(&["--format", "jsonl"]);
-    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(array, lines);
     assert_eq!(array.len(), 8);
     let eighth = array.iter().find(|row| row["test_id"] == "t8").unwrap();
@@ -156,8 +190,15 @@ fn every_form_has_the_same_rows() {
     }
 
     let table = store.output(&[]);
-    assert_eq!(table.lines().count(), 9, "a header and a line a row:\n{table}");
-    assert!(!table.contains('\u{1b}'), "control characters never reach the terminal");
+    assert_eq!(
+        table.lines().count(),
+        9,
+        "a header and a line a row:\n{table}"
+    );
+    assert!(
+        !table.contains('\u{1b}'),
+        "control characters never reach the terminal"
+    );
 }
 
 #[test]
@@ -169,20 +210,45 @@ fn other_readers_read_the_parquet_that_query_writes() {
         p = sys.argv[1]\n\
         n = duckdb.sql(f\"select count(*), sum(success::int) from '{p}'\").fetchall()[0]\n\
         print(len(pandas.read_parquet(p)), len(polars.read_parquet(p)), pq.read_table(p).num_rows, *n)";
-    let out =
-        Command::new(python).args(["-c", script, "out.parquet"]).current_dir(store.path()).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "8 8 8 8 4", "{out:?}");
+    let out = Command::new(python)
+        .args(["-c", script, "out.parquet"])
+        .current_dir(store.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout).trim(),
+        "8 8 8 8 4",
+        "{out:?}"
+    );
 }
 
 #[test]
 fn columns_and_limit() {
     let store = Fixture::new();
-    let text = store.output(&["--columns", "model,turns", "--format", "csv", "--limit", "3"]);
+    let text = store.output(&[
+        "--columns",
+        "model,turns",
+        "--format",
+        "csv",
+        "--limit",
+        "3",
+    ]);
     assert!(text.starts_with("model,turns\n"), "{text}");
     assert_eq!(text.lines().count(), 4);
-    assert_eq!(store.output(&["--format", "json", "--limit", "0"]).trim(), "[]");
-    assert_eq!(store.output(&["--model", "nobody", "--format", "json"]).trim(), "[]");
-    assert_eq!(store.output(&["--model", "nobody", "--columns", "model", "--format", "csv"]), "model\n");
+    assert_eq!(
+        store.output(&["--format", "json", "--limit", "0"]).trim(),
+        "[]"
+    );
+    assert_eq!(
+        store
+            .output(&["--model", "nobody", "--format", "json"])
+            .trim(),
+        "[]"
+    );
+    assert_eq!(
+        store.output(&["--model", "nobody", "--columns", "model", "--format", "csv"]),
+        "model\n"
+    );
 }
 
 #[test]
@@ -191,7 +257,10 @@ fn groups_have_the_promised_figures() {
     let groups: Vec<Value> =
         serde_json::from_str(&store.output(&["--group-by", "model", "--format", "json"])).unwrap();
     assert_eq!(groups.len(), 3);
-    let a = groups.iter().find(|group| group["model"] == "model a").unwrap();
+    let a = groups
+        .iter()
+        .find(|group| group["model"] == "model a")
+        .unwrap();
     let keys: Vec<_> = a.as_object().unwrap().keys().cloned().collect();
     assert_eq!(
         keys,
@@ -215,8 +284,14 @@ fn groups_have_the_promised_figures() {
         (&json!(4), &json!(3), &json!(1), &json!(0))
     );
     assert_eq!(a["success_rate"], 0.75);
-    assert!((a["ci_low"].as_f64().unwrap() - 0.300_642).abs() < 1e-5, "Wilson, 3 of 4: {a}");
-    assert!((a["ci_high"].as_f64().unwrap() - 0.954_412).abs() < 1e-5, "{a}");
+    assert!(
+        (a["ci_low"].as_f64().unwrap() - 0.300_642).abs() < 1e-5,
+        "Wilson, 3 of 4: {a}"
+    );
+    assert!(
+        (a["ci_high"].as_f64().unwrap() - 0.954_412).abs() < 1e-5,
+        "{a}"
+    );
     assert_eq!(a["mean_turns"], 2.5);
     assert_eq!(a["mean_execution_time"], 3.75);
     assert!(a["mean_tool_calls"].is_null());
@@ -232,12 +307,26 @@ fn groups_have_the_promised_figures() {
     let mut lines: Vec<_> = two.lines().collect();
     assert_eq!(lines.remove(0), "prompt_type,tool_success_rate,tests");
     lines.sort_unstable();
-    assert_eq!(lines, ["baseline,0.6,1", "baseline,0.8,3", "cot,0.6,1", "cot,0.8,3"]);
+    assert_eq!(
+        lines,
+        ["baseline,0.6,1", "baseline,0.8,3", "cot,0.6,1", "cot,0.8,3"]
+    );
 
-    let filtered = store.output(&["--group-by", "model", "--difficulty", "hard", "--format", "jsonl"]);
+    let filtered = store.output(&[
+        "--group-by",
+        "model",
+        "--difficulty",
+        "hard",
+        "--format",
+        "jsonl",
+    ]);
     let tests: u64 = filtered
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["tests"].as_u64().unwrap())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["tests"]
+                .as_u64()
+                .unwrap()
+        })
         .sum();
     assert_eq!(tests, 3);
     let table = store.output(&["--group-by", "model"]);
@@ -249,19 +338,38 @@ fn groups_have_the_promised_figures() {
 fn wrong_questions_get_one_sentence() {
     let store = Fixture::new();
     for (code, args, said) in [
-        (2, &["--group-by", "modle"][..], "model, prompt_type, tool_success_rate, difficulty, task_type"),
+        (
+            2,
+            &["--group-by", "modle"][..],
+            "model, prompt_type, tool_success_rate, difficulty, task_type",
+        ),
         (1, &["--columns", "modle"], "test_id, model"),
-        (1, &["--group-by", "model", "--columns", "turns"], "mean_turns"),
+        (
+            1,
+            &["--group-by", "model", "--columns", "turns"],
+            "mean_turns",
+        ),
         (2, &["--since", "yesterday"], "neither a time"),
         (2, &["--since", "1h", "--until", "2h"], "no row can match"),
         (2, &["--tool-success-rate", "80"], "between 0 and 1"),
-        (2, &["--group-by", "model", "--summaries"], "leave out --summaries"),
+        (
+            2,
+            &["--group-by", "model", "--summaries"],
+            "leave out --summaries",
+        ),
     ] {
         store.refuses(code, args, said);
     }
-    let nowhere = evaltop().args(["query", "nowhere"]).current_dir(store.path()).assert().code(1);
+    let nowhere = evaltop()
+        .args(["query", "nowhere"])
+        .current_dir(store.path())
+        .assert()
+        .code(1);
     assert!(String::from_utf8_lossy(&nowhere.get_output().stderr).contains("no store at"));
-    assert!(!store.path().join("nowhere").exists(), "query makes nothing");
+    assert!(
+        !store.path().join("nowhere").exists(),
+        "query makes nothing"
+    );
 }
 
 #[test]
@@ -269,19 +377,40 @@ fn files_appear_whole_and_replace_nothing_unasked() {
     let store = Fixture::new();
     store.query(&["-o", "out.csv"]).success().stdout("");
     let whole = fs::read_to_string(store.path().join("out.csv")).unwrap();
-    assert_eq!(whole, store.output(&["--format", "csv"]), "the name says the form");
+    assert_eq!(
+        whole,
+        store.output(&["--format", "csv"]),
+        "the name says the form"
+    );
     store.refuses(1, &["-o", "out.csv", "--model", "model a"], "already there");
-    assert_eq!(fs::read_to_string(store.path().join("out.csv")).unwrap(), whole);
-    store.query(&["-o", "out.csv", "--model", "model a", "--yes"]).success();
-    assert!(fs::read_to_string(store.path().join("out.csv")).unwrap().len() < whole.len());
+    assert_eq!(
+        fs::read_to_string(store.path().join("out.csv")).unwrap(),
+        whole
+    );
+    store
+        .query(&["-o", "out.csv", "--model", "model a", "--yes"])
+        .success();
+    assert!(
+        fs::read_to_string(store.path().join("out.csv"))
+            .unwrap()
+            .len()
+            < whole.len()
+    );
 
-    for own in ["store/incremental/x.csv", "store/test_results.parquet", "store/metadata.json"] {
+    for own in [
+        "store/incremental/x.csv",
+        "store/test_results.parquet",
+        "store/metadata.json",
+    ] {
         store.refuses(1, &["-o", own], "store's own");
     }
     store.refuses(1, &["-o", "no/folder/x.csv"], "there is no folder");
     store.refuses(1, &["-o", "store"], "is a folder");
     store.refuses(1, &["-o", "wrong.csv", "--columns", "modle"], "modle");
-    let left: Vec<_> = fs::read_dir(store.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(store.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(left.len(), 3, "no temporary file is left: {left:?}");
 }
 
@@ -292,7 +421,11 @@ fn a_closed_pipe_is_quiet() {
     let row = |i: usize| json!({"model": "m", "success": true, "test_id": i.to_string(), "error_message": "x".repeat(100)});
     let lines: Vec<_> = (0..5_000).map(|i| row(i).to_string()).collect();
     fs::write(store.path().join("many.jsonl"), lines.join("\n")).unwrap();
-    evaltop().args(["import", "many.jsonl", "--into", "store"]).current_dir(store.path()).assert().success();
+    evaltop()
+        .args(["import", "many.jsonl", "--into", "store"])
+        .current_dir(store.path())
+        .assert()
+        .success();
     for format in ["table", "json", "jsonl", "csv", "parquet"] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_evaltop"))
             .args(["query", "store", "--format", format])
@@ -337,7 +470,12 @@ fn duckdb_finds_the_same_rows() {
 #[test]
 fn a_terminal_that_does_not_say_its_width_has_eighty_columns() {
     let fixture = Fixture::new();
-    let unsaid = PtySize { rows: 0, cols: 0, pixel_width: 0, pixel_height: 0 };
+    let unsaid = PtySize {
+        rows: 0,
+        cols: 0,
+        pixel_width: 0,
+        pixel_height: 0,
+    };
     let pty = native_pty_system().openpty(unsaid).unwrap();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
     command.args(["query", "store", "--columns", "test_id,model,success"]);
@@ -346,8 +484,15 @@ fn a_terminal_that_does_not_say_its_width_has_eighty_columns() {
     drop(pty.slave);
     let mut said = Vec::new();
     // The end of a terminal is an error on Linux.
-    let _ = pty.master.try_clone_reader().unwrap().read_to_end(&mut said);
+    let _ = pty
+        .master
+        .try_clone_reader()
+        .unwrap()
+        .read_to_end(&mut said);
     assert!(child.wait().unwrap().success());
     let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("test_id") && said.contains("model a"), "{said}");
+    assert!(
+        said.contains("test_id") && said.contains("model a"),
+        "{said}"
+    );
 }

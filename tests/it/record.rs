@@ -37,10 +37,21 @@ fn every_line_is_answered_in_order_and_a_bad_one_is_kept() {
     input.extend(b"{\"model\":\"m\",\"success\":\"yes\"}\r\n");
     input.extend(b"{\"model\":\"\xff\",\"success\":true}\n");
     input.extend(b"{\"model\":\"m\",\"success\":0,\"note\":NaN}");
-    let run = evaltop().args(["record", "--ack"]).arg(&store).write_stdin(input).assert().code(1);
+    let run = evaltop()
+        .args(["record", "--ack"])
+        .arg(&store)
+        .write_stdin(input)
+        .assert()
+        .code(1);
     let output = run.get_output();
-    let answers: Vec<_> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
-    assert_eq!((answers.len(), &answers[..4]), (5, &["a", "-", "-", "-"][..]));
+    let answers: Vec<_> = std::str::from_utf8(&output.stdout)
+        .unwrap()
+        .lines()
+        .collect();
+    assert_eq!(
+        (answers.len(), &answers[..4]),
+        (5, &["a", "-", "-", "-"][..])
+    );
     assert_eq!(answers[4].len(), 36, "a generated id");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
@@ -51,7 +62,10 @@ fn every_line_is_answered_in_order_and_a_bad_one_is_kept() {
     ] {
         assert!(told.contains(part), "{told}");
     }
-    let rejected = names(&store).into_iter().find(|name| name.starts_with("rejected_")).unwrap();
+    let rejected = names(&store)
+        .into_iter()
+        .find(|name| name.starts_with("rejected_"))
+        .unwrap();
     let kept = fs::read(store.join("incremental").join(rejected)).unwrap();
     assert_eq!(kept.split(|b| *b == b'\n').count(), 4);
     assert!(kept.starts_with(b"nonsense\n"));
@@ -64,7 +78,12 @@ fn a_wrong_file_is_not_told_line_by_line_and_who_stops_listening_ends_nothing() 
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let input = format!("{}{}", "nonsense\n".repeat(30_000), line("a"));
-    let run = evaltop().arg("record").arg(&store).write_stdin(input.clone()).assert().code(1);
+    let run = evaltop()
+        .arg("record")
+        .arg(&store)
+        .write_stdin(input.clone())
+        .assert()
+        .code(1);
     let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert_eq!(told.lines().count(), 21, "{told}");
     assert!(told.contains("30,000 lines are kept in"), "{told}");
@@ -72,12 +91,21 @@ fn a_wrong_file_is_not_told_line_by_line_and_who_stops_listening_ends_nothing() 
     let mut child = recording(&store);
     drop(child.stderr.take());
     let mut stdin = child.stdin.take().unwrap();
-    let writing = std::thread::spawn(move || stdin.write_all(input.replace("\"a\"", "\"b\"").as_bytes()));
+    let writing =
+        std::thread::spawn(move || stdin.write_all(input.replace("\"a\"", "\"b\"").as_bytes()));
     let mut answers = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut answers).unwrap();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut answers)
+        .unwrap();
     writing.join().unwrap().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert_eq!((answers.lines().count(), answers.lines().last()), (30_001, Some("b")));
+    assert_eq!(
+        (answers.lines().count(), answers.lines().last()),
+        (30_001, Some("b"))
+    );
     consolidate(&store);
     assert_eq!(main_rows(&store), ["a", "b"]);
 }
@@ -88,7 +116,12 @@ fn a_line_without_end_is_rejected_and_the_next_goes_in() {
     let mut input = vec![b'x'; (16 << 20) + 10];
     input.push(b'\n');
     input.extend(line("a").bytes());
-    let run = evaltop().args(["record", "--ack"]).arg(dir.path()).write_stdin(input).assert().code(1);
+    let run = evaltop()
+        .args(["record", "--ack"])
+        .arg(dir.path())
+        .write_stdin(input)
+        .assert()
+        .code(1);
     assert_eq!(run.get_output().stdout, b"-\na\n");
     assert!(String::from_utf8_lossy(&run.get_output().stderr).contains("longer than 16 MiB"));
 }
@@ -96,7 +129,12 @@ fn a_line_without_end_is_rejected_and_the_next_goes_in() {
 #[test]
 fn nothing_is_said_when_all_is_well() {
     let dir = tempfile::tempdir().unwrap();
-    let run = evaltop().arg("record").arg(dir.path()).write_stdin(line("a")).assert().success();
+    let run = evaltop()
+        .arg("record")
+        .arg(dir.path())
+        .write_stdin(line("a"))
+        .assert()
+        .success();
     assert!(run.get_output().stdout.is_empty() && run.get_output().stderr.is_empty());
     assert_eq!(names(dir.path()).len(), 2, "an increment and its journal");
 }
@@ -131,7 +169,9 @@ fn what_was_answered_survives_a_kill_and_a_polite_end() {
             .unwrap();
         assert!(status.success());
         assert_eq!(child.wait().unwrap().code(), code);
-        let published = names(dir.path()).iter().any(|name| name.starts_with("increment_"));
+        let published = names(dir.path())
+            .iter()
+            .any(|name| name.starts_with("increment_"));
         assert_eq!(published, code.is_some());
         consolidate(dir.path());
         assert_eq!(main_rows(dir.path()), ["a"]);
@@ -157,14 +197,28 @@ fn a_folder_that_cannot_be_made_is_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, b"").unwrap();
-    let run = evaltop().arg("record").arg(&file).write_stdin(line("a")).assert().code(1);
+    let run = evaltop()
+        .arg("record")
+        .arg(&file)
+        .write_stdin(line("a"))
+        .assert()
+        .code(1);
     let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-    assert!(told.contains("is a file: name the folder of a store") && told.lines().count() == 1, "{told}");
+    assert!(
+        told.contains("is a file: name the folder of a store") && told.lines().count() == 1,
+        "{told}"
+    );
 }
 
 #[test]
 fn durability_can_be_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["record", "--ack", "--durability", "disk"];
-    evaltop().args(args).arg(dir.path()).write_stdin(line("a")).assert().success().stdout("a\n");
+    evaltop()
+        .args(args)
+        .arg(dir.path())
+        .write_stdin(line("a"))
+        .assert()
+        .success()
+        .stdout("a\n");
 }

@@ -28,7 +28,9 @@ fn rows(dir: &Path, columns: &str) -> Vec<Value> {
         .assert()
         .success();
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -51,11 +53,20 @@ fn the_product_is_run_recorded_and_resumed() {
     ];
     let script = r#"read test; test -z "$EVALTOP_DIFFICULTY" && echo "{\"success\": $(test $EVALTOP_MODEL = a && echo true || echo false), \"turns\": $EVALTOP_INSTANCE, \"told\": $test}""#;
     let planned = run(dir, &[&flags[..], &["--dry-run"]].concat(), script, 0);
-    assert_eq!((&planned["planned"], &planned["run"], &planned["left"]), (&24.into(), &0.into(), &24.into()));
+    assert_eq!(
+        (&planned["planned"], &planned["run"], &planned["left"]),
+        (&24.into(), &0.into(), &24.into())
+    );
     assert!(!dir.join("store").exists());
     let done = run(dir, &flags, script, 0);
-    assert_eq!((&done["run"], &done["success"], &done["failed"]), (&24.into(), &12.into(), &12.into()));
-    for row in rows(dir, "test_id,model,prompt_type,tool_success_rate,turns,told,session_id,success") {
+    assert_eq!(
+        (&done["run"], &done["success"], &done["failed"]),
+        (&24.into(), &12.into(), &12.into())
+    );
+    for row in rows(
+        dir,
+        "test_id,model,prompt_type,tool_success_rate,turns,told,session_id,success",
+    ) {
         assert_eq!(row["success"], row["model"] == "a");
         assert_eq!(row["session_id"], "first");
         let told: Value = serde_json::from_str(row["told"].as_str().unwrap()).unwrap();
@@ -77,8 +88,7 @@ fn a_plan_with_timeouts_and_rate_limits() {
     let dir = folder.path();
     let plan = "{\"model\":\"slow\",\"task_id\":\"t9\"}\n{\"model\":\"limited\",\"instances\":2}\n{\"model\":\"broken\"}\n";
     std::fs::write(dir.join("plan.jsonl"), plan).unwrap();
-    let script =
-        "case $EVALTOP_MODEL in slow) sleep 60;; limited) echo later >&2; exit 42;; *) kill -9 $$;; esac";
+    let script = "case $EVALTOP_MODEL in slow) sleep 60;; limited) echo later >&2; exit 42;; *) kill -9 $$;; esac";
     let flags = [
         "--plan",
         "plan.jsonl",
@@ -93,13 +103,21 @@ fn a_plan_with_timeouts_and_rate_limits() {
     ];
     let done = run(dir, &flags, script, 0);
     assert_eq!(
-        (&done["run"], &done["timeouts"], &done["infrastructure"], &done["retried"]),
+        (
+            &done["run"],
+            &done["timeouts"],
+            &done["infrastructure"],
+            &done["retried"]
+        ),
         (&4.into(), &1.into(), &2.into(), &3.into())
     );
     let mut rows: Vec<String> = rows(dir, "model,task_id,error_type,error_message")
         .iter()
         .map(|row| {
-            format!("{} {} {} {}", row["model"], row["task_id"], row["error_type"], row["error_message"])
+            format!(
+                "{} {} {} {}",
+                row["model"], row["task_id"], row["error_type"], row["error_message"]
+            )
         })
         .collect();
     rows.sort();
@@ -117,8 +135,11 @@ fn a_plan_with_timeouts_and_rate_limits() {
 /// Whether a process is there and not merely waiting for its parent to notice its end.
 fn runs(pid: &str) -> bool {
     let id = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
-    let ended = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')));
+    let ended = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'))
+    });
     rustix::process::test_kill_process(id).is_ok() && !ended
 }
 
@@ -150,18 +171,29 @@ fn an_interrupt_leaves_nothing_running_and_the_next_start_goes_on() {
     let begun = Instant::now();
     let pids = || std::fs::read_to_string(dir.join("pids")).unwrap_or_default();
     while pids().lines().count() < 12 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the tests did not start");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the tests did not start"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
     let mut said = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(said.contains("ran 5 tests") && said.contains("45 left"), "{said}");
+    assert!(
+        said.contains("ran 5 tests") && said.contains("45 left"),
+        "{said}"
+    );
     let ended = Instant::now();
     while pids().lines().any(runs) {
-        assert!(ended.elapsed() < Duration::from_secs(30), "something is still there");
+        assert!(
+            ended.elapsed() < Duration::from_secs(30),
+            "something is still there"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     let rest = run(dir, &["--models", "m", "--num-instances", "50"], "true", 0);
@@ -171,7 +203,8 @@ fn an_interrupt_leaves_nothing_running_and_the_next_start_goes_on() {
 /// The children of a process, with their names.
 fn children(of: u32) -> Vec<(rustix::process::Pid, String)> {
     let numbers = std::fs::read_dir("/proc").unwrap();
-    let numbers = numbers.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
+    let numbers =
+        numbers.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
     let child = |id: i32| {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
@@ -188,7 +221,19 @@ fn a_killed_run_leaves_nothing_running_and_claims_nothing() {
     // A test that ignores what can be ignored, and a child of it.
     let script = "trap '' TERM HUP INT; echo $$ >> pids; sleep 100 & echo $! >> pids; wait";
     let mut child = evaltop_process()
-        .args(["run", "store", "--models", "m", "--num-instances", "3", "--workers", "3", "--", "sh", "-c"])
+        .args([
+            "run",
+            "store",
+            "--models",
+            "m",
+            "--num-instances",
+            "3",
+            "--workers",
+            "3",
+            "--",
+            "sh",
+            "-c",
+        ])
         .arg(script)
         .current_dir(dir)
         .spawn()
@@ -203,18 +248,44 @@ fn a_killed_run_leaves_nothing_running_and_claims_nothing() {
     };
     until(&|| pids().lines().count() == 6, "the tests did not start");
     let refused = evaltop()
-        .args(["run", "store", "--models", "m", "--num-instances", "9", "--", "true"])
+        .args([
+            "run",
+            "store",
+            "--models",
+            "m",
+            "--num-instances",
+            "9",
+            "--",
+            "true",
+        ])
         .current_dir(dir)
         .assert()
         .code(75);
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    assert!(said.contains(&format!("by process {} ", child.id())), "{said}");
+    assert!(
+        said.contains(&format!("by process {} ", child.id())),
+        "{said}"
+    );
     if cfg!(target_os = "linux") {
         // Who ends every `evaltop` by its name does not meet the guard, and it heeds no such signal.
-        until(&|| children(child.id()).iter().any(|(_, name)| name == "guard-run"), "no guard");
+        until(
+            &|| {
+                children(child.id())
+                    .iter()
+                    .any(|(_, name)| name == "guard-run")
+            },
+            "no guard",
+        );
         let children = children(child.id());
-        assert!(children.iter().all(|(_, name)| !name.contains("evaltop")), "{children:?}");
-        let guard = children.iter().find(|(_, name)| name == "guard-run").unwrap().0;
+        assert!(
+            children.iter().all(|(_, name)| !name.contains("evaltop")),
+            "{children:?}"
+        );
+        let guard = children
+            .iter()
+            .find(|(_, name)| name == "guard-run")
+            .unwrap()
+            .0;
         for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
             rustix::process::kill_process(guard, signal).unwrap();
         }
@@ -225,31 +296,65 @@ fn a_killed_run_leaves_nothing_running_and_claims_nothing() {
     let rest = run(dir, &["--models", "m", "--num-instances", "3"], "true", 0);
     assert_eq!((&rest["existing"], &rest["run"]), (&0.into(), &3.into()));
     let left = std::fs::read_dir(dir.join("store")).unwrap();
-    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(!left.iter().any(|name| name.starts_with("run_")), "{left:?}");
+    let left: Vec<_> = left
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        !left.iter().any(|name| name.starts_with("run_")),
+        "{left:?}"
+    );
 }
 
 #[test]
 fn what_cannot_be_meant_is_said_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let refuses = |flags: &[&str], code: i32, said: &str| {
-        let assert =
-            evaltop().arg("run").arg("store").args(flags).current_dir(folder.path()).assert().code(code);
+        let assert = evaltop()
+            .arg("run")
+            .arg("store")
+            .args(flags)
+            .current_dir(folder.path())
+            .assert()
+            .code(code);
         let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
         assert!(error.contains(said), "{flags:?}: {error}");
         assert!(!folder.path().join("store").exists(), "{flags:?}");
     };
     refuses(&["--", "true"], 2, "--models");
     refuses(&["--models", "m"], 2, "CMD");
-    refuses(&["--models", "m", "--timeout", "soon", "--", "true"], 2, "--timeout: 'soon' is no duration");
-    refuses(&["--models", "m", "--qps", "0", "--", "true"], 2, "give tests a second");
-    refuses(&["--models", "m", "--workers", "0", "--", "true"], 2, "'--workers <N>'");
-    refuses(&["--models", "m", "--qps", "other=1", "--", "true"], 2, "the plan has no model of that name");
+    refuses(
+        &["--models", "m", "--timeout", "soon", "--", "true"],
+        2,
+        "--timeout: 'soon' is no duration",
+    );
+    refuses(
+        &["--models", "m", "--qps", "0", "--", "true"],
+        2,
+        "give tests a second",
+    );
+    refuses(
+        &["--models", "m", "--workers", "0", "--", "true"],
+        2,
+        "'--workers <N>'",
+    );
+    refuses(
+        &["--models", "m", "--qps", "other=1", "--", "true"],
+        2,
+        "the plan has no model of that name",
+    );
     refuses(
         &["--models", "m", "--tool-success-rates", "80", "--", "true"],
         1,
         "a number from 0 to 1, not 80",
     );
-    refuses(&["--plan", "nowhere.jsonl", "--", "true"], 1, "nowhere.jsonl");
-    refuses(&["--plan", "p", "--models", "m", "--", "true"], 2, "cannot be used with");
+    refuses(
+        &["--plan", "nowhere.jsonl", "--", "true"],
+        1,
+        "nowhere.jsonl",
+    );
+    refuses(
+        &["--plan", "p", "--models", "m", "--", "true"],
+        2,
+        "cannot be used with",
+    );
 }

@@ -38,7 +38,9 @@ fn recorded(folder: &Path) -> PathBuf {
     writer.append_all(published).unwrap();
     writer.close().unwrap();
     let mut killed = Writer::open(&store, WriterOptions::default()).unwrap();
-    killed.append(record("b", false, false, Some("timeout"))).unwrap();
+    killed
+        .append(record("b", false, false, Some("timeout")))
+        .unwrap();
     // What a killed writer leaves: its journal as it was, no increment, no lock.
     let stem = format!("{}_0", killed.base());
     let journal = root.join("incremental").join(layout::journal_name(&stem));
@@ -56,7 +58,12 @@ fn status(root: &Path, format: &str) -> assert_cmd::Command {
 }
 
 fn json(root: &Path, code: i32) -> Value {
-    let output = status(root, "json").assert().code(code).get_output().stdout.clone();
+    let output = status(root, "json")
+        .assert()
+        .code(code)
+        .get_output()
+        .stdout
+        .clone();
     serde_json::from_slice(&output).unwrap()
 }
 
@@ -79,12 +86,18 @@ fn listing(root: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
 /// Makes a file old enough to be unreadable rather than in progress.
 fn age(path: &Path) {
     let long_ago = SystemTime::now() - Duration::from_secs(3_600);
-    File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
 }
 
 fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -106,7 +119,10 @@ fn counts_increments_and_journals_and_changes_nothing() {
     assert_eq!(found["main"]["kind"], "empty");
     assert_eq!(found["increments"]["files"], 1);
     assert_eq!(found["increments"]["rows"], 5);
-    assert_eq!((&found["journals"]["files"], &found["journals"]["rows"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&found["journals"]["files"], &found["journals"]["rows"]),
+        (&1.into(), &1.into())
+    );
     let totals = &found["totals"];
     assert_eq!(totals["tests"], 6);
     assert_eq!(
@@ -114,9 +130,16 @@ fn counts_increments_and_journals_and_changes_nothing() {
         (&3.into(), &1.into(), &2.into())
     );
     assert_eq!(totals["infrastructure"], 1);
-    assert_eq!((&totals["success_rate"], &totals["scored_rate"]), (&0.5.into(), &0.6.into()));
-    let models: Vec<&str> =
-        found["models"].as_array().unwrap().iter().map(|m| m["model"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&totals["success_rate"], &totals["scored_rate"]),
+        (&0.5.into(), &0.6.into())
+    );
+    let models: Vec<&str> = found["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["model"].as_str().unwrap())
+        .collect();
     assert_eq!(models, ["a", "b"]);
     assert_eq!(found["models"][0]["mean_execution_time"], 2.0);
     assert_eq!(found["models"][1]["success_rate"], 0.0);
@@ -124,7 +147,14 @@ fn counts_increments_and_journals_and_changes_nothing() {
     assert_eq!(found["alerts"][0]["rule"], "dead_writers");
     assert_eq!(found["alerts"][0]["action"], "consolidate");
     let writers = found["writers"].as_array().unwrap();
-    assert_eq!(writers.iter().filter(|writer| writer["state"] == "gone").count(), 1, "{writers:?}");
+    assert_eq!(
+        writers
+            .iter()
+            .filter(|writer| writer["state"] == "gone")
+            .count(),
+        1,
+        "{writers:?}"
+    );
 }
 
 #[test]
@@ -136,16 +166,26 @@ fn an_empty_store_is_healthy_and_its_rates_are_null() {
     assert_eq!(found["totals"]["tests"], 0);
     assert!(found["totals"]["success_rate"].is_null());
     assert!(found["increments"]["oldest_age_seconds"].is_null());
-    assert_eq!((&found["models"], &found["alerts"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!(
+        (&found["models"], &found["alerts"]),
+        (&Value::Array(vec![]), &Value::Array(vec![]))
+    );
 }
 
 #[test]
 fn no_store_is_one_sentence_and_stays_no_store() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
-    let output = status(&missing, "json").assert().code(1).get_output().clone();
+    let output = status(&missing, "json")
+        .assert()
+        .code(1)
+        .get_output()
+        .clone();
     let sentence = String::from_utf8(output.stderr).unwrap();
-    assert!(sentence.starts_with("evaltop: no store at ") && sentence.contains("missing"), "{sentence}");
+    assert!(
+        sentence.starts_with("evaltop: no store at ") && sentence.contains("missing"),
+        "{sentence}"
+    );
     assert_eq!(sentence.lines().count(), 1, "{sentence}");
     assert!(output.stdout.is_empty());
     assert!(!missing.exists());
@@ -158,7 +198,11 @@ fn no_store_is_one_sentence_and_stays_no_store() {
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     let output = status(&file, "text").assert().code(1).get_output().clone();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("it is a file"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("it is a file")
+    );
 }
 
 #[test]
@@ -170,12 +214,20 @@ fn a_main_that_cannot_be_read_is_critical_and_never_zero() {
         write_parquet(
             &main,
             vec![
-                ("model", Arc::new(StringArray::from(vec!["a"; 50])) as ArrayRef),
+                (
+                    "model",
+                    Arc::new(StringArray::from(vec!["a"; 50])) as ArrayRef,
+                ),
                 ("success", Arc::new(BooleanArray::from(vec![true; 50]))),
             ],
         );
         let length = fs::metadata(&main).unwrap().len();
-        File::options().write(true).open(&main).unwrap().set_len(length - 20).unwrap();
+        File::options()
+            .write(true)
+            .open(&main)
+            .unwrap()
+            .set_len(length - 20)
+            .unwrap();
     };
     let text = || fs::write(&main, "id,model\n1,a\n").unwrap();
     for spoil in [&torn as &dyn Fn(), &text] {
@@ -184,14 +236,28 @@ fn a_main_that_cannot_be_read_is_critical_and_never_zero() {
         let before = listing(&root);
         let output = status(&root, "json").assert().code(20).get_output().clone();
         let sentence = String::from_utf8(output.stderr).unwrap();
-        assert!(sentence.contains("test_results.parquet") && sentence.lines().count() == 1, "{sentence}");
+        assert!(
+            sentence.contains("test_results.parquet") && sentence.lines().count() == 1,
+            "{sentence}"
+        );
         let found: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(found["health"], "critical");
         assert_eq!(found["alerts"][0]["rule"], "store_unreadable");
-        assert!(found["totals"]["tests"].is_null() && found["main"]["rows"].is_null(), "{found}");
-        let shown = status(&root, "text").assert().code(20).get_output().stdout.clone();
+        assert!(
+            found["totals"]["tests"].is_null() && found["main"]["rows"].is_null(),
+            "{found}"
+        );
+        let shown = status(&root, "text")
+            .assert()
+            .code(20)
+            .get_output()
+            .stdout
+            .clone();
         let shown = String::from_utf8(shown).unwrap();
-        assert!(shown.contains("CRITICAL") && !shown.contains("tests"), "{shown}");
+        assert!(
+            shown.contains("CRITICAL") && !shown.contains("tests"),
+            "{shown}"
+        );
         assert_eq!(listing(&root), before);
     }
 }
@@ -211,7 +277,10 @@ fn an_unreadable_folder_is_critical() {
     let output = status(&root, "text").assert().code(20).get_output().clone();
     set(0o755);
     let sentence = String::from_utf8(output.stderr).unwrap();
-    assert!(sentence.contains("cannot read") && sentence.contains("check the owner and mode"), "{sentence}");
+    assert!(
+        sentence.contains("cannot read") && sentence.contains("check the owner and mode"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -219,7 +288,11 @@ fn strange_files_beside_the_data_are_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let root = recorded(folder.path());
     let incremental = root.join("incremental");
-    for name in [".DS_Store", "increment_1_20260131_120000.parquet.lock", "notes.txt"] {
+    for name in [
+        ".DS_Store",
+        "increment_1_20260131_120000.parquet.lock",
+        "notes.txt",
+    ] {
         fs::write(incremental.join(name), "x").unwrap();
         fs::write(root.join(name), "x").unwrap();
     }
@@ -227,7 +300,10 @@ fn strange_files_beside_the_data_are_passed_over() {
         ("model", Arc::new(StringArray::from(vec!["a"; 9]))),
         ("success", Arc::new(BooleanArray::from(vec![true; 9]))),
     ];
-    write_parquet(&root.join("test_results_backup_20260131_120000.parquet"), backup);
+    write_parquet(
+        &root.join("test_results_backup_20260131_120000.parquet"),
+        backup,
+    );
     File::create(root.join("test_results.parquet.backup")).unwrap();
     assert_eq!(json(&root, 10)["totals"]["tests"], 6);
 }
@@ -241,7 +317,11 @@ fn an_unreadable_increment_and_a_conflict_are_warnings_and_the_rest_counts() {
     fs::write(&torn, "PAR1 and then nothing").unwrap();
     age(&torn);
     let nested: ArrayRef = Arc::new(arrow::array::StructArray::from(vec![(
-        Arc::new(arrow::datatypes::Field::new("seconds", arrow::datatypes::DataType::Int64, true)),
+        Arc::new(arrow::datatypes::Field::new(
+            "seconds",
+            arrow::datatypes::DataType::Int64,
+            true,
+        )),
         Arc::new(Int64Array::from(vec![1])) as ArrayRef,
     )]));
     let conflict = incremental.join("increment_8_20260131_120000.parquet");
@@ -257,9 +337,16 @@ fn an_unreadable_increment_and_a_conflict_are_warnings_and_the_rest_counts() {
     let found = json(&root, 10);
     assert_eq!(found["totals"]["tests"], 6);
     assert_eq!(found["increments"]["unreadable"], 1);
-    let rules: Vec<&str> =
-        found["alerts"].as_array().unwrap().iter().map(|alert| alert["rule"].as_str().unwrap()).collect();
-    assert!(rules.contains(&"unreadable_files") && rules.contains(&"schema_conflict"), "{rules:?}");
+    let rules: Vec<&str> = found["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alert| alert["rule"].as_str().unwrap())
+        .collect();
+    assert!(
+        rules.contains(&"unreadable_files") && rules.contains(&"schema_conflict"),
+        "{rules:?}"
+    );
 }
 
 #[test]
@@ -273,19 +360,38 @@ fn settings_inside_the_store_count_and_wrong_ones_name_their_line() {
     fs::write(&settings, "[thresholds]\nincrements_critcal = 0\n").unwrap();
     let output = status(&root, "json").assert().code(1).get_output().clone();
     let sentence = String::from_utf8(output.stderr).unwrap();
-    assert!(sentence.contains("evaltop.toml line 2: unknown field 'increments_critcal'"), "{sentence}");
+    assert!(
+        sentence.contains("evaltop.toml line 2: unknown field 'increments_critcal'"),
+        "{sentence}"
+    );
 }
 
 #[test]
 fn the_store_is_found_by_environment_and_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let root = recorded(folder.path());
-    evaltop().arg("status").env("EVALTOP_DIR", &root).assert().code(10);
+    evaltop()
+        .arg("status")
+        .env("EVALTOP_DIR", &root)
+        .assert()
+        .code(10);
     let usual = folder.path().join("pilot_bench_parquet_data");
-    evaltop().arg("status").current_dir(folder.path()).assert().code(1);
+    evaltop()
+        .arg("status")
+        .current_dir(folder.path())
+        .assert()
+        .code(1);
     fs::rename(&root, &usual).unwrap();
-    evaltop().arg("status").current_dir(folder.path()).assert().code(10);
-    evaltop().arg("status").current_dir(&usual).assert().code(10);
+    evaltop()
+        .arg("status")
+        .current_dir(folder.path())
+        .assert()
+        .code(10);
+    evaltop()
+        .arg("status")
+        .current_dir(&usual)
+        .assert()
+        .code(10);
 }
 
 #[test]
@@ -293,34 +399,61 @@ fn tmux_is_one_line_and_prometheus_is_typed() {
     let folder = tempfile::tempdir().unwrap();
     let root = recorded(folder.path());
     let text = |format| {
-        let output = status(&root, format).assert().code(10).get_output().stdout.clone();
+        let output = status(&root, format)
+            .assert()
+            .code(10)
+            .get_output()
+            .stdout
+            .clone();
         String::from_utf8(output).unwrap()
     };
     let line = text("tmux");
-    assert!(line.starts_with("▲ 6 tests 50.0%") && line.lines().count() == 1, "{line}");
+    assert!(
+        line.starts_with("▲ 6 tests 50.0%") && line.lines().count() == 1,
+        "{line}"
+    );
     let page = text("prometheus");
-    assert!(page.contains("# TYPE evaltop_tests gauge\nevaltop_tests{store=\""), "{page}");
+    assert!(
+        page.contains("# TYPE evaltop_tests gauge\nevaltop_tests{store=\""),
+        "{page}"
+    );
     assert!(page.contains(",model=\"b\"} 1\n"), "{page}");
 }
 
 #[test]
 fn real_results_count_the_same_as_in_other_tools() {
-    let Some(file) = real_data("livebench.parquet") else { return };
+    let Some(file) = real_data("livebench.parquet") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
-    let maps = ["model=model", "task_type=category", "task_id=question_id", "timestamp=tstamp"];
-    for (store, more, tests, full, superseded) in
-        [("rows", None, 93_624, 28_362, 0), ("tests", Some("test_id=question_id"), 93_034, 28_212, 590)]
-    {
+    let maps = [
+        "model=model",
+        "task_type=category",
+        "task_id=question_id",
+        "timestamp=tstamp",
+    ];
+    for (store, more, tests, full, superseded) in [
+        ("rows", None, 93_624, 28_362, 0),
+        ("tests", Some("test_id=question_id"), 93_034, 28_212, 590),
+    ] {
         let root = folder.path().join(store);
         let mut import = evaltop();
-        import.arg("import").arg(&file).arg("--into").arg(&root).args(["--success-from", "score>=1"]);
+        import
+            .arg("import")
+            .arg(&file)
+            .arg("--into")
+            .arg(&root)
+            .args(["--success-from", "score>=1"]);
         for map in maps.iter().copied().chain(more) {
             import.args(["--map", map]);
         }
         import.assert().success();
         let found = json(&root, 0);
         let totals = &found["totals"];
-        assert_eq!((&totals["tests"], &totals["success"]), (&tests.into(), &full.into()));
+        assert_eq!(
+            (&totals["tests"], &totals["success"]),
+            (&tests.into(), &full.into())
+        );
         assert_eq!(totals["superseded"], superseded);
         assert_eq!(found["models"].as_array().unwrap().len(), 93);
         // Old tests that came in just now are neither late nor failing now.
@@ -337,31 +470,66 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
     let alert = |root: &Path| {
         let seen = json(root, 20);
         let alerts = seen["alerts"].as_array().unwrap().clone();
-        let alert = alerts.iter().find(|alert| alert["rule"] == "main_shrunk").unwrap();
+        let alert = alerts
+            .iter()
+            .find(|alert| alert["rule"] == "main_shrunk")
+            .unwrap();
         alert["message"].as_str().unwrap().to_owned()
     };
     let refused = |arguments: &[&str]| {
-        let output = evaltop().args(arguments).arg(&root).assert().code(1).get_output().stderr.clone();
+        let output = evaltop()
+            .args(arguments)
+            .arg(&root)
+            .assert()
+            .code(1)
+            .get_output()
+            .stderr
+            .clone();
         let told = String::from_utf8(output).unwrap();
-        assert!(told.contains("the last commit left 6 rows in it"), "{arguments:?}: {told}");
+        assert!(
+            told.contains("the last commit left 6 rows in it"),
+            "{arguments:?}: {told}"
+        );
     };
     // Another program writes it anew, without a word of the commit.
     let model: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
     let success: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
     let rows = RecordBatch::try_from_iter([("model", model), ("success", success)]).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(&main).unwrap(), rows.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(&main).unwrap(), rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    assert_eq!(alert(&root), "main has 1 row, but the last commit left 6 rows");
+    assert_eq!(
+        alert(&root),
+        "main has 1 row, but the last commit left 6 rows"
+    );
     refused(&["consolidate"]);
     fs::remove_file(&main).unwrap();
-    assert_eq!(alert(&root), "main is gone: the last commit left 6 rows in it");
-    for arguments in [&["consolidate"][..], &["consolidate", "--dry-run"], &["maintain"]] {
+    assert_eq!(
+        alert(&root),
+        "main is gone: the last commit left 6 rows in it"
+    );
+    for arguments in [
+        &["consolidate"][..],
+        &["consolidate", "--dry-run"],
+        &["maintain"],
+    ] {
         refused(arguments);
     }
-    let report = evaltop().arg("validate").arg(&root).assert().code(20).get_output().stdout.clone();
+    let report = evaltop()
+        .arg("validate")
+        .arg(&root)
+        .assert()
+        .code(20)
+        .get_output()
+        .stdout
+        .clone();
     assert!(String::from_utf8(report).unwrap().contains("it is missing"));
-    evaltop().args(["consolidate", "--accept-main"]).arg(&root).assert().success();
+    evaltop()
+        .args(["consolidate", "--accept-main"])
+        .arg(&root)
+        .assert()
+        .success();
     assert_eq!(json(&root, 0)["totals"]["tests"], 0);
     evaltop().arg("validate").arg(&root).assert().success();
     evaltop().arg("consolidate").arg(&root).assert().success();
@@ -369,18 +537,33 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
 
 #[test]
 fn repeated_tasks_widen_the_interval_as_query_has_it() {
-    let Some(file) = real_data("tau_bench_gpt4o_airline.jsonl") else { return };
+    let Some(file) = real_data("tau_bench_gpt4o_airline.jsonl") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("store");
     let mut import = evaltop();
-    import.arg("import").arg(&file).arg("--into").arg(&root).args(["--success-from", "reward>=1"]);
+    import
+        .arg("import")
+        .arg(&file)
+        .arg("--into")
+        .arg(&root)
+        .args(["--success-from", "reward>=1"]);
     import.assert().success();
     let mut query = evaltop();
-    query.arg("query").arg(&root).args(["--group-by", "model", "--format", "json"]);
+    query
+        .arg("query")
+        .arg(&root)
+        .args(["--group-by", "model", "--format", "json"]);
     let groups = query.assert().success().get_output().stdout.clone();
     let groups: Value = serde_json::from_slice(&groups).unwrap();
     let found = json(&root, 0);
-    let page = status(&root, "prometheus").assert().success().get_output().stdout.clone();
+    let page = status(&root, "prometheus")
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
     let page = String::from_utf8(page).unwrap();
     for (end, expected) in [("ci_low", "0.323"), ("ci_high", "0.524")] {
         let queried = groups[0][end].as_f64().unwrap();
@@ -388,13 +571,20 @@ fn repeated_tasks_widen_the_interval_as_query_has_it() {
         assert_eq!(found["models"][0][end].as_f64(), Some(queried));
         assert_eq!(found["totals"][end].as_f64(), Some(queried));
         let of = |metric: &str| {
-            let line = page.lines().find(|line| line.starts_with(&format!("{metric}_{end}{{")))?;
+            let line = page
+                .lines()
+                .find(|line| line.starts_with(&format!("{metric}_{end}{{")))?;
             line.rsplit_once(' ')?.1.parse::<f64>().ok()
         };
         assert_eq!(of("evaltop_success_rate"), Some(queried));
         assert_eq!(of("evaltop_model_success_rate"), Some(queried));
     }
-    let page = status(&root, "text").assert().success().get_output().stdout.clone();
+    let page = status(&root, "text")
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
     let page = String::from_utf8(page).unwrap();
     assert_eq!(page.matches("32–52").count(), 2, "{page}");
 }

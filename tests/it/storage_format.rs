@@ -15,7 +15,10 @@ fn record(folder: &TempDir, format: &str, model: &str, rows: usize) -> Assert {
     let line = |i| json!({"model": model, "task_type": "t", "success": i % 2 == 0}).to_string();
     let lines: Vec<_> = (0..rows).map(line).collect();
     let mut command = evaltop();
-    command.args(["record", "store"]).current_dir(folder.path()).env("STORAGE_FORMAT", format);
+    command
+        .args(["record", "store"])
+        .current_dir(folder.path())
+        .env("STORAGE_FORMAT", format);
     command.write_stdin(lines.join("\n")).assert()
 }
 
@@ -25,8 +28,9 @@ fn database(folder: &TempDir) -> Value {
 
 fn names(folder: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -38,11 +42,18 @@ fn record_keeps_the_database_when_asked() {
     assert_eq!(names(&folder), ["store"]);
     record(&folder, "json", "m", 4).success();
     let document = database(&folder);
-    assert_eq!((&document["version"], &document["summary"]["total_tests"]), (&"3.0".into(), &6.into()));
-    let leaf = &document["models"]["m"]["by_prompt_type"]["unknown"]["by_tool_success_rate"]["unknown"]["by_difficulty"]
-        ["unknown"]["by_task_type"]["t"];
+    assert_eq!(
+        (&document["version"], &document["summary"]["total_tests"]),
+        (&"3.0".into(), &6.into())
+    );
+    let leaf = &document["models"]["m"]["by_prompt_type"]["unknown"]["by_tool_success_rate"]["unknown"]
+        ["by_difficulty"]["unknown"]["by_task_type"]["t"];
     assert_eq!((&leaf["total"], &leaf["success"]), (&6.into(), &3.into()));
-    assert_eq!(names(&folder), ["store", "store.json", "store.json.lock"], "nothing temporary is left");
+    assert_eq!(
+        names(&folder),
+        ["store", "store.json", "store.json.lock"],
+        "nothing temporary is left"
+    );
     // Written again by itself: it is known as its own.
     record(&folder, "JSON", "n", 1).success();
     assert_eq!(database(&folder)["summary"]["total_tests"], 7);
@@ -54,10 +65,17 @@ fn a_database_of_others_is_never_replaced() {
     fs::write(folder.path().join("store.json"), "{\"models\": {}}").unwrap();
     let out = record(&folder, "json", "m", 1).code(1);
     let error = String::from_utf8_lossy(&out.get_output().stderr).into_owned();
-    assert!(error.contains("store.json holds what others wrote"), "{error}");
+    assert!(
+        error.contains("store.json holds what others wrote"),
+        "{error}"
+    );
     fs::remove_file(folder.path().join("store.json")).unwrap();
     record(&folder, "json", "m", 1).success();
-    fs::write(folder.path().join("store.json"), "{\"models\": {\"theirs\": {}}}").unwrap();
+    fs::write(
+        folder.path().join("store.json"),
+        "{\"models\": {\"theirs\": {}}}",
+    )
+    .unwrap();
     record(&folder, "json", "m", 1).code(1);
     assert!(database(&folder)["models"].get("theirs").is_some());
     let out = record(&folder, "xml", "m", 1).code(2);
@@ -108,12 +126,21 @@ fn the_database_survives_kill_9() {
             writer.wait().unwrap();
         }
         if folder.path().join("store.json").exists() {
-            assert!(database(&folder)["summary"]["total_tests"].is_u64(), "round {round}");
+            assert!(
+                database(&folder)["summary"]["total_tests"].is_u64(),
+                "round {round}"
+            );
         }
     }
     record(&folder, "json", "last", 1).success();
-    let tests = database(&folder)["summary"]["total_tests"].as_u64().unwrap();
-    let seen = evaltop().args(["status", "--format", "json"]).arg(&store).output().unwrap();
+    let tests = database(&folder)["summary"]["total_tests"]
+        .as_u64()
+        .unwrap();
+    let seen = evaltop()
+        .args(["status", "--format", "json"])
+        .arg(&store)
+        .output()
+        .unwrap();
     let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
     assert_eq!(seen["totals"]["tests"], tests);
 }
@@ -121,7 +148,21 @@ fn the_database_survives_kill_9() {
 #[test]
 fn run_keeps_it_too() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["run", "store", "--models", "a,b", "--num-instances", "3", "--", "true"];
-    evaltop().args(args).current_dir(folder.path()).env("STORAGE_FORMAT", "json").assert().success();
+    let args = [
+        "run",
+        "store",
+        "--models",
+        "a,b",
+        "--num-instances",
+        "3",
+        "--",
+        "true",
+    ];
+    evaltop()
+        .args(args)
+        .current_dir(folder.path())
+        .env("STORAGE_FORMAT", "json")
+        .assert()
+        .success();
     assert_eq!(database(&folder)["summary"]["total_tests"], 6);
 }

@@ -32,7 +32,11 @@ impl Folder {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> assert_cmd::assert::Assert {
-        evaltop().args(args).current_dir(self.path()).env("TZ", "UTC").assert()
+        evaltop()
+            .args(args)
+            .current_dir(self.path())
+            .env("TZ", "UTC")
+            .assert()
     }
 
     /// The report of an import into `store`.
@@ -45,15 +49,22 @@ impl Folder {
     }
 
     pub(crate) fn rows(&self, store: &str, args: &[&str]) -> Vec<Value> {
-        let out = self.run(&[&["query", store, "--format", "json"], args].concat()).success();
+        let out = self
+            .run(&[&["query", store, "--format", "json"], args].concat())
+            .success();
         serde_json::from_slice(&out.get_output().stdout).unwrap()
     }
 
     /// Tests, full and partial successes of a store.
     pub(crate) fn totals(&self, store: &str) -> (u64, u64, u64) {
-        let sum = |groups: &[Value], name: &str| groups.iter().map(|g| g[name].as_u64().unwrap()).sum();
+        let sum =
+            |groups: &[Value], name: &str| groups.iter().map(|g| g[name].as_u64().unwrap()).sum();
         let groups = self.rows(store, &["--group-by", "model"]);
-        (sum(&groups, "tests"), sum(&groups, "success"), sum(&groups, "partial"))
+        (
+            sum(&groups, "tests"),
+            sum(&groups, "success"),
+            sum(&groups, "partial"),
+        )
     }
 
     /// What a refused command says; what is in the folder stays as it is.
@@ -69,7 +80,9 @@ impl Folder {
 
 #[test]
 fn livebench_agrees_with_duckdb() {
-    let Some(file) = real_data("livebench.parquet") else { return };
+    let Some(file) = real_data("livebench.parquet") else {
+        return;
+    };
     let file = file.to_str().unwrap();
     let folder = Folder::new();
     let maps = [
@@ -93,31 +106,59 @@ fn livebench_agrees_with_duckdb() {
     assert_eq!(folder.totals("store"), (93_624, 28_362, 0));
     let models = folder.rows("store", &["--group-by", "model"]);
     assert_eq!(models.len(), 93);
-    let o1 = models.iter().find(|m| m["model"] == "o1-preview-2024-09-12").unwrap();
+    let o1 = models
+        .iter()
+        .find(|m| m["model"] == "o1-preview-2024-09-12")
+        .unwrap();
     assert_eq!((&o1["tests"], &o1["success"]), (&json!(1_000), &json!(604)));
 
     let before = tree(&folder.path().join("store"));
     let again = folder.import(&maps);
-    assert_eq!((&again["new"], &again["existing"]), (&json!(0), &json!(93_624)));
+    assert_eq!(
+        (&again["new"], &again["existing"]),
+        (&json!(0), &json!(93_624))
+    );
     assert_eq!(again["increment"], Value::Null);
-    assert_eq!(before, tree(&folder.path().join("store")), "nothing is added");
+    assert_eq!(
+        before,
+        tree(&folder.path().join("store")),
+        "nothing is added"
+    );
 
     let Some(python) = python() else { return };
     let script = "import sys, duckdb\n\
         q = f\"select model, count(*), sum((score>=1)::int) from '{sys.argv[1]}' group by 1 order by 1\"\n\
         for row in duckdb.sql(q).fetchall(): print(*row, sep='\\t')";
-    let out = Command::new(python).args(["-c", script, file]).output().unwrap();
+    let out = Command::new(python)
+        .args(["-c", script, file])
+        .output()
+        .unwrap();
     let mut ours: Vec<_> = models
         .iter()
-        .map(|m| format!("{}\t{}\t{}", m["model"].as_str().unwrap(), m["tests"], m["success"]))
+        .map(|m| {
+            format!(
+                "{}\t{}\t{}",
+                m["model"].as_str().unwrap(),
+                m["tests"],
+                m["success"]
+            )
+        })
         .collect();
     ours.sort();
-    assert_eq!(ours, String::from_utf8(out.stdout).unwrap().lines().collect::<Vec<_>>());
+    assert_eq!(
+        ours,
+        String::from_utf8(out.stdout)
+            .unwrap()
+            .lines()
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn livebench_by_question_counts_the_newest_attempt() {
-    let Some(file) = real_data("livebench.parquet") else { return };
+    let Some(file) = real_data("livebench.parquet") else {
+        return;
+    };
     let folder = Folder::new();
     let maps = [
         file.to_str().unwrap(),
@@ -144,15 +185,20 @@ fn livebench_by_question_counts_the_newest_attempt() {
 
 #[test]
 fn tau_bench_lines() {
-    let Some(file) = real_data("tau_bench_gpt4o_airline.jsonl") else { return };
+    let Some(file) = real_data("tau_bench_gpt4o_airline.jsonl") else {
+        return;
+    };
     let folder = Folder::new();
     let report = folder.import(&[file.to_str().unwrap(), "--success-from", "reward>=1"]);
     assert_eq!(report["taken_for"], "JSON lines");
     assert_eq!(folder.totals("store"), (200, 84, 0));
     // Naive standard error 0.0349, clustered by task 0.0522: Wilson at 89 tests, not 200.
     let interval = |by: &str, more: &[&str]| {
-        let group = folder.rows("store", &[&["--group-by", by], more].concat()).remove(0);
-        [&group["ci_low"], &group["ci_high"]].map(|end| (end.as_f64().unwrap() * 1e3).round() as u64)
+        let group = folder
+            .rows("store", &[&["--group-by", by], more].concat())
+            .remove(0);
+        [&group["ci_low"], &group["ci_high"]]
+            .map(|end| (end.as_f64().unwrap() * 1e3).round() as u64)
     };
     assert_eq!(interval("model", &[]), [323, 524]);
     folder.run(&["consolidate", "store"]).success();
@@ -160,7 +206,10 @@ fn tau_bench_lines() {
     assert_eq!(interval("difficulty", &[]), [323, 524], "all of one model");
     let row = &folder.rows("store", &["--limit", "1"])[0];
     assert!(row["task_id"].is_string(), "a number becomes an id: {row}");
-    assert!(row["timestamp"].is_null(), "a missing time stays missing: {row}");
+    assert!(
+        row["timestamp"].is_null(),
+        "a missing time stays missing: {row}"
+    );
     assert_eq!(row["domain"], "airline");
     assert!(row.get("trial").is_some_and(Value::is_number));
 }
@@ -196,7 +245,9 @@ fn csv_with_quotes_and_lines() {
 
 #[test]
 fn real_csv() {
-    let Some(file) = real_data("routellm_mmlu_anatomy.csv") else { return };
+    let Some(file) = real_data("routellm_mmlu_anatomy.csv") else {
+        return;
+    };
     let folder = Folder::new();
     let report = folder.import(&[
         file.to_str().unwrap(),
@@ -205,7 +256,10 @@ fn real_csv() {
         "--success-from",
         "gpt-4-1106-preview",
     ]);
-    assert_eq!((&report["rows"], &report["success"]), (&json!(135), &json!(110)));
+    assert_eq!(
+        (&report["rows"], &report["success"]),
+        (&json!(135), &json!(110))
+    );
 }
 
 #[test]
@@ -222,10 +276,15 @@ fn a_grown_file_adds_what_is_new() {
     let folder = Folder::new();
     folder.write("r.jsonl", "{\"model\":\"m\",\"success\":1,\"note\":NaN}\n");
     folder.import(&["r.jsonl"]);
-    folder
-        .write("r.jsonl", "{\"model\":\"m\",\"success\":1,\"note\":NaN}\n{\"model\":\"m\",\"success\":0}\n");
+    folder.write(
+        "r.jsonl",
+        "{\"model\":\"m\",\"success\":1,\"note\":NaN}\n{\"model\":\"m\",\"success\":0}\n",
+    );
     let report = folder.import(&["r.jsonl"]);
-    assert_eq!((&report["new"], &report["existing"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&report["new"], &report["existing"]),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(folder.totals("store"), (2, 1, 0));
 }
 
@@ -233,9 +292,14 @@ fn a_grown_file_adds_what_is_new() {
 fn a_dry_run_changes_nothing() {
     let folder = Folder::new();
     folder.write("r.csv", "model,success\nm,1\n");
-    let out = folder.run(&["import", "r.csv", "--into", "store", "--dry-run"]).success();
+    let out = folder
+        .run(&["import", "r.csv", "--into", "store", "--dry-run"])
+        .success();
     let text = String::from_utf8(out.get_output().stdout.clone()).unwrap();
-    assert!(text.contains("would import 1 row, 1 new, 0 already there"), "{text}");
+    assert!(
+        text.contains("would import 1 row, 1 new, 0 already there"),
+        "{text}"
+    );
     assert!(text.contains("taken for CSV"), "{text}");
     assert!(!folder.path().join("store").exists());
 }
@@ -245,10 +309,19 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
     let folder = Folder::new();
     folder.write("a.csv", "model,score\nm,1\nm,high\n");
     folder.write("short.csv", "model,score\nm,1\nm\n");
-    folder.write("bad.jsonl", "{\"model\":\"m\",\"success\":true}\n{\"model\":\n");
-    folder.write("nomodel.jsonl", "{\"model\":\"m\",\"success\":true}\n{\"model\":null,\"success\":true}\n");
+    folder.write(
+        "bad.jsonl",
+        "{\"model\":\"m\",\"success\":true}\n{\"model\":\n",
+    );
+    folder.write(
+        "nomodel.jsonl",
+        "{\"model\":\"m\",\"success\":true}\n{\"model\":null,\"success\":true}\n",
+    );
     folder.write("two.jsonl", "{\"model\":\"m\",\"success\":2}\n");
-    folder.write("when.jsonl", "{\"model\":\"m\",\"success\":true,\"timestamp\":\"soon\"}\n");
+    folder.write(
+        "when.jsonl",
+        "{\"model\":\"m\",\"success\":true,\"timestamp\":\"soon\"}\n",
+    );
     folder.write("array.json", "[{\"model\":\"m\"}]");
     folder.write("database.json", "{\n  \"version\": \"3.0\"\n}\n");
     folder.write("empty.csv", "");
@@ -256,8 +329,18 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
     let with_score = &["--success-from", "score>=1"][..];
     for (code, file, args, said) in [
         (1, "a.csv", &[][..], "does not say which rows are successes"),
-        (1, "a.csv", with_score, "a.csv, line 3: column 'score': 'high' is no number; nothing was imported"),
-        (1, "a.csv", &["--success-from", "points>1"], "has no column 'points', it has model, score"),
+        (
+            1,
+            "a.csv",
+            with_score,
+            "a.csv, line 3: column 'score': 'high' is no number; nothing was imported",
+        ),
+        (
+            1,
+            "a.csv",
+            &["--success-from", "points>1"],
+            "has no column 'points', it has model, score",
+        ),
         (
             1,
             "a.csv",
@@ -265,12 +348,37 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
             "has no column 'q', it has model, score",
         ),
         (2, "a.csv", &["--success-from", "score>"], "is no condition"),
-        (2, "a.csv", &["--map", "modle=model"], "a record has no column 'modle'"),
-        (1, "short.csv", with_score, "short.csv, line 3: 1 fields, but the header has 2"),
+        (
+            2,
+            "a.csv",
+            &["--map", "modle=model"],
+            "a record has no column 'modle'",
+        ),
+        (
+            1,
+            "short.csv",
+            with_score,
+            "short.csv, line 3: 1 fields, but the header has 2",
+        ),
         (1, "bad.jsonl", &[], "bad.jsonl, line 2: not JSON"),
-        (1, "nomodel.jsonl", &[], "nomodel.jsonl, line 2: column 'model': empty"),
-        (1, "two.jsonl", &[], "line 1: column 'success': '2' is neither true nor false"),
-        (1, "when.jsonl", &[], "line 1: column 'timestamp': 'soon' is no time"),
+        (
+            1,
+            "nomodel.jsonl",
+            &[],
+            "nomodel.jsonl, line 2: column 'model': empty",
+        ),
+        (
+            1,
+            "two.jsonl",
+            &[],
+            "line 1: column 'success': '2' is neither true nor false",
+        ),
+        (
+            1,
+            "when.jsonl",
+            &[],
+            "line 1: column 'timestamp': 'soon' is no time",
+        ),
         (1, "array.json", &[], "one JSON array"),
         (1, "database.json", &[], "one JSON document"),
         (1, "empty.csv", &[], "is empty"),
@@ -281,15 +389,23 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
         let error = folder.refusal(code, &[&["import", file, "--into", "store"], args].concat());
         assert!(error.contains(said), "{file} {args:?}: {error}");
     }
-    assert!(!folder.path().join("store").exists(), "not even the store is made");
+    assert!(
+        !folder.path().join("store").exists(),
+        "not even the store is made"
+    );
 }
 
 #[test]
 fn each_file_stands_for_itself() {
     let folder = Folder::new();
     folder.write("good.jsonl", "{\"model\":\"m\",\"success\":true}\n");
-    folder.write("bad.jsonl", "{\"model\":\"m\",\"success\":true}\nnonsense\n");
-    let out = folder.run(&["import", "bad.jsonl", "good.jsonl", "--into", "store"]).code(1);
+    folder.write(
+        "bad.jsonl",
+        "{\"model\":\"m\",\"success\":true}\nnonsense\n",
+    );
+    let out = folder
+        .run(&["import", "bad.jsonl", "good.jsonl", "--into", "store"])
+        .code(1);
     assert!(String::from_utf8_lossy(&out.get_output().stderr).contains("bad.jsonl, line 2"));
     assert_eq!(folder.totals("store"), (1, 1, 0));
 }
@@ -298,7 +414,10 @@ fn each_file_stands_for_itself() {
 fn a_column_of_another_type_is_refused() {
     let folder = Folder::new();
     folder.write("a.jsonl", "{\"model\":\"m\",\"success\":true,\"seed\":1}\n");
-    folder.write("b.jsonl", "{\"model\":\"m\",\"success\":true,\"seed\":\"x\"}\n");
+    folder.write(
+        "b.jsonl",
+        "{\"model\":\"m\",\"success\":true,\"seed\":\"x\"}\n",
+    );
     folder.import(&["a.jsonl"]);
     let error = folder.refusal(1, &["import", "b.jsonl", "--into", "store"]);
     assert!(error.contains("column 'seed' is text"), "{error}");
@@ -338,12 +457,18 @@ fn rows_go_out_and_come_back() {
             rows.sort_by_key(|row| row["test_id"].as_str().unwrap().to_owned());
             rows
         };
-        let pairs = sorted(folder.rows(&back, &[])).into_iter().zip(sorted(original.clone()));
+        let pairs = sorted(folder.rows(&back, &[]))
+            .into_iter()
+            .zip(sorted(original.clone()));
         for (returned, original) in pairs {
             assert_eq!(returned, original, "{name}");
         }
         let again = folder.import(&[name]);
-        assert_eq!((&again["new"], &again["existing"]), (&json!(0), &json!(40)), "{name}: the same rows");
+        assert_eq!(
+            (&again["new"], &again["existing"]),
+            (&json!(0), &json!(40)),
+            "{name}: the same rows"
+        );
     }
 }
 
@@ -351,24 +476,40 @@ fn rows_go_out_and_come_back() {
 fn the_tree_agrees_with_the_rows() {
     let folder = sample();
     folder.run(&["export", "store", "-o", "db.json"]).success();
-    let tree: Value = serde_json::from_slice(&fs::read(folder.path().join("db.json")).unwrap()).unwrap();
+    let tree: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("db.json")).unwrap()).unwrap();
     assert_eq!(tree["summary"]["total_tests"], 40);
     let b = &tree["models"]["b c"];
     assert_eq!(b["total_tests"], 20);
-    let leaf = &b["by_prompt_type"]["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]["by_task_type"]
-        ["x"];
-    let group =
-        &folder.rows("store", &["--group-by", "model,task_type", "--model", "b c", "--task-type", "x"])[0];
-    for (ours, theirs) in
-        [("total", "tests"), ("success", "success"), ("partial", "partial"), ("failed", "failed")]
-    {
+    let leaf = &b["by_prompt_type"]["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]
+        ["by_task_type"]["x"];
+    let group = &folder.rows(
+        "store",
+        &[
+            "--group-by",
+            "model,task_type",
+            "--model",
+            "b c",
+            "--task-type",
+            "x",
+        ],
+    )[0];
+    for (ours, theirs) in [
+        ("total", "tests"),
+        ("success", "success"),
+        ("partial", "partial"),
+        ("failed", "failed"),
+    ] {
         assert_eq!(leaf[ours], group[theirs], "{ours}");
     }
     assert_eq!(leaf["timeout_errors"], leaf["failed"]);
     assert_eq!(leaf["avg_workflow_score"], 0.5);
 
-    folder.run(&["export", "store", "-o", "a.json", "--model", "a"]).success();
-    let tree: Value = serde_json::from_slice(&fs::read(folder.path().join("a.json")).unwrap()).unwrap();
+    folder
+        .run(&["export", "store", "-o", "a.json", "--model", "a"])
+        .success();
+    let tree: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("a.json")).unwrap()).unwrap();
     assert_eq!(tree["models"].as_object().unwrap().len(), 1);
 }
 
@@ -378,10 +519,28 @@ fn an_export_never_replaces_unasked() {
     folder.write("out.csv", "mine");
     let error = folder.refusal(2, &["export", "store", "-o", "out.csv"]);
     assert!(error.contains("--yes"), "{error}");
-    folder.run(&["export", "store", "-o", "out.csv", "--yes", "--model", "a"]).success();
-    assert_eq!(fs::read_to_string(folder.path().join("out.csv")).unwrap().matches("cot").count(), 20);
+    folder
+        .run(&["export", "store", "-o", "out.csv", "--yes", "--model", "a"])
+        .success();
+    assert_eq!(
+        fs::read_to_string(folder.path().join("out.csv"))
+            .unwrap()
+            .matches("cot")
+            .count(),
+        20
+    );
     let before = tree(folder.path());
-    let out = folder.run(&["export", "store", "-o", "dry.csv", "--dry-run", "--report", "json"]).success();
+    let out = folder
+        .run(&[
+            "export",
+            "store",
+            "-o",
+            "dry.csv",
+            "--dry-run",
+            "--report",
+            "json",
+        ])
+        .success();
     let plan: Value = serde_json::from_slice(&out.get_output().stdout).unwrap();
     assert_eq!(
         (&plan["rows"], &plan["replaces"], &plan["format"]),
@@ -395,13 +554,33 @@ fn an_export_never_replaces_unasked() {
 fn wrong_exports_get_one_sentence() {
     let folder = sample();
     for (code, args, said) in [
-        (1, &["store", "-o", "store/incremental/x.csv"][..], "store's own"),
-        (1, &["store", "-o", "store/test_results.parquet"], "store's own"),
+        (
+            1,
+            &["store", "-o", "store/incremental/x.csv"][..],
+            "store's own",
+        ),
+        (
+            1,
+            &["store", "-o", "store/test_results.parquet"],
+            "store's own",
+        ),
         (1, &["store", "-o", "no/folder.csv"], "there is no folder"),
         (1, &["nowhere", "-o", "x.csv"], "no store at"),
-        (2, &["store", "-o", "x.txt"], "give --format json, jsonl, csv or parquet"),
-        (2, &["store", "-o", "x.csv", "--format", "xml"], "is not json, jsonl, csv or parquet"),
-        (2, &["store", "-o", "x.csv", "--since", "never"], "neither a time"),
+        (
+            2,
+            &["store", "-o", "x.txt"],
+            "give --format json, jsonl, csv or parquet",
+        ),
+        (
+            2,
+            &["store", "-o", "x.csv", "--format", "xml"],
+            "is not json, jsonl, csv or parquet",
+        ),
+        (
+            2,
+            &["store", "-o", "x.csv", "--since", "never"],
+            "neither a time",
+        ),
     ] {
         let error = folder.refusal(code, &[&["export"], args].concat());
         assert!(error.contains(said), "{args:?}: {error}");
@@ -421,7 +600,12 @@ fn cancelled_on_the_way() -> Control {
 fn a_cancelled_export_leaves_no_file() {
     let folder = sample();
     let store = Store::new(folder.path().join("store"));
-    for format in [ExportFormat::Json, ExportFormat::Jsonl, ExportFormat::Csv, ExportFormat::Parquet] {
+    for format in [
+        ExportFormat::Json,
+        ExportFormat::Jsonl,
+        ExportFormat::Csv,
+        ExportFormat::Parquet,
+    ] {
         let options = ExportOptions {
             format,
             output: folder.path().join("out"),
@@ -443,14 +627,21 @@ fn a_cancelled_export_leaves_no_file() {
 fn a_cancelled_import_leaves_the_store_as_it_was() {
     let folder = sample();
     // Of several batches: the first progress comes before the last row.
-    let lines: Vec<_> =
-        (0..20_000).map(|i| json!({"model": "m", "success": true, "n": i}).to_string()).collect();
+    let lines: Vec<_> = (0..20_000)
+        .map(|i| json!({"model": "m", "success": true, "n": i}).to_string())
+        .collect();
     folder.write("many.jsonl", &lines.join("\n"));
     let store = Store::new(folder.path().join("store"));
     let before = tree(folder.path());
     let import = |control: &Control| {
         let file = folder.path().join("many.jsonl");
-        evaltop::formats::import::import(&store, &file, &Options::default(), jiff::Timestamp::now(), control)
+        evaltop::formats::import::import(
+            &store,
+            &file,
+            &Options::default(),
+            jiff::Timestamp::now(),
+            control,
+        )
     };
     let error = import(&cancelled_on_the_way()).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error}");
@@ -464,9 +655,17 @@ fn a_file_that_turns_bad_late_leaves_nothing() {
     // More than a window: the increment is being written when the bad line comes.
     let rows = "m,1\n".repeat(300_000);
     folder.write("late.csv", &format!("model,success\n{rows}m,maybe\n"));
-    let out = folder.run(&["import", "late.csv", "--into", "store"]).code(1);
-    assert!(String::from_utf8_lossy(&out.get_output().stderr).contains("line 300002"), "{out:?}");
-    assert!(tree(&folder.path().join("store")).is_empty(), "no row, and no temporary file");
+    let out = folder
+        .run(&["import", "late.csv", "--into", "store"])
+        .code(1);
+    assert!(
+        String::from_utf8_lossy(&out.get_output().stderr).contains("line 300002"),
+        "{out:?}"
+    );
+    assert!(
+        tree(&folder.path().join("store")).is_empty(),
+        "no row, and no temporary file"
+    );
 }
 
 proptest! {

@@ -47,11 +47,21 @@ impl Round {
 
     /// A process ended that nobody killed: it should have had no reason to fail.
     fn ended(&self, who: &str, code: Option<i32>, expected: &[i32], stderr: &str) {
-        let patient = ["kept changing", "was changed while", "was changed by another program"];
+        let patient = [
+            "kept changing",
+            "was changed while",
+            "was changed by another program",
+        ];
         if code == Some(1) && patient.iter().any(|said| stderr.contains(said)) {
-            *self.unsettled.lock().unwrap().entry(who.to_owned()).or_default() += 1;
+            *self
+                .unsettled
+                .lock()
+                .unwrap()
+                .entry(who.to_owned())
+                .or_default() += 1;
         } else if code.is_some_and(|code| !expected.contains(&code)) {
-            self.ledger.violation(format!("{who} ended with {code:?}: {stderr}"));
+            self.ledger
+                .violation(format!("{who} ended with {code:?}: {stderr}"));
         }
     }
 }
@@ -71,21 +81,43 @@ fn adder(round: &Round, slot: &Slot, number: usize, life: usize, random: &mut Ra
         Kind::Legacy => match &round.python {
             Some(python) if number == 0 => {
                 let mut command = Command::new(python);
-                command.args(["-c", include_str!("pandas.py")]).arg(&round.dir).arg(life.to_string());
-                Adder { who: "pandas".to_owned(), promise: Promise::Rewritten, command, lines: false }
+                command
+                    .args(["-c", include_str!("pandas.py")])
+                    .arg(&round.dir)
+                    .arg(life.to_string());
+                Adder {
+                    who: "pandas".to_owned(),
+                    promise: Promise::Rewritten,
+                    command,
+                    lines: false,
+                }
             }
             _ => {
                 let name = Way::NAMES[number % Way::NAMES.len()];
                 let way = Way::parse(name);
-                let promise = if way.renames { Promise::Always } else { Promise::Rewritten };
+                let promise = if way.renames {
+                    Promise::Always
+                } else {
+                    Promise::Rewritten
+                };
                 let command = worker::command(&round.dir, &format!("legacy {life} {name}"));
-                Adder { who: name.to_owned(), promise, command, lines: false }
+                Adder {
+                    who: name.to_owned(),
+                    promise,
+                    command,
+                    lines: false,
+                }
             }
         },
         _ if number.is_multiple_of(2) => {
             let durability = if disk { "disk" } else { "process" };
             let command = worker::command(&round.dir, &format!("writer {life} {durability}"));
-            Adder { who: "writer".to_owned(), promise: Promise::Always, command, lines: false }
+            Adder {
+                who: "writer".to_owned(),
+                promise: Promise::Always,
+                command,
+                lines: false,
+            }
         }
         _ => {
             let mut command = evaltop_process();
@@ -93,7 +125,12 @@ fn adder(round: &Round, slot: &Slot, number: usize, life: usize, random: &mut Ra
             if disk {
                 command.args(["--durability", "disk"]);
             }
-            Adder { who: "record".to_owned(), promise: Promise::Always, command, lines: true }
+            Adder {
+                who: "record".to_owned(),
+                promise: Promise::Always,
+                command,
+                lines: true,
+            }
         }
     }
 }
@@ -114,12 +151,15 @@ pub fn add(round: &Round, slot: &Slot, number: usize) {
             let rows = 1 + random.below(8);
             let first = round.ledger.attempt(life, rows);
             let request = if adder.lines {
-                let lines = (first..first + rows).map(|number| worker::row(life, number).to_string() + "\n");
+                let lines = (first..first + rows)
+                    .map(|number| worker::row(life, number).to_string() + "\n");
                 lines.collect::<String>()
             } else {
                 format!("{first} {rows}\n")
             };
-            if input.write_all(request.as_bytes()).is_err() || !acknowledged(&mut output, &adder, rows) {
+            if input.write_all(request.as_bytes()).is_err()
+                || !acknowledged(&mut output, &adder, rows)
+            {
                 break;
             }
             round.ledger.acknowledge(life);
@@ -157,7 +197,8 @@ fn acknowledged(output: &mut impl BufRead, adder: &Adder, rows: u64) -> bool {
 pub fn read(round: &Round, slot: &Slot, number: usize) {
     let role = ["rows", "scan"][number % 2];
     while !round.over() {
-        let (mut input, output, stderr) = slot.start(&mut worker::command(&round.dir, &format!("{role} 0")));
+        let (mut input, output, stderr) =
+            slot.start(&mut worker::command(&round.dir, &format!("{role} 0")));
         let mut output = BufReader::new(output);
         while !round.over() {
             let floors = round.ledger.floors();
@@ -184,13 +225,18 @@ pub fn query(round: &Round, slot: &Slot) {
     while !round.over() {
         let floors = round.ledger.floors();
         let mut command = evaltop_process();
-        command.args(["query", "--columns", "model,task_id", "--format", "csv"]).arg(&round.dir);
+        command
+            .args(["query", "--columns", "model,task_id", "--format", "csv"])
+            .arg(&round.dir);
         let (_, mut output, stderr) = slot.start(&mut command);
         let mut text = String::new();
         let whole = output.read_to_string(&mut text).is_ok();
         let end = slot.end(stderr);
         if whole && end.code == Some(0) {
-            let rows = text.lines().skip(1).map(|line| line.split_once(',').unwrap());
+            let rows = text
+                .lines()
+                .skip(1)
+                .map(|line| line.split_once(',').unwrap());
             round.ledger.check("query", &View::of_rows(rows), &floors);
             round.views.fetch_add(1, Ordering::Relaxed);
         } else if !end.stderr.contains("no column") {
@@ -208,7 +254,10 @@ pub fn maintain(round: &Round, slot: &Slot, number: usize) {
             _ if slot.kind == Kind::Consolidate => (&["consolidate"], &[0, 75]),
             0 => (&["validate"], &[0, 10]),
             1 => (&["backup", "--yes"], &[0, 75]),
-            _ => (&["cleanup", "--yes", "--older-than", "0s", "--keep", "2"], &[0, 75]),
+            _ => (
+                &["cleanup", "--yes", "--older-than", "0s", "--keep", "2"],
+                &[0, 75],
+            ),
         };
         if what.0[0] == "backup" && !round.dir.join(layout::MAIN).exists() {
             continue;
@@ -221,7 +270,11 @@ pub fn maintain(round: &Round, slot: &Slot, number: usize) {
         let end = slot.end(stderr);
         let told = format!("{}{}", String::from_utf8_lossy(&told), end.stderr);
         round.ended(what.0[0], end.code, what.1, &told);
-        thread::sleep(random.millis(if slot.kind == Kind::Consolidate { 100 } else { 500 }));
+        thread::sleep(random.millis(if slot.kind == Kind::Consolidate {
+            100
+        } else {
+            500
+        }));
     }
 }
 
@@ -244,12 +297,22 @@ pub fn delete(round: &Round) {
 pub fn increments(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir.join("incremental")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("increment_") && name.ends_with(".parquet")).collect()
+    names
+        .filter(|name| name.starts_with("increment_") && name.ends_with(".parquet"))
+        .collect()
 }
 
 /// The program, run to its end: its exit code and all that it said.
 pub fn evaltop(arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
-    let output = evaltop_process().args(arguments).arg(dir).stdin(Stdio::null()).output().unwrap();
+    let output = evaltop_process()
+        .args(arguments)
+        .arg(dir)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }

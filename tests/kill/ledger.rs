@@ -42,7 +42,13 @@ impl Ledger {
     /// A new life; its number.
     pub fn begin(&self, who: &str, promise: Promise) -> usize {
         let mut lives = self.lives.lock().unwrap();
-        lives.push(Life { who: who.to_owned(), promise, attempted: 0, acknowledged: 0, floor: 0 });
+        lives.push(Life {
+            who: who.to_owned(),
+            promise,
+            attempted: 0,
+            acknowledged: 0,
+            floor: 0,
+        });
         lives.len() - 1
     }
 
@@ -82,14 +88,29 @@ impl Ledger {
 
     /// What a view that begins now must show of each life.
     pub fn floors(&self) -> Vec<u64> {
-        self.lives.lock().unwrap().iter().map(|life| life.floor).collect()
+        self.lives
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|life| life.floor)
+            .collect()
     }
 
     /// The same at the end, when nobody writes any more.
     pub fn last_floors(&self) -> Vec<u64> {
         let lives = self.lives.lock().unwrap();
-        let whole = |life: &&Life| life.promise == Promise::Always || life.attempted == life.acknowledged;
-        lives.iter().map(|life| if whole(&life) { life.acknowledged.max(life.floor) } else { 0 }).collect()
+        let whole =
+            |life: &&Life| life.promise == Promise::Always || life.attempted == life.acknowledged;
+        lives
+            .iter()
+            .map(|life| {
+                if whole(&life) {
+                    life.acknowledged.max(life.floor)
+                } else {
+                    0
+                }
+            })
+            .collect()
     }
 
     /// Checks a view that began when `floors` were what they are.
@@ -99,8 +120,10 @@ impl Ledger {
         for (number, floor) in floors.iter().enumerate().filter(|(_, floor)| **floor > 0) {
             let seen = view.lives.get(&number).copied().unwrap_or_default();
             if seen.prefix < *floor {
-                found
-                    .push((number, format!("lost: {floor} rows were acknowledged or seen before, {seen:?}")));
+                found.push((
+                    number,
+                    format!("lost: {floor} rows were acknowledged or seen before, {seen:?}"),
+                ));
             }
         }
         for (number, seen) in &view.lives {
@@ -114,20 +137,29 @@ impl Ledger {
                 found.push((*number, format!("has a hole: {seen:?}")));
             }
             if seen.count > life.attempted {
-                found.push((*number, format!("{} rows attempted, {seen:?}", life.attempted)));
+                found.push((
+                    *number,
+                    format!("{} rows attempted, {seen:?}", life.attempted),
+                ));
             }
             if life.promise == Promise::Always {
                 life.floor = life.floor.max(seen.prefix);
             }
         }
         if view.replaced > 0 {
-            found.push((0, format!("{} rows are called superseded or repeated", view.replaced)));
+            found.push((
+                0,
+                format!("{} rows are called superseded or repeated", view.replaced),
+            ));
         }
         let told: Vec<String> = found
             .into_iter()
             .map(|(number, what)| {
                 let life = lives.get(number).map(|life| format!("{life:?}"));
-                format!("{reader}, life {number}: {what}; {}", life.unwrap_or_default())
+                format!(
+                    "{reader}, life {number}: {what}; {}",
+                    life.unwrap_or_default()
+                )
             })
             .collect();
         drop(lives);
@@ -147,7 +179,10 @@ mod tests {
         ledger.attempt(life, 3);
         ledger.acknowledge(life);
         ledger.attempt(life, 2);
-        let mut view = View { replaced, ..View::default() };
+        let mut view = View {
+            replaced,
+            ..View::default()
+        };
         view.add(life, rows.to_vec());
         ledger.check("reader", &view, &ledger.floors());
         ledger.violations()
@@ -156,7 +191,11 @@ mod tests {
     #[test]
     fn the_oracle_knows_right_from_wrong() {
         for rows in [&[0, 1, 2][..], &[2, 1, 0, 3], &[4, 3, 2, 1, 0]] {
-            assert_eq!(violations(Promise::Always, rows, 0), [] as [&str; 0], "{rows:?}");
+            assert_eq!(
+                violations(Promise::Always, rows, 0),
+                [] as [&str; 0],
+                "{rows:?}"
+            );
         }
         assert_eq!(violations(Promise::Rewritten, &[], 0), [] as [&str; 0]);
         for (rows, replaced, said) in [
@@ -168,7 +207,10 @@ mod tests {
             (&[0, 1, 2], 1, "repeated"),
         ] {
             let found = violations(Promise::Always, rows, replaced);
-            assert!(found.len() == 1 && found[0].contains(said), "{rows:?}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].contains(said),
+                "{rows:?}: {found:?}"
+            );
         }
     }
 

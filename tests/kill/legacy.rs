@@ -32,8 +32,14 @@ pub struct Way {
 }
 
 impl Way {
-    pub const NAMES: [&'static str; 6] =
-        ["reads-ids", "renames-ids", "keeps-ids", "reads-none", "renames-none", "keeps-none"];
+    pub const NAMES: [&'static str; 6] = [
+        "reads-ids",
+        "renames-ids",
+        "keeps-ids",
+        "reads-none",
+        "renames-none",
+        "keeps-none",
+    ];
 
     pub fn parse(name: &str) -> Self {
         Self {
@@ -54,7 +60,11 @@ pub fn run(dir: &Path, life: usize, way: &Way) {
     each_line(|numbers| {
         let &[first, rows] = numbers else { return };
         let new = batch(life, first, rows, way.ids);
-        let old = if way.keeps { kept.take() } else { read(&path).unwrap() };
+        let old = if way.keeps {
+            kept.take()
+        } else {
+            read(&path).unwrap()
+        };
         let all = match old {
             Some(old) => concat_batches(&new.schema(), [&old, &new]).unwrap(),
             None => new,
@@ -73,13 +83,34 @@ fn batch(life: usize, first: u64, rows: u64, ids: bool) -> RecordBatch {
     let texts = |text: &dyn Fn(u64) -> String| -> ArrayRef {
         Arc::new(numbers.clone().map(text).map(Some).collect::<StringArray>())
     };
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+    let now = jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S%.6f")
+        .to_string();
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("model", texts(&|_| model(life))),
         ("task_id", texts(&|number| number.to_string())),
-        ("success", Arc::new(numbers.clone().map(|n| Some(n % 2 == 0)).collect::<BooleanArray>())),
-        ("turns", Arc::new(numbers.clone().map(|n| n as i64).collect::<Int64Array>())),
-        ("execution_time", Arc::new(numbers.clone().map(|n| n as f64 / 3.0).collect::<Float64Array>())),
+        (
+            "success",
+            Arc::new(
+                numbers
+                    .clone()
+                    .map(|n| Some(n % 2 == 0))
+                    .collect::<BooleanArray>(),
+            ),
+        ),
+        (
+            "turns",
+            Arc::new(numbers.clone().map(|n| n as i64).collect::<Int64Array>()),
+        ),
+        (
+            "execution_time",
+            Arc::new(
+                numbers
+                    .clone()
+                    .map(|n| n as f64 / 3.0)
+                    .collect::<Float64Array>(),
+            ),
+        ),
         ("timestamp", texts(&|_| now.clone())),
     ];
     if ids {
@@ -91,13 +122,17 @@ fn batch(life: usize, first: u64, rows: u64, ids: bool) -> RecordBatch {
 /// The same rows with whole numbers as floats, as pandas has them once one is missing.
 fn retyped(batch: &RecordBatch, floats: bool) -> RecordBatch {
     let columns = batch.schema();
-    let columns = columns.fields().iter().zip(batch.columns()).map(|(field, column)| {
-        let column = match field.data_type() {
-            DataType::Int64 if floats => cast(column, &DataType::Float64).unwrap(),
-            _ => Arc::clone(column),
-        };
-        (field.name().clone(), column)
-    });
+    let columns = columns
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            let column = match field.data_type() {
+                DataType::Int64 if floats => cast(column, &DataType::Float64).unwrap(),
+                _ => Arc::clone(column),
+            };
+            (field.name().clone(), column)
+        });
     RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).unwrap()
 }
 
@@ -108,22 +143,42 @@ fn read(path: &Path) -> io::Result<Option<RecordBatch>> {
     };
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
     let schema = reader.schema();
-    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    let batches = reader
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(io::Error::other)?;
     let all = concat_batches(&schema, &batches).map_err(io::Error::other)?;
     // Back to the types of new rows.
-    let columns = schema.fields().iter().zip(all.columns()).map(|(field, column)| {
-        let target = if field.name() == "turns" { &DataType::Int64 } else { field.data_type() };
-        (field.name().clone(), cast(column, target).unwrap())
-    });
-    RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).map(Some).map_err(io::Error::other)
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(all.columns())
+        .map(|(field, column)| {
+            let target = if field.name() == "turns" {
+                &DataType::Int64
+            } else {
+                field.data_type()
+            };
+            (field.name().clone(), cast(column, target).unwrap())
+        });
+    RecordBatch::try_from_iter(columns.collect::<Vec<_>>())
+        .map(Some)
+        .map_err(io::Error::other)
 }
 
 fn write(path: &Path, batch: &RecordBatch, renames: bool) -> io::Result<()> {
-    let target = if renames { beside(path) } else { path.to_path_buf() };
+    let target = if renames {
+        beside(path)
+    } else {
+        path.to_path_buf()
+    };
     let mut writer = ArrowWriter::try_new(File::create(&target)?, batch.schema(), None)?;
     writer.write(batch)?;
     writer.close()?;
-    if renames { std::fs::rename(target, path) } else { Ok(()) }
+    if renames {
+        std::fs::rename(target, path)
+    } else {
+        Ok(())
+    }
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -20,7 +20,9 @@ pub fn rows(dir: &Path) -> Result<View> {
 /// The rows of one Parquet file.
 pub fn file(path: &Path) -> parquet::errors::Result<View> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path)?)?.build()?;
-    Ok(of_batches(&reader.collect::<std::result::Result<Vec<_>, _>>()?))
+    Ok(of_batches(
+        &reader.collect::<std::result::Result<Vec<_>, _>>()?,
+    ))
 }
 
 fn of_batches(batches: &[RecordBatch]) -> View {
@@ -28,13 +30,26 @@ fn of_batches(batches: &[RecordBatch]) -> View {
         let column = batch.column_by_name(name).unwrap();
         let column = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).unwrap();
         assert_eq!(column.null_count(), 0, "every row has its {name}");
-        column.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+        column
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect()
     };
     let pairs: Vec<_> = batches
         .iter()
-        .flat_map(|batch| texts(batch, "model").into_iter().zip(texts(batch, "task_id")))
+        .flat_map(|batch| {
+            texts(batch, "model")
+                .into_iter()
+                .zip(texts(batch, "task_id"))
+        })
         .collect();
-    View::of_rows(pairs.iter().map(|(model, number)| (model.as_str(), number.as_str())))
+    View::of_rows(
+        pairs
+            .iter()
+            .map(|(model, number)| (model.as_str(), number.as_str())),
+    )
 }
 
 /// One look after another with the same scanner, as the dashboard does.
@@ -46,12 +61,20 @@ pub struct Scans {
 
 impl Scans {
     pub fn new(dir: &Path) -> Self {
-        Self { store: Store::new(dir), scanner: Scanner::new() }
+        Self {
+            store: Store::new(dir),
+            scanner: Scanner::new(),
+        }
     }
 
     pub fn next(&mut self) -> Result<View> {
-        let seen = self.scanner.scan(&self.store, Timestamp::now(), &Control::default())?;
-        let mut view = View { replaced: seen.superseded + seen.repeated, ..View::default() };
+        let seen = self
+            .scanner
+            .scan(&self.store, Timestamp::now(), &Control::default())?;
+        let mut view = View {
+            replaced: seen.superseded + seen.repeated,
+            ..View::default()
+        };
         for (cell, tally) in seen.cells.iter() {
             view.add_count(&cell.model, tally.tests);
         }

@@ -42,11 +42,17 @@ impl Report {
 
     pub fn add(&mut self, other: Self) {
         self.rounds += other.rounds;
-        other.killed.into_iter().for_each(|(kind, kills)| *self.killed.entry(kind).or_default() += kills);
+        other
+            .killed
+            .into_iter()
+            .for_each(|(kind, kills)| *self.killed.entry(kind).or_default() += kills);
         self.restarts += other.restarts;
         self.rows += other.rows;
         self.views += other.views;
-        other.unsettled.into_iter().for_each(|(who, times)| *self.unsettled.entry(who).or_default() += times);
+        other
+            .unsettled
+            .into_iter()
+            .for_each(|(who, times)| *self.unsettled.entry(who).or_default() += times);
         self.commits += other.commits;
         self.deleted += other.deleted;
         self.torn += other.torn;
@@ -56,8 +62,16 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let killed: Vec<_> = self.killed.iter().map(|(kind, kills)| format!("{kills} {kind:?}")).collect();
-        let unsettled: Vec<_> = self.unsettled.iter().map(|(who, times)| format!(" {times} {who}")).collect();
+        let killed: Vec<_> = self
+            .killed
+            .iter()
+            .map(|(kind, kills)| format!("{kills} {kind:?}"))
+            .collect();
+        let unsettled: Vec<_> = self
+            .unsettled
+            .iter()
+            .map(|(who, times)| format!(" {times} {who}"))
+            .collect();
         write!(
             f,
             "{} kills ({}), {} restarts, {} rows, {} commits, {} views (gave up:{}), \
@@ -68,7 +82,11 @@ impl fmt::Display for Report {
             self.rows,
             self.commits,
             self.views,
-            if unsettled.is_empty() { " none".to_owned() } else { unsettled.join(",") },
+            if unsettled.is_empty() {
+                " none".to_owned()
+            } else {
+                unsettled.join(",")
+            },
             self.deleted,
             self.torn,
             self.violations.len(),
@@ -94,7 +112,10 @@ pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
     };
     let slots = slots(settings);
     all_at_once(&round, &slots, length);
-    let mut report = Report { rounds: 1, ..Report::default() };
+    let mut report = Report {
+        rounds: 1,
+        ..Report::default()
+    };
     reckon(&round, &mut report);
     for slot in slots.iter().map(|(slot, _)| slot) {
         *report.killed.entry(slot.kind).or_default() += slot.kills.load(Ordering::Relaxed);
@@ -105,7 +126,9 @@ pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
     report.deleted = round.deleted.load(Ordering::Relaxed);
     report.violations = round.ledger.violations();
     if !report.violations.is_empty() {
-        report.violations.push(format!("the store stays in {}", folder.keep().display()));
+        report
+            .violations
+            .push(format!("the store stays in {}", folder.keep().display()));
     }
     report
 }
@@ -150,8 +173,11 @@ fn kill_some(round: &Round, slots: &[(Slot, usize)], length: Duration) {
             16..18 => Kind::Maintain,
             _ => Kind::Reader,
         };
-        let of_kind: Vec<&Slot> =
-            slots.iter().map(|(slot, _)| slot).filter(|slot| slot.kind == kind).collect();
+        let of_kind: Vec<&Slot> = slots
+            .iter()
+            .map(|(slot, _)| slot)
+            .filter(|slot| slot.kind == kind)
+            .collect();
         let victim = of_kind[random.below(of_kind.len() as u64) as usize];
         if random.one_in(8) {
             victim.hold(random.millis(300));
@@ -187,16 +213,23 @@ fn reckon(round: &Round, report: &mut Report) {
     }
     let left = || -> Vec<String> {
         let left = std::fs::read_dir(dir.join("incremental")).unwrap();
-        left.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        left.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect()
     };
     // What killed writers left half written goes with the next commit; after the last one, by cleanup.
-    let data: Vec<String> = left().into_iter().filter(|name| !layout::is_temporary(name)).collect();
+    let data: Vec<String> = left()
+        .into_iter()
+        .filter(|name| !layout::is_temporary(name))
+        .collect();
     if !data.is_empty() {
         ledger.violation(format!("files are left: {data:?}"));
     }
     let (code, said) = evaltop(&["cleanup", "--yes"], dir);
     if code != Some(0) || !left().is_empty() {
-        ledger.violation(format!("the last cleanup ended with {code:?} and left {:?}: {said}", left()));
+        ledger.violation(format!(
+            "the last cleanup ended with {code:?} and left {:?}: {said}",
+            left()
+        ));
     }
     let (code, said) = evaltop(&["validate"], dir);
     if code != Some(0) {
@@ -229,7 +262,10 @@ fn remove_torn(dir: &Path) -> u64 {
 fn age(dir: &Path) {
     let then = SystemTime::now() - Duration::from_secs(180);
     for entry in std::fs::read_dir(dir.join("incremental")).unwrap() {
-        let file = File::options().write(true).open(entry.unwrap().path()).unwrap();
+        let file = File::options()
+            .write(true)
+            .open(entry.unwrap().path())
+            .unwrap();
         file.set_modified(then).unwrap();
     }
 }

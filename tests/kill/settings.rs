@@ -17,7 +17,9 @@ pub struct Settings {
 impl Settings {
     pub fn from_environment() -> Self {
         let number = |name: &str, default: u64| match std::env::var(name) {
-            Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
+            Ok(text) => text
+                .parse()
+                .unwrap_or_else(|_| panic!("{name}={text} is no number")),
             Err(_) => default,
         };
         Self {

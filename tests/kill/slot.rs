@@ -49,9 +49,16 @@ impl Slot {
 
     /// Starts a process, with pipes to and from it. Its stderr is short.
     pub fn start(&self, command: &mut Command) -> (ChildStdin, ChildStdout, ChildStderr) {
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let pipes = (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let pipes = (
+            child.stdin.take().unwrap(),
+            child.stdout.take().unwrap(),
+            child.stderr.take().unwrap(),
+        );
         *self.child.lock().unwrap() = Some(child);
         self.starts.fetch_add(1, Ordering::Relaxed);
         pipes
@@ -61,8 +68,19 @@ impl Slot {
     pub fn end(&self, mut stderr: ChildStderr) -> End {
         let mut text = Vec::new();
         let _ = stderr.read_to_end(&mut text);
-        let code = self.child.lock().unwrap().take().unwrap().wait().unwrap().code();
-        End { code, stderr: String::from_utf8_lossy(&text).into_owned() }
+        let code = self
+            .child
+            .lock()
+            .unwrap()
+            .take()
+            .unwrap()
+            .wait()
+            .unwrap()
+            .code();
+        End {
+            code,
+            stderr: String::from_utf8_lossy(&text).into_owned(),
+        }
     }
 
     /// Whether the next process may be killed.

@@ -39,21 +39,35 @@ impl View {
         rows.sort_unstable();
         rows.dedup();
         let prefix = (0..).zip(&rows).take_while(|(at, row)| at == *row).count() as u64;
-        self.lives.insert(life, Seen { count, distinct: rows.len() as u64, prefix });
+        self.lives.insert(
+            life,
+            Seen {
+                count,
+                distinct: rows.len() as u64,
+                prefix,
+            },
+        );
     }
 
     /// How many rows a life has, where the numbers are not known.
     pub fn add_count(&mut self, model: &str, count: u64) {
         let seen = self.lives.entry(number(model)).or_default();
         let count = seen.count + count;
-        *seen = Seen { count, distinct: count, prefix: count };
+        *seen = Seen {
+            count,
+            distinct: count,
+            prefix: count,
+        };
     }
 
     /// From the model and the number of every row.
     pub fn of_rows<'a>(rows: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut lives: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for (model, row) in rows {
-            lives.entry(number(model)).or_default().push(row.parse().expect("a row's number"));
+            lives
+                .entry(number(model))
+                .or_default()
+                .push(row.parse().expect("a row's number"));
         }
         let mut view = Self::default();
         for (life, rows) in lives {
@@ -69,7 +83,15 @@ impl View {
     /// The lines by which a reader process tells it.
     pub fn to_lines(&self) -> String {
         let mut text = String::from("\n");
-        for (life, Seen { count, distinct, prefix }) in &self.lives {
+        for (
+            life,
+            Seen {
+                count,
+                distinct,
+                prefix,
+            },
+        ) in &self.lives
+        {
             let _ = writeln!(text, "{MARK}life {life} {count} {distinct} {prefix}");
         }
         text + &format!("{MARK}end {}\n", self.replaced)
@@ -85,10 +107,20 @@ impl View {
                 return Some(Err(error.to_owned()));
             }
             let (what, numbers) = line.split_once(' ')?;
-            let numbers: Vec<u64> = numbers.split(' ').filter_map(|number| number.parse().ok()).collect();
+            let numbers: Vec<u64> = numbers
+                .split(' ')
+                .filter_map(|number| number.parse().ok())
+                .collect();
             match (what, &numbers[..]) {
                 ("life", &[life, count, distinct, prefix]) => {
-                    view.lives.insert(life as usize, Seen { count, distinct, prefix });
+                    view.lives.insert(
+                        life as usize,
+                        Seen {
+                            count,
+                            distinct,
+                            prefix,
+                        },
+                    );
                 }
                 ("end", &[replaced]) => return Some(Ok(Self { replaced, ..view })),
                 _ => return None,
@@ -98,7 +130,10 @@ impl View {
 }
 
 fn number(model: &str) -> usize {
-    model.strip_prefix("life-").and_then(|life| life.parse().ok()).expect("a model of ours")
+    model
+        .strip_prefix("life-")
+        .and_then(|life| life.parse().ok())
+        .expect("a model of ours")
 }
 
 /// The next line for us, without its mark; `None` when the process died.
@@ -131,13 +166,35 @@ mod tests {
 
     #[test]
     fn a_view_survives_being_told() {
-        let view = View::of_rows([("life-3", "0"), ("life-3", "1"), ("life-11", "4"), ("life-11", "4")]);
-        assert_eq!(view.lives[&3], Seen { count: 2, distinct: 2, prefix: 2 });
-        assert_eq!(view.lives[&11], Seen { count: 2, distinct: 1, prefix: 0 });
+        let view = View::of_rows([
+            ("life-3", "0"),
+            ("life-3", "1"),
+            ("life-11", "4"),
+            ("life-11", "4"),
+        ]);
+        assert_eq!(
+            view.lives[&3],
+            Seen {
+                count: 2,
+                distinct: 2,
+                prefix: 2
+            }
+        );
+        assert_eq!(
+            view.lives[&11],
+            Seen {
+                count: 2,
+                distinct: 1,
+                prefix: 0
+            }
+        );
         let told = format!("test worker ... {}", view.to_lines());
         assert_eq!(View::read(&mut told.as_bytes()), Some(Ok(view)));
         let cut = &told[..told.len() - 3];
         assert_eq!(View::read(&mut cut.as_bytes()), None);
-        assert_eq!(View::read(&mut &b"\n@error no store\n"[..]), Some(Err("no store".to_owned())));
+        assert_eq!(
+            View::read(&mut &b"\n@error no store\n"[..]),
+            Some(Err("no store".to_owned()))
+        );
     }
 }

@@ -21,7 +21,10 @@ const DIR: &str = "EVALTOP_KILL_DIR";
 /// Starts this binary again.
 pub fn command(dir: &Path, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["worker", "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, role).env(DIR, dir);
+    command
+        .args(["worker", "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .env(DIR, dir);
     command
 }
 
@@ -45,7 +48,11 @@ pub fn run(role: &str) {
 /// Calls `step` with the numbers in each line on stdin.
 pub fn each_line(mut step: impl FnMut(&[u64])) {
     for line in std::io::stdin().lock().lines() {
-        let numbers: Vec<u64> = line.unwrap().split(' ').filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<u64> = line
+            .unwrap()
+            .split(' ')
+            .filter_map(|number| number.parse().ok())
+            .collect();
         step(&numbers);
     }
 }
@@ -60,7 +67,11 @@ fn tell(view: Result<crate::view::View, evaltop::store::Error>) {
 fn say_lines(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
         std::process::exit(0);
     }
 }
@@ -76,7 +87,11 @@ pub fn row(life: usize, number: u64) -> serde_json::Value {
         row["test_id"] = format!("{life}-{number}").into();
     }
     if life.is_multiple_of(3) {
-        row["seed"] = if life.is_multiple_of(2) { json!(number) } else { json!(number as f64 + 0.5) };
+        row["seed"] = if life.is_multiple_of(2) {
+            json!(number)
+        } else {
+            json!(number as f64 + 0.5)
+        };
     }
     if number.is_multiple_of(5) {
         row["error_message"] = "HTTP 429: line one\nline two".into();
@@ -86,13 +101,23 @@ pub fn row(life: usize, number: u64) -> serde_json::Value {
 
 /// A writer of the library whose segments are small and young.
 fn write(dir: &Path, life: usize, disk: bool) {
-    let durability = if disk { Durability::Disk } else { Durability::Process };
+    let durability = if disk {
+        Durability::Disk
+    } else {
+        Durability::Process
+    };
     let segment_age = Duration::from_millis(150);
-    let options = WriterOptions { durability, segment_rows: 24, segment_age, ..WriterOptions::default() };
+    let options = WriterOptions {
+        durability,
+        segment_rows: 24,
+        segment_age,
+        ..WriterOptions::default()
+    };
     let mut writer = Writer::open(&Store::new(dir), options).unwrap();
     each_line(|numbers| {
         let &[first, rows] = numbers else { return };
-        let records = (first..first + rows).map(|number| serde_json::from_value(row(life, number)).unwrap());
+        let records =
+            (first..first + rows).map(|number| serde_json::from_value(row(life, number)).unwrap());
         let records: Vec<Record> = records.collect();
         writer.append_all(records).unwrap();
         say("ack");

@@ -43,14 +43,22 @@ impl Order {
     /// The first `limit` rows in this order.
     pub(super) fn sort(&self, batch: &RecordBatch, limit: Option<usize>) -> Result<RecordBatch> {
         let columns = self.0.iter().map(|(name, descending)| {
-            let options = SortOptions { descending: *descending, nulls_first: false };
-            let values = batch.column_by_name(name).ok_or_else(|| unknown(name, &batch.schema()))?;
+            let options = SortOptions {
+                descending: *descending,
+                nulls_first: false,
+            };
+            let values = batch
+                .column_by_name(name)
+                .ok_or_else(|| unknown(name, &batch.schema()))?;
             make_comparator(values, values, options).map_err(refused)
         });
         let columns: Vec<DynComparator> = columns.collect::<Result<_>>()?;
         // Equal rows stay in the order in which they came.
         let compare = |one: &usize, two: &usize| {
-            let unequal = columns.iter().map(|column| column(*one, *two)).find(|order| order.is_ne());
+            let unequal = columns
+                .iter()
+                .map(|column| column(*one, *two))
+                .find(|order| order.is_ne());
             unequal.unwrap_or(Ordering::Equal).then(one.cmp(two))
         };
         let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
@@ -100,9 +108,16 @@ impl Order {
 }
 
 fn unknown(name: &str, schema: &Schema) -> Error {
-    let there_are: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let there_are: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let meant = did_you_mean(name, there_are.iter().copied());
-    Error::Refused(format!("cannot sort by '{name}'{meant}: the columns are {}", there_are.join(", ")))
+    Error::Refused(format!(
+        "cannot sort by '{name}'{meant}: the columns are {}",
+        there_are.join(", ")
+    ))
 }
 
 #[allow(clippy::needless_pass_by_value)] // as map_err wants it
@@ -122,10 +137,16 @@ mod tests {
     #[test]
     fn the_first_of_many_with_absent_ones_last() {
         let batch = |values: Vec<Option<i64>>| {
-            RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values)) as ArrayRef)]).unwrap()
+            RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values)) as ArrayRef)])
+                .unwrap()
         };
-        let batches =
-            (0..100_i64).map(|at| batch((0..1_000).map(|n| Some((n * 7_919 + at) % 100_003)).collect()));
+        let batches = (0..100_i64).map(|at| {
+            batch(
+                (0..1_000)
+                    .map(|n| Some((n * 7_919 + at) % 100_003))
+                    .collect(),
+            )
+        });
         let schema = batch(vec![None]).schema();
         let numbers = |order: &Order, limit| {
             let all = batches.clone().chain([batch(vec![None])]).map(Ok);
@@ -135,13 +156,31 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let sorted = numbers(&Order::parse(&["n:desc".to_owned()], false), 3);
-        assert!(sorted[0] >= sorted[1] && sorted[1] >= sorted[2] && sorted[0] > Some(99_000), "{sorted:?}");
+        assert!(
+            sorted[0] >= sorted[1] && sorted[1] >= sorted[2] && sorted[0] > Some(99_000),
+            "{sorted:?}"
+        );
         let all = numbers(&Order::parse(&["n".to_owned()], false), 200_000);
         assert_eq!((all.len(), all.last()), (100_001, Some(&None)));
         assert!(all[..100_000].is_sorted());
         let order = Order::parse(&["n".to_owned()], false);
-        assert_eq!(order.first(&schema, batches.clone().map(Ok), None).unwrap().num_rows(), 100_000);
-        let error = order.first(&schema, batches.clone().chain([batch(vec![None])]).map(Ok), None);
-        assert!(error.unwrap_err().to_string().contains("add --limit N or --top N"));
+        assert_eq!(
+            order
+                .first(&schema, batches.clone().map(Ok), None)
+                .unwrap()
+                .num_rows(),
+            100_000
+        );
+        let error = order.first(
+            &schema,
+            batches.clone().chain([batch(vec![None])]).map(Ok),
+            None,
+        );
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("add --limit N or --top N")
+        );
     }
 }

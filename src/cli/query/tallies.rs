@@ -33,13 +33,28 @@ pub(super) fn table(by: &[String], groups: &[Group]) -> StoreResult<RecordBatch>
         columns.push((name, column));
     }
     let count = |of: fn(&Tally) -> u64| -> ArrayRef {
-        Arc::new(groups.iter().map(|group| Some(of(&group.tally) as i64)).collect::<Int64Array>())
+        Arc::new(
+            groups
+                .iter()
+                .map(|group| Some(of(&group.tally) as i64))
+                .collect::<Int64Array>(),
+        )
     };
     let figure = |of: fn(&Tally) -> Option<f64>| -> ArrayRef {
-        Arc::new(groups.iter().map(|group| of(&group.tally)).collect::<Float64Array>())
+        Arc::new(
+            groups
+                .iter()
+                .map(|group| of(&group.tally))
+                .collect::<Float64Array>(),
+        )
     };
     let interval = |of: fn(Interval) -> f64| -> ArrayRef {
-        Arc::new(groups.iter().map(|group| group.interval().map(of)).collect::<Float64Array>())
+        Arc::new(
+            groups
+                .iter()
+                .map(|group| group.interval().map(of))
+                .collect::<Float64Array>(),
+        )
     };
     columns.extend([
         ("tests", count(|t| t.tests)),
@@ -52,10 +67,17 @@ pub(super) fn table(by: &[String], groups: &[Group]) -> StoreResult<RecordBatch>
         ("mean_execution_time", figure(|t| t.execution_time.mean())),
         ("mean_turns", figure(|t| t.turns.mean())),
         ("mean_tool_calls", figure(|t| t.tool_calls.mean())),
-        ("mean_tool_coverage_rate", figure(|t| t.tool_coverage_rate.mean())),
+        (
+            "mean_tool_coverage_rate",
+            figure(|t| t.tool_coverage_rate.mean()),
+        ),
     ]);
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
-        .map_err(super::refused)
+    RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+    .map_err(super::refused)
 }
 
 /// Adds columns such as `p95_execution_time`.
@@ -86,11 +108,15 @@ pub(super) fn with_percentiles(
 /// One bar a row of [`table`].
 pub(super) fn bars(batch: &RecordBatch, by: &[String]) -> Vec<Bar> {
     let number = |name: &str, row: usize| {
-        let column = batch.column_by_name(name)?.as_primitive_opt::<Float64Type>()?;
+        let column = batch
+            .column_by_name(name)?
+            .as_primitive_opt::<Float64Type>()?;
         column.is_valid(row).then(|| column.value(row))
     };
     let label = |name: &String, row: usize| {
-        let text = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let text = batch
+            .column_by_name(name)
+            .and_then(|column| column.as_string_opt::<i32>());
         match text {
             Some(text) => text.value(row).to_owned(),
             None => number(name, row).map_or_else(|| "unknown".to_owned(), |rate| rate.to_string()),
@@ -98,7 +124,11 @@ pub(super) fn bars(batch: &RecordBatch, by: &[String]) -> Vec<Bar> {
     };
     (0..batch.num_rows())
         .map(|row| Bar {
-            label: by.iter().map(|name| label(name, row)).collect::<Vec<_>>().join(" "),
+            label: by
+                .iter()
+                .map(|name| label(name, row))
+                .collect::<Vec<_>>()
+                .join(" "),
             rate: number("success_rate", row),
             interval: number("ci_low", row).zip(number("ci_high", row)),
             tests: batch

@@ -96,6 +96,13 @@ mod tests {
         let parts = lines.push(&half);
         assert!(matches!(&parts[..], [Piece::TooLong(part)] if part.len() > LONGEST));
         let rest = lines.push(b"yz\nnext\n");
-        assert_eq!(rest, [Piece::TooLong(b"yz".to_vec()), Piece::TooLongEnd, line("next")]);
+        assert_eq!(
+            rest,
+            [
+                Piece::TooLong(b"yz".to_vec()),
+                Piece::TooLongEnd,
+                line("next")
+            ]
+        );
     }
 }

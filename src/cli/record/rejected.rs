@@ -26,16 +26,30 @@ pub(super) struct Rejected {
 impl Rejected {
     /// `answered` says that somebody waits for an answer to each line.
     pub(super) fn new(store: &Store, base: &str, answered: bool) -> Self {
-        let path = store.layout.incremental().join(format!("rejected_{base}.jsonl"));
+        let path = store
+            .layout
+            .incremental()
+            .join(format!("rejected_{base}.jsonl"));
         let told = if answered { u64::MAX } else { TOLD };
-        Self { store: store.clone(), path, file: None, count: 0, told }
+        Self {
+            store: store.clone(),
+            path,
+            file: None,
+            count: 0,
+            told,
+        }
     }
 
     /// Keeps (the next part of) a line.
     pub(super) fn keep(&mut self, part: &[u8]) -> Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(self.store.disk.create(&self.path).map_err(Error::io("create", &self.path))?),
+            none => none.insert(
+                self.store
+                    .disk
+                    .create(&self.path)
+                    .map_err(Error::io("create", &self.path))?,
+            ),
         };
         file.write_all(part).map_err(Error::io("write", &self.path))
     }
@@ -58,7 +72,10 @@ impl Rejected {
                 .map_err(Error::io("write", &self.path))?;
             let lines = show_counted(self.count, "line");
             let are = if self.count == 1 { "is" } else { "are" };
-            complain(&format!("{lines} {are} kept in {}: mend and record them again", self.path.display()));
+            complain(&format!(
+                "{lines} {are} kept in {}: mend and record them again",
+                self.path.display()
+            ));
         }
         Ok(self.count)
     }

@@ -71,14 +71,22 @@ fn tally(tally: &Tally, interval: Option<Interval>, besides: &[(&str, u64)]) -> 
         ("ci_low", interval.map(|found| found.low)),
         ("ci_high", interval.map(|found| found.high)),
     ];
-    let counts = counts.iter().chain(besides).map(|(name, count)| ((*name).to_owned(), (*count).into()));
-    counts.chain(rates.map(|(name, rate)| (name.to_owned(), rate.into()))).collect()
+    let counts = counts
+        .iter()
+        .chain(besides)
+        .map(|(name, count)| ((*name).to_owned(), (*count).into()));
+    counts
+        .chain(rates.map(|(name, rate)| (name.to_owned(), rate.into())))
+        .collect()
 }
 
 fn model(model: &ModelView) -> Value {
     let mut object = Map::from_iter([("model".to_owned(), model.model.clone().into())]);
     object.append(&mut tally(&model.tally, model.interval(), &[]));
-    object.insert("mean_execution_time".to_owned(), model.tally.execution_time.mean().into());
+    object.insert(
+        "mean_execution_time".to_owned(),
+        model.tally.execution_time.mean().into(),
+    );
     Value::Object(object)
 }
 
@@ -97,7 +105,12 @@ mod tests {
     use crate::cli::report::sample;
 
     fn keys(value: &Value) -> Vec<&str> {
-        value.as_object().unwrap().keys().map(String::as_str).collect()
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
     }
 
     fn parsed(seen: &Observation) -> Value {
@@ -126,7 +139,14 @@ mod tests {
         assert_eq!(keys(&found["main"]), ["rows", "bytes", "kind", "modified"]);
         assert_eq!(
             keys(&found["increments"]),
-            ["files", "bytes", "rows", "in_progress", "unreadable", "oldest_age_seconds"]
+            [
+                "files",
+                "bytes",
+                "rows",
+                "in_progress",
+                "unreadable",
+                "oldest_age_seconds"
+            ]
         );
         assert_eq!(keys(&found["journals"]), ["files", "rows"]);
         assert_eq!(
@@ -161,8 +181,14 @@ mod tests {
                 "mean_execution_time"
             ]
         );
-        assert_eq!(keys(&found["writers"][0]), ["process_id", "state", "rows", "last_row_age_seconds"]);
-        assert_eq!(keys(&found["alerts"][0]), ["rule", "severity", "message", "action"]);
+        assert_eq!(
+            keys(&found["writers"][0]),
+            ["process_id", "state", "rows", "last_row_age_seconds"]
+        );
+        assert_eq!(
+            keys(&found["alerts"][0]),
+            ["rule", "severity", "message", "action"]
+        );
     }
 
     #[test]
@@ -187,13 +213,25 @@ mod tests {
         let found = parsed(&sample::busy());
         let empty = &found["models"][1];
         assert_eq!(empty["tests"], 0);
-        for key in ["success_rate", "scored_rate", "ci_low", "ci_high", "mean_execution_time"] {
+        for key in [
+            "success_rate",
+            "scored_rate",
+            "ci_low",
+            "ci_high",
+            "mean_execution_time",
+        ] {
             assert!(empty[key].is_null(), "{key}");
         }
         let torn = parsed(&sample::torn());
         assert_eq!(torn["health"], "critical");
         assert!(torn["generation"].is_null() && torn["main"]["rows"].is_null());
-        assert!(torn["totals"].as_object().unwrap().values().all(Value::is_null));
+        assert!(
+            torn["totals"]
+                .as_object()
+                .unwrap()
+                .values()
+                .all(Value::is_null)
+        );
         assert!(parsed(&Observation::default())["increments"]["oldest_age_seconds"].is_null());
     }
 }

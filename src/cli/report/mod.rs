@@ -23,7 +23,8 @@ mod sample {
 
     use crate::config::Thresholds;
     use crate::observation::{
-        MainKind, MainView, ModelView, Observation, StoreState, WaitingView, WriterState, WriterView,
+        MainKind, MainView, ModelView, Observation, StoreState, WaitingView, WriterState,
+        WriterView,
     };
     use crate::stats::{ErrorCategory, Sum, Tally};
 
@@ -31,7 +32,12 @@ mod sample {
     pub(super) fn busy() -> Observation {
         let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let before = |seconds| at - SignedDuration::from_secs(seconds);
-        let mut tally = Tally { tests: 12_400, full: 6_200, partial: 1_240, ..Tally::default() };
+        let mut tally = Tally {
+            tests: 12_400,
+            full: 6_200,
+            partial: 1_240,
+            ..Tally::default()
+        };
         tally.errors[ErrorCategory::Infrastructure as usize] = 400;
         tally.execution_time = Sum::of(Some(2.5));
         let nasty = "evil\u{1b}[31m \"m\\odel\"\n#[fg=red]";
@@ -70,7 +76,10 @@ mod sample {
                     burst: None,
                     ..ModelView::default()
                 },
-                ModelView { model: "模型".to_owned(), ..ModelView::default() },
+                ModelView {
+                    model: "模型".to_owned(),
+                    ..ModelView::default()
+                },
             ],
             writers: vec![WriterView {
                 process_id: "48213_20260131_110000".to_owned(),
@@ -94,7 +103,9 @@ mod sample {
         let mut seen = Observation {
             at: "2026-01-31T12:00:00Z".parse().unwrap(),
             store: PathBuf::from("/runs/torn"),
-            state: StoreState::Unreadable("test_results.parquet can't be read as Parquet".to_owned()),
+            state: StoreState::Unreadable(
+                "test_results.parquet can't be read as Parquet".to_owned(),
+            ),
             ..Observation::default()
         };
         seen.alerts = crate::health::check(&seen, &Thresholds::default());

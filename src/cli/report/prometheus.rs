@@ -15,12 +15,27 @@ use crate::stats::interval::Interval;
 /// The observation as metrics. All are gauges: a newer attempt at a test can lower
 /// any of them.
 pub(in crate::cli) fn render(seen: &Observation) -> String {
-    let mut page = Page { text: String::new(), store: escape(&seen.store.to_string_lossy()) };
+    let mut page = Page {
+        text: String::new(),
+        store: escape(&seen.store.to_string_lossy()),
+    };
     let severity = worst(&seen.alerts);
-    page.one("health", "0 healthy, 1 warning, 2 critical", Some(f64::from(severity as u8)));
+    page.one(
+        "health",
+        "0 healthy, 1 warning, 2 critical",
+        Some(f64::from(severity as u8)),
+    );
     let alerts = [Severity::Warning, Severity::Critical].map(|severity| {
-        let name = if severity == Severity::Warning { "warning" } else { "critical" };
-        let count = seen.alerts.iter().filter(|alert| alert.severity == severity).count();
+        let name = if severity == Severity::Warning {
+            "warning"
+        } else {
+            "critical"
+        };
+        let count = seen
+            .alerts
+            .iter()
+            .filter(|alert| alert.severity == severity)
+            .count();
         (name.to_owned(), Some(count as f64))
     });
     page.many("alerts", "Alerts by severity", "severity", alerts);
@@ -29,7 +44,11 @@ pub(in crate::cli) fn render(seen: &Observation) -> String {
         "Free bytes on the store's file system",
         seen.disk.map(|(free, _)| free as f64),
     );
-    page.one("disk_total_bytes", "Size of the store's file system", seen.disk.map(|(_, total)| total as f64));
+    page.one(
+        "disk_total_bytes",
+        "Size of the store's file system",
+        seen.disk.map(|(_, total)| total as f64),
+    );
     if seen.has_figures() {
         figures(&mut page, seen);
     }
@@ -40,63 +59,155 @@ fn figures(page: &mut Page, seen: &Observation) {
     let (main, waiting) = (&seen.main, &seen.waiting);
     let totals = tally(&seen.totals, seen.interval());
     let count = |value: u64| Some(value as f64);
-    page.one("generation", "Number of the last commit", count(main.generation));
+    page.one(
+        "generation",
+        "Number of the last commit",
+        count(main.generation),
+    );
     page.one("main_rows", "Rows in main", count(main.rows));
     page.one("main_bytes", "Size of main", count(main.bytes));
-    page.one("increment_files", "Increments that wait to be consolidated", count(waiting.increments));
-    page.one("increment_bytes", "Size of the increments that wait", count(waiting.increment_bytes));
-    page.one("increment_rows", "Rows of the increments that wait", count(waiting.increment_rows));
-    page.one("increments_in_progress", "Increments that are being written", count(waiting.in_progress));
-    page.one("increments_unreadable", "Increments that can't be read", count(waiting.unreadable));
-    page.one("journal_files", "Journals without an increment", count(waiting.journals));
-    page.one("journal_rows", "Acknowledged rows in journals", count(waiting.journal_rows));
+    page.one(
+        "increment_files",
+        "Increments that wait to be consolidated",
+        count(waiting.increments),
+    );
+    page.one(
+        "increment_bytes",
+        "Size of the increments that wait",
+        count(waiting.increment_bytes),
+    );
+    page.one(
+        "increment_rows",
+        "Rows of the increments that wait",
+        count(waiting.increment_rows),
+    );
+    page.one(
+        "increments_in_progress",
+        "Increments that are being written",
+        count(waiting.in_progress),
+    );
+    page.one(
+        "increments_unreadable",
+        "Increments that can't be read",
+        count(waiting.unreadable),
+    );
+    page.one(
+        "journal_files",
+        "Journals without an increment",
+        count(waiting.journals),
+    );
+    page.one(
+        "journal_rows",
+        "Acknowledged rows in journals",
+        count(waiting.journal_rows),
+    );
     page.one(
         "oldest_waiting_seconds",
         "How long the oldest waiting row has waited",
         waiting.oldest.map(|time| age(seen, time)),
     );
-    page.one("superseded", "Attempts replaced by newer ones", count(seen.superseded));
-    page.one("repeated", "Identical rows seen again", count(seen.repeated));
-    page.one("rows_per_minute", "Rows a minute, lately", Some(seen.per_minute));
+    page.one(
+        "superseded",
+        "Attempts replaced by newer ones",
+        count(seen.superseded),
+    );
+    page.one(
+        "repeated",
+        "Identical rows seen again",
+        count(seen.repeated),
+    );
+    page.one(
+        "rows_per_minute",
+        "Rows a minute, lately",
+        Some(seen.per_minute),
+    );
     for (name, help, value) in totals {
         page.one(name, help, value);
     }
     let writers = WriterState::iter().map(|state| {
         let name: &'static str = state.into();
-        let count = seen.writers.iter().filter(|writer| writer.state == state).count();
+        let count = seen
+            .writers
+            .iter()
+            .filter(|writer| writer.state == state)
+            .count();
         (name.to_owned(), Some(count as f64))
     });
     page.many("writers", "Writers by state", "state", writers);
-    let by_model: Vec<_> =
-        seen.models.iter().map(|model| (model, tally(&model.tally, model.interval()))).collect();
+    let by_model: Vec<_> = seen
+        .models
+        .iter()
+        .map(|model| (model, tally(&model.tally, model.interval())))
+        .collect();
     for (index, (name, help, _)) in totals.into_iter().enumerate() {
-        let samples = by_model
-            .iter()
-            .map(|(model, values)| (model.model.clone(), values.get(index).and_then(|(.., value)| *value)));
-        page.many(&format!("model_{name}"), &format!("{help}, by model"), "model", samples);
+        let samples = by_model.iter().map(|(model, values)| {
+            (
+                model.model.clone(),
+                values.get(index).and_then(|(.., value)| *value),
+            )
+        });
+        page.many(
+            &format!("model_{name}"),
+            &format!("{help}, by model"),
+            "model",
+            samples,
+        );
     }
     page.many(
         "model_rows_per_minute",
         "Rows a minute, lately, by model",
         "model",
-        seen.models.iter().map(|model| (model.model.clone(), Some(model.per_minute))),
+        seen.models
+            .iter()
+            .map(|model| (model.model.clone(), Some(model.per_minute))),
     );
 }
 
 /// Name, help and value of everything that a group of tests has.
-fn tally(tally: &Tally, interval: Option<Interval>) -> [(&'static str, &'static str, Option<f64>); 10] {
+fn tally(
+    tally: &Tally,
+    interval: Option<Interval>,
+) -> [(&'static str, &'static str, Option<f64>); 10] {
     let count = |value: u64| Some(value as f64);
     [
         ("tests", "Tests, newest attempts only", count(tally.tests)),
         ("success", "Tests with full success", count(tally.full)),
-        ("partial", "Tests with partial success", count(tally.partial)),
+        (
+            "partial",
+            "Tests with partial success",
+            count(tally.partial),
+        ),
         ("failed", "Tests without success", count(tally.failed())),
-        ("infrastructure", "Tests lost to the infrastructure", count(tally.infrastructure())),
-        ("success_rate", "Full successes per test, 0 to 1", tally.success_rate()),
-        ("scored_rate", "The same without infrastructure errors", tally.scored_rate()),
-        ("success_rate_ci_low", "Lower end of the 95 % interval", interval.map(|found| found.low)),
-        ("success_rate_ci_high", "Upper end of the 95 % interval", interval.map(|found| found.high)),
-        ("mean_execution_seconds", "Mean execution time", tally.execution_time.mean()),
+        (
+            "infrastructure",
+            "Tests lost to the infrastructure",
+            count(tally.infrastructure()),
+        ),
+        (
+            "success_rate",
+            "Full successes per test, 0 to 1",
+            tally.success_rate(),
+        ),
+        (
+            "scored_rate",
+            "The same without infrastructure errors",
+            tally.scored_rate(),
+        ),
+        (
+            "success_rate_ci_low",
+            "Lower end of the 95 % interval",
+            interval.map(|found| found.low),
+        ),
+        (
+            "success_rate_ci_high",
+            "Upper end of the 95 % interval",
+            interval.map(|found| found.high),
+        ),
+        (
+            "mean_execution_seconds",
+            "Mean execution time",
+            tally.execution_time.mean(),
+        ),
     ]
 }
 
@@ -128,18 +239,26 @@ impl Page {
                 headed = true;
             }
             let (store, which) = (&self.store, escape(&which));
-            let _ = writeln!(self.text, "evaltop_{name}{{store=\"{store}\",{label}=\"{which}\"}} {value}");
+            let _ = writeln!(
+                self.text,
+                "evaltop_{name}{{store=\"{store}\",{label}=\"{which}\"}} {value}"
+            );
         }
     }
 
     fn head(&mut self, name: &str, help: &str) {
-        let _ = writeln!(self.text, "# HELP evaltop_{name} {help}\n# TYPE evaltop_{name} gauge");
+        let _ = writeln!(
+            self.text,
+            "# HELP evaltop_{name} {help}\n# TYPE evaltop_{name} gauge"
+        );
     }
 }
 
 /// A label's value, as the exposition format escapes it.
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -158,13 +277,19 @@ mod tests {
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 current = rest.strip_suffix(" gauge").unwrap();
-                assert!(typed.insert(current), "{current} twice: the samples of a metric belong together");
+                assert!(
+                    typed.insert(current),
+                    "{current} twice: the samples of a metric belong together"
+                );
             } else if !line.starts_with("# HELP ") {
                 let (name, rest) = line.split_once('{').unwrap();
                 assert_eq!(name, current);
                 let (labels, value) = rest.rsplit_once("} ").unwrap();
                 assert!(value.parse::<f64>().is_ok(), "{line}");
-                assert!(labels.starts_with("store=\"/runs/pilot_bench_parquet_data\""), "{line}");
+                assert!(
+                    labels.starts_with("store=\"/runs/pilot_bench_parquet_data\""),
+                    "{line}"
+                );
             }
         }
         assert!(typed.contains("evaltop_model_success_rate"));
@@ -173,9 +298,16 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_unknown_values_left_out() {
         let text = render(&sample::busy());
-        assert!(text.contains("model=\"evil\u{1b}[31m \\\"m\\\\odel\\\"\\n#[fg=red]\"} 12400\n"), "{text}");
+        assert!(
+            text.contains("model=\"evil\u{1b}[31m \\\"m\\\\odel\\\"\\n#[fg=red]\"} 12400\n"),
+            "{text}"
+        );
         assert!(text.contains("model=\"模型\"} 0\n"));
-        assert_eq!(text.matches("evaltop_model_success_rate{").count(), 1, "none for a model without tests");
+        assert_eq!(
+            text.matches("evaltop_model_success_rate{").count(),
+            1,
+            "none for a model without tests"
+        );
         let torn = render(&sample::torn());
         assert!(torn.contains("evaltop_health{store=\"/runs/torn\"} 2\n"));
         assert!(!torn.contains("evaltop_tests"));

@@ -32,8 +32,15 @@ pub(super) fn symbol(severity: Severity) -> &'static str {
 
 /// The observation as a short page, times in `zone`. On a terminal nothing is wider than
 /// its `columns`; elsewhere the figures fit 80, and paths and alerts are one line each.
-pub(in crate::cli) fn render(seen: &Observation, zone: &TimeZone, columns: Option<usize>) -> String {
-    let mut page = Page { text: String::new(), columns: columns.unwrap_or(PAGE) };
+pub(in crate::cli) fn render(
+    seen: &Observation,
+    zone: &TimeZone,
+    columns: Option<usize>,
+) -> String {
+    let mut page = Page {
+        text: String::new(),
+        columns: columns.unwrap_or(PAGE),
+    };
     let health = worst(&seen.alerts);
     let name = match health {
         Severity::Healthy => "HEALTHY",
@@ -41,8 +48,9 @@ pub(in crate::cli) fn render(seen: &Observation, zone: &TimeZone, columns: Optio
         Severity::Critical => "CRITICAL",
     };
     let store = sanitise(&seen.store.to_string_lossy()).into_owned();
-    let store =
-        columns.map_or(store.clone(), |columns| truncate_front(&store, columns.saturating_sub(MARGIN)));
+    let store = columns.map_or(store.clone(), |columns| {
+        truncate_front(&store, columns.saturating_sub(MARGIN))
+    });
     // One piece, whatever its length.
     page.say(format_args!("{:1$} {store}", "store", MARGIN - 1));
     page.line("health", [format!("{} {name}", symbol(health))]);
@@ -102,15 +110,25 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
     if let Some(rate) = seen.totals.success_rate() {
         let partial = seen.totals.partial as f64 / seen.totals.tests as f64;
         let interval = spread(seen.interval()).map(|interval| format!(" (95% CI {interval})"));
-        tests.push(format!("{} full{}", percent(rate), interval.unwrap_or_default()));
+        tests.push(format!(
+            "{} full{}",
+            percent(rate),
+            interval.unwrap_or_default()
+        ));
         tests.push(format!("{} partial", percent(partial)));
     }
     page.line("tests", tests);
     if let (lost @ 1.., Some(rate)) = (seen.totals.infrastructure(), seen.totals.scored_rate()) {
         let lost = show_counted(lost, "infrastructure error");
-        page.line("scored", [format!("{} full", percent(rate)), format!("without {lost}")]);
+        page.line(
+            "scored",
+            [format!("{} full", percent(rate)), format!("without {lost}")],
+        );
     }
-    page.line("rate", [format!("{} a minute", pace(seen.per_minute, PAGE))]);
+    page.line(
+        "rate",
+        [format!("{} a minute", pace(seen.per_minute, PAGE))],
+    );
     let kind = match main.kind {
         MainKind::Empty => "no rows yet".to_owned(),
         MainKind::Records => show_counted(main.rows, "row"),
@@ -118,7 +136,10 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
         MainKind::Mixed => format!("{}, summaries among them", show_counted(main.rows, "row")),
     };
     let mut there = vec![kind, show_size(main.bytes)];
-    there.extend(main.committed.map(|time| format!("generation {}, {}", main.generation, local(time, zone))));
+    there.extend(
+        main.committed
+            .map(|time| format!("generation {}, {}", main.generation, local(time, zone))),
+    );
     page.line("main", there);
     let mut waits = vec![
         format!(
@@ -133,7 +154,11 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
             show_counted(waiting.journal_rows, "row")
         ),
     ];
-    waits.extend(waiting.oldest.map(|oldest| format!("oldest {}", show_duration(age(seen, oldest)))));
+    waits.extend(
+        waiting
+            .oldest
+            .map(|oldest| format!("oldest {}", show_duration(age(seen, oldest)))),
+    );
     page.line("waiting", waits);
     let counts = [
         (seen.superseded, "superseded"),
@@ -142,12 +167,21 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
         (waiting.unreadable, "unreadable"),
     ];
     page.line("besides", there_are(counts));
-    let writers =
-        [WriterState::Live, WriterState::Quiet, WriterState::Done, WriterState::Gone, WriterState::Unknown];
+    let writers = [
+        WriterState::Live,
+        WriterState::Quiet,
+        WriterState::Done,
+        WriterState::Gone,
+        WriterState::Unknown,
+    ];
     page.line(
         "writers",
         there_are(writers.map(|state| {
-            let count = seen.writers.iter().filter(|writer| writer.state == state).count();
+            let count = seen
+                .writers
+                .iter()
+                .filter(|writer| writer.state == state)
+                .count();
             (count as u64, <&'static str>::from(state))
         })),
     );
@@ -187,8 +221,18 @@ const COLUMNS: [Column; 6] = [
         show: |model| spread(model.interval()).unwrap_or_default(),
         tells: always,
     },
-    Column { title: "PARTIAL", width: 9, show: partial, tells: |model| model.tally.partial > 0 },
-    Column { title: "TESTS", width: 9, show: |model| show_count(model.tally.tests), tells: always },
+    Column {
+        title: "PARTIAL",
+        width: 9,
+        show: partial,
+        tells: |model| model.tally.partial > 0,
+    },
+    Column {
+        title: "TESTS",
+        width: 9,
+        show: |model| show_count(model.tally.tests),
+        tells: always,
+    },
     Column {
         title: "/MIN",
         width: 7,
@@ -210,11 +254,16 @@ fn models(page: &mut Page, models: &[ModelView]) {
     if models.is_empty() {
         return;
     }
-    let widest = models.iter().map(|model| width(&sanitise(&model.model))).max().unwrap_or(0);
+    let widest = models
+        .iter()
+        .map(|model| width(&sanitise(&model.model)))
+        .max()
+        .unwrap_or(0);
     let widest = widest.max("MODEL".len());
     let mut columns: Vec<&Column> = COLUMNS.iter().collect();
     let room = |columns: &[&Column]| {
-        page.columns.saturating_sub(columns.iter().map(|column| column.width).sum::<usize>())
+        page.columns
+            .saturating_sub(columns.iter().map(|column| column.width).sum::<usize>())
     };
     // First what tells nothing here, so that names stay whole; then what tells least.
     for title in LEAST_FIRST {
@@ -236,7 +285,10 @@ fn models(page: &mut Page, models: &[ModelView]) {
         }
         line
     };
-    page.say(format_args!("\n{}", row("MODEL", &|column| column.title.to_owned())));
+    page.say(format_args!(
+        "\n{}",
+        row("MODEL", &|column| column.title.to_owned())
+    ));
     for model in models {
         page.say(row(&model.model, &|column| (column.show)(model)));
     }
@@ -244,12 +296,20 @@ fn models(page: &mut Page, models: &[ModelView]) {
 
 fn partial(model: &ModelView) -> String {
     let tally = &model.tally;
-    if tally.tests == 0 { "–".to_owned() } else { percent(tally.partial as f64 / tally.tests as f64) }
+    if tally.tests == 0 {
+        "–".to_owned()
+    } else {
+        percent(tally.partial as f64 / tally.tests as f64)
+    }
 }
 
 /// Rows a minute in at most `cells`.
 fn pace(rate: f64, cells: usize) -> String {
-    if rate < 999.95 { format!("{rate:.1}") } else { count(rate.round() as u64, cells) }
+    if rate < 999.95 {
+        format!("{rate:.1}")
+    } else {
+        count(rate.round() as u64, cells)
+    }
 }
 
 fn percent(rate: f64) -> String {
@@ -262,7 +322,9 @@ fn spread(interval: Option<Interval>) -> Option<String> {
 }
 
 fn local(time: Timestamp, zone: &TimeZone) -> String {
-    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+    time.to_zoned(zone.clone())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
 }
 
 #[cfg(test)]
@@ -301,12 +363,20 @@ mod tests {
                 for line in page.lines().filter(|_| columns >= 40) {
                     assert!(width(line) <= columns, "{columns}: {line}");
                 }
-                assert!(page.contains("pilot_bench_parquet_data") || columns < 40 || !seen.has_figures());
+                assert!(
+                    page.contains("pilot_bench_parquet_data")
+                        || columns < 40
+                        || !seen.has_figures()
+                );
             }
         }
         let models = |columns| {
             let page = render(&sample::busy(), &TimeZone::UTC, Some(columns));
-            page.lines().skip_while(|line| !line.starts_with("MODEL")).take(2).collect::<Vec<_>>().join("\n")
+            page.lines()
+                .skip_while(|line| !line.starts_with("MODEL"))
+                .take(2)
+                .collect::<Vec<_>>()
+                .join("\n")
         };
         insta::assert_snapshot!(models(40), @r###"
         MODEL                      FULL    TESTS
@@ -340,7 +410,10 @@ mod tests {
 
     #[test]
     fn an_empty_store() {
-        let seen = Observation { store: "/runs/new".into(), ..Observation::default() };
+        let seen = Observation {
+            store: "/runs/new".into(),
+            ..Observation::default()
+        };
         insta::assert_snapshot!(render(&seen, &TimeZone::UTC, None), @r###"
         store     /runs/new
         health    ✓ HEALTHY

@@ -14,7 +14,11 @@ pub(in crate::cli) fn render(seen: &Observation) -> String {
     let mut parts = vec![symbol(worst(&seen.alerts)).to_owned()];
     if seen.has_figures() {
         parts.push(format!("{} tests", show_count(seen.totals.tests)));
-        parts.extend(seen.totals.success_rate().map(|rate| format!("{:.1}%", rate * 100.0)));
+        parts.extend(
+            seen.totals
+                .success_rate()
+                .map(|rate| format!("{:.1}%", rate * 100.0)),
+        );
         if seen.per_minute > 0.0 {
             parts.push(format!("{:.1}/min", seen.per_minute));
         }
@@ -38,8 +42,14 @@ mod tests {
     #[test]
     fn is_one_short_line_that_steers_nothing() {
         let line = render(&sample::busy());
-        assert!(line.starts_with("▲ 12,400 tests 50.0% 41.3/min writer 48213 (evil"), "{line}");
-        assert!(line.ends_with(" +1\n") && line.matches('\n').count() == 1, "{line}");
+        assert!(
+            line.starts_with("▲ 12,400 tests 50.0% 41.3/min writer 48213 (evil"),
+            "{line}"
+        );
+        assert!(
+            line.ends_with(" +1\n") && line.matches('\n').count() == 1,
+            "{line}"
+        );
         assert!(!line.trim_end().contains(char::is_control), "{line}");
         assert!(width(&line) < 90, "{line}");
         let mut seen = sample::busy();
@@ -49,7 +59,10 @@ mod tests {
 
     #[test]
     fn without_figures_there_is_only_the_alert() {
-        assert_eq!(render(&sample::torn()), "✗ test_results.parquet can't be read as P…\n");
+        assert_eq!(
+            render(&sample::torn()),
+            "✗ test_results.parquet can't be read as P…\n"
+        );
         assert_eq!(render(&Observation::default()), "✓ 0 tests\n");
     }
 }

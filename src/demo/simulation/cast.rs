@@ -12,7 +12,11 @@ pub(super) struct Model {
 }
 
 const fn model(name: &'static str, strength: f64, pace: f64) -> Model {
-    Model { name, strength, pace }
+    Model {
+        name,
+        strength,
+        pace,
+    }
 }
 
 /// Strongest first.
@@ -43,7 +47,12 @@ pub(super) struct Task {
 }
 
 const fn task(name: &'static str, effect: f64, seconds: f64, turns: f64) -> Task {
-    Task { name, effect, seconds, turns }
+    Task {
+        name,
+        effect,
+        seconds,
+        turns,
+    }
 }
 
 pub(super) const TASKS: [Task; 5] = [
@@ -64,8 +73,18 @@ pub(super) struct Prompt {
     pub(super) provokes: Option<&'static str>,
 }
 
-const fn prompt(name: &'static str, effect: f64, weight: f64, provokes: Option<&'static str>) -> Prompt {
-    Prompt { name, effect, weight, provokes }
+const fn prompt(
+    name: &'static str,
+    effect: f64,
+    weight: f64,
+    provokes: Option<&'static str>,
+) -> Prompt {
+    Prompt {
+        name,
+        effect,
+        weight,
+        provokes,
+    }
 }
 
 /// What the names of flawed prompts begin with; the rest is the flaw.
@@ -76,17 +95,35 @@ pub(super) const PROMPTS: [Prompt; 10] = [
     prompt("optimal", 0.4, 3.0, None),
     prompt("cot", 0.25, 3.0, None),
     prompt("flawed_vague", -0.4, 1.0, Some("tool_selection")),
-    prompt("flawed_sequence_disorder", -0.6, 1.0, Some("sequence_order")),
+    prompt(
+        "flawed_sequence_disorder",
+        -0.6,
+        1.0,
+        Some("sequence_order"),
+    ),
     prompt("flawed_tool_misuse", -0.8, 1.0, Some("tool_selection")),
-    prompt("flawed_parameter_error", -0.7, 1.0, Some("parameter_config")),
+    prompt(
+        "flawed_parameter_error",
+        -0.7,
+        1.0,
+        Some("parameter_config"),
+    ),
     prompt("flawed_missing_step", -0.9, 1.0, Some("dependency")),
     prompt("flawed_redundant_operations", -0.2, 1.0, Some("max_turns")),
-    prompt("flawed_logical_inconsistency", -1.0, 1.0, Some("sequence_order")),
+    prompt(
+        "flawed_logical_inconsistency",
+        -1.0,
+        1.0,
+        Some("sequence_order"),
+    ),
 ];
 
 /// Name, effect, factor on time and turns.
-pub(super) const DIFFICULTIES: [(&str, f64, f64); 3] =
-    [("easy", 0.6, 0.8), ("medium", 0.0, 1.0), ("hard", -0.7, 1.3)];
+pub(super) const DIFFICULTIES: [(&str, f64, f64); 3] = [
+    ("easy", 0.6, 0.8),
+    ("medium", 0.0, 1.0),
+    ("hard", -0.7, 1.3),
+];
 
 /// Share of tool calls that the environment lets succeed, and its effect.
 pub(super) const TOOL_RATES: [(f64, f64); 4] = [(0.6, -0.6), (0.7, -0.25), (0.8, 0.1), (0.9, 0.4)];
@@ -104,21 +141,44 @@ pub(super) const ERRORS: [(&str, f64, &[&str]); 7] = [
     (
         "tool_selection",
         3.0,
-        &["called file_operations_writer, required data_processing_parser", "unknown tool 'search_web'"],
+        &[
+            "called file_operations_writer, required data_processing_parser",
+            "unknown tool 'search_web'",
+        ],
     ),
     (
         "parameter_config",
         3.0,
-        &["missing required parameter 'schema'", "parameter 'timeout' must be an integer, got \"30s\""],
+        &[
+            "missing required parameter 'schema'",
+            "parameter 'timeout' must be an integer, got \"30s\"",
+        ],
     ),
     (
         "sequence_order",
         2.5,
-        &["data_processing_validator called before data_processing_parser", "steps 2 and 3 swapped"],
+        &[
+            "data_processing_validator called before data_processing_parser",
+            "steps 2 and 3 swapped",
+        ],
     ),
-    ("dependency", 1.5, &["network_fetcher result was never read", "required step 'authenticate' skipped"]),
+    (
+        "dependency",
+        1.5,
+        &[
+            "network_fetcher result was never read",
+            "required step 'authenticate' skipped",
+        ],
+    ),
     ("max_turns", 1.0, &["no final answer after 30 turns"]),
-    ("other", 1.0, &["empty response", "final answer does not match the expected output"]),
+    (
+        "other",
+        1.0,
+        &[
+            "empty response",
+            "final answer does not match the expected output",
+        ],
+    ),
 ];
 
 /// Failures that are nobody's fault here.

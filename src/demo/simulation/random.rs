@@ -43,7 +43,11 @@ impl Random {
     }
 
     /// One of the items, by weight.
-    pub(super) fn weighted<'a, T>(&mut self, items: &'a [T], weight: impl Fn(&T) -> f64) -> Option<&'a T> {
+    pub(super) fn weighted<'a, T>(
+        &mut self,
+        items: &'a [T],
+        weight: impl Fn(&T) -> f64,
+    ) -> Option<&'a T> {
         let mut rest = self.share() * items.iter().map(&weight).sum::<f64>();
         let found = items.iter().find(|item| {
             rest -= weight(item);

@@ -27,13 +27,17 @@ impl Tree {
     /// Writes the tree as one JSON document.
     pub fn write(self, now: Timestamp, output: &Output) -> Result<Extent> {
         let mut handle = output.handle();
-        let refused =
-            |error: &dyn std::fmt::Display| Error::Refused(format!("cannot write the tree: {error}"));
+        let refused = |error: &dyn std::fmt::Display| {
+            Error::Refused(format!("cannot write the tree: {error}"))
+        };
         let document = Document::new(self, now);
         serde_json::to_writer_pretty(&mut handle, &document).map_err(|error| refused(&error))?;
         handle.write_all(b"\n").map_err(|error| refused(&error))?;
         let whole = document.models.whole.into_inner();
-        Ok(Extent { leaves: whole.leaves, tests: whole.tally.tests })
+        Ok(Extent {
+            leaves: whole.leaves,
+            tests: whole.tally.tests,
+        })
     }
 }
 
@@ -46,7 +50,14 @@ struct Document {
 
 impl Document {
     fn new(tree: Tree, now: Timestamp) -> Self {
-        Self { last: tree.last, now, models: Models { tree: tree.into(), whole: RefCell::default() } }
+        Self {
+            last: tree.last,
+            now,
+            models: Models {
+                tree: tree.into(),
+                whole: RefCell::default(),
+            },
+        }
     }
 }
 
@@ -55,7 +66,10 @@ impl Serialize for Document {
         let mut document = serializer.serialize_map(None)?;
         document.serialize_entry("version", "3.0")?;
         document.serialize_entry("created_at", &iso(self.now.as_microsecond()))?;
-        document.serialize_entry("last_updated", &iso(self.last.unwrap_or(self.now.as_microsecond())))?;
+        document.serialize_entry(
+            "last_updated",
+            &iso(self.last.unwrap_or(self.now.as_microsecond())),
+        )?;
         document.serialize_entry("test_groups", &Map::new())?;
         document.serialize_entry("models", &self.models)?;
         let Whole { models, tally, .. } = &*self.models.whole.borrow();
@@ -88,7 +102,12 @@ impl Serialize for Models {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut models = serializer.serialize_map(None)?;
         let mut whole = self.whole.borrow_mut();
-        while let Some(leaves) = self.tree.borrow_mut().next_model().map_err(S::Error::custom)? {
+        while let Some(leaves) = self
+            .tree
+            .borrow_mut()
+            .next_model()
+            .map_err(S::Error::custom)?
+        {
             whole.models += 1;
             whole.leaves += leaves.len() as u64;
             for (_, leaf) in &leaves {
@@ -126,7 +145,13 @@ impl Serialize for Model<'_> {
             node.serialize_entry("last_test_time", &iso(last))?;
         }
         node.serialize_entry("overall_stats", &statistics(&whole))?;
-        node.serialize_entry("by_prompt_type", &Below { leaves: &self.0, levels: &LEVELS })?;
+        node.serialize_entry(
+            "by_prompt_type",
+            &Below {
+                leaves: &self.0,
+                levels: &LEVELS,
+            },
+        )?;
         node.end()
     }
 }
@@ -156,7 +181,16 @@ impl Serialize for Below<'_> {
         for (cell, leaf) in self.leaves {
             groups.entry(key(cell)).or_default().push((cell, leaf));
         }
-        serializer.collect_map(groups.iter().map(|(name, leaves)| (name, Node { leaves, below, levels })))
+        serializer.collect_map(groups.iter().map(|(name, leaves)| {
+            (
+                name,
+                Node {
+                    leaves,
+                    below,
+                    levels,
+                },
+            )
+        }))
     }
 }
 
@@ -180,7 +214,13 @@ impl Serialize for Node<'_> {
         for (name, value) in counts(&tally) {
             node.serialize_entry(&name, &value)?;
         }
-        node.serialize_entry(self.below, &Below { leaves: self.leaves, levels: self.levels })?;
+        node.serialize_entry(
+            self.below,
+            &Below {
+                leaves: self.leaves,
+                levels: self.levels,
+            },
+        )?;
         node.end()
     }
 }
@@ -216,12 +256,16 @@ fn statistics(leaf: &Leaf) -> Map<String, Value> {
     }
     for category in ErrorCategory::iter() {
         let name: &str = category.into();
-        let count = tally.errors.get(category as usize).copied().unwrap_or_default();
+        let count = tally
+            .errors
+            .get(category as usize)
+            .copied()
+            .unwrap_or_default();
         node.insert(format!("{name}_errors"), count.into());
     }
     let share = |count: u64| (tally.tests > 0).then(|| count as f64 / tally.tests as f64);
-    let weighted =
-        (tally.tests > 0).then(|| (tally.full as f64 + 0.5 * tally.partial as f64) / tally.tests as f64);
+    let weighted = (tally.tests > 0)
+        .then(|| (tally.full as f64 + 0.5 * tally.partial as f64) / tally.tests as f64);
     let mut figures = vec![
         ("full_success_rate".to_owned(), share(tally.full)),
         ("partial_success_rate".to_owned(), share(tally.partial)),
@@ -231,13 +275,28 @@ fn statistics(leaf: &Leaf) -> Map<String, Value> {
         ("avg_execution_time".to_owned(), tally.execution_time.mean()),
         ("avg_turns".to_owned(), tally.turns.mean()),
         ("avg_tool_calls".to_owned(), tally.tool_calls.mean()),
-        ("tool_coverage_rate".to_owned(), tally.tool_coverage_rate.mean()),
+        (
+            "tool_coverage_rate".to_owned(),
+            tally.tool_coverage_rate.mean(),
+        ),
     ];
-    figures.extend(SCORES.iter().zip(&leaf.scores).map(|(name, sum)| (format!("avg_{name}"), sum.mean())));
+    figures.extend(
+        SCORES
+            .iter()
+            .zip(&leaf.scores)
+            .map(|(name, sum)| (format!("avg_{name}"), sum.mean())),
+    );
     // Sums are in millionths, and what an import reads back must be the same sums.
     let rounded = |figure: f64| (figure * 1e6).round() / 1e6;
-    node.extend(figures.into_iter().filter_map(|(name, figure)| Some((name, rounded(figure?).into()))));
-    let assisted = ASSISTED.iter().zip(leaf.assisted).filter(|(_, count)| *count > 0);
+    node.extend(
+        figures
+            .into_iter()
+            .filter_map(|(name, figure)| Some((name, rounded(figure?).into()))),
+    );
+    let assisted = ASSISTED
+        .iter()
+        .zip(leaf.assisted)
+        .filter(|(_, count)| *count > 0);
     node.extend(assisted.map(|(name, count)| ((*name).to_owned(), count.into())));
     if let Some(last) = leaf.last {
         node.insert("last_updated".into(), iso(last));
@@ -248,7 +307,9 @@ fn statistics(leaf: &Leaf) -> Map<String, Value> {
 /// ISO 8601 with an offset in figures, which old Pythons read too.
 pub(in crate::formats) fn iso(micros: i64) -> Value {
     let time = Timestamp::from_microsecond(micros).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string().into()
+    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
+        .to_string()
+        .into()
 }
 
 #[cfg(test)]
@@ -262,10 +323,21 @@ mod tests {
 
     /// Adds up `total` over the leaves below a node, checking each level's own.
     fn total(node: &Value) -> u64 {
-        let below = node.as_object().unwrap().iter().find(|(name, _)| name.starts_with("by_"));
-        let own = node.get("total").or(node.get("total_tests")).and_then(Value::as_u64).unwrap();
+        let below = node
+            .as_object()
+            .unwrap()
+            .iter()
+            .find(|(name, _)| name.starts_with("by_"));
+        let own = node
+            .get("total")
+            .or(node.get("total_tests"))
+            .and_then(Value::as_u64)
+            .unwrap();
         if let Some((_, below)) = below {
-            assert_eq!(own, below.as_object().unwrap().values().map(total).sum::<u64>());
+            assert_eq!(
+                own,
+                below.as_object().unwrap().values().map(total).sum::<u64>()
+            );
         }
         own
     }
@@ -283,16 +355,27 @@ mod tests {
     fn leaves_stand_where_old_tools_look_for_them() {
         let json = document(sample());
         let prompts = &json["models"]["a b"]["by_prompt_type"];
-        let leaf =
-            &prompts["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]["by_task_type"]["x"];
+        let leaf = &prompts["cot"]["by_tool_success_rate"]["0.8"]["by_difficulty"]["easy"]["by_task_type"]
+            ["x"];
         assert_eq!(leaf["full_success"], 3);
         assert_eq!(leaf["success"], 3);
         assert_eq!(leaf["weighted_success_score"], 0.7);
         assert_eq!(leaf["avg_workflow_score"], 0.5);
         assert!(leaf.get("avg_turns").is_none(), "no row has turns");
         assert!(prompts["cot"]["by_tool_success_rate"].get("1.0").is_some());
-        assert!(prompts["baseline"]["by_tool_success_rate"].get("unknown").is_some());
-        for key in ["version", "created_at", "last_updated", "test_groups", "models", "summary"] {
+        assert!(
+            prompts["baseline"]["by_tool_success_rate"]
+                .get("unknown")
+                .is_some()
+        );
+        for key in [
+            "version",
+            "created_at",
+            "last_updated",
+            "test_groups",
+            "models",
+            "summary",
+        ] {
             assert!(json.get(key).is_some(), "{key}");
         }
     }

@@ -79,20 +79,32 @@ pub fn rows(
 /// How much [`rows`] would write. Reads one column of the matching rows, where only that
 /// tells their number, and all columns of the first.
 pub fn estimate(store: &Store, filter: &Filter, form: Form, control: &Control) -> Result<Estimate> {
-    let count = Selection { columns: Some(vec!["model".to_owned()]), ..everything(filter) };
+    let count = Selection {
+        columns: Some(vec!["model".to_owned()]),
+        ..everything(filter)
+    };
     let all = query::rows(store, &count, control)?;
     let rows = match all.expected() {
         Some(rows) => rows,
-        None => all.through(|_| Ok(()))?.map(|step| Ok(step?.0)).sum::<Result<u64>>()?,
+        None => all
+            .through(|_| Ok(()))?
+            .map(|step| Ok(step?.0))
+            .sum::<Result<u64>>()?,
     };
-    let first = Selection { limit: Some(JUDGED_BY), ..everything(filter) };
+    let first = Selection {
+        limit: Some(JUDGED_BY),
+        ..everything(filter)
+    };
     let first = query::rows(store, &first, control)?.next().transpose()?;
     let bytes = first.map_or(Ok(0), |batch| scaled(&batch, form, rows))?;
     Ok(Estimate { rows, bytes })
 }
 
 fn everything(filter: &Filter) -> Selection {
-    Selection { filter: filter.clone(), ..Selection::default() }
+    Selection {
+        filter: filter.clone(),
+        ..Selection::default()
+    }
 }
 
 /// The size of `rows` rows like those of the batch.

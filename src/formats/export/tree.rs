@@ -17,12 +17,20 @@ use crate::store::summary::{Convention, Meanings};
 use crate::store::{Control, Result, Store, schema};
 
 /// Scores of a record; their means are `avg_<score>`.
-pub(in crate::formats) const SCORES: [&str; 4] =
-    ["workflow_score", "phase2_score", "quality_score", "final_score"];
+pub(in crate::formats) const SCORES: [&str; 4] = [
+    "workflow_score",
+    "phase2_score",
+    "quality_score",
+    "final_score",
+];
 
 /// Counts that only summary rows have; they are passed on.
-pub(super) const ASSISTED: [&str; 4] =
-    ["tests_with_assistance", "assisted_success", "assisted_failure", "total_assisted_turns"];
+pub(super) const ASSISTED: [&str; 4] = [
+    "tests_with_assistance",
+    "assisted_success",
+    "assisted_failure",
+    "total_assisted_turns",
+];
 
 /// Cells that are held in memory while their tests are counted.
 const HELD: usize = if cfg!(test) { 2 } else { 1 << 15 };
@@ -89,8 +97,16 @@ impl Known {
 /// further cells waits in a temporary file.
 pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
     let mut reading = Reading::default();
-    let columns = Columns::NAMES.iter().chain(&SCORES).map(|name| (*name).to_owned()).collect();
-    let records = Selection { filter: filter.clone(), columns: Some(columns), ..Selection::default() };
+    let columns = Columns::NAMES
+        .iter()
+        .chain(&SCORES)
+        .map(|name| (*name).to_owned())
+        .collect();
+    let records = Selection {
+        filter: filter.clone(),
+        columns: Some(columns),
+        ..Selection::default()
+    };
     let mut done = 0;
     for batch in query::rows(store, &records, control)? {
         control.check()?;
@@ -99,7 +115,11 @@ pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
         done += batch.num_rows() as u64;
         control.progress("reading", done, done);
     }
-    let summaries = Selection { filter: filter.clone(), summaries: true, ..Selection::default() };
+    let summaries = Selection {
+        filter: filter.clone(),
+        summaries: true,
+        ..Selection::default()
+    };
     for batch in query::rows(store, &summaries, control)? {
         control.check()?;
         reading.add_summaries(&batch?, &store.zone)?;
@@ -126,14 +146,23 @@ pub(in crate::formats) fn beside_counts(batch: &RecordBatch, zone: &TimeZone) ->
     let total = doubles(batch, "total");
     let means = SCORES.map(|name| doubles(batch, &format!("avg_{name}")));
     let assisted = ASSISTED.map(|name| doubles(batch, name));
-    let updated = batch.column_by_name("last_updated").map(text_column).transpose()?;
+    let updated = batch
+        .column_by_name("last_updated")
+        .map(text_column)
+        .transpose()?;
     let leaf = |row: usize| {
         let tests = value(total.as_ref(), row).unwrap_or_default() as u64;
-        let count =
-            |column: &Option<Float64Array>| value(column.as_ref(), row).unwrap_or_default().max(0.0) as u64;
-        let updated = updated.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+        let count = |column: &Option<Float64Array>| {
+            value(column.as_ref(), row).unwrap_or_default().max(0.0) as u64
+        };
+        let updated = updated
+            .as_ref()
+            .filter(|column| column.is_valid(row))
+            .map(|column| column.value(row));
         Leaf {
-            scores: means.each_ref().map(|mean| Sum::weighted(value(mean.as_ref(), row), tests)),
+            scores: means
+                .each_ref()
+                .map(|mean| Sum::weighted(value(mean.as_ref(), row), tests)),
             assisted: assisted.each_ref().map(count),
             last: updated.and_then(|time| schema::parse_time(time, zone)),
             ..Leaf::default()
@@ -151,7 +180,11 @@ struct Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { leaves: Gather::new(HELD, Known::add), meanings: Meanings::default(), last: None }
+        Self {
+            leaves: Gather::new(HELD, Known::add),
+            meanings: Meanings::default(),
+            last: None,
+        }
     }
 }
 
@@ -176,19 +209,31 @@ impl Reading {
 
     fn add_summaries(&mut self, batch: &RecordBatch, zone: &TimeZone) -> Result<()> {
         let mut beside = beside_counts(batch, zone)?.into_iter();
-        let Self { leaves, meanings, last } = self;
+        let Self {
+            leaves,
+            meanings,
+            last,
+        } = self;
         meanings.undecided(batch, |source, cell, [tally, alone]| {
-            let leaf = Leaf { tally, ..beside.next().unwrap_or_default() };
+            let leaf = Leaf {
+                tally,
+                ..beside.next().unwrap_or_default()
+            };
             *last = (*last).max(leaf.last);
-            leaves
-                .of((cell, Kind::Summaries(source)))?
-                .add(Known { leaf, alone: [alone.full, alone.partial] });
+            leaves.of((cell, Kind::Summaries(source)))?.add(Known {
+                leaf,
+                alone: [alone.full, alone.partial],
+            });
             Ok(())
         })
     }
 
     fn finish(self) -> Result<Tree> {
-        Ok(Tree { leaves: self.leaves.finish()?, meanings: self.meanings, last: self.last })
+        Ok(Tree {
+            leaves: self.leaves.finish()?,
+            meanings: self.meanings,
+            last: self.last,
+        })
     }
 }
 
@@ -207,9 +252,21 @@ impl Tree {
     pub(super) fn next_model(&mut self) -> Result<Option<Vec<(Cell, Leaf)>>> {
         let mut leaves: Vec<(Cell, Leaf)> = Vec::new();
         loop {
-            let same = |(cell, _): &Key| leaves.first().is_none_or(|(first, _)| first.model == cell.model);
-            let Some(next) = self.leaves.next_if(same) else { break };
-            let ((cell, kind), Known { mut leaf, alone: [full, partial] }) = next?;
+            let same = |(cell, _): &Key| {
+                leaves
+                    .first()
+                    .is_none_or(|(first, _)| first.model == cell.model)
+            };
+            let Some(next) = self.leaves.next_if(same) else {
+                break;
+            };
+            let (
+                (cell, kind),
+                Known {
+                    mut leaf,
+                    alone: [full, partial],
+                },
+            ) = next?;
             if let Kind::Summaries(source) = kind
                 && self.meanings.of(source.as_ref()) == Convention::FullOnly
             {
@@ -226,11 +283,18 @@ impl Tree {
 
 fn doubles(batch: &RecordBatch, name: &str) -> Option<Float64Array> {
     let column = batch.column_by_name(name)?;
-    Some(cast(column, &DataType::Float64).ok()?.as_primitive::<Float64Type>().clone())
+    Some(
+        cast(column, &DataType::Float64)
+            .ok()?
+            .as_primitive::<Float64Type>()
+            .clone(),
+    )
 }
 
 fn value(column: Option<&Float64Array>, row: usize) -> Option<f64> {
-    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+    column
+        .filter(|column| column.is_valid(row))
+        .map(|column| column.value(row))
 }
 
 #[cfg(test)]
@@ -270,21 +334,46 @@ pub(super) mod tests {
     fn each_source_of_summary_rows_has_its_meaning_of_success() {
         let models = ["a", "a", "b", "c"];
         let rows = RecordBatch::try_from_iter([
-            ("model", Arc::new(StringArray::from(models.to_vec())) as ArrayRef),
+            (
+                "model",
+                Arc::new(StringArray::from(models.to_vec())) as ArrayRef,
+            ),
             ("total", Arc::new(Float64Array::from(vec![100.0; 4]))),
             ("success", Arc::new(Float64Array::from(vec![60.0; 4]))),
             ("partial", Arc::new(Float64Array::from(vec![20.0; 4]))),
             // Full successes alone are 60 of 100 in the first, full and partial ones in the others.
-            ("weighted_success_score", Arc::new(Float64Array::from(vec![0.7, 0.5, 0.5, 0.5]))),
-            (SOURCE, Arc::new(StringArray::from(vec![Some("one"), Some("two"), Some("two"), None]))),
+            (
+                "weighted_success_score",
+                Arc::new(Float64Array::from(vec![0.7, 0.5, 0.5, 0.5])),
+            ),
+            (
+                SOURCE,
+                Arc::new(StringArray::from(vec![
+                    Some("one"),
+                    Some("two"),
+                    Some("two"),
+                    None,
+                ])),
+            ),
         ]);
         let mut reading = Reading::default();
-        reading.add_summaries(&rows.unwrap(), &TimeZone::UTC).unwrap();
+        reading
+            .add_summaries(&rows.unwrap(), &TimeZone::UTC)
+            .unwrap();
         let mut tree = reading.finish().unwrap();
-        for (model, counts) in [("a", [200, 100, 40]), ("b", [100, 40, 20]), ("c", [100, 40, 20])] {
+        for (model, counts) in [
+            ("a", [200, 100, 40]),
+            ("b", [100, 40, 20]),
+            ("c", [100, 40, 20]),
+        ] {
             let leaves = tree.next_model().unwrap().unwrap();
-            let [(cell, Leaf { tally, .. })] = leaves.as_slice() else { panic!("{leaves:?}") };
-            assert_eq!((&*cell.model, [tally.tests, tally.full, tally.partial]), (model, counts));
+            let [(cell, Leaf { tally, .. })] = leaves.as_slice() else {
+                panic!("{leaves:?}")
+            };
+            assert_eq!(
+                (&*cell.model, [tally.tests, tally.full, tally.partial]),
+                (model, counts)
+            );
         }
         assert_eq!(tree.next_model().unwrap(), None);
     }

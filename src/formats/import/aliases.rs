@@ -27,14 +27,22 @@ impl Aliases {
             Some(path) => std::fs::read_to_string(path).map_err(Error::io("read", path))?,
             None => BUILT_IN.to_owned(),
         };
-        let name = path.map_or_else(|| "aliases.toml".to_owned(), |path| path.display().to_string());
+        let name = path.map_or_else(
+            || "aliases.toml".to_owned(),
+            |path| path.display().to_string(),
+        );
         Self::parse(&text)
             .map_err(|why| Error::Refused(format!("{name} has no aliases that can be used: {why}")))
     }
 
     fn parse(text: &str) -> std::result::Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+            error
+                .to_string()
+                .lines()
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" ")
         })?;
         let mut rules = Vec::new();
         for (name, patterns) in table {
@@ -44,13 +52,18 @@ impl Aliases {
                 rules.push((pattern, name.clone()));
             }
         }
-        Ok(Self { rules: Arc::new(rules) })
+        Ok(Self {
+            rules: Arc::new(rules),
+        })
     }
 
     /// The name under which a model counts.
     pub fn canonical(&self, model: &str) -> String {
         let lower = model.trim().to_lowercase();
-        let rule = self.rules.iter().find(|(pattern, _)| matches(pattern, &lower));
+        let rule = self
+            .rules
+            .iter()
+            .find(|(pattern, _)| matches(pattern, &lower));
         rule.map_or_else(|| model.to_owned(), |(_, name)| name.clone())
     }
 
@@ -59,13 +72,18 @@ impl Aliases {
         if self.rules.is_empty() {
             return Ok(records);
         }
-        let refused = |error: ArrowError| Error::Refused(format!("the models can't be renamed: {error}"));
+        let refused =
+            |error: ArrowError| Error::Refused(format!("the models can't be renamed: {error}"));
         let schema = records.schema();
-        let Ok(at) = schema.index_of("model") else { return Ok(records) };
+        let Ok(at) = schema.index_of("model") else {
+            return Ok(records);
+        };
         let mut columns = records.columns().to_vec();
         if let Some(column) = columns.get_mut(at) {
             let models = convert::texts(column).map_err(|bad| Error::Refused(bad.why))?;
-            let renamed = models.iter().map(|model| model.map(|model| self.canonical(model)));
+            let renamed = models
+                .iter()
+                .map(|model| model.map(|model| self.canonical(model)));
             *column = Arc::new(renamed.collect::<StringArray>()) as ArrayRef;
         }
         RecordBatch::try_new(schema, columns).map_err(refused)
@@ -74,8 +92,12 @@ impl Aliases {
 
 /// Whether a pattern is a whole name.
 fn matches(pattern: &str, name: &str) -> bool {
-    let Some((before, after)) = pattern.split_once('#') else { return pattern == name };
-    let Some(rest) = name.strip_prefix(before) else { return false };
+    let Some((before, after)) = pattern.split_once('#') else {
+        return pattern == name;
+    };
+    let Some(rest) = name.strip_prefix(before) else {
+        return false;
+    };
     let figures = rest.bytes().take_while(u8::is_ascii_digit).count();
     (1..=figures).any(|taken| rest.get(taken..).is_some_and(|rest| matches(after, rest)))
 }
@@ -86,7 +108,8 @@ mod tests {
 
     #[test]
     fn whole_names_match_in_any_case() {
-        let aliases = Aliases::parse("\"My-Model\" = [\"my-model\", \"my-model-#\", \"x#y#\"]").unwrap();
+        let aliases =
+            Aliases::parse("\"My-Model\" = [\"my-model\", \"my-model-#\", \"x#y#\"]").unwrap();
         for (model, expected) in [
             ("MY-model", "My-Model"),
             ("my-model-12", "My-Model"),
@@ -105,11 +128,24 @@ mod tests {
     fn what_comes_along_keeps_different_models_apart() {
         let aliases = Aliases::load(None).unwrap();
         assert_eq!(aliases.canonical("deepseek-v3-0324-2"), "DeepSeek-V3-0324");
-        assert_eq!(aliases.canonical("llama-3.3-70b-instruct"), "Llama-3.3-70B-Instruct");
-        for model in ["qwen3-32b", "qwen2.5-32b-instruct-1m", "deepseek-v3", "llama-3.1-70b-instruct"] {
+        assert_eq!(
+            aliases.canonical("llama-3.3-70b-instruct"),
+            "Llama-3.3-70B-Instruct"
+        );
+        for model in [
+            "qwen3-32b",
+            "qwen2.5-32b-instruct-1m",
+            "deepseek-v3",
+            "llama-3.1-70b-instruct",
+        ] {
             assert_eq!(aliases.canonical(model), model);
         }
-        assert!(aliases.rules.iter().all(|(_, name)| aliases.canonical(name) == *name));
+        assert!(
+            aliases
+                .rules
+                .iter()
+                .all(|(_, name)| aliases.canonical(name) == *name)
+        );
     }
 
     #[test]

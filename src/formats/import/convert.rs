@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -26,7 +27,10 @@ pub(super) struct Bad {
 
 impl Bad {
     fn new(row: usize, why: impl Into<String>) -> Self {
-        Self { row, why: why.into() }
+        Self {
+            row,
+            why: why.into(),
+        }
     }
 
     fn unreadable(error: impl std::fmt::Display) -> Self {
@@ -59,7 +63,10 @@ pub(super) fn plain(column: &ArrayRef) -> Result<ArrayRef, Bad> {
         _ => return Ok(Arc::clone(column)),
     };
     let column = cast(column, &target).map_err(Bad::unreadable)?;
-    if column.data_type() == &target && target != DataType::LargeUtf8 && target != DataType::Utf8View {
+    if column.data_type() == &target
+        && target != DataType::LargeUtf8
+        && target != DataType::Utf8View
+    {
         return Ok(column);
     }
     plain(&column)
@@ -75,15 +82,24 @@ pub(super) fn texts(column: &ArrayRef) -> Result<StringArray, Bad> {
         DataType::Float32 => {
             // Its own shortest digits, not those of the double nearby.
             let values = column.as_primitive::<arrow::datatypes::Float32Type>();
-            values.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string())).collect()
+            values
+                .iter()
+                .map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string()))
+                .collect()
         }
         DataType::Float64 | DataType::Float16 => {
             let values = cast(&column, &DataType::Float64).map_err(Bad::unreadable)?;
             let values = values.as_primitive::<Float64Type>();
-            values.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string())).collect()
+            values
+                .iter()
+                .map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string()))
+                .collect()
         }
         DataType::Timestamp(_, zone) => {
-            let micros = cast(&column, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()));
+            let micros = cast(
+                &column,
+                &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+            );
             let micros = micros.map_err(Bad::unreadable)?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>();
             micros.iter().map(|v| v.map(|v| v.to_string())).collect()
@@ -92,7 +108,11 @@ pub(super) fn texts(column: &ArrayRef) -> Result<StringArray, Bad> {
             let options = FormatOptions::default();
             let formatter = ArrayFormatter::try_new(&column, &options).map_err(Bad::unreadable)?;
             (0..column.len())
-                .map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()))
+                .map(|row| {
+                    column
+                        .is_valid(row)
+                        .then(|| formatter.value(row).to_string())
+                })
                 .collect()
         }
     })
@@ -105,14 +125,19 @@ pub(super) fn truths(column: &ArrayRef) -> Result<BooleanArray, Bad> {
     }
     let mut truths = Vec::with_capacity(column.len());
     for (row, text) in texts(column)?.iter().enumerate() {
-        truths.push(match text.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-            None | Some("" | "nan" | "none" | "null") => None,
-            Some("true" | "1" | "yes") => Some(true),
-            Some("false" | "0" | "no") => Some(false),
-            Some(other) => {
-                return Err(Bad::new(row, format!("'{}' is neither true nor false", brief(other))));
-            }
-        });
+        truths.push(
+            match text.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+                None | Some("" | "nan" | "none" | "null") => None,
+                Some("true" | "1" | "yes") => Some(true),
+                Some("false" | "0" | "no") => Some(false),
+                Some(other) => {
+                    return Err(Bad::new(
+                        row,
+                        format!("'{}' is neither true nor false", brief(other)),
+                    ));
+                }
+            },
+        );
     }
     Ok(truths.into())
 }
@@ -128,7 +153,8 @@ pub(super) fn numbers(column: &ArrayRef) -> Result<ArrayRef, Bad> {
         numbers.push(match text.map(str::trim) {
             None | Some("" | "None" | "null") => None,
             Some(text) => Some(
-                text.parse::<f64>().map_err(|_| Bad::new(row, format!("'{}' is no number", brief(text))))?,
+                text.parse::<f64>()
+                    .map_err(|_| Bad::new(row, format!("'{}' is no number", brief(text))))?,
             ),
         });
     }
@@ -142,7 +168,9 @@ fn whole(column: &ArrayRef) -> Result<ArrayRef, Bad> {
     }
     let doubles = numbers(column)?;
     let values = doubles.as_primitive::<Float64Type>();
-    let whole = values.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v as i64));
+    let whole = values
+        .iter()
+        .map(|v| v.filter(|v| !v.is_nan()).map(|v| v as i64));
     Ok(Arc::new(whole.collect::<Int64Array>()))
 }
 
@@ -166,7 +194,8 @@ fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray
             wall.as_primitive::<TimestampMicrosecondType>()
                 .iter()
                 .map(|micros| {
-                    let wall = TimeZone::UTC.to_datetime(Timestamp::from_microsecond(micros?).ok()?);
+                    let wall =
+                        TimeZone::UTC.to_datetime(Timestamp::from_microsecond(micros?).ok()?);
                     zone.to_timestamp(wall).ok().map(Timestamp::as_microsecond)
                 })
                 .collect()
@@ -185,9 +214,16 @@ fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray
             if absent {
                 return Ok(None);
             }
-            let number = || text.parse::<f64>().ok().and_then(|number| epoch(number).ok().flatten());
-            let time = schema::parse_time(text, zone).filter(|_| text.contains(['-', ':'])).or_else(number);
-            time.map(Some).ok_or_else(|| format!("'{}' is no time", brief(text)))
+            let number = || {
+                text.parse::<f64>()
+                    .ok()
+                    .and_then(|number| epoch(number).ok().flatten())
+            };
+            let time = schema::parse_time(text, zone)
+                .filter(|_| text.contains(['-', ':']))
+                .or_else(number);
+            time.map(Some)
+                .ok_or_else(|| format!("'{}' is no time", brief(text)))
         })?,
     };
     Ok(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
@@ -209,7 +245,9 @@ fn epoch(number: f64) -> Result<Option<i64>, String> {
     if number.is_nan() {
         return Ok(None);
     }
-    record::unix_time(number).map(Some).ok_or_else(|| format!("{number} is no time"))
+    record::unix_time(number)
+        .map(Some)
+        .ok_or_else(|| format!("{number} is no time"))
 }
 
 /// Enough of a value to find it.
@@ -240,27 +278,56 @@ mod tests {
         ]);
         let times = times(&column, &zone).unwrap();
         let second = Some(1_000_000);
-        assert_eq!(times.iter().collect::<Vec<_>>(), [second, second, second, None, None]);
+        assert_eq!(
+            times.iter().collect::<Vec<_>>(),
+            [second, second, second, None, None]
+        );
         let bad = super::times(&strings(&[None, Some("soon")]), &zone).unwrap_err();
         assert_eq!(bad, Bad::new(1, "'soon' is no time"));
     }
 
     #[test]
     fn values_that_do_not_fit_name_their_row() {
-        assert_eq!(numbers(&strings(&[Some("1.5"), Some("x")])).unwrap_err().row, 1);
-        assert_eq!(truths(&strings(&[Some("True"), Some("2")])).unwrap_err().row, 1);
+        assert_eq!(
+            numbers(&strings(&[Some("1.5"), Some("x")]))
+                .unwrap_err()
+                .row,
+            1
+        );
+        assert_eq!(
+            truths(&strings(&[Some("True"), Some("2")]))
+                .unwrap_err()
+                .row,
+            1
+        );
         let truths = truths(&strings(&[Some("True"), Some("0"), Some("")])).unwrap();
-        assert_eq!(truths.iter().collect::<Vec<_>>(), [Some(true), Some(false), None]);
+        assert_eq!(
+            truths.iter().collect::<Vec<_>>(),
+            [Some(true), Some(false), None]
+        );
     }
 
     #[test]
     fn numbers_as_text_have_no_needless_fraction() {
-        let doubles: ArrayRef = Arc::new(Float64Array::from(vec![Some(15.0), Some(0.25), Some(f64::NAN)]));
-        assert_eq!(texts(&doubles).unwrap(), StringArray::from(vec![Some("15"), Some("0.25"), None]));
+        let doubles: ArrayRef = Arc::new(Float64Array::from(vec![
+            Some(15.0),
+            Some(0.25),
+            Some(f64::NAN),
+        ]));
+        assert_eq!(
+            texts(&doubles).unwrap(),
+            StringArray::from(vec![Some("15"), Some("0.25"), None])
+        );
         let floats: ArrayRef = Arc::new(Float32Array::from(vec![0.8]));
         assert_eq!(texts(&floats).unwrap(), StringArray::from(vec!["0.8"]));
-        let dictionary: ArrayRef =
-            Arc::new(vec!["a", "b"].into_iter().collect::<DictionaryArray<Int8Type>>());
-        assert_eq!(texts(&dictionary).unwrap(), StringArray::from(vec!["a", "b"]));
+        let dictionary: ArrayRef = Arc::new(
+            vec!["a", "b"]
+                .into_iter()
+                .collect::<DictionaryArray<Int8Type>>(),
+        );
+        assert_eq!(
+            texts(&dictionary).unwrap(),
+            StringArray::from(vec!["a", "b"])
+        );
     }
 }

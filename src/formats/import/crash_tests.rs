@@ -26,11 +26,20 @@ fn imported(world: &mut World, ids: Range<u32>) -> Result<()> {
     let rows = rows(ids);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results.jsonl");
-    let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| serde_json::to_string(row).unwrap())
+        .collect();
     std::fs::write(&path, lines.join("\n")).unwrap();
     world.expect(&rows);
     let now: Timestamp = "2026-02-01T12:00:00Z".parse().unwrap();
-    import(&world.store, &path, &Options::default(), now, &Control::default())?;
+    import(
+        &world.store,
+        &path,
+        &Options::default(),
+        now,
+        &Control::default(),
+    )?;
     world.promise(&rows);
     Ok(())
 }

@@ -39,8 +39,13 @@ impl Csv {
         let file = detect::open(path)?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
         let delimiter = delimiter(file).map_err(Error::io("read", path))?;
-        let mut csv =
-            Self { path: path.to_path_buf(), delimiter, size, columns: Vec::new(), fields: Vec::new() };
+        let mut csv = Self {
+            path: path.to_path_buf(),
+            delimiter,
+            size,
+            columns: Vec::new(),
+            fields: Vec::new(),
+        };
         let mut reader = csv.reader()?;
         let header = reader.headers().map_err(|error| csv.bad(&error))?.clone();
         for (at, name) in header.iter().enumerate() {
@@ -50,7 +55,11 @@ impl Csv {
                 continue;
             }
             if csv.columns.iter().any(|column| column.name == name) {
-                return Err(bad_row(path, "line 1", &format!("two columns are named '{name}'")));
+                return Err(bad_row(
+                    path,
+                    "line 1",
+                    &format!("two columns are named '{name}'"),
+                ));
             }
             csv.fields.push(at);
             csv.columns.push(Column {
@@ -77,25 +86,35 @@ impl Csv {
     }
 
     fn reader(&self) -> Result<Reader<Bounded>> {
-        let file = Bounded { file: detect::open(&self.path)?, left: Cell::new(LONGEST) };
-        Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(file))
+        let file = Bounded {
+            file: detect::open(&self.path)?,
+            left: Cell::new(LONGEST),
+        };
+        Ok(ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .from_reader(file))
     }
 
     fn bad(&self, error: &csv::Error) -> Error {
         let line = error.position().map_or(0, csv::Position::line);
         let place = format!("line {line}");
         match error.kind() {
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            csv::ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => {
                 let why = format!("{len} fields, but the header has {expected_len}");
                 bad_row(&self.path, &place, &why)
             }
-            csv::ErrorKind::Utf8 { .. } => bad_row(&self.path, &place, "not UTF-8: convert the file"),
+            csv::ErrorKind::Utf8 { .. } => {
+                bad_row(&self.path, &place, "not UTF-8: convert the file")
+            }
             _ => bad_row(&self.path, &place, &error.to_string()),
         }
     }
 
     fn chunk(&self, reader: &mut Reader<Bounded>) -> Result<Option<Chunk>> {
-        let mut texts: Vec<StringBuilder> = self.fields.iter().map(|_| StringBuilder::new()).collect();
+        let mut texts: Vec<StringBuilder> =
+            self.fields.iter().map(|_| StringBuilder::new()).collect();
         let mut lines = Vec::new();
         let mut record = StringRecord::new();
         let begin = reader.position().byte();
@@ -111,9 +130,16 @@ impl Csv {
         if lines.is_empty() {
             return Ok(None);
         }
-        let arrays = texts.iter_mut().map(|text| Arc::new(text.finish()) as ArrayRef).collect();
+        let arrays = texts
+            .iter_mut()
+            .map(|text| Arc::new(text.finish()) as ArrayRef)
+            .collect();
         let batch = batch(&self.columns, arrays, lines.len())?;
-        Ok(Some(Chunk { batch, places: Places::Lines(lines), read: reader.position().byte() }))
+        Ok(Some(Chunk {
+            batch,
+            places: Places::Lines(lines),
+            read: reader.position().byte(),
+        }))
     }
 }
 
@@ -130,7 +156,9 @@ impl Source for Csv {
         let mut reader = self.reader()?;
         // The header was read already; here it is only passed over.
         reader.headers().map_err(|error| self.bad(&error))?;
-        Ok(Box::new(std::iter::from_fn(move || self.chunk(&mut reader).transpose())))
+        Ok(Box::new(std::iter::from_fn(move || {
+            self.chunk(&mut reader).transpose()
+        })))
     }
 }
 
@@ -163,7 +191,9 @@ impl Read for Bounded {
 fn delimiter(mut file: File) -> std::io::Result<u8> {
     file.seek(SeekFrom::Start(0))?;
     let mut header = Vec::new();
-    BufReader::new(file).take(LONGEST).read_until(b'\n', &mut header)?;
+    BufReader::new(file)
+        .take(LONGEST)
+        .read_until(b'\n', &mut header)?;
     let quoted = |part: usize| part % 2 == 1;
     let outside: Vec<u8> = header
         .split(|b| *b == b'"')
@@ -171,5 +201,8 @@ fn delimiter(mut file: File) -> std::io::Result<u8> {
         .filter(|(part, _)| !quoted(*part))
         .flat_map(|(_, text)| text.iter().copied())
         .collect();
-    Ok([b',', b'\t', b';'].into_iter().find(|candidate| outside.contains(candidate)).unwrap_or(b','))
+    Ok([b',', b'\t', b';']
+        .into_iter()
+        .find(|candidate| outside.contains(candidate))
+        .unwrap_or(b','))
 }

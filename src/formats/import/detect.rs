@@ -58,7 +58,9 @@ const LOOK: u64 = 64 << 10;
 pub fn detect(path: &Path) -> Result<Kind> {
     let file = open(path)?;
     let mut head = Vec::new();
-    file.take(LOOK).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    file.take(LOOK)
+        .read_to_end(&mut head)
+        .map_err(Error::io("read", path))?;
     if head.starts_with(b"PK\x03\x04") && inspect::is_log(path)? {
         return Ok(Kind::Inspect);
     }
@@ -77,14 +79,22 @@ pub(super) fn open(path: &Path) -> Result<File> {
 
 /// Whether a file's name ends so, in any case.
 pub(super) fn has_extension(name: &str, extension: &str) -> bool {
-    Path::new(name).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+    Path::new(name)
+        .extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
 fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let text = head
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(head)
+        .trim_ascii_start();
     match head {
         [b'P', b'A', b'R', b'1', ..] => return Ok(Kind::Parquet),
-        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'B', b'Z', b'h', ..] => {
+        [0x1f, 0x8b, ..]
+        | [b'P', b'K', 3, 4, ..]
+        | [0x28, 0xb5, 0x2f, 0xfd, ..]
+        | [b'B', b'Z', b'h', ..] => {
             return Err("is compressed: unpack it, then import what is inside");
         }
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err("is UTF-16: convert it to UTF-8"),
@@ -95,8 +105,12 @@ fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
     }
     match text.first() {
         None => Err("is empty: there is nothing to import"),
-        Some(b'[') => Err("is one JSON array, not JSON lines: make one object a line of it (jq -c '.[]')"),
-        Some(b'<') => Err("is HTML or XML, perhaps an error page instead of the file: fetch it again"),
+        Some(b'[') => {
+            Err("is one JSON array, not JSON lines: make one object a line of it (jq -c '.[]')")
+        }
+        Some(b'<') => {
+            Err("is HTML or XML, perhaps an error page instead of the file: fetch it again")
+        }
         Some(b'{') => object(text),
         Some(_) => Ok(Kind::Csv),
     }

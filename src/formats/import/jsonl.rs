@@ -28,8 +28,14 @@ pub(super) struct Jsonl {
 impl Jsonl {
     /// Looks at the file.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let size = detect::open(path)?.metadata().map_err(Error::io("read", path))?.len();
-        Ok(Self { path: path.to_path_buf(), size })
+        let size = detect::open(path)?
+            .metadata()
+            .map_err(Error::io("read", path))?
+            .len();
+        Ok(Self {
+            path: path.to_path_buf(),
+            size,
+        })
     }
 
     /// The objects with the numbers of their lines, and how far the file is then read.
@@ -43,7 +49,12 @@ impl Reader for Jsonl {
     fn rows(&self) -> Result<Rows<'_>> {
         Ok(Box::new(self.lines()?.map(|line| {
             let (line, fields, read) = line?;
-            Ok(Object { place: Place::Line(line), fields: Some(fields), remark: None, read })
+            Ok(Object {
+                place: Place::Line(line),
+                fields: Some(fields),
+                remark: None,
+                read,
+            })
         })))
     }
 
@@ -64,17 +75,31 @@ struct Lines {
 impl Lines {
     fn open(path: &Path) -> Result<Self> {
         let reader = BufReader::with_capacity(256 << 10, detect::open(path)?);
-        Ok(Self { path: path.to_path_buf(), reader, buffer: Vec::new(), line: 0, read: 0 })
+        Ok(Self {
+            path: path.to_path_buf(),
+            reader,
+            buffer: Vec::new(),
+            line: 0,
+            read: 0,
+        })
     }
 
     fn next(&mut self) -> Result<Option<Line>> {
         loop {
             self.buffer.clear();
-            let bytes = self.reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut self.buffer);
+            let bytes = self
+                .reader
+                .by_ref()
+                .take(LONGEST + 1)
+                .read_until(b'\n', &mut self.buffer);
             let bytes = bytes.map_err(Error::io("read", &self.path))?;
             if bytes as u64 > LONGEST {
                 let why = format!("longer than {} MiB", LONGEST >> 20);
-                return Err(bad_row(&self.path, &format!("line {}", self.line + 1), &why));
+                return Err(bad_row(
+                    &self.path,
+                    &format!("line {}", self.line + 1),
+                    &why,
+                ));
             }
             if bytes == 0 {
                 return Ok(None);
@@ -82,7 +107,10 @@ impl Lines {
             self.line += 1;
             self.read += bytes as u64;
             let line = match self.line {
-                1 => self.buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.buffer),
+                1 => self
+                    .buffer
+                    .strip_prefix(b"\xef\xbb\xbf")
+                    .unwrap_or(&self.buffer),
                 _ => &self.buffer,
             };
             if line.trim_ascii().is_empty() {

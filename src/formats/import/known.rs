@@ -24,9 +24,14 @@ pub(super) fn there(store: &Store) -> Result<bool> {
 pub(super) fn columns(store: &Store, control: &Control) -> Result<schema::Union> {
     let mut union = schema::Union::new();
     if there(store)? {
-        let none = Selection { limit: Some(0), ..Selection::default() };
-        union
-            .add(&store.layout.root().display().to_string(), query::rows(store, &none, control)?.schema())?;
+        let none = Selection {
+            limit: Some(0),
+            ..Selection::default()
+        };
+        union.add(
+            &store.layout.root().display().to_string(),
+            query::rows(store, &none, control)?.schema(),
+        )?;
     }
     Ok(union)
 }
@@ -37,7 +42,11 @@ pub(super) fn existing(
     keys: &HashSet<u128>,
     control: &Control,
 ) -> Result<HashMap<u128, Version>> {
-    if there(store)? { query::existing(store, keys, control) } else { Ok(HashMap::new()) }
+    if there(store)? {
+        query::existing(store, keys, control)
+    } else {
+        Ok(HashMap::new())
+    }
 }
 
 /// The key of a row's test.

@@ -45,7 +45,10 @@ impl LmEval {
     /// Reads the results file beside the samples.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let lines = Jsonl::open(path)?;
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let (task, date) = task_and_date(&stem);
         let beside = results(path, date.as_deref());
         let mut run = match &beside {
@@ -58,9 +61,12 @@ impl LmEval {
         };
         let mut notes = Vec::new();
         if run.model.is_none() {
-            run.model =
-                folder(path).filter(|name| name.contains("__")).map(|name| name.replacen("__", "/", 1));
-            notes.push("there is no results file beside it: the model is the folder's name".to_owned());
+            run.model = folder(path)
+                .filter(|name| name.contains("__"))
+                .map(|name| name.replacen("__", "/", 1));
+            notes.push(
+                "there is no results file beside it: the model is the folder's name".to_owned(),
+            );
         }
         if run.model.is_none() {
             return Err(Error::Refused(format!(
@@ -68,9 +74,19 @@ impl LmEval {
                 path.display()
             )));
         }
-        let mut samples = Self { path: path.to_path_buf(), lines, task, date, run, notes };
+        let mut samples = Self {
+            path: path.to_path_buf(),
+            lines,
+            task,
+            date,
+            run,
+            notes,
+        };
         let first = samples.lines.lines()?.next().transpose()?;
-        let metrics = first.as_ref().map(|(_, sample, _)| metrics(sample)).unwrap_or_default();
+        let metrics = first
+            .as_ref()
+            .map(|(_, sample, _)| metrics(sample))
+            .unwrap_or_default();
         if let (Some((decides, _)), [_, _, ..]) = (samples.deciding(&metrics), metrics.as_slice()) {
             let names: Vec<&str> = metrics.iter().map(|(name, _)| *name).collect();
             samples.notes.push(format!(
@@ -84,7 +100,8 @@ impl LmEval {
     /// The metric that decides about success: the first that is better when it is higher.
     fn deciding<'a>(&self, metrics: &[(&'a str, f64)]) -> Option<(&'a str, f64)> {
         let better = self.run.higher_is_better.get(&self.task);
-        let rises = |name: &str| better.and_then(|better| better.get(name)) != Some(&Value::Bool(false));
+        let rises =
+            |name: &str| better.and_then(|better| better.get(name)) != Some(&Value::Bool(false));
         metrics.iter().copied().find(|(name, _)| rises(name))
     }
 
@@ -108,18 +125,32 @@ impl LmEval {
             }
         };
         // Without a date the run has no name; then the newest run counts.
-        let run = self.date.as_ref().map(|date| format!("{date}/")).unwrap_or_default();
+        let run = self
+            .date
+            .as_ref()
+            .map(|date| format!("{date}/"))
+            .unwrap_or_default();
         put("test_id", format!("{run}{task}/{id}").into());
         put("model", json!(self.run.model));
         put("task_type", task.as_str().into());
         put("task_id", format!("{task}/{id}").into());
         let shots = self.run.shots.get(task).and_then(Value::as_u64);
-        put("prompt_type", shots.map_or(Value::Null, |shots| format!("{shots}-shot").into()));
+        put(
+            "prompt_type",
+            shots.map_or(Value::Null, |shots| format!("{shots}-shot").into()),
+        );
         put("success", (score >= 1.0).into());
         put("partial_success", (score > 0.0 && score < 1.0).into());
         put("final_score", score.into());
-        let named = self.date.as_ref().and_then(|date| time(date)).map(Value::from);
-        put("timestamp", self.run.began.clone().or(named).unwrap_or_default());
+        let named = self
+            .date
+            .as_ref()
+            .and_then(|date| time(date))
+            .map(Value::from);
+        put(
+            "timestamp",
+            self.run.began.clone().or(named).unwrap_or_default(),
+        );
         put("filter", sample.get("filter").cloned().unwrap_or_default());
         for (name, value) in &metrics {
             put(&format!("score_{name}"), (*value).into());
@@ -136,8 +167,17 @@ impl Reader for LmEval {
             let filter = sample.get("filter").cloned().unwrap_or_default();
             // A task with several filters lists every sample once a filter.
             let other = *counted.get_or_insert_with(|| filter.clone()) != filter;
-            let fields = if other { None } else { Some(self.fields(line, &sample)?) };
-            Ok(Object { place: Place::Line(line), fields, remark: other.then_some(OTHER_FILTER), read })
+            let fields = if other {
+                None
+            } else {
+                Some(self.fields(line, &sample)?)
+            };
+            Ok(Object {
+                place: Place::Line(line),
+                fields,
+                remark: other.then_some(OTHER_FILTER),
+                read,
+            })
         })))
     }
 
@@ -152,7 +192,10 @@ impl Reader for LmEval {
                 show_counted(*lines, "line")
             )
         });
-        other.into_iter().chain(self.notes.iter().cloned()).collect()
+        other
+            .into_iter()
+            .chain(self.notes.iter().cloned())
+            .collect()
     }
 }
 
@@ -172,7 +215,9 @@ impl Run {
             }
         }
         pull.end()?;
-        run.model = named.filter(|name| !name.is_empty()).or_else(|| model(&config));
+        run.model = named
+            .filter(|name| !name.is_empty())
+            .or_else(|| model(&config));
         Ok(run)
     }
 }
@@ -188,14 +233,16 @@ fn object(value: Value) -> Map<String, Value> {
 fn model(config: &Value) -> Option<String> {
     let args = config.get("model_args")?;
     // As the harness itself names a model; adapters come along with what they adapt.
-    ["peft", "delta", "pretrained", "model", "path", "engine"].iter().find_map(|name| match args {
-        Value::Object(args) => args.get(*name)?.as_str().map(str::to_owned),
-        Value::String(args) => args
-            .split(',')
-            .find_map(|arg| arg.trim().strip_prefix(name)?.strip_prefix('='))
-            .map(str::to_owned),
-        _ => None,
-    })
+    ["peft", "delta", "pretrained", "model", "path", "engine"]
+        .iter()
+        .find_map(|name| match args {
+            Value::Object(args) => args.get(*name)?.as_str().map(str::to_owned),
+            Value::String(args) => args
+                .split(',')
+                .find_map(|arg| arg.trim().strip_prefix(name)?.strip_prefix('='))
+                .map(str::to_owned),
+            _ => None,
+        })
 }
 
 /// The metrics of a sample that are numbers, in the task's order.
@@ -218,9 +265,11 @@ fn metrics(sample: &Map<String, Value>) -> Vec<(&str, f64)> {
     ];
     let value = |name: &str| score::number(sample.get(name)?).filter(|_| name != NO_METRIC);
     match sample.get("metrics").and_then(Value::as_array) {
-        Some(names) => {
-            names.iter().filter_map(Value::as_str).filter_map(|name| Some((name, value(name)?))).collect()
-        }
+        Some(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter_map(|name| Some((name, value(name)?)))
+            .collect(),
         // Older harnesses list no names: what is not their own is a metric.
         None => sample
             .keys()
@@ -251,10 +300,20 @@ fn time(date: &str) -> Option<String> {
 /// it; without a date, the newest in the folder.
 fn results(samples: &Path, date: Option<&str>) -> Option<PathBuf> {
     let folder = samples.parent()?;
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let names = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
     let is_results = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         match date {
             Some(date) => name.ends_with(&format!("_{date}.json")),
             None => name.starts_with("results") && detect::has_extension(&name, "json"),
@@ -277,23 +336,46 @@ mod tests {
     #[test]
     fn names_of_files_tell_task_and_date() {
         for (stem, task, date) in [
-            ("samples_arc_easy_2026-01-31T10-11-12.123456", "arc_easy", Some("2026-01-31T10-11-12.123456")),
+            (
+                "samples_arc_easy_2026-01-31T10-11-12.123456",
+                "arc_easy",
+                Some("2026-01-31T10-11-12.123456"),
+            ),
             ("samples_arc_easy", "arc_easy", None),
             ("mine", "mine", None),
         ] {
-            assert_eq!(task_and_date(stem), (task.to_owned(), date.map(str::to_owned)));
+            assert_eq!(
+                task_and_date(stem),
+                (task.to_owned(), date.map(str::to_owned))
+            );
         }
-        assert_eq!(time("2026-01-31T10-11-12.5").as_deref(), Some("2026-01-31T10:11:12.5"));
+        assert_eq!(
+            time("2026-01-31T10-11-12.5").as_deref(),
+            Some("2026-01-31T10:11:12.5")
+        );
     }
 
     #[test]
     fn the_model_is_named_or_among_the_arguments() {
-        let read = |text: &str| Run::read(&mut Pull::new(text.as_bytes()).unwrap()).unwrap().model;
+        let read = |text: &str| {
+            Run::read(&mut Pull::new(text.as_bytes()).unwrap())
+                .unwrap()
+                .model
+        };
         for (text, expected) in [
-            (r#"{"model_name": "org/m", "config": {"model_args": "pretrained=x"}}"#, Some("org/m")),
-            (r#"{"config": {"model_args": "dtype=auto,pretrained=org/x"}}"#, Some("org/x")),
+            (
+                r#"{"model_name": "org/m", "config": {"model_args": "pretrained=x"}}"#,
+                Some("org/m"),
+            ),
+            (
+                r#"{"config": {"model_args": "dtype=auto,pretrained=org/x"}}"#,
+                Some("org/x"),
+            ),
             (r#"{"config": {"model_args": {"model": "y"}}}"#, Some("y")),
-            (r#"{"config": {"model_args": "pretrained=org/x,peft=org/adapter"}}"#, Some("org/adapter")),
+            (
+                r#"{"config": {"model_args": "pretrained=org/x,peft=org/adapter"}}"#,
+                Some("org/adapter"),
+            ),
             (r#"{"model_name": "", "config": {}}"#, None),
         ] {
             assert_eq!(read(text).as_deref(), expected);
@@ -302,13 +384,21 @@ mod tests {
 
     #[test]
     fn metrics_come_in_the_order_of_the_task() {
-        let sample =
-            json!({"acc_norm": 1.0, "acc": 0.0, "ppl": [1, 2], "metrics": ["acc", "acc_norm", "ppl"]});
-        assert_eq!(metrics(sample.as_object().unwrap()), [("acc", 0.0), ("acc_norm", 1.0)]);
+        let sample = json!({"acc_norm": 1.0, "acc": 0.0, "ppl": [1, 2], "metrics": ["acc", "acc_norm", "ppl"]});
+        assert_eq!(
+            metrics(sample.as_object().unwrap()),
+            [("acc", 0.0), ("acc_norm", 1.0)]
+        );
         let old = json!({"doc_id": 3, "exact_match": true, "target": "7"});
         assert_eq!(metrics(old.as_object().unwrap()), [("exact_match", 1.0)]);
-        for unscored in [json!({"bypass": 999, "metrics": ["bypass"]}), json!({"bypass": 999})] {
-            assert!(metrics(unscored.as_object().unwrap()).is_empty(), "{unscored}");
+        for unscored in [
+            json!({"bypass": 999, "metrics": ["bypass"]}),
+            json!({"bypass": 999}),
+        ] {
+            assert!(
+                metrics(unscored.as_object().unwrap()).is_empty(),
+                "{unscored}"
+            );
         }
     }
 }

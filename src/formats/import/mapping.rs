@@ -27,14 +27,20 @@ pub struct Mapping {
 
 impl Mapping {
     /// From `column=source` texts and conditions as they are typed.
-    pub fn parse(maps: &[String], success: Option<&str>, partial: Option<&str>) -> Result<Self, String> {
+    pub fn parse(
+        maps: &[String],
+        success: Option<&str>,
+        partial: Option<&str>,
+    ) -> Result<Self, String> {
         let mut columns: Vec<(String, String)> = Vec::new();
         for map in maps {
             let (column, source) = map
                 .split_once('=')
                 .map(|(column, source)| (column.trim(), source.trim()))
                 .filter(|(column, source)| !column.is_empty() && !source.is_empty())
-                .ok_or_else(|| format!("--map '{map}' is not column=source, like model=model_name"))?;
+                .ok_or_else(|| {
+                    format!("--map '{map}' is not column=source, like model=model_name")
+                })?;
             if kind_of(column).is_none() {
                 let known: Vec<_> = CANONICAL.iter().map(|(name, _)| *name).collect();
                 return Err(format!(
@@ -48,15 +54,22 @@ impl Mapping {
             }
             columns.push((column.to_owned(), source.to_owned()));
         }
-        for (column, flag, condition) in
-            [("success", "--success-from", success), ("partial_success", "--partial-from", partial)]
-        {
+        for (column, flag, condition) in [
+            ("success", "--success-from", success),
+            ("partial_success", "--partial-from", partial),
+        ] {
             if condition.is_some() && columns.iter().any(|(other, _)| other == column) {
-                return Err(format!("--map {column}=… and {flag} both say when a row is one: use either"));
+                return Err(format!(
+                    "--map {column}=… and {flag} both say when a row is one: use either"
+                ));
             }
         }
         let condition = |text: Option<&str>| text.map(str::parse).transpose();
-        Ok(Self { columns, success: condition(success)?, partial: condition(partial)? })
+        Ok(Self {
+            columns,
+            success: condition(success)?,
+            partial: condition(partial)?,
+        })
     }
 }
 
@@ -84,18 +97,33 @@ impl Plan {
     /// Fits a mapping to a file's columns. The error is the end of a sentence that
     /// begins with the file's name.
     pub(super) fn new(mapping: &Mapping, columns: &[Column]) -> Result<Self, String> {
-        let there_are = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        let there_are = || {
+            columns
+                .iter()
+                .map(|c| c.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let find = |name: &str| {
-            columns.iter().position(|column| column.name == name).ok_or_else(|| {
-                let meant = did_you_mean(name, columns.iter().map(|column| column.name.as_str()));
-                format!("has no column '{name}'{meant}, it has {}", there_are())
-            })
+            columns
+                .iter()
+                .position(|column| column.name == name)
+                .ok_or_else(|| {
+                    let meant =
+                        did_you_mean(name, columns.iter().map(|column| column.name.as_str()));
+                    format!("has no column '{name}'{meant}, it has {}", there_are())
+                })
         };
         let condition = |condition: &Condition| -> Result<_, String> {
             let at = find(&condition.column)?;
-            let data_type = columns.get(at).map_or(DataType::Null, |column| column.data_type.clone());
+            let data_type = columns
+                .get(at)
+                .map_or(DataType::Null, |column| column.data_type.clone());
             if !condition.fits(&data_type) {
-                return Err(format!("'{}' is {data_type}, which is no condition", condition.column));
+                return Err(format!(
+                    "'{}' is {data_type}, which is no condition",
+                    condition.column
+                ));
             }
             Ok((at, condition.clone()))
         };
@@ -110,8 +138,17 @@ impl Plan {
                 taken.push(Taken { name, kind, from });
             }
         }
-        let own = |name: &str| taken.iter().find(|taken| taken.name == name).map(|taken| taken.from);
-        let itself = |at: usize| columns.get(at).map(|column| (at, Condition::truth(&column.name)));
+        let own = |name: &str| {
+            taken
+                .iter()
+                .find(|taken| taken.name == name)
+                .map(|taken| taken.from)
+        };
+        let itself = |at: usize| {
+            columns
+                .get(at)
+                .map(|column| (at, Condition::truth(&column.name)))
+        };
         let success = match &mapping.success {
             Some(success) => condition(success)?,
             None => own("success").and_then(itself).ok_or_else(|| {
@@ -144,7 +181,10 @@ impl Plan {
             .enumerate()
             .filter(|(at, column)| {
                 let used = taken.iter().any(|taken| taken.from == *at);
-                let renamed = mapping.columns.iter().any(|(_, source)| *source == column.name);
+                let renamed = mapping
+                    .columns
+                    .iter()
+                    .any(|(_, source)| *source == column.name);
                 let itself = [&Some(&success), &partial.as_ref()]
                     .into_iter()
                     .flatten()
@@ -159,12 +199,23 @@ impl Plan {
             .collect();
         let mut by_name: Vec<usize> = (0..columns.len()).collect();
         by_name.sort_by_key(|at| columns.get(*at).map(|column| column.name.clone()));
-        Ok(Self { taken, success, partial, extra, columns: columns.to_vec(), by_name })
+        Ok(Self {
+            taken,
+            success,
+            partial,
+            extra,
+            columns: columns.to_vec(),
+            by_name,
+        })
     }
 
     /// What comes from where, for people: `model`, `task_type=category`, …
     pub(super) fn describe(&self) -> Vec<String> {
-        let name = |at: usize| self.columns.get(at).map_or("", |column| column.name.as_str());
+        let name = |at: usize| {
+            self.columns
+                .get(at)
+                .map_or("", |column| column.name.as_str())
+        };
         let taken = self.taken.iter().map(|taken| match name(taken.from) {
             own if own == taken.name => own.to_owned(),
             other => format!("{}={other}", taken.name),
@@ -181,17 +232,32 @@ impl Plan {
     pub(super) fn schema(&self) -> SchemaRef {
         let nullable = |name: &str, data_type| Field::new(name, data_type, true);
         let whole = |at: usize| self.columns.get(at).is_some_and(|column| column.whole);
-        let mut fields = vec![nullable("test_id", DataType::Utf8), nullable("success", DataType::Boolean)];
-        fields.extend(self.partial.iter().map(|_| nullable("partial_success", DataType::Boolean)));
-        fields.extend(self.taken.iter().filter(|taken| taken.name != "test_id").map(|taken| {
-            let data_type = match taken.kind {
-                Kind::Int if !whole(taken.from) => DataType::Float64,
-                kind => kind.data_type(),
-            };
-            nullable(taken.name, data_type)
-        }));
+        let mut fields = vec![
+            nullable("test_id", DataType::Utf8),
+            nullable("success", DataType::Boolean),
+        ];
+        fields.extend(
+            self.partial
+                .iter()
+                .map(|_| nullable("partial_success", DataType::Boolean)),
+        );
+        fields.extend(
+            self.taken
+                .iter()
+                .filter(|taken| taken.name != "test_id")
+                .map(|taken| {
+                    let data_type = match taken.kind {
+                        Kind::Int if !whole(taken.from) => DataType::Float64,
+                        kind => kind.data_type(),
+                    };
+                    nullable(taken.name, data_type)
+                }),
+        );
         fields.extend(self.extra.iter().map(|(at, name)| {
-            let data_type = self.columns.get(*at).map_or(DataType::Null, |column| column.stands_for.clone());
+            let data_type = self
+                .columns
+                .get(*at)
+                .map_or(DataType::Null, |column| column.stands_for.clone());
             nullable(name, data_type)
         }));
         Arc::new(Schema::new(fields))
@@ -200,26 +266,45 @@ impl Plan {
     /// Rows of the file as rows of records.
     pub(super) fn apply(&self, batch: &RecordBatch, zone: &TimeZone) -> Result<RecordBatch, Bad> {
         let column = |at: usize| {
-            batch.columns().get(at).ok_or_else(|| Bad { row: 0, why: "a column is missing".to_owned() })
+            batch.columns().get(at).ok_or_else(|| Bad {
+                row: 0,
+                why: "a column is missing".to_owned(),
+            })
         };
         let named = |at: usize| {
-            let name = self.columns.get(at).map_or_else(String::new, |column| column.name.clone());
-            move |bad: Bad| Bad { why: format!("column '{name}': {}", bad.why), ..bad }
+            let name = self
+                .columns
+                .get(at)
+                .map_or_else(String::new, |column| column.name.clone());
+            move |bad: Bad| Bad {
+                why: format!("column '{name}': {}", bad.why),
+                ..bad
+            }
         };
-        let holds = |(at, condition): &(usize, Condition)| condition.holds(column(*at)?).map_err(named(*at));
+        let holds = |(at, condition): &(usize, Condition)| {
+            condition.holds(column(*at)?).map_err(named(*at))
+        };
         let success = holds(&self.success)?;
         if let Some(row) = (0..success.len()).find(|row| success.is_null(*row)) {
-            return Err(named(self.success.0)(Bad { row, why: "empty, neither true nor false".to_owned() }));
+            return Err(named(self.success.0)(Bad {
+                row,
+                why: "empty, neither true nor false".to_owned(),
+            }));
         }
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.ids(batch)?), Arc::new(success.clone())];
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(self.ids(batch)?), Arc::new(success.clone())];
         if let Some(partial) = &self.partial {
             let partial = holds(partial)?;
             let beside = partial.iter().zip(&success);
-            let beside = beside.map(|(partial, full)| partial.map(|partial| partial && full != Some(true)));
+            let beside =
+                beside.map(|(partial, full)| partial.map(|partial| partial && full != Some(true)));
             columns.push(Arc::new(beside.collect::<BooleanArray>()));
         }
         for taken in self.taken.iter().filter(|taken| taken.name != "test_id") {
-            let whole = self.columns.get(taken.from).is_some_and(|column| column.whole);
+            let whole = self
+                .columns
+                .get(taken.from)
+                .is_some_and(|column| column.whole);
             let values = convert::canonical(column(taken.from)?, taken.kind, whole, zone);
             let values = values.map_err(named(taken.from))?;
             if taken.name == "model" {
@@ -228,19 +313,26 @@ impl Plan {
             columns.push(values);
         }
         for (at, _) in &self.extra {
-            let stands_for = self.columns.get(*at).map_or(&DataType::Null, |column| &column.stands_for);
+            let stands_for = self
+                .columns
+                .get(*at)
+                .map_or(&DataType::Null, |column| &column.stands_for);
             columns.push(stand_for(column(*at)?, stands_for).map_err(named(*at))?);
         }
-        RecordBatch::try_new(self.schema(), columns)
-            .map_err(|error| Bad { row: 0, why: format!("the rows can't be taken in ({error})") })
+        RecordBatch::try_new(self.schema(), columns).map_err(|error| Bad {
+            row: 0,
+            why: format!("the rows can't be taken in ({error})"),
+        })
     }
 
     /// The ids of the rows: mapped ones, and the hash of the whole row where there
     /// is none, so that a second import of the same row is the same test.
     fn ids(&self, batch: &RecordBatch) -> Result<StringArray, Bad> {
         let mapped = self.taken.iter().find(|taken| taken.name == "test_id");
-        let mapped =
-            mapped.and_then(|taken| batch.columns().get(taken.from)).map(convert::texts).transpose()?;
+        let mapped = mapped
+            .and_then(|taken| batch.columns().get(taken.from))
+            .map(convert::texts)
+            .transpose()?;
         let has_id = |row: usize| {
             let ids = mapped.as_ref()?;
             (ids.is_valid(row) && is_id(ids.value(row).trim())).then(|| ids.value(row).trim())
@@ -251,7 +343,9 @@ impl Plan {
         let hashes = self.hashes(batch)?;
         Ok((0..batch.num_rows())
             .map(|row| {
-                has_id(row).map(str::to_owned).or_else(|| hashes.get(row).map(|h| format!("{h:032x}")))
+                has_id(row)
+                    .map(str::to_owned)
+                    .or_else(|| hashes.get(row).map(|h| format!("{h:032x}")))
             })
             .collect())
     }
@@ -262,7 +356,8 @@ impl Plan {
     fn hashes(&self, batch: &RecordBatch) -> Result<Vec<u128>, Bad> {
         let mut texts = Vec::with_capacity(self.by_name.len());
         for at in &self.by_name {
-            let (Some(own), Some(column)) = (self.columns.get(*at), batch.columns().get(*at)) else {
+            let (Some(own), Some(column)) = (self.columns.get(*at), batch.columns().get(*at))
+            else {
                 continue;
             };
             texts.push((own.name.as_bytes(), convert::texts(column)?));
@@ -287,7 +382,10 @@ fn present(column: &ArrayRef) -> Result<(), Bad> {
     let texts = convert::texts(column)?;
     let missing = |row: &usize| texts.is_null(*row) || texts.value(*row).trim().is_empty();
     match (0..texts.len()).find(missing) {
-        Some(row) => Err(Bad { row, why: "empty, but every test has a model".to_owned() }),
+        Some(row) => Err(Bad {
+            row,
+            why: "empty, but every test has a model".to_owned(),
+        }),
         None => Ok(()),
     }
 }
@@ -300,17 +398,28 @@ mod tests {
 
     fn column(name: &str, array: &ArrayRef) -> Column {
         let data_type = array.data_type().clone();
-        Column { name: name.to_owned(), stands_for: data_type.clone(), data_type, whole: false }
+        Column {
+            name: name.to_owned(),
+            stands_for: data_type.clone(),
+            data_type,
+            whole: false,
+        }
     }
 
     fn batch() -> (Vec<Column>, RecordBatch) {
         let arrays: Vec<(&str, ArrayRef)> = vec![
             ("model", Arc::new(StringArray::from(vec!["a", "b"]))),
-            ("category", Arc::new(StringArray::from(vec!["math", "code"]))),
+            (
+                "category",
+                Arc::new(StringArray::from(vec!["math", "code"])),
+            ),
             ("score", Arc::new(Float64Array::from(vec![1.0, 0.5]))),
             ("question", Arc::new(Int64Array::from(vec![Some(7), None]))),
         ];
-        let columns = arrays.iter().map(|(name, array)| column(name, array)).collect();
+        let columns = arrays
+            .iter()
+            .map(|(name, array)| column(name, array))
+            .collect();
         (columns, RecordBatch::try_from_iter(arrays).unwrap())
     }
 
@@ -321,15 +430,26 @@ mod tests {
 
     #[test]
     fn takes_renames_and_keeps() {
-        let plan = plan(&["task_type=category", "test_id=question"], Some("score>=1")).unwrap();
+        let plan = plan(
+            &["task_type=category", "test_id=question"],
+            Some("score>=1"),
+        )
+        .unwrap();
         let rows = plan.apply(&batch().1, &TimeZone::UTC).unwrap();
         let schema = rows.schema();
         let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         assert_eq!(names, ["test_id", "success", "model", "task_type", "score"]);
         let ids = convert::texts(rows.column(0)).unwrap();
         assert_eq!(ids.value(0), "7");
-        assert_eq!(ids.value(1).len(), 32, "without an id of its own the row is its id");
-        assert_eq!(rows.column(1).as_ref(), &BooleanArray::from(vec![true, false]));
+        assert_eq!(
+            ids.value(1).len(),
+            32,
+            "without an id of its own the row is its id"
+        );
+        assert_eq!(
+            rows.column(1).as_ref(),
+            &BooleanArray::from(vec![true, false])
+        );
     }
 
     #[test]
@@ -350,12 +470,28 @@ mod tests {
     #[test]
     fn wrong_maps_say_which_columns_there_are() {
         for (maps, success, said) in [
-            (&["task_type=topic"][..], Some("score>=1"), "it has model, category, score, question"),
-            (&["modle=model"], Some("score>=1"), "a record has no column 'modle', it has test_id, model"),
+            (
+                &["task_type=topic"][..],
+                Some("score>=1"),
+                "it has model, category, score, question",
+            ),
+            (
+                &["modle=model"],
+                Some("score>=1"),
+                "a record has no column 'modle', it has test_id, model",
+            ),
             (&["model"], Some("score>=1"), "not column=source"),
-            (&["task_id=question", "task_id=category"], Some("score>=1"), "twice"),
+            (
+                &["task_id=question", "task_id=category"],
+                Some("score>=1"),
+                "twice",
+            ),
             (&[], None, "does not say which rows are successes"),
-            (&[], Some("reward>=1"), "has no column 'reward', it has model, category"),
+            (
+                &[],
+                Some("reward>=1"),
+                "has no column 'reward', it has model, category",
+            ),
             (&["success=score"], Some("score>=1"), "use either"),
         ] {
             let error = plan(maps, success).unwrap_err();

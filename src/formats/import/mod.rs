@@ -165,8 +165,16 @@ pub fn import(
         source
     } else {
         let mapping = &options.mapping;
-        let tasks = mapping.columns.iter().any(|(column, _)| column == "task_id");
-        let rows = Unpivot::new(source, &options.models_in_columns, mapping.success.is_some(), tasks);
+        let tasks = mapping
+            .columns
+            .iter()
+            .any(|(column, _)| column == "task_id");
+        let rows = Unpivot::new(
+            source,
+            &options.models_in_columns,
+            mapping.success.is_some(),
+            tasks,
+        );
         Box::new(rows.map_err(refused)?)
     };
     let mut report = Report::new(kind, source.notes());
@@ -196,7 +204,10 @@ pub fn import(
             rows.by_ref().try_for_each(|batch| batch.map(drop))?;
         } else {
             let folder = store.layout.incremental();
-            store.disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+            store
+                .disk
+                .create_folder(&folder)
+                .map_err(Error::io("create", &folder))?;
             let stem = Stems::new(&*store.disk, now).next_stem();
             let batches = std::iter::once(Ok(first)).chain(rows.by_ref());
             rows.report.increment = Some(increment::publish(store, &stem, &target, batches)?.name);
@@ -253,10 +264,13 @@ impl NewRows<'_> {
         let (mut rows, mut bytes) = (0, 0);
         while rows < WINDOW_ROWS && bytes < WINDOW_BYTES {
             self.control.check()?;
-            let Some(chunk) = self.chunks.next() else { break };
+            let Some(chunk) = self.chunks.next() else {
+                break;
+            };
             let chunk = chunk?;
             let records = self.plan.apply(&chunk.batch, &self.store.zone);
-            let records = records.map_err(|bad| bad_row(self.path, &chunk.places.of(bad.row), &bad.why))?;
+            let records =
+                records.map_err(|bad| bad_row(self.path, &chunk.places.of(bad.row), &bad.why))?;
             let records = self.aliases.apply(records)?;
             let records = schema::adapt(&records, &self.target, &self.store.zone)?;
             rows += records.num_rows();
@@ -307,9 +321,14 @@ impl Keyed {
             known::key(&columns, row).map(|key| (key, (columns.timestamp(row), *hash)))
         };
         let versions = hashes.iter().enumerate().filter_map(version).collect();
-        let success = (0..records.num_rows()).filter(|row| columns.truth("success", *row) == Some(true));
+        let success =
+            (0..records.num_rows()).filter(|row| columns.truth("success", *row) == Some(true));
         let success = success.count() as u64;
-        Ok(Self { records, versions, success })
+        Ok(Self {
+            records,
+            versions,
+            success,
+        })
     }
 
     fn keys(&self) -> impl Iterator<Item = u128> {

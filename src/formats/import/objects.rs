@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, new_null_array};
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, new_null_array,
+};
 use arrow::datatypes::DataType;
 use serde_json::{Map, Value};
 
@@ -90,11 +92,20 @@ impl<R: Reader> Objects<R> {
         let columns = names.into_iter().map(|name| {
             let stands = found.get(&name).copied().unwrap_or(Stands::Nothing);
             let data_type = stands.data_type();
-            Column { name, data_type: data_type.clone(), stands_for: data_type, whole: stands.whole() }
+            Column {
+                name,
+                data_type: data_type.clone(),
+                stands_for: data_type,
+                whole: stands.whole(),
+            }
         });
         let columns = columns.collect();
         let notes = reader.notes(&remarks);
-        Ok(Self { reader, columns, notes })
+        Ok(Self {
+            reader,
+            columns,
+            notes,
+        })
     }
 
     /// What reads the file.
@@ -106,7 +117,9 @@ impl<R: Reader> Objects<R> {
         let (mut places, mut objects) = (Vec::new(), Vec::new());
         let begin = *read;
         while objects.len() < BATCH && *read - begin < BATCH_BYTES {
-            let Some(row) = rows.next().transpose()? else { break };
+            let Some(row) = rows.next().transpose()? else {
+                break;
+            };
             *read = row.read.max(begin);
             if let Some(fields) = row.fields {
                 places.push(row.place);
@@ -116,9 +129,17 @@ impl<R: Reader> Objects<R> {
         if objects.is_empty() && *read == begin {
             return Ok(None);
         }
-        let arrays = self.columns.iter().map(|column| array(column, &objects)).collect();
+        let arrays = self
+            .columns
+            .iter()
+            .map(|column| array(column, &objects))
+            .collect();
         let batch = batch(&self.columns, arrays, objects.len())?;
-        Ok(Some(Chunk { batch, places: Places::Each(places), read: *read }))
+        Ok(Some(Chunk {
+            batch,
+            places: Places::Each(places),
+            read: *read,
+        }))
     }
 }
 
@@ -138,7 +159,9 @@ impl<R: Reader> Source for Objects<R> {
     fn chunks(&self) -> Result<Box<dyn Iterator<Item = Result<Chunk>> + '_>> {
         let mut rows = self.reader.rows()?;
         let mut read = 0;
-        Ok(Box::new(std::iter::from_fn(move || self.chunk(&mut rows, &mut read).transpose())))
+        Ok(Box::new(std::iter::from_fn(move || {
+            self.chunk(&mut rows, &mut read).transpose()
+        })))
     }
 }
 
@@ -147,14 +170,18 @@ fn stands(value: &Value) -> Stands {
         Value::Null => Stands::Nothing,
         Value::Bool(_) => Stands::Truth,
         Value::Number(number) if number.is_i64() => Stands::Int,
-        Value::Number(number) if number.is_f64() => Stands::number(number.as_f64().unwrap_or(f64::NAN)),
+        Value::Number(number) if number.is_f64() => {
+            Stands::number(number.as_f64().unwrap_or(f64::NAN))
+        }
         // Beyond 64 bits only text keeps every digit.
         _ => Stands::Text,
     }
 }
 
 fn array(column: &Column, objects: &[Map<String, Value>]) -> ArrayRef {
-    let values = objects.iter().map(|object| object.get(&column.name).filter(|value| !value.is_null()));
+    let values = objects
+        .iter()
+        .map(|object| object.get(&column.name).filter(|value| !value.is_null()));
     match column.data_type {
         DataType::Null => new_null_array(&DataType::Null, objects.len()),
         DataType::Boolean => {

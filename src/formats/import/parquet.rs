@@ -38,7 +38,10 @@ impl Parquet {
             .collect();
         let mut parquet = Self { file, columns };
         for at in 0..parquet.columns.len() {
-            let whole = parquet.columns.get(at).is_some_and(|c| c.data_type.is_floating())
+            let whole = parquet
+                .columns
+                .get(at)
+                .is_some_and(|c| c.data_type.is_floating())
                 && parquet.all_whole(at)?;
             if let Some(column) = parquet.columns.get_mut(at) {
                 column.whole |= whole;
@@ -49,12 +52,23 @@ impl Parquet {
 
     /// Whether pandas made doubles of whole numbers because some are missing.
     fn all_whole(&self, at: usize) -> Result<bool> {
-        let Some(column) = self.columns.get(at) else { return Ok(false) };
+        let Some(column) = self.columns.get(at) else {
+            return Ok(false);
+        };
         for batch in self.file.batches(Some(&[&column.name]), 0)? {
             let batch = batch?;
-            let Some(values) = batch.columns().first() else { return Ok(false) };
-            let Ok(values) = cast(values, &DataType::Float64) else { return Ok(false) };
-            if !values.as_primitive::<Float64Type>().iter().flatten().all(convert::is_whole) {
+            let Some(values) = batch.columns().first() else {
+                return Ok(false);
+            };
+            let Ok(values) = cast(values, &DataType::Float64) else {
+                return Ok(false);
+            };
+            if !values
+                .as_primitive::<Float64Type>()
+                .iter()
+                .flatten()
+                .all(convert::is_whole)
+            {
                 return Ok(false);
             }
         }
@@ -77,7 +91,11 @@ impl Source for Parquet {
             let batch = batch?;
             let places = Places::Rows(before);
             before += batch.num_rows() as u64;
-            Ok(Chunk { batch, places, read: before })
+            Ok(Chunk {
+                batch,
+                places,
+                read: before,
+            })
         })))
     }
 }

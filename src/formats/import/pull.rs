@@ -64,7 +64,14 @@ impl<R: Read> Pull<R> {
     /// Begins; a byte order mark is passed over.
     pub(super) fn new(reader: R) -> Result<Self> {
         let buffer = vec![0; BUFFER];
-        let mut pull = Self { reader, buffer, next: 0, filled: 0, before: 0, open: Vec::new() };
+        let mut pull = Self {
+            reader,
+            buffer,
+            next: 0,
+            filled: 0,
+            before: 0,
+            open: Vec::new(),
+        };
         for mark in [0xef, 0xbb, 0xbf] {
             if pull.byte()? != Some(mark) {
                 break;
@@ -188,7 +195,10 @@ impl<R: Read> Pull<R> {
 
     /// A complaint about what stands here.
     pub(super) fn fault(&self, why: impl Into<String>) -> Fault {
-        Fault::Json { at: self.offset() + 1, why: why.into() }
+        Fault::Json {
+            at: self.offset() + 1,
+            why: why.into(),
+        }
     }
 
     fn enter(&mut self, bracket: u8, what: &str) -> Result<()> {
@@ -246,7 +256,10 @@ impl<R: Read> Pull<R> {
             if rest.is_empty() {
                 return Ok(None);
             }
-            match rest.iter().position(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
+            match rest
+                .iter()
+                .position(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+            {
                 Some(at) => {
                     let byte = rest.get(at).copied();
                     self.next += at;
@@ -282,7 +295,9 @@ impl<R: Read> Pull<R> {
             return Ok(());
         }
         let size = LONGEST >> 20;
-        let why = format!("a value that begins here is longer than {size} MiB: take it out, or shorten it");
+        let why = format!(
+            "a value that begins here is longer than {size} MiB: take it out, or shorten it"
+        );
         Err(Fault::Json { at: begin + 1, why })
     }
 
@@ -290,7 +305,10 @@ impl<R: Read> Pull<R> {
     /// whether there is room for more.
     fn over_text(&mut self, mut keep: impl FnMut(&[u8]) -> bool) -> Result<()> {
         let begin = self.offset() + 1;
-        let endless = || Fault::Json { at: begin, why: "a text that begins here does not end".to_owned() };
+        let endless = || Fault::Json {
+            at: begin,
+            why: "a text that begins here does not end".to_owned(),
+        };
         self.expect(b'"', "a text in quotes")?;
         loop {
             let rest = self.rest()?;
@@ -313,7 +331,9 @@ impl<R: Read> Pull<R> {
                 return Ok(());
             }
             // The escaped byte comes along, so that an escaped quote ends nothing.
-            let Some(escaped) = self.byte()? else { return Err(endless()) };
+            let Some(escaped) = self.byte()? else {
+                return Err(endless());
+            };
             self.next += 1;
             if !(room && keep(&[b'\\', escaped])) {
                 return Ok(());
@@ -345,14 +365,20 @@ impl<R: Read> Pull<R> {
         if !escapes {
             return Ok(text);
         }
-        unescape(&text).map_err(|(at, why)| Fault::Json { at: begin + 1 + at as u64, why })
+        unescape(&text).map_err(|(at, why)| Fault::Json {
+            at: begin + 1 + at as u64,
+            why,
+        })
     }
 
     /// A number or a word; what is no number is null.
     fn plain(&mut self) -> Result<Value> {
         let at = self.offset() + 1;
         let mut word = Vec::new();
-        while let Some(byte) = self.byte()?.filter(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)) {
+        while let Some(byte) = self
+            .byte()?
+            .filter(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+        {
             // Longer ones are no numbers; they must not fill the memory.
             if word.len() > 400 {
                 break;
@@ -372,7 +398,10 @@ impl<R: Read> Pull<R> {
             Ok(number) => Ok(Value::Number(number)),
             // Larger than any double: what Python would read as Infinity.
             Err(_) if text.parse::<f64>().is_ok_and(f64::is_infinite) => Ok(Value::Null),
-            Err(_) => Err(Fault::Json { at, why: format!("'{}' is no value", brief(&text)) }),
+            Err(_) => Err(Fault::Json {
+                at,
+                why: format!("'{}' is no value", brief(&text)),
+            }),
         }
     }
 }
@@ -402,11 +431,21 @@ fn unescape(text: &str) -> std::result::Result<String, (usize, String)> {
             Some(same @ ('"' | '\\' | '/')) => same,
             Some('u') => {
                 let first = unit(chars.as_str()).ok_or_else(wrong)?;
-                let second = chars.as_str().get(4..).and_then(|rest| rest.strip_prefix("\\u")).and_then(unit);
-                let pair = second.and_then(|second| char::decode_utf16([first, second]).next()?.ok());
+                let second = chars
+                    .as_str()
+                    .get(4..)
+                    .and_then(|rest| rest.strip_prefix("\\u"))
+                    .and_then(unit);
+                let pair =
+                    second.and_then(|second| char::decode_utf16([first, second]).next()?.ok());
                 let pair = pair.filter(|c| *c > '\u{ffff}');
-                chars = chars.as_str().get(if pair.is_some() { 10 } else { 4 }..).unwrap_or_default().chars();
-                let alone = || char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER);
+                chars = chars
+                    .as_str()
+                    .get(if pair.is_some() { 10 } else { 4 }..)
+                    .unwrap_or_default()
+                    .chars();
+                let alone =
+                    || char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER);
                 pair.unwrap_or_else(alone)
             }
             _ => return Err(wrong()),
@@ -419,7 +458,9 @@ fn unescape(text: &str) -> std::result::Result<String, (usize, String)> {
 
 /// Four hexadecimal figures.
 fn unit(text: &str) -> Option<u16> {
-    let figures = text.get(..4).filter(|f| f.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    let figures = text
+        .get(..4)
+        .filter(|f| f.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u16::from_str_radix(figures, 16).ok()
 }
 
@@ -435,7 +476,9 @@ mod tests {
 
     impl Read for Drops<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+            let Some((first, rest)) = self.0.split_first() else {
+                return Ok(0);
+            };
             buffer[0] = *first;
             self.0 = rest;
             Ok(1)
@@ -475,7 +518,11 @@ mod tests {
     #[test]
     fn complaints_name_the_byte() {
         for (text, at, why) in [
-            (&b"{\"a\": 1,}"[..], 9, "expected a name in quotes, found '}'"),
+            (
+                &b"{\"a\": 1,}"[..],
+                9,
+                "expected a name in quotes, found '}'",
+            ),
             (b"{\"a\" 1}", 6, "expected ':' after a name, found '1'"),
             (b"[1 2]", 4, "expected ',' or ']', found '2'"),
             (b"[1, 2", 6, "found the end of the file"),
@@ -488,8 +535,14 @@ mod tests {
             assert!(said.contains(why), "{said}");
             assert_eq!(found, at, "{said}");
         }
-        assert!(matches!(whole(b"[\"a\xff\"]"), Err(Fault::Json { at: 4, .. })));
-        assert!(matches!(whole(b"[\"a\\x\"]"), Err(Fault::Json { at: 4, .. })));
+        assert!(matches!(
+            whole(b"[\"a\xff\"]"),
+            Err(Fault::Json { at: 4, .. })
+        ));
+        assert!(matches!(
+            whole(b"[\"a\\x\"]"),
+            Err(Fault::Json { at: 4, .. })
+        ));
         let deep = "[".repeat(1_000_000);
         assert!(said(deep.as_bytes()).1.contains("inside each other"));
     }
@@ -500,7 +553,11 @@ mod tests {
         for piece in ["x", "\\n", "ä\\n"] {
             assert_eq!(refused(&format!("[1, \"{}\"]", many(piece))), 4);
         }
-        assert_eq!(refused(&format!("[{} 4]", many("[2, 3], "))), 1, "many short ones together");
+        assert_eq!(
+            refused(&format!("[{} 4]", many("[2, 3], "))),
+            1,
+            "many short ones together"
+        );
     }
 
     /// Where the whole is refused, though it can be passed over, and its elements read.

@@ -32,11 +32,20 @@ impl Scores {
         match value {
             Value::Object(scores) if name == "scores" => {
                 let value = |score: Value| score.get("value").cloned().unwrap_or(Value::Null);
-                Self(scores.into_iter().map(|(name, score)| (name, value(score))).collect())
+                Self(
+                    scores
+                        .into_iter()
+                        .map(|(name, score)| (name, value(score)))
+                        .collect(),
+                )
             }
-            Value::Object(score) => {
-                Self(score.get("value").map(|v| (name.to_owned(), v.clone())).into_iter().collect())
-            }
+            Value::Object(score) => Self(
+                score
+                    .get("value")
+                    .map(|v| (name.to_owned(), v.clone()))
+                    .into_iter()
+                    .collect(),
+            ),
             _ => Self::default(),
         }
     }
@@ -44,11 +53,16 @@ impl Scores {
     /// The score that decides: the named scorer's, else the first; of several values the named
     /// one, else the first that is a number.
     pub(super) fn deciding(&self, scorer: Option<&str>, value: Option<&str>) -> Option<f64> {
-        let named = self.0.iter().find(|(name, _)| Some(name.as_str()) == scorer);
+        let named = self
+            .0
+            .iter()
+            .find(|(name, _)| Some(name.as_str()) == scorer);
         match &named.or(self.0.first())?.1 {
             Value::Object(values) => {
                 let named = value.and_then(|value| values.get(value));
-                named.and_then(number).or_else(|| values.values().find_map(number))
+                named
+                    .and_then(number)
+                    .or_else(|| values.values().find_map(number))
             }
             Value::Array(values) => values.iter().find_map(number),
             single => number(single),
@@ -65,7 +79,9 @@ impl Scores {
             };
             match value {
                 Value::Object(values) => {
-                    values.iter().for_each(|(part, value)| put(format!("score_{name}_{part}"), value));
+                    values
+                        .iter()
+                        .for_each(|(part, value)| put(format!("score_{name}_{part}"), value));
                 }
                 value => put(format!("score_{name}"), value),
             }
@@ -115,7 +131,11 @@ mod tests {
             ("d", Some("0"), Some(1.0)),
             ("e", None, None),
         ] {
-            assert_eq!(scores.deciding(Some(scorer), value), expected, "{scorer} {value:?}");
+            assert_eq!(
+                scores.deciding(Some(scorer), value),
+                expected,
+                "{scorer} {value:?}"
+            );
         }
         let scores = Scores::new(
             json!({"a": {"value": "I"}, "b": {"value": "C"}, "c": {"value": {"x": 0.5, "y": "odd"}}}),
@@ -123,9 +143,13 @@ mod tests {
         );
         let mut fields = Map::new();
         scores.columns(&mut fields);
-        let expected = json!({"score_a": 0.0, "score_b": 1.0, "score_c_x": 0.5, "score_c_y": "odd"});
+        let expected =
+            json!({"score_a": 0.0, "score_b": 1.0, "score_c_x": 0.5, "score_c_y": "odd"});
         assert_eq!(Value::Object(fields), expected);
-        assert_eq!(Scores::new(json!({"value": "C"}), "score").deciding(None, None), Some(1.0));
+        assert_eq!(
+            Scores::new(json!({"value": "C"}), "score").deciding(None, None),
+            Some(1.0)
+        );
         assert_eq!(Scores::new(json!({}), "scores").deciding(None, None), None);
     }
 }

@@ -106,7 +106,10 @@ impl Stands {
             };
         }
         // Leading zeros and the like make it a name rather than a number.
-        if text.parse::<i64>().is_ok_and(|number| number.to_string() == text) {
+        if text
+            .parse::<i64>()
+            .is_ok_and(|number| number.to_string() == text)
+        {
             return Self::Int;
         }
         let padded = text.strip_prefix('-').unwrap_or(text);
@@ -119,7 +122,11 @@ impl Stands {
 
     /// What a double stands for.
     pub(super) fn number(number: f64) -> Self {
-        if convert::is_whole(number) { Self::Whole } else { Self::Float }
+        if convert::is_whole(number) {
+            Self::Whole
+        } else {
+            Self::Float
+        }
     }
 
     /// What a column with both stands for.
@@ -155,7 +162,9 @@ pub(super) fn stand_for(column: &ArrayRef, data_type: &DataType) -> Result<Array
         DataType::Float64 => convert::numbers(column)?,
         DataType::Int64 => {
             let texts = convert::texts(column)?;
-            let numbers = texts.iter().map(|text| text.and_then(|text| text.parse::<i64>().ok()));
+            let numbers = texts
+                .iter()
+                .map(|text| text.and_then(|text| text.parse::<i64>().ok()));
             Arc::new(numbers.collect::<Int64Array>())
         }
         _ => Arc::clone(column),
@@ -186,7 +195,10 @@ pub(super) fn bad_document(path: &Path, inside: Option<&str>, fault: Fault) -> E
 
 /// One sentence: the file, the place, what is wrong, and that nothing came of it.
 pub(super) fn bad_row(path: &Path, place: &str, why: &str) -> Error {
-    Error::Refused(format!("{}, {place}: {why}; nothing was imported from this file", path.display()))
+    Error::Refused(format!(
+        "{}, {place}: {why}; nothing was imported from this file",
+        path.display()
+    ))
 }
 
 #[cfg(test)]

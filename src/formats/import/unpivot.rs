@@ -40,11 +40,17 @@ impl Unpivot {
         tasks: bool,
     ) -> std::result::Result<Self, String> {
         let own = inner.columns();
-        let names = || own.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || {
+            own.iter()
+                .map(|column| column.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let mut chosen = Vec::new();
         for name in models {
             let at = own.iter().position(|column| column.name == *name);
-            let at = at.ok_or_else(|| format!("has no column '{name}' for a model, it has {}", names()))?;
+            let at = at
+                .ok_or_else(|| format!("has no column '{name}' for a model, it has {}", names()))?;
             if !chosen.contains(&at) {
                 chosen.push(at);
             }
@@ -52,10 +58,19 @@ impl Unpivot {
         let others: Vec<usize> = (0..own.len()).filter(|at| !chosen.contains(at)).collect();
         let rows_are_tasks = !tasks && !own.iter().any(|column| column.name == "task_id");
         let value = if judged { VALUE } else { "success" };
-        let added = [Some("model"), Some(value), rows_are_tasks.then_some("task_id")];
+        let added = [
+            Some("model"),
+            Some(value),
+            rows_are_tasks.then_some("task_id"),
+        ];
         for name in added.into_iter().flatten() {
-            if others.iter().any(|at| own.get(*at).is_some_and(|column| column.name == name)) {
-                return Err(format!("has a column '{name}' already beside those of the models"));
+            if others
+                .iter()
+                .any(|at| own.get(*at).is_some_and(|column| column.name == name))
+            {
+                return Err(format!(
+                    "has a column '{name}' already beside those of the models"
+                ));
             }
         }
         let text = |name: &str| Column {
@@ -64,7 +79,10 @@ impl Unpivot {
             stands_for: DataType::Utf8,
             whole: false,
         };
-        let mut columns: Vec<Column> = others.iter().filter_map(|at| own.get(*at).cloned()).collect();
+        let mut columns: Vec<Column> = others
+            .iter()
+            .filter_map(|at| own.get(*at).cloned())
+            .collect();
         columns.push(text("model"));
         let values: Vec<_> = chosen.iter().filter_map(|at| own.get(*at)).collect();
         // As text every value of every column fits beside the others.
@@ -83,7 +101,13 @@ impl Unpivot {
         if rows_are_tasks {
             columns.push(text("task_id"));
         }
-        Ok(Self { inner, models: chosen, others, columns, rows_are_tasks })
+        Ok(Self {
+            inner,
+            models: chosen,
+            others,
+            columns,
+            rows_are_tasks,
+        })
     }
 
     fn chunk(&self, chunk: &Chunk) -> Result<Chunk> {
@@ -98,34 +122,58 @@ impl Unpivot {
         for at in self.others.iter().filter_map(|at| column(*at)) {
             arrays.push(take(at, &repeat, None).map_err(failed)?);
         }
-        let name = |at: &usize| self.inner.columns().get(*at).map_or("", |column| column.name.as_str());
-        let names = self.models.iter().flat_map(|at| std::iter::repeat_n(name(at), rows));
+        let name = |at: &usize| {
+            self.inner
+                .columns()
+                .get(*at)
+                .map_or("", |column| column.name.as_str())
+        };
+        let names = self
+            .models
+            .iter()
+            .flat_map(|at| std::iter::repeat_n(name(at), rows));
         arrays.push(Arc::new(StringArray::from_iter_values(names)));
-        let as_text = self.columns.get(self.others.len() + 1).is_some_and(|c| c.data_type == DataType::Utf8);
-        let values = self.models.iter().filter_map(|at| column(*at)).map(|array| {
-            if !as_text {
-                return Ok(Arc::clone(array));
-            }
-            let texts = convert::texts(array).map(|texts| Arc::new(texts) as ArrayRef);
-            texts.map_err(|bad| failed(arrow::error::ArrowError::CastError(bad.why)))
-        });
+        let as_text = self
+            .columns
+            .get(self.others.len() + 1)
+            .is_some_and(|c| c.data_type == DataType::Utf8);
+        let values = self
+            .models
+            .iter()
+            .filter_map(|at| column(*at))
+            .map(|array| {
+                if !as_text {
+                    return Ok(Arc::clone(array));
+                }
+                let texts = convert::texts(array).map(|texts| Arc::new(texts) as ArrayRef);
+                texts.map_err(|bad| failed(arrow::error::ArrowError::CastError(bad.why)))
+            });
         let values = values.collect::<Result<Vec<_>>>()?;
         let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
         arrays.push(concat(&values).map_err(failed)?);
         if self.rows_are_tasks {
             let tasks = self.tasks(chunk)?;
-            arrays.push(Arc::new(StringArray::from_iter_values((0..times).flat_map(|_| tasks.iter()))));
+            arrays.push(Arc::new(StringArray::from_iter_values(
+                (0..times).flat_map(|_| tasks.iter()),
+            )));
         }
-        let places = (0..times).flat_map(|_| (0..rows).map(|row| Place::Named(chunk.places.of(row))));
+        let places =
+            (0..times).flat_map(|_| (0..rows).map(|row| Place::Named(chunk.places.of(row))));
         let places = Places::Each(places.collect());
-        Ok(Chunk { batch: batch(&self.columns, arrays, rows * times)?, places, read: chunk.read })
+        Ok(Chunk {
+            batch: batch(&self.columns, arrays, rows * times)?,
+            places,
+            read: chunk.read,
+        })
     }
 
     /// A name for the task of each row: the hash of what all models were given.
     fn tasks(&self, chunk: &Chunk) -> Result<Vec<String>> {
         let mut hashes: Vec<Xxh3> = (0..chunk.batch.num_rows()).map(|_| Xxh3::new()).collect();
         for at in &self.others {
-            let Some(column) = chunk.batch.columns().get(*at) else { continue };
+            let Some(column) = chunk.batch.columns().get(*at) else {
+                continue;
+            };
             let texts = convert::texts(column).map_err(|bad| Error::Refused(bad.why))?;
             for (hash, text) in hashes.iter_mut().zip(&texts) {
                 let text = text.unwrap_or_default();
@@ -133,7 +181,10 @@ impl Unpivot {
                 hash.update(text.as_bytes());
             }
         }
-        Ok(hashes.into_iter().map(|hash| format!("{:016x}", hash.digest())).collect())
+        Ok(hashes
+            .into_iter()
+            .map(|hash| format!("{:016x}", hash.digest()))
+            .collect())
     }
 }
 
@@ -151,6 +202,8 @@ impl Source for Unpivot {
     }
 
     fn chunks(&self) -> Result<Box<dyn Iterator<Item = Result<Chunk>> + '_>> {
-        Ok(Box::new(self.inner.chunks()?.map(|chunk| self.chunk(&chunk?))))
+        Ok(Box::new(
+            self.inner.chunks()?.map(|chunk| self.chunk(&chunk?)),
+        ))
     }
 }

@@ -17,7 +17,10 @@ const FIGURES: usize = 150;
 
 /// A whole SVG document.
 pub fn render(bars: &[Bar]) -> String {
-    let labels: Vec<_> = bars.iter().map(|bar| sanitise(&bar.label).into_owned()).collect();
+    let labels: Vec<_> = bars
+        .iter()
+        .map(|bar| sanitise(&bar.label).into_owned())
+        .collect();
     let left = labels.iter().map(|label| width(label)).max().unwrap_or(0) * CHARACTER + 16;
     let bottom = TOP + bars.len() * ROW;
     let (wide, high) = (left + SCALE + FIGURES, bottom + BOTTOM);
@@ -66,14 +69,21 @@ pub fn render(bars: &[Bar]) -> String {
             Some(rate) => format!("{:.1}%, n = {}", rate * 100.0, show_count(bar.tests)),
             None => "n = 0".to_owned(),
         };
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{figures}</text>", left + SCALE + 10, middle + 5);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\">{figures}</text>",
+            left + SCALE + 10,
+            middle + 5
+        );
     }
     svg.push_str("</svg>\n");
     svg
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -82,14 +92,30 @@ mod tests {
 
     #[test]
     fn every_bar_with_its_whiskers() {
-        let bar =
-            Bar { label: "a<b & c".to_owned(), rate: Some(0.5), interval: Some((0.25, 0.75)), tests: 48 };
-        let none = Bar { label: "none".to_owned(), rate: None, interval: None, tests: 0 };
+        let bar = Bar {
+            label: "a<b & c".to_owned(),
+            rate: Some(0.5),
+            interval: Some((0.25, 0.75)),
+            tests: 48,
+        };
+        let none = Bar {
+            label: "none".to_owned(),
+            rate: None,
+            interval: None,
+            tests: 0,
+        };
         let svg = render(&[bar, none]);
         let left = 7 * CHARACTER + 16;
-        assert!(svg.contains("a&lt;b &amp; c") && svg.contains("50.0%, n = 48") && svg.contains("n = 0"));
+        assert!(
+            svg.contains("a&lt;b &amp; c")
+                && svg.contains("50.0%, n = 48")
+                && svg.contains("n = 0")
+        );
         assert!(svg.contains("width=\"200.0\""), "half the scale");
-        assert!(svg.contains(&format!("M{}.0 24H{}.0", left + 100, left + 300)), "{svg}");
+        assert!(
+            svg.contains(&format!("M{}.0 24H{}.0", left + 100, left + 300)),
+            "{svg}"
+        );
         assert_eq!(svg.matches("<path").count(), 1);
     }
 }

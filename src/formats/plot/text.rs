@@ -18,10 +18,22 @@ const ASCII: [char; 4] = ['#', '=', '-', '.'];
 /// The bars, one a line of at most `columns` cells.
 pub fn render(bars: &[Bar], columns: usize, ascii: bool) -> String {
     let shades = if ascii { ASCII } else { SHADES };
-    let labels: Vec<_> = bars.iter().map(|bar| sanitise(&bar.label).into_owned()).collect();
-    let label = labels.iter().map(|label| width(label)).max().unwrap_or(0).min(columns / LABELS);
+    let labels: Vec<_> = bars
+        .iter()
+        .map(|bar| sanitise(&bar.label).into_owned())
+        .collect();
+    let label = labels
+        .iter()
+        .map(|label| width(label))
+        .max()
+        .unwrap_or(0)
+        .min(columns / LABELS);
     let figures: Vec<_> = bars.iter().map(|bar| figures(bar, ascii)).collect();
-    let behind = figures.iter().map(|figures| width(figures)).max().unwrap_or(0);
+    let behind = figures
+        .iter()
+        .map(|figures| width(figures))
+        .max()
+        .unwrap_or(0);
     let scale = columns.saturating_sub(label + behind + 4).max(NARROWEST);
     let mut text = String::new();
     for ((bar, name), figures) in bars.iter().zip(&labels).zip(&figures) {
@@ -53,7 +65,12 @@ fn figures(bar: &Bar, ascii: bool) -> String {
     let dash = if ascii { '-' } else { '–' };
     match (bar.rate, bar.interval) {
         (Some(rate), Some((low, high))) => {
-            format!("{:.1}%  {:.0}{dash}{:.0}  n {tests}", rate * 100.0, low * 100.0, high * 100.0)
+            format!(
+                "{:.1}%  {:.0}{dash}{:.0}  n {tests}",
+                rate * 100.0,
+                low * 100.0,
+                high * 100.0
+            )
         }
         _ => format!("n {tests}"),
     }
@@ -72,8 +89,19 @@ mod tests {
         };
         vec![
             bar("claude-opus-4.1", 0.776, 0.75, 0.8, 1_302),
-            bar("模型 with a name that is far too long to be shown in full", 0.2, 0.05, 0.5, 9),
-            Bar { label: "none\u{1b}[31m".to_owned(), rate: None, interval: None, tests: 0 },
+            bar(
+                "模型 with a name that is far too long to be shown in full",
+                0.2,
+                0.05,
+                0.5,
+                9,
+            ),
+            Bar {
+                label: "none\u{1b}[31m".to_owned(),
+                rate: None,
+                interval: None,
+                tests: 0,
+            },
         ]
     }
 
@@ -87,7 +115,12 @@ mod tests {
         let ascii = render(&bars()[..1], 72, true);
         assert!(ascii.is_ascii() && ascii.contains("#=-."), "{ascii}");
         for columns in [20, 40, 80, 200] {
-            assert!(render(&bars(), columns, false).lines().all(|line| width(line) <= columns), "{columns}");
+            assert!(
+                render(&bars(), columns, false)
+                    .lines()
+                    .all(|line| width(line) <= columns),
+                "{columns}"
+            );
         }
     }
 }

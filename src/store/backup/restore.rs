@@ -87,7 +87,12 @@ pub fn plan(store: &Store, options: &Options, control: &Control) -> Result<Resto
 }
 
 /// Restores.
-pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Restored> {
+pub fn run(
+    store: &Store,
+    options: &Options,
+    now: Timestamp,
+    control: &Control,
+) -> Result<Restored> {
     store.check()?;
     let _lock = StoreLock::take(store, "restore", control)?;
     recover::finish(store, now)?;
@@ -126,12 +131,16 @@ pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) 
         generation: record.generation,
         created: record.created,
         rows: record.rows,
-        cells: tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
+        cells: tallies
+            .cells()
+            .map(|(cell, tally)| (cell.clone(), tally.clone()))
+            .collect(),
         schema: restore.schema.clone(),
         summaries: record.summaries.clone(),
     };
     if let Err(error) = derived::write(store, &source) {
-        done.notes.push(format!("the derived files are out of date: {error}"));
+        done.notes
+            .push(format!("the derived files are out of date: {error}"));
     }
     Ok(done)
 }
@@ -156,7 +165,12 @@ struct Restore<'a> {
 }
 
 impl<'a> Restore<'a> {
-    fn open(store: &'a Store, options: &Options, now: Timestamp, control: &'a Control) -> Result<Self> {
+    fn open(
+        store: &'a Store,
+        options: &Options,
+        now: Timestamp,
+        control: &'a Control,
+    ) -> Result<Self> {
         let (base, unreadable) = Base::open_any(store)?;
         let from = match &options.from {
             Some(named) => source::named(store, named),
@@ -169,7 +183,15 @@ impl<'a> Restore<'a> {
     /// The same on the main that is there by now.
     fn again(self, now: Timestamp) -> Result<Self> {
         let (base, unreadable) = Base::open_any(self.store)?;
-        Self::of(self.store, base, unreadable, self.from, (self.keep, self.undo), now, self.control)
+        Self::of(
+            self.store,
+            base,
+            unreadable,
+            self.from,
+            (self.keep, self.undo),
+            now,
+            self.control,
+        )
     }
 
     fn of(
@@ -182,8 +204,15 @@ impl<'a> Restore<'a> {
         control: &'a Control,
     ) -> Result<Self> {
         let backup = ParquetFile::open(&*store.disk, &from).map_err(|error| error.at(&from))?;
-        if base.main.as_ref().is_some_and(|main| main.stat().inode == backup.stat().inode) {
-            return Err(Error::Refused(format!("{} is main itself: name a backup", from.display())));
+        if base
+            .main
+            .as_ref()
+            .is_some_and(|main| main.stat().inode == backup.stat().inode)
+        {
+            return Err(Error::Refused(format!(
+                "{} is main itself: name a backup",
+                from.display()
+            )));
         }
         let own = CommitRecord::of(&backup)?;
         let staged = match base.main {
@@ -191,7 +220,10 @@ impl<'a> Restore<'a> {
             None => staged_alone(store)?,
         };
         let mut union = Union::new();
-        union.add(&from.display().to_string(), &*columns_of_records(&backup, 0)?)?;
+        union.add(
+            &from.display().to_string(),
+            &*columns_of_records(&backup, 0)?,
+        )?;
         if keep {
             if let Some(main) = &base.main {
                 union.add(MAIN, &*columns_of_records(main, 0)?)?;
@@ -201,7 +233,20 @@ impl<'a> Restore<'a> {
             }
         }
         let (schema, zone) = (union.finish(), base.zone(store));
-        Ok(Self { store, control, base, unreadable, from, backup, own, staged, keep, undo, schema, zone })
+        Ok(Self {
+            store,
+            control,
+            base,
+            unreadable,
+            from,
+            backup,
+            own,
+            staged,
+            keep,
+            undo,
+            schema,
+            zone,
+        })
     }
 
     /// The rows of the backup, and which of them another one of it replaces.
@@ -210,7 +255,13 @@ impl<'a> Restore<'a> {
         let lost = if self.own.is_some() && self.backup.is_ours() {
             Losers::default()
         } else {
-            foreign::losers(&self.backup, &Filter::default(), &self.schema, &self.zone, self.control)?
+            foreign::losers(
+                &self.backup,
+                &Filter::default(),
+                &self.schema,
+                &self.zone,
+                self.control,
+            )?
         };
         let mut held = Held::default();
         self.each(&lost, |batch| held.add(batch))?;
@@ -232,7 +283,10 @@ impl<'a> Restore<'a> {
             let batch = records(&batch, &self.schema, &self.zone)?;
             let rows = position..position + batch.num_rows() as u64;
             position = rows.end;
-            take(&filtered(&batch, rows.map(|at| !lost.rows.contains(&at)).collect())?)?;
+            take(&filtered(
+                &batch,
+                rows.map(|at| !lost.rows.contains(&at)).collect(),
+            )?)?;
         }
         complete(&self.backup, read)
     }
@@ -243,7 +297,11 @@ impl<'a> Restore<'a> {
         waiting: Option<&Consumed>,
     ) -> Result<(Restored, Digest)> {
         let temporary = transaction.temporary().to_path_buf();
-        let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+        let file = self
+            .store
+            .disk
+            .create(&temporary)
+            .map_err(Error::io("create", &temporary))?;
         let table = TableWriter::new(file, &temporary, &self.schema)?;
         let mut merged = Merged::new(table, &self.schema, transaction.record.created);
         let (held, lost) = self.held()?;
@@ -262,7 +320,8 @@ impl<'a> Restore<'a> {
         record.rows = tallies.records;
         if self.waits() {
             // Attempts that had replaced others wait again, and will do so once more.
-            record.superseded = record.superseded.saturating_sub(newer.found.attempts) + newer.found.older;
+            record.superseded =
+                record.superseded.saturating_sub(newer.found.attempts) + newer.found.older;
         } else {
             record.superseded += lost.superseded;
             record.repeated += lost.repeated;
@@ -275,7 +334,11 @@ impl<'a> Restore<'a> {
         record.summaries = self.summaries()?;
         transaction.seal(table, &tallies)?;
         if let Some(reason) = &self.unreadable {
-            done.replaced = Some(source::quarantine(self.store, &transaction.record.commit_id, reason)?);
+            done.replaced = Some(source::quarantine(
+                self.store,
+                &transaction.record.commit_id,
+                reason,
+            )?);
         }
         let committed = transaction.commit(true, self.control)?;
         if let Some(name) = committed.backup {
@@ -296,11 +359,18 @@ impl<'a> Restore<'a> {
         let contained = if self.base.main.is_none() {
             // Only what the backup itself contains is consumed; later files that are
             // still there go in again.
-            self.own.as_ref().or(inherited.as_ref()).map_or(&[][..], |record| &record.consumed)
+            self.own
+                .as_ref()
+                .or(inherited.as_ref())
+                .map_or(&[][..], |record| &record.consumed)
         } else {
             self.base.consumed()
         };
-        let staged = |entry: &Consumed| self.staged.iter().any(|(increment, _)| increment.name == entry.name);
+        let staged = |entry: &Consumed| {
+            self.staged
+                .iter()
+                .any(|(increment, _)| increment.name == entry.name)
+        };
         let waits = |entry: &Consumed| waiting.is_some_and(|waiting| waiting.name == entry.name);
         let stays = |entry: &&Consumed| !waits(entry) && !staged(entry);
         let mut consumed: Vec<Consumed> = contained.iter().filter(stays).cloned().collect();
@@ -323,15 +393,23 @@ impl<'a> Restore<'a> {
     /// files stay; what was imported stays where the backup has nothing of its source,
     /// and an undo takes it away.
     fn summaries(&self) -> Result<Vec<Summaries>> {
-        let old = self.own.as_ref().map_or(&[][..], |record| &record.summaries);
+        let old = self
+            .own
+            .as_ref()
+            .map_or(&[][..], |record| &record.summaries);
         let mut moved = Moved::default();
         moved.take(MAIN, &self.backup, 0, self.control)?;
         if self.keep {
-            let named = self.base.record.as_ref().map_or(&[][..], |record| &record.summaries);
+            let named = self
+                .base
+                .record
+                .as_ref()
+                .map_or(&[][..], |record| &record.summaries);
             if named != old {
                 let held = summaries::read(&summaries::open(self.store, old)?, self.control)?;
                 let stays = |source: &str| {
-                    summaries::is_of_store(source) || (!self.undo && held.of_source(source).is_empty())
+                    summaries::is_of_store(source)
+                        || (!self.undo && held.of_source(source).is_empty())
                 };
                 moved.take_sources(&summaries::open(self.store, named)?, stays, self.control)?;
             }
@@ -372,7 +450,9 @@ impl<'a> Restore<'a> {
 fn staged_increments(store: &Store, now: Timestamp) -> Result<Vec<(Increment, ParquetFile)>> {
     let waiting = snapshot::files(store, now)?.increments.into_iter();
     let staged = waiting.filter(|increment| is_staged(&increment.name));
-    staged.map(|increment| increment.open(store).map(|file| (increment, file))).collect()
+    staged
+        .map(|increment| increment.open(store).map(|file| (increment, file)))
+        .collect()
 }
 
 /// All that are there, where no main says which of them it contains: rows that were in main.
@@ -382,13 +462,25 @@ fn staged_alone(store: &Store) -> Result<Vec<(Increment, ParquetFile)>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("read", &folder))?,
     };
-    let staged = entries.into_iter().filter(|entry| entry.stat.is_file && is_staged(&entry.name));
+    let staged = entries
+        .into_iter()
+        .filter(|entry| entry.stat.is_file && is_staged(&entry.name));
     let open = |entry: Entry| {
         // One that can't be read waits as before, and whoever reads it says so.
         let file = ParquetFile::open(&*store.disk, &folder.join(&entry.name)).ok()?;
         let (rows, schema) = (file.rows(), file.schema().clone());
         let Entry { name, stat } = entry;
-        Some((Increment { name, stat, rows, skip: 0, schema, legacy: false }, file))
+        Some((
+            Increment {
+                name,
+                stat,
+                rows,
+                skip: 0,
+                schema,
+                legacy: false,
+            },
+            file,
+        ))
     };
     Ok(staged.filter_map(open).collect())
 }

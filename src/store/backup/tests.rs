@@ -19,7 +19,11 @@ fn fixture() -> Fixture {
     let store = Store::new(folder.path());
     store.create().unwrap();
     let stems = Stems::new(&*store.disk, Timestamp::now());
-    Fixture { _folder: folder, store, stems }
+    Fixture {
+        _folder: folder,
+        store,
+        stems,
+    }
 }
 
 /// Records, told as (id, time).
@@ -49,7 +53,8 @@ impl Fixture {
         for batch in main.batches(None, 0).unwrap() {
             let batch = batch.unwrap();
             let ids = batch["test_id"].as_string::<i32>();
-            let times = batch["timestamp"].as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            let times =
+                batch["timestamp"].as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
             let ids = ids.iter().map(|id| id.unwrap_or_default().to_owned());
             rows.extend(ids.zip(times.iter().flatten()));
         }
@@ -58,11 +63,16 @@ impl Fixture {
     }
 
     fn backup(&self) -> String {
-        run(&self.store, Timestamp::now(), &Control::default()).unwrap().name
+        run(&self.store, Timestamp::now(), &Control::default())
+            .unwrap()
+            .name
     }
 
     fn restore(&self, from: &str, discard_newer: bool) -> Restored {
-        self.restore_with(&Options { from: Some(from.into()), discard_newer })
+        self.restore_with(&Options {
+            from: Some(from.into()),
+            discard_newer,
+        })
     }
 
     fn undo(&self) -> Restored {
@@ -71,9 +81,17 @@ impl Fixture {
 
     fn restore_with(&self, options: &Options) -> Restored {
         let planned = restore::plan(&self.store, options, &Control::default()).unwrap();
-        let done = restore::run(&self.store, options, Timestamp::now(), &Control::default()).unwrap();
-        let figures =
-            |r: &Restored| (r.rows_restored, r.rows_kept, r.rows_waiting, r.rows_dropped, r.rows_total);
+        let done =
+            restore::run(&self.store, options, Timestamp::now(), &Control::default()).unwrap();
+        let figures = |r: &Restored| {
+            (
+                r.rows_restored,
+                r.rows_kept,
+                r.rows_waiting,
+                r.rows_dropped,
+                r.rows_total,
+            )
+        };
         assert_eq!(figures(&planned), figures(&done));
         done
     }
@@ -86,7 +104,9 @@ fn row(id: &str, time: i64) -> (String, i64) {
 #[test]
 fn a_backup_is_a_copy_of_its_own() {
     let mut f = fixture();
-    let error = run(&f.store, Timestamp::now(), &Control::default()).unwrap_err().to_string();
+    let error = run(&f.store, Timestamp::now(), &Control::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("nothing to back up"), "{error}");
     f.commit(&[("a", 1)]);
     let names = [f.backup(), f.backup()];
@@ -96,7 +116,9 @@ fn a_backup_is_a_copy_of_its_own() {
     assert_eq!(listed.len(), 2);
     for entry in listed {
         assert!(
-            names.contains(&entry.name) && entry.stat.bytes == main.bytes && entry.stat.inode != main.inode
+            names.contains(&entry.name)
+                && entry.stat.bytes == main.bytes
+                && entry.stat.inode != main.inode
         );
     }
 }
@@ -112,10 +134,18 @@ fn pruning_keeps_the_newest_and_one_a_day() {
     }
     names.push("test_results_by_hand.parquet".to_owned());
     let gone = superfluous(&names, now);
-    let kept: Vec<_> = names.iter().filter(|name| !gone.contains(name)).map(String::as_str).collect();
-    let expected = ["31_09", "31_08", "30_09", "30_08", "29_09", "28_09", "27_09", "26_09", "25_09"];
-    let mut expected: Vec<_> =
-        expected.iter().map(|day| format!("test_results_202601{day}0000.parquet")).collect();
+    let kept: Vec<_> = names
+        .iter()
+        .filter(|name| !gone.contains(name))
+        .map(String::as_str)
+        .collect();
+    let expected = [
+        "31_09", "31_08", "30_09", "30_08", "29_09", "28_09", "27_09", "26_09", "25_09",
+    ];
+    let mut expected: Vec<_> = expected
+        .iter()
+        .map(|day| format!("test_results_202601{day}0000.parquet"))
+        .collect();
     expected.push("test_results_by_hand.parquet".to_owned());
     assert_eq!(kept, expected);
 }
@@ -124,8 +154,10 @@ fn pruning_keeps_the_newest_and_one_a_day() {
 #[test]
 fn pruning_keeps_the_newest_when_the_clock_was_set_back() {
     let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-    let later: Vec<_> =
-        (13..20).rev().map(|hour| format!("test_results_20260131_{hour}0000.parquet")).collect();
+    let later: Vec<_> = (13..20)
+        .rev()
+        .map(|hour| format!("test_results_20260131_{hour}0000.parquet"))
+        .collect();
     let newest = "test_results_20260131_120000.parquet".to_owned();
     let gone = superfluous(&[later, vec![newest]].concat(), now);
     assert!(gone.is_empty(), "{gone:?}");
@@ -138,12 +170,27 @@ fn restoring_keeps_what_the_backup_lacks() {
     let name = f.backup();
     f.commit(&[("a", 2), ("c", 1), ("", 1)]);
     let done = f.restore(&name, false);
-    assert_eq!((done.rows_restored, done.rows_kept, done.generation), (3, 2, 3));
-    assert_eq!(f.rows(), [row("", 1), row("", 1), row("a", 1), row("b", 1), row("c", 1)]);
+    assert_eq!(
+        (done.rows_restored, done.rows_kept, done.generation),
+        (3, 2, 3)
+    );
+    assert_eq!(
+        f.rows(),
+        [
+            row("", 1),
+            row("", 1),
+            row("a", 1),
+            row("b", 1),
+            row("c", 1)
+        ]
+    );
     assert!(done.replaced.unwrap().starts_with(f.store.layout.backups()));
     let main = ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap();
     let record = CommitRecord::of(&main).unwrap().unwrap();
-    assert_eq!((record.generation, record.rows, record.consumed.len()), (3, 5, 1));
+    assert_eq!(
+        (record.generation, record.rows, record.consumed.len()),
+        (3, 5, 1)
+    );
     f.commit(&[("d", 1)]);
     assert_eq!(f.rows().len(), 6);
 }
@@ -182,8 +229,13 @@ fn a_backup_must_be_one() {
     let mut f = fixture();
     f.commit(&[("a", 1)]);
     let plan = |from: std::path::PathBuf| {
-        let options = Options { from: Some(from), discard_newer: false };
-        restore::plan(&f.store, &options, &Control::default()).unwrap_err().to_string()
+        let options = Options {
+            from: Some(from),
+            discard_newer: false,
+        };
+        restore::plan(&f.store, &options, &Control::default())
+            .unwrap_err()
+            .to_string()
     };
     assert!(plan(f.store.layout.main()).contains("is main itself"));
     assert!(plan("nowhere.parquet".into()).contains("cannot read nowhere.parquet"));
@@ -191,14 +243,21 @@ fn a_backup_must_be_one() {
 
 impl Fixture {
     fn scan(&self) -> Snapshot {
-        Scanner::new().scan(&self.store, Timestamp::now(), &Control::default()).unwrap()
+        Scanner::new()
+            .scan(&self.store, Timestamp::now(), &Control::default())
+            .unwrap()
     }
 
     /// All that counts: tests, superseded, repeated, and rows that wait.
     fn counts(&self) -> (u64, u64, u64, u64) {
         let seen = self.scan();
         let tests = seen.cells.values().map(|tally| tally.tests).sum();
-        (tests, seen.superseded, seen.repeated, seen.waiting.iter().map(|file| file.rows).sum())
+        (
+            tests,
+            seen.superseded,
+            seen.repeated,
+            seen.waiting.iter().map(|file| file.rows).sum(),
+        )
     }
 
     fn consolidate(&self) {
@@ -215,7 +274,10 @@ fn what_an_undone_consolidate_merged_waits_again() {
     let after = (f.rows(), f.counts());
     assert_eq!(f.counts(), (6, 1, 0, 0));
     let undone = f.undo();
-    assert_eq!((undone.rows_restored, undone.rows_waiting, undone.rows_total), (3, 4, 3));
+    assert_eq!(
+        (undone.rows_restored, undone.rows_waiting, undone.rows_total),
+        (3, 4, 3)
+    );
     assert_eq!(f.rows(), [row("", 1), row("a", 1), row("b", 1)]);
     // Every row counts as before.
     assert_eq!(f.counts(), (6, 1, 0, 4));
@@ -229,7 +291,10 @@ fn what_an_undone_consolidate_merged_waits_again() {
     assert_eq!((f.rows(), f.counts()), after);
     f.consolidate();
     let left = f.store.disk.list(&f.store.layout.incremental()).unwrap();
-    assert!(left.iter().all(|entry| !entry.name.contains("staged_")), "{left:?}");
+    assert!(
+        left.iter().all(|entry| !entry.name.contains("staged_")),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -240,13 +305,21 @@ fn rows_that_came_since_survive_an_undo_and_a_restore() {
     f.undo();
     // Waiting rows of other writers stay where they are, and restoring the main that was
     // undone takes in those that wait for it.
-    let batch = to_batch(&[Record { model: "m".into(), timestamp: Some(3), ..Record::default() }]).unwrap();
+    let batch = to_batch(&[Record {
+        model: "m".into(),
+        timestamp: Some(3),
+        ..Record::default()
+    }])
+    .unwrap();
     let stem = f.stems.next_stem();
     increment::publish(&f.store, &stem, &batch.schema(), [Ok(batch)]).unwrap();
     assert_eq!(f.counts(), (4, 0, 0, 3));
     let newest = list(&f.store).unwrap()[0].name.clone();
     let done = f.restore(&newest, false);
-    assert_eq!((done.rows_restored, done.rows_kept, done.rows_total), (3, 0, 3));
+    assert_eq!(
+        (done.rows_restored, done.rows_kept, done.rows_total),
+        (3, 0, 3)
+    );
     assert_eq!(f.counts(), (4, 0, 0, 1));
     f.consolidate();
     assert_eq!((f.counts(), f.rows().len()), ((4, 0, 0, 0), 4));
@@ -256,9 +329,14 @@ fn rows_that_came_since_survive_an_undo_and_a_restore() {
 fn there_may_be_nothing_to_undo() {
     let mut f = fixture();
     let refused = |f: &Fixture| {
-        restore::run(&f.store, &Options::default(), Timestamp::now(), &Control::default())
-            .unwrap_err()
-            .to_string()
+        restore::run(
+            &f.store,
+            &Options::default(),
+            Timestamp::now(),
+            &Control::default(),
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert!(refused(&f).contains("nothing to undo"));
     f.commit(&[("a", 1)]);
@@ -274,14 +352,25 @@ fn a_restore_unites_summary_rows() {
         let counts: arrow::array::Int64Array = rows.iter().map(|row| row.1).collect();
         let counts: arrow::array::ArrayRef = std::sync::Arc::new(counts);
         let models: arrow::array::ArrayRef = std::sync::Arc::new(models);
-        let columns = [("model", models), ("total", counts.clone()), ("success", counts)];
+        let columns = [
+            ("model", models),
+            ("total", counts.clone()),
+            ("success", counts),
+        ];
         arrow::array::RecordBatch::try_from_iter(columns).unwrap()
     };
     let import = |f: &Fixture, source: &str, rows: &[(&str, i64)]| {
         let batch = summary(rows);
         let (schema, control) = (batch.schema(), Control::default());
-        crate::store::summaries::replace(&f.store, source, &schema, [Ok(batch)], Timestamp::now(), &control)
-            .unwrap();
+        crate::store::summaries::replace(
+            &f.store,
+            source,
+            &schema,
+            [Ok(batch)],
+            Timestamp::now(),
+            &control,
+        )
+        .unwrap();
     };
     import(&f, "a.json", &[("s", 10)]);
     import(&f, "a.json", &[("s", 7)]);
@@ -301,7 +390,11 @@ fn a_restore_unites_summary_rows() {
     f.restore(&name, true);
     assert_eq!(f.counts().0, 11);
     // What came out of an increment stays, whichever way.
-    let path = f.store.layout.incremental().join("increment_7_20260131_120000.parquet");
+    let path = f
+        .store
+        .layout
+        .incremental()
+        .join("increment_7_20260131_120000.parquet");
     let file = std::fs::File::create(path).unwrap();
     let batch = summary(&[("u", 3)]);
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
@@ -318,15 +411,24 @@ fn a_restore_unites_summary_rows() {
 #[test]
 fn a_main_of_summary_rows_comes_back_beside_main() {
     let mut f = fixture();
-    let counts: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int64Array::from(vec![9]));
-    let models: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::StringArray::from(vec!["s"]));
-    let columns = [("model", models), ("total", counts.clone()), ("success", counts)];
+    let counts: arrow::array::ArrayRef =
+        std::sync::Arc::new(arrow::array::Int64Array::from(vec![9]));
+    let models: arrow::array::ArrayRef =
+        std::sync::Arc::new(arrow::array::StringArray::from(vec!["s"]));
+    let columns = [
+        ("model", models),
+        ("total", counts.clone()),
+        ("success", counts),
+    ];
     let batch = arrow::array::RecordBatch::try_from_iter(columns).unwrap();
     let file = std::fs::File::create(f.store.layout.main()).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    let options = consolidate::Options { convert_main: true, ..consolidate::Options::default() };
+    let options = consolidate::Options {
+        convert_main: true,
+        ..consolidate::Options::default()
+    };
     consolidate::run(&f.store, &options, Timestamp::now(), &Control::default()).unwrap();
     f.commit(&[("a", 1)]);
     let oldest = list(&f.store).unwrap().pop().unwrap().name;
@@ -373,12 +475,16 @@ fn what_waits_after_an_undo_is_known_when_main_cannot_be_read() {
 /// Main as other code writes it: perhaps with our record, and with other rows.
 fn rewritten(f: &Fixture, rows: &[(&str, i64)], keep: bool) {
     let main = ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap();
-    let kept = main.key_value(crate::store::commit::KEY).map(str::to_owned).filter(|_| keep);
+    let kept = main
+        .key_value(crate::store::commit::KEY)
+        .map(str::to_owned)
+        .filter(|_| keep);
     let batch = batch_of(rows);
     let file = std::fs::File::create(f.store.layout.main()).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
-    let pair = |kept| parquet::file::metadata::KeyValue::new(crate::store::commit::KEY.to_owned(), kept);
+    let pair =
+        |kept| parquet::file::metadata::KeyValue::new(crate::store::commit::KEY.to_owned(), kept);
     if let Some(kept) = kept {
         writer.append_key_value_metadata(pair(kept));
     }
@@ -411,15 +517,24 @@ fn repeated_tests_in_what_other_code_wrote_are_resolved_by_a_restore() {
 fn a_backup_of_a_main_that_other_code_wrote_knows_what_it_contains() {
     let mut f = fixture();
     f.commit(&[("b", 1)]);
-    let path = f.store.layout.incremental().join("increment_7_20260131_120000.parquet");
+    let path = f
+        .store
+        .layout
+        .incremental()
+        .join("increment_7_20260131_120000.parquet");
     let write = |times: &[i64]| {
         let records: Vec<_> = times
             .iter()
-            .map(|time| Record { model: "m".into(), timestamp: Some(*time), ..Record::default() })
+            .map(|time| Record {
+                model: "m".into(),
+                timestamp: Some(*time),
+                ..Record::default()
+            })
             .collect();
         let batch = to_batch(&records).unwrap();
         let mut file = std::fs::File::create(&path).unwrap();
-        let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
         file

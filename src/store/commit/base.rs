@@ -48,7 +48,9 @@ impl Base {
     /// says why main can't be read, where that is so.
     pub fn open_any(store: &Store) -> Result<(Self, Option<String>)> {
         match Self::open(store, true) {
-            Err(Error::Unreadable { reason, .. }) => Ok((Self::on(store, None, true)?, Some(reason))),
+            Err(Error::Unreadable { reason, .. }) => {
+                Ok((Self::on(store, None, true)?, Some(reason)))
+            }
             other => other.map(|base| (base, None)),
         }
     }
@@ -66,16 +68,25 @@ impl Base {
         };
         let own = main.as_ref().map(CommitRecord::of).transpose()?.flatten();
         let done = log::newest_done(store)?;
-        let newest = done.iter().chain(&own).max_by_key(|record| record.generation);
+        let newest = done
+            .iter()
+            .chain(&own)
+            .max_by_key(|record| record.generation);
         let expected_rows = newest.map(|record| record.rows);
         let generation = newest.map_or(0, |record| record.generation);
-        let foreign = main.as_ref().is_some_and(|main| own.is_none() || !main.is_ours());
+        let foreign = main
+            .as_ref()
+            .is_some_and(|main| own.is_none() || !main.is_ours());
         let mut record = own.or(done);
         let rows = main.as_ref().map_or(0, ParquetFile::rows);
         let expected = expected_rows.filter(|expected| rows < *expected);
         if let Some(expected) = expected {
             if !accept_main {
-                return Err(shrunk(store, main.as_ref().map(ParquetFile::rows), expected));
+                return Err(shrunk(
+                    store,
+                    main.as_ref().map(ParquetFile::rows),
+                    expected,
+                ));
             }
             if let (None, Some(record)) = (&main, &mut record) {
                 // What was in main is gone: files that are still there are not consumed.
@@ -83,7 +94,14 @@ impl Base {
                 record.rows = 0;
             }
         }
-        Ok(Self { main, identity, record, foreign, generation, shrunk: expected.is_some() })
+        Ok(Self {
+            main,
+            identity,
+            record,
+            foreign,
+            generation,
+            shrunk: expected.is_some(),
+        })
     }
 
     /// The zone of naive times: fixed by the first commit.
@@ -130,11 +148,16 @@ impl Base {
     pub fn is_unchanged(&self, store: &Store) -> Result<bool> {
         let path = store.layout.main();
         let stat = match store.disk.stat(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.identity.is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.identity.is_none());
+            }
             other => other.map_err(Error::io("read", &path))?,
         };
-        let Some((was, footer)) = &self.identity else { return Ok(false) };
-        let same = (was.inode, was.bytes, was.modified_ns) == (stat.inode, stat.bytes, stat.modified_ns);
+        let Some((was, footer)) = &self.identity else {
+            return Ok(false);
+        };
+        let same =
+            (was.inode, was.bytes, was.modified_ns) == (stat.inode, stat.bytes, stat.modified_ns);
         Ok(same && footer_hash(&*store.disk, store).map_err(Error::io("read", &path))? == *footer)
     }
 }
@@ -142,8 +165,10 @@ impl Base {
 /// Main has fewer rows (`None`: is missing) than the last commit left in it.
 pub fn shrunk(store: &Store, rows: Option<u64>, expected: u64) -> Error {
     let path = store.layout.main();
-    let what =
-        rows.map_or_else(|| "is missing".to_owned(), |rows| format!("has {}", show_counted(rows, "row")));
+    let what = rows.map_or_else(
+        || "is missing".to_owned(),
+        |rows| format!("has {}", show_counted(rows, "row")),
+    );
     Error::Refused(format!(
         "{} {what}, but the last commit left {} in it: bring a backup back \
          (evaltop restore --from BACKUP), or go on with what is there (evaltop consolidate --accept-main)",

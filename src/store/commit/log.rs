@@ -35,7 +35,12 @@ impl Copy {
         };
         let (generation, commit_id) = stem.split_once('_')?;
         let (generation, commit_id) = (generation.parse().ok()?, commit_id.to_owned());
-        Some(Self { name: name.to_owned(), generation, commit_id, done })
+        Some(Self {
+            name: name.to_owned(),
+            generation,
+            commit_id,
+            done,
+        })
     }
 }
 
@@ -50,8 +55,11 @@ pub fn list(store: &Store) -> Result<Vec<Copy>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(Error::io("read", &folder))?,
     };
-    let mut copies: Vec<_> =
-        entries.iter().filter(|entry| entry.stat.is_file).filter_map(|entry| Copy::of(&entry.name)).collect();
+    let mut copies: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.stat.is_file)
+        .filter_map(|entry| Copy::of(&entry.name))
+        .collect();
     copies.sort_by(|a, b| (b.generation, &b.name).cmp(&(a.generation, &a.name)));
     Ok(copies)
 }
@@ -84,7 +92,9 @@ pub fn speaks_for(store: &Store, main: &ParquetFile) -> Result<Option<CommitReco
     let Stat { modified_ns, .. } = main.stat();
     for copy in list(store)?.iter().filter(|copy| copy.done) {
         match read(store, copy) {
-            Ok(record) if record.created.as_nanosecond() <= modified_ns && record.rows <= main.rows() => {
+            Ok(record)
+                if record.created.as_nanosecond() <= modified_ns && record.rows <= main.rows() =>
+            {
                 return Ok(Some(record));
             }
             // Later; pruned since it was listed, or torn: the one before may do.
@@ -111,8 +121,14 @@ pub fn announce(store: &Store, record: &CommitRecord) -> Result<()> {
 /// Notes that an announced commit happened, durably; drops the oldest copies.
 pub fn confirm(store: &Store, record: &CommitRecord) -> Result<()> {
     let folder = store.layout.commits();
-    let (pending, done) = (folder.join(name(record, "pending")), folder.join(name(record, "done")));
-    store.disk.replace(&pending, &done).map_err(Error::io("rename", &pending))?;
+    let (pending, done) = (
+        folder.join(name(record, "pending")),
+        folder.join(name(record, "done")),
+    );
+    store
+        .disk
+        .replace(&pending, &done)
+        .map_err(Error::io("rename", &pending))?;
     let copies = list(store)?;
     forget(store, copies.iter().filter(|copy| copy.done).skip(KEPT))
 }
@@ -120,7 +136,10 @@ pub fn confirm(store: &Store, record: &CommitRecord) -> Result<()> {
 /// Notes that an announced commit did not happen.
 pub fn withdraw(store: &Store, record: &CommitRecord) -> Result<()> {
     let folder = store.layout.commits();
-    store.disk.remove(&folder, &[&name(record, "pending")]).map_err(Error::io("clean up", folder))
+    store
+        .disk
+        .remove(&folder, &[&name(record, "pending")])
+        .map_err(Error::io("clean up", folder))
 }
 
 /// Removes copies.
@@ -130,5 +149,8 @@ pub fn forget<'a>(store: &Store, copies: impl Iterator<Item = &'a Copy>) -> Resu
         return Ok(());
     }
     let folder = store.layout.commits();
-    store.disk.remove(&folder, &names).map_err(Error::io("clean up", folder))
+    store
+        .disk
+        .remove(&folder, &names)
+        .map_err(Error::io("clean up", folder))
 }

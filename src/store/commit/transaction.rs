@@ -41,8 +41,16 @@ impl<'a> Transaction<'a> {
     /// Begins a commit on top of `base`.
     pub fn begin(store: &'a Store, base: &'a Base, now: Timestamp) -> Self {
         let record = base.next(store, now);
-        let temporary = store.layout.root().join(format!(".test_results.{}.tmp", record.commit_id));
-        Self { store, base, temporary, record }
+        let temporary = store
+            .layout
+            .root()
+            .join(format!(".test_results.{}.tmp", record.commit_id));
+        Self {
+            store,
+            base,
+            temporary,
+            record,
+        }
     }
 
     /// The new main, to be written and synced before [`Transaction::commit`].
@@ -65,7 +73,9 @@ impl<'a> Transaction<'a> {
         let ready = || -> Result<Option<String>> {
             control.check()?;
             if !self.base.is_unchanged(self.store)? {
-                return Err(Error::MainChanged { path: self.store.layout.main() });
+                return Err(Error::MainChanged {
+                    path: self.store.layout.main(),
+                });
             }
             if keep && self.base.main.is_some() {
                 return backup::link_main(self.store, self.record.created).map(Some);
@@ -82,9 +92,14 @@ impl<'a> Transaction<'a> {
         let main = self.store.layout.main();
         // From here on nothing is undone: a failing fsync may come after the rename,
         // and the next holder of the lock sees in main's footer what happened.
-        self.store.disk.replace(&self.temporary, &main).map_err(Error::io("replace", &main))?;
+        self.store
+            .disk
+            .replace(&self.temporary, &main)
+            .map_err(Error::io("replace", &main))?;
         if let Err(error) = log::confirm(self.store, &self.record) {
-            done.notes.push(format!("the commit stands, but its copy is not confirmed: {error}"));
+            done.notes.push(format!(
+                "the commit stands, but its copy is not confirmed: {error}"
+            ));
         }
         Ok(done)
     }

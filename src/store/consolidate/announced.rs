@@ -42,7 +42,10 @@ pub(in crate::store) fn happened(
     }
     let files = files(store, announced);
     for (file, _) in &files {
-        if union.add(&file.path().display().to_string(), file.schema()).is_err() {
+        if union
+            .add(&file.path().display().to_string(), file.schema())
+            .is_err()
+        {
             return Ok(Some(false));
         }
     }
@@ -61,10 +64,12 @@ pub(in crate::store) fn happened(
     if missing.is_empty() {
         return Ok(None);
     }
-    each(main, main.rows(), &schema, &zone, |row| match (missing.get_mut(&row), &row) {
-        (Some(times), Row::Loose(_)) if *times > 1 => *times -= 1,
-        (Some(_), _) => drop(missing.remove(&row)),
-        (None, _) => {}
+    each(main, main.rows(), &schema, &zone, |row| {
+        match (missing.get_mut(&row), &row) {
+            (Some(times), Row::Loose(_)) if *times > 1 => *times -= 1,
+            (Some(_), _) => drop(missing.remove(&row)),
+            (None, _) => {}
+        }
     })?;
     Ok(Some(missing.is_empty()))
 }
@@ -72,7 +77,9 @@ pub(in crate::store) fn happened(
 /// Whether main has no more rows than before a commit that adds some: what it has of theirs
 /// are older rows that equal them.
 fn adds_nothing(store: &Store, main: &ParquetFile, announced: &CommitRecord) -> Result<bool> {
-    let Some(parent) = &announced.parent_id else { return Ok(false) };
+    let Some(parent) = &announced.parent_id else {
+        return Ok(false);
+    };
     let before = log::newest_done(store)?.filter(|done| done.commit_id == *parent);
     Ok(before.is_some_and(|before| announced.rows > before.rows && main.rows() <= before.rows))
 }
@@ -82,14 +89,24 @@ fn adds_nothing(store: &Store, main: &ParquetFile, announced: &CommitRecord) -> 
 /// under both: the longest that one of them begins with has the rows of the others.
 fn files(store: &Store, announced: &CommitRecord) -> Vec<(ParquetFile, u64)> {
     let mut found: HashMap<String, (ParquetFile, u64)> = HashMap::new();
-    for entry in announced.consumed.iter().filter(|entry| entry.at == announced.created) {
+    for entry in announced
+        .consumed
+        .iter()
+        .filter(|entry| entry.at == announced.created)
+    {
         let path = store.layout.incremental().join(&entry.name);
-        let Ok(file) = ParquetFile::open(&*store.disk, &path) else { continue };
+        let Ok(file) = ParquetFile::open(&*store.disk, &path) else {
+            continue;
+        };
         let is_it = || fingerprint(&file, entry.rows).is_ok_and(|own| own == entry.xxh3);
         if entry.legacy && !(file.rows() >= entry.rows && is_it()) {
             continue;
         }
-        let name = if entry.legacy { unretired_name(&entry.name) } else { entry.name.clone() };
+        let name = if entry.legacy {
+            unretired_name(&entry.name)
+        } else {
+            entry.name.clone()
+        };
         if found.get(&name).is_none_or(|(_, rows)| *rows < entry.rows) {
             found.insert(name, (file, entry.rows));
         }

@@ -32,7 +32,10 @@ pub(in crate::store) struct Choice {
 impl Choice {
     /// For so many new rows, which all stay until some are known to be attempts at one test.
     pub(in crate::store) fn for_rows(rows: usize) -> Self {
-        Self { keep: vec![true; rows], ..Self::default() }
+        Self {
+            keep: vec![true; rows],
+            ..Self::default()
+        }
     }
 
     /// A further new row. Rows without a key always stay.
@@ -48,7 +51,13 @@ impl Choice {
         // Rows are numbered from 1 here.
         let at = u32::try_from(at + 1).ok().and_then(NonZeroU32::new);
         let Some(attempts) = self.attempts.get_mut(&key) else {
-            self.attempts.insert(key, Attempts { best: rank, best_at: at });
+            self.attempts.insert(
+                key,
+                Attempts {
+                    best: rank,
+                    best_at: at,
+                },
+            );
             return;
         };
         let others = self.others.entry(key).or_default();
@@ -70,7 +79,9 @@ impl Choice {
 
     /// A row of main, which holds each key once; `true` when it stays.
     pub(in crate::store) fn stays(&mut self, key: u128, rank: Rank) -> bool {
-        let Some(attempts) = self.attempts.get_mut(&key) else { return true };
+        let Some(attempts) = self.attempts.get_mut(&key) else {
+            return true;
+        };
         if attempts.best.1 == rank.1 {
             self.repeated += 1;
         } else {
@@ -121,7 +132,10 @@ mod tests {
         for (key, rank) in new {
             choice.push(key.map(|key| (key, *rank)));
         }
-        let stays = main.iter().map(|(key, rank)| choice.stays(*key, *rank)).collect();
+        let stays = main
+            .iter()
+            .map(|(key, rank)| choice.stays(*key, *rank))
+            .collect();
         (choice, stays)
     }
 
@@ -129,7 +143,10 @@ mod tests {
     fn the_newest_attempt_wins_wherever_it_is() {
         let new = [(Some(1), (Some(4), 9)), (Some(1), (Some(6), 1))];
         let (choice, stays) = choose(&[(1, (Some(5), 7))], &new);
-        assert_eq!((stays[0], choice.keeps(0), choice.keeps(1)), (false, false, true));
+        assert_eq!(
+            (stays[0], choice.keeps(0), choice.keeps(1)),
+            (false, false, true)
+        );
         assert_eq!((choice.superseded, choice.repeated), (2, 0));
         let (choice, stays) = choose(&[(1, (Some(5), 7))], &[(Some(1), (None, 9))]);
         assert_eq!((stays[0], choice.kept(), choice.superseded), (true, 0, 1));
@@ -142,7 +159,10 @@ mod tests {
         assert_eq!((stays[0], choice.kept()), (false, 1));
         assert_eq!((choice.superseded, choice.repeated), (1, 1));
         let (choice, stays) = choose(&[(1, (Some(5), 7))], &[(Some(1), (Some(5), 7))]);
-        assert_eq!((stays[0], choice.kept(), choice.superseded, choice.repeated), (true, 0, 0, 1));
+        assert_eq!(
+            (stays[0], choice.kept(), choice.superseded, choice.repeated),
+            (true, 0, 0, 1)
+        );
     }
 
     #[test]

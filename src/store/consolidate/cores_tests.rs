@@ -43,14 +43,30 @@ fn seen(fixture: &Fixture) -> Seen {
     // Without the commit record.
     let plain = Schema::new(main.schema().fields().clone());
     let rows = rows.with_schema(plain.into()).unwrap();
-    let groups = main.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    let groups = main
+        .metadata()
+        .row_groups()
+        .iter()
+        .map(RowGroupMetaData::num_rows)
+        .collect();
     let mut told = tallies::of(&main, &commit).expect("tallies");
     told.activity.settle();
-    let mut cells: Vec<_> = told.cells().map(|(cell, tally)| format!("{cell:?} {tally:?}")).collect();
+    let mut cells: Vec<_> = told
+        .cells()
+        .map(|(cell, tally)| format!("{cell:?} {tally:?}"))
+        .collect();
     cells.sort();
-    let mut models: Vec<_> = told.activity.models.iter().map(|model| format!("{model:?}")).collect();
+    let mut models: Vec<_> = told
+        .activity
+        .models
+        .iter()
+        .map(|model| format!("{model:?}"))
+        .collect();
     models.sort();
-    let index = TestKeys::of(&fixture.store, &main, &commit).expect("an index").entries().unwrap();
+    let index = TestKeys::of(&fixture.store, &main, &commit)
+        .expect("an index")
+        .entries()
+        .unwrap();
     (rows, groups, [cells, models].concat().join("\n"), index)
 }
 
@@ -62,7 +78,10 @@ fn made(cores: usize) -> Vec<Seen> {
         let mut number = 0;
         let mut add = |records: Vec<Record>| {
             number += 1;
-            fixture.increment(&LEGACY.replace("7_", &format!("{number}7_")), &batch(&records));
+            fixture.increment(
+                &LEGACY.replace("7_", &format!("{number}7_")),
+                &batch(&records),
+            );
         };
         let mut all = Vec::new();
         let mut commit = || {
@@ -84,7 +103,10 @@ fn made(cores: usize) -> Vec<Seen> {
         assert_eq!(commit(), (540 - 2 * ids, 2 * ids, 0));
         // Attempts at tests of every row group, and rows that are there already.
         add((0..1_100).step_by(13).map(|at| record(at, 5)).collect());
-        add((200..240).filter(|at| at % 17 > 0 && at % 13 > 0).map(|at| record(at, 0)).collect());
+        add((200..240)
+            .filter(|at| at % 17 > 0 && at % 13 > 0)
+            .map(|at| record(at, 0))
+            .collect());
         let again = (200..240).filter(|at| at % 17 > 0 && at % 13 > 0).count() as u64;
         let newer = (0..1_100).step_by(13).filter(|at| at % 17 > 0).count() as u64;
         assert_eq!(commit(), (85, newer, again));
@@ -96,7 +118,10 @@ fn made(cores: usize) -> Vec<Seen> {
 fn many_threads_write_what_one_writes() {
     with_groups(100, 1 << 20, || {
         let one = made(1);
-        assert_eq!(one.last().unwrap().0.num_rows(), 1_100 + 40 - 2 * 19 + 85 - 80);
+        assert_eq!(
+            one.last().unwrap().0.num_rows(),
+            1_100 + 40 - 2 * 19 + 85 - 80
+        );
         for cores in [2, 3, 7] {
             assert_eq!(made(cores), one, "{cores} cores");
         }
@@ -109,14 +134,27 @@ fn models_of_a_later_run_are_in_order_too() {
     with_groups(100, 1 << 20, || {
         let fixture = Fixture::new();
         for file in 0..20 {
-            let of = |at: i64| Record { model: format!("model-{:03}", file * 10 + at % 7), ..record(at, 0) };
+            let of = |at: i64| Record {
+                model: format!("model-{:03}", file * 10 + at % 7),
+                ..record(at, 0)
+            };
             let name = LEGACY.replace("7_", &format!("{}7_", file + 10));
-            fixture.increment(&name, &batch(&(file * 30..file * 30 + 30).map(of).collect::<Vec<_>>()));
+            fixture.increment(
+                &name,
+                &batch(&(file * 30..file * 30 + 30).map(of).collect::<Vec<_>>()),
+            );
         }
-        run(&fixture.store, &Options::default(), fixture.now, &Control::default()).unwrap();
+        run(
+            &fixture.store,
+            &Options::default(),
+            fixture.now,
+            &Control::default(),
+        )
+        .unwrap();
         let (rows, ..) = seen(&fixture);
-        let models: Vec<String> =
-            (0..rows.num_rows()).map(|row| Columns::new(&rows).unwrap().model(row).to_owned()).collect();
+        let models: Vec<String> = (0..rows.num_rows())
+            .map(|row| Columns::new(&rows).unwrap().model(row).to_owned())
+            .collect();
         let turns = models.windows(2).filter(|pair| pair[0] > pair[1]).count();
         assert!(turns < 600 / 300, "{turns} turns: {models:?}");
     });
@@ -130,17 +168,31 @@ fn wide_rows_are_copied_once_their_row_group_is_full() {
         let wide = |range: std::ops::Range<i64>| -> Vec<Record> {
             let text = |at: i64| {
                 let words = (0..60_u64).map(|word| {
-                    format!("{:016x}", (at as u64 * 61 + word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+                    format!(
+                        "{:016x}",
+                        (at as u64 * 61 + word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    )
                 });
                 words.collect::<String>()
             };
-            range.map(|at| Record { error_message: Some(text(at)), ..record(at, 0) }).collect()
+            range
+                .map(|at| Record {
+                    error_message: Some(text(at)),
+                    ..record(at, 0)
+                })
+                .collect()
         };
         let mut groups: Vec<Vec<i64>> = Vec::new();
         for at in 0..6 {
             let name = LEGACY.replace("7_", &format!("{at}7_"));
             fixture.increment(&name, &batch(&wide(at * 100..at * 100 + 100)));
-            run(&fixture.store, &Options::default(), fixture.now, &Control::default()).unwrap();
+            run(
+                &fixture.store,
+                &Options::default(),
+                fixture.now,
+                &Control::default(),
+            )
+            .unwrap();
             groups.push(seen(&fixture).1);
         }
         for pair in groups.windows(2) {

@@ -58,9 +58,19 @@ pub fn rebuild(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
         }
     };
     let created = base.record.as_ref().map_or(now, |record| record.created);
-    let summaries = base.record.as_ref().map_or_else(Vec::new, |record| record.summaries.clone());
+    let summaries = base
+        .record
+        .as_ref()
+        .map_or_else(Vec::new, |record| record.summaries.clone());
     let (generation, rows) = (base.generation, base.rows());
-    let source = Source { generation, created, rows, cells, schema: columns, summaries };
+    let source = Source {
+        generation,
+        created,
+        rows,
+        cells,
+        schema: columns,
+        summaries,
+    };
     write(store, &source)
 }
 
@@ -70,7 +80,9 @@ pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
     for (cell, tally) in source.cells.iter() {
         seen.add(cell, tally);
     }
-    summaries::each(store, &source.summaries, |cell, tally| seen.add(&cell, &tally))?;
+    summaries::each(store, &source.summaries, |cell, tally| {
+        seen.add(&cell, &tally)
+    })?;
     let stats = model_stats(&seen.models)?;
     replace(store, MODEL_STATS, |file, path| {
         let mut table = TableWriter::new(file, path, &stats.schema())?;
@@ -80,9 +92,11 @@ pub(in crate::store) fn write(store: &Store, source: &Source) -> Result<()> {
     })?;
     replace(store, METADATA, |file, path| {
         let mut file = BufWriter::with_capacity(1 << 20, file);
-        let written = serde_json::to_writer(&mut file, &metadata(source, &seen)).map_err(io::Error::from);
+        let written =
+            serde_json::to_writer(&mut file, &metadata(source, &seen)).map_err(io::Error::from);
         let file = written.and_then(|()| Ok(file.into_inner()?));
-        file.and_then(|mut file| file.sync()).map_err(Error::io("write", path))
+        file.and_then(|mut file| file.sync())
+            .map_err(Error::io("write", path))
     })
 }
 
@@ -94,10 +108,13 @@ fn replace(
     let (root, disk) = (store.layout.root(), &store.disk);
     let temporary = format!(".{name}.tmp");
     let path = root.join(&temporary);
-    disk.remove(root, &[&temporary]).map_err(Error::io("clean up", root))?;
+    disk.remove(root, &[&temporary])
+        .map_err(Error::io("clean up", root))?;
     let file = disk.create(&path).map_err(Error::io("create", &path))?;
-    let written = write(file, &path)
-        .and_then(|()| disk.replace(&path, &root.join(name)).map_err(Error::io("replace", root.join(name))));
+    let written = write(file, &path).and_then(|()| {
+        disk.replace(&path, &root.join(name))
+            .map_err(Error::io("replace", root.join(name)))
+    });
     if written.is_err() {
         let _ = disk.remove(root, &[&temporary]);
     }
@@ -135,13 +152,19 @@ impl Seen {
 }
 
 fn model_stats(models: &BTreeMap<Arc<str>, Tally>) -> Result<RecordBatch> {
-    let count =
-        |get: fn(&Tally) -> u64| -> ArrayRef { Arc::new(models.values().map(get).collect::<UInt64Array>()) };
+    let count = |get: fn(&Tally) -> u64| -> ArrayRef {
+        Arc::new(models.values().map(get).collect::<UInt64Array>())
+    };
     let number = |get: fn(&Tally) -> Option<f64>| -> ArrayRef {
         Arc::new(models.values().map(get).collect::<Float64Array>())
     };
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("model", Arc::new(StringArray::from_iter_values(models.keys().map(|model| &**model)))),
+        (
+            "model",
+            Arc::new(StringArray::from_iter_values(
+                models.keys().map(|model| &**model),
+            )),
+        ),
         ("tests", count(|t| t.tests)),
         ("success", count(|t| t.full)),
         ("partial", count(|t| t.partial)),
@@ -152,7 +175,10 @@ fn model_stats(models: &BTreeMap<Arc<str>, Tally>) -> Result<RecordBatch> {
         ("mean_execution_time", number(|t| t.execution_time.mean())),
         ("mean_turns", number(|t| t.turns.mean())),
         ("mean_tool_calls", number(|t| t.tool_calls.mean())),
-        ("mean_tool_coverage_rate", number(|t| t.tool_coverage_rate.mean())),
+        (
+            "mean_tool_coverage_rate",
+            number(|t| t.tool_coverage_rate.mean()),
+        ),
     ];
     RecordBatch::try_from_iter(columns)
         .map_err(|error| Error::Refused(format!("{MODEL_STATS} can't be made: {error}")))
@@ -181,7 +207,11 @@ struct Metadata<'a> {
 }
 
 fn by_model<S: Serializer>(models: &BTreeMap<Arc<str>, Tally>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(models.iter().map(|(model, tally)| (&**model, totals(tally))))
+    to.collect_map(
+        models
+            .iter()
+            .map(|(model, tally)| (&**model, totals(tally))),
+    )
 }
 
 fn metadata<'a>(source: &Source, seen: &'a Seen) -> Metadata<'a> {
@@ -189,7 +219,8 @@ fn metadata<'a>(source: &Source, seen: &'a Seen) -> Metadata<'a> {
     for tally in seen.models.values() {
         all.add(tally);
     }
-    let texts = |seen: &BTreeSet<Arc<str>>| seen.iter().map(|text| json!(**text)).collect::<Value>();
+    let texts =
+        |seen: &BTreeSet<Arc<str>>| seen.iter().map(|text| json!(**text)).collect::<Value>();
     let columns = source.schema.fields().iter();
     Metadata {
         schema_version: 1,
@@ -205,7 +236,9 @@ fn metadata<'a>(source: &Source, seen: &'a Seen) -> Metadata<'a> {
             "task_type": texts(&seen.task_types),
         }),
         schema: Value::Object(
-            columns.map(|field| (field.name().clone(), field.data_type().to_string().into())).collect(),
+            columns
+                .map(|field| (field.name().clone(), field.data_type().to_string().into()))
+                .collect(),
         ),
     }
 }

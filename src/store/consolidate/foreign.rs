@@ -69,11 +69,18 @@ pub(in crate::store) fn losers(
         }
         return Ok(losers);
     }
-    let found = search.keys(schema, zone, control, |at, key| twice.contains(&short(key)).then_some(at))?;
+    let found = search.keys(schema, zone, control, |at, key| {
+        twice.contains(&short(key)).then_some(at)
+    })?;
     let mut positions = found.iter().copied();
     for batch in main.rows_at(None, &found)? {
         control.check()?;
-        losers.compare(&records(&batch?, schema, zone)?, &mut positions, &twice, &mut best)?;
+        losers.compare(
+            &records(&batch?, schema, zone)?,
+            &mut positions,
+            &twice,
+            &mut best,
+        )?;
     }
     Ok(losers)
 }
@@ -89,10 +96,19 @@ impl Losers {
     ) -> Result<()> {
         let mut keys = Keys::of(batch)?;
         for (row, at) in (0..batch.num_rows()).zip(positions) {
-            let Some(key) = keys.key(row).filter(|key| twice.contains(&short(*key))) else { continue };
+            let Some(key) = keys.key(row).filter(|key| twice.contains(&short(*key))) else {
+                continue;
+            };
             let rank = keys.rank(batch, row)?;
             let Some(best) = best.get_mut(&key) else {
-                best.insert(key, Best { rank, at, hashes: HashSet::from([rank.1]) });
+                best.insert(
+                    key,
+                    Best {
+                        rank,
+                        at,
+                        hashes: HashSet::from([rank.1]),
+                    },
+                );
                 continue;
             };
             if best.hashes.insert(rank.1) {
@@ -113,14 +129,23 @@ impl Losers {
 }
 
 /// 64 bits of the keys that may come twice.
-fn twice(main: &ParquetFile, schema: &SchemaRef, zone: &TimeZone, control: &Control) -> Result<HashSet<u64>> {
+fn twice(
+    main: &ParquetFile,
+    schema: &SchemaRef,
+    zone: &TimeZone,
+    control: &Control,
+) -> Result<HashSet<u64>> {
     let columns = [DIMENSIONS.as_slice(), &["test_id", "success"]].concat();
     let mut seen = Vec::new();
     for batch in main.batches(Some(&columns), 0)? {
         control.check()?;
         let batch = records(&batch?, schema, zone)?;
         let keys = Keys::of(&batch)?;
-        seen.extend((0..batch.num_rows()).filter_map(|row| keys.key(row)).map(short));
+        seen.extend(
+            (0..batch.num_rows())
+                .filter_map(|row| keys.key(row))
+                .map(short),
+        );
     }
     Ok(more_than_once(seen))
 }
@@ -129,5 +154,11 @@ fn twice(main: &ParquetFile, schema: &SchemaRef, zone: &TimeZone, control: &Cont
 pub(in crate::store) fn more_than_once(mut seen: Vec<u64>) -> HashSet<u64> {
     seen.sort_unstable();
     let pairs = seen.windows(2);
-    pairs.filter_map(|pair| pair.first().filter(|first| Some(*first) == pair.get(1)).copied()).collect()
+    pairs
+        .filter_map(|pair| {
+            pair.first()
+                .filter(|first| Some(*first) == pair.get(1))
+                .copied()
+        })
+        .collect()
 }

@@ -57,14 +57,19 @@ impl Input<'_> {
         let mut at = first;
         // Where not all rows are records, all are read to find these.
         let positions: Vec<u64> = wanted.iter().map(|at| at - first).collect();
-        let batches =
-            if plain { file.rows_at(None, &positions)? } else { file.batches(None, self.increment.skip)? };
+        let batches = if plain {
+            file.rows_at(None, &positions)?
+        } else {
+            file.batches(None, self.increment.skip)?
+        };
         for batch in batches {
             let batch = records(&batch?, target, zone)?;
             let mut keys = Keys::of(&batch)?;
             for row in 0..batch.num_rows() {
                 at += 1;
-                let Some(number) = wanted_now.next_if(|number| plain || *number == at - 1) else { continue };
+                let Some(number) = wanted_now.next_if(|number| plain || *number == at - 1) else {
+                    continue;
+                };
                 if let Some(key) = keys.key(row) {
                     take(number, key, keys.rank(&batch, row)?);
                 }
@@ -72,7 +77,10 @@ impl Input<'_> {
         }
         match wanted_now.next() {
             None => Ok(()),
-            Some(_) => Err(Error::unreadable(file.path(), "it has fewer rows than its footer says")),
+            Some(_) => Err(Error::unreadable(
+                file.path(),
+                "it has fewer rows than its footer says",
+            )),
         }
     }
 
@@ -84,7 +92,11 @@ impl Input<'_> {
 
 fn open(store: &Store, increment: &Increment) -> Result<ParquetFile> {
     let file = increment.open(store)?;
-    if increment.stat.bytes <= SMALL { file.into_memory() } else { Ok(file) }
+    if increment.stat.bytes <= SMALL {
+        file.into_memory()
+    } else {
+        Ok(file)
+    }
 }
 
 fn blame(store: &Store, increment: &Increment, error: Error) -> Trouble {
@@ -111,14 +123,20 @@ pub(super) fn read<'a>(
         let mut cells = CellKeys::default();
         let open = |increment: &'a Increment| {
             control.check()?;
-            let opened = Input::new(store, increment, |input, file| match input.parts.as_mut_slice() {
-                // What is large is read part by part, later.
-                [part] => Ok(vec![keys(file, increment, part, zone, &mut cells, control)?]),
-                _ => Ok(Vec::new()),
+            let opened = Input::new(store, increment, |input, file| {
+                match input.parts.as_mut_slice() {
+                    // What is large is read part by part, later.
+                    [part] => Ok(vec![keys(
+                        file, increment, part, zone, &mut cells, control,
+                    )?]),
+                    _ => Ok(Vec::new()),
+                }
             });
             opened.map_err(|error| blame(store, increment, error))
         };
-        job.into_iter().map(open).collect::<Result<Vec<_>, Trouble>>()
+        job.into_iter()
+            .map(open)
+            .collect::<Result<Vec<_>, Trouble>>()
     });
     let mut inputs = Vec::with_capacity(increments.len());
     for job in opened {
@@ -128,7 +146,11 @@ pub(super) fn read<'a>(
     let parts = unread.flat_map(|(input, found)| {
         found.resize_with(input.parts.len(), Vec::new);
         let increment = input.increment;
-        input.parts.iter_mut().zip(found).map(move |(part, found)| (increment, part, found))
+        input
+            .parts
+            .iter_mut()
+            .zip(found)
+            .map(move |(part, found)| (increment, part, found))
     });
     let reading = jobs(parts, |(_, part, _)| part.rows);
     let read = threads::each(cores, reading, |job| {
@@ -176,7 +198,12 @@ impl<'a> Input<'a> {
         } else {
             disk::hash_of(file.raw()).map_err(Error::io("read", file.path()))?
         };
-        let mut input = Self { increment, columns, xxh3, parts };
+        let mut input = Self {
+            increment,
+            columns,
+            xxh3,
+            parts,
+        };
         let keys = keys(&mut input, &file)?;
         Ok((input, keys))
     }
@@ -203,7 +230,11 @@ fn keys(
         control.check()?;
         let batch = batch?;
         read += batch.num_rows() as u64;
-        let batch = if plain { adapt(&batch, &target, zone)? } else { records(&batch, &target, zone)? };
+        let batch = if plain {
+            adapt(&batch, &target, zone)?
+        } else {
+            records(&batch, &target, zone)?
+        };
         let columns = Columns::new(&batch)?;
         for (row, key) in cells.keys(&columns, batch.num_rows()).enumerate() {
             keys.extend(key.map(|key| (short(key), at + row as u32)));
@@ -211,7 +242,10 @@ fn keys(
         at = u32::try_from(u64::from(at) + batch.num_rows() as u64).map_err(|_| too_many())?;
     }
     if read != part.rows {
-        return Err(Error::unreadable(file.path(), "it has fewer rows than its footer says"));
+        return Err(Error::unreadable(
+            file.path(),
+            "it has fewer rows than its footer says",
+        ));
     }
     part.records = u64::from(at);
     Ok(keys)

@@ -91,7 +91,10 @@ pub(in crate::store) fn refused(
     if matches!(shape(&increment.schema), Shape::Records | Shape::Neither) {
         return Ok(None);
     }
-    match increment.open(store).and_then(|file| holds(&file, increment.skip)) {
+    match increment
+        .open(store)
+        .and_then(|file| holds(&file, increment.skip))
+    {
         Ok(Holds::Summaries) if !summaries => Ok(Some(of_summaries(&increment.name))),
         Ok(_) => Ok(None),
         Err(error) => because(&increment.name, error).map(Some),
@@ -107,19 +110,33 @@ pub(in crate::store) fn columns_of_records(file: &ParquetFile, skip: u64) -> Res
     }
     let mut used = HashSet::new();
     for batch in file.batches(None, skip)? {
-        let Some(records) = split(&batch?)?.records else { continue };
-        let filled = records.columns().iter().enumerate().filter(|(_, column)| has_value(column));
+        let Some(records) = split(&batch?)?.records else {
+            continue;
+        };
+        let filled = records
+            .columns()
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| has_value(column));
         used.extend(filled.map(|(at, _)| at));
     }
-    let used: Vec<usize> = (0..all.fields().len()).filter(|at| used.contains(at)).collect();
-    all.project(&used).map(SchemaRef::new).map_err(|error| Error::Refused(error.to_string()))
+    let used: Vec<usize> = (0..all.fields().len())
+        .filter(|at| used.contains(at))
+        .collect();
+    all.project(&used)
+        .map(SchemaRef::new)
+        .map_err(|error| Error::Refused(error.to_string()))
 }
 
 /// Whether a column has a value that is not missing in one way or another.
 pub(in crate::store) fn has_value(column: &dyn Array) -> bool {
     match column.data_type() {
         DataType::Null => false,
-        DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(|v| !v.is_nan()),
+        DataType::Float64 => column
+            .as_primitive::<Float64Type>()
+            .iter()
+            .flatten()
+            .any(|v| !v.is_nan()),
         _ => column.null_count() < column.len(),
     }
 }
@@ -127,17 +144,31 @@ pub(in crate::store) fn has_value(column: &dyn Array) -> bool {
 /// An error about one file as the reason why that file stays; other errors pass on.
 pub(in crate::store) fn because(name: &str, error: Error) -> Result<Skipped> {
     let (kind, reason) = match error {
-        Error::Changed { .. } => (SkipKind::InProgress, "it is being rewritten at this moment".to_owned()),
-        error if error.is_not_found() => {
-            (SkipKind::InProgress, "it was moved or removed meanwhile".to_owned())
-        }
+        Error::Changed { .. } => (
+            SkipKind::InProgress,
+            "it is being rewritten at this moment".to_owned(),
+        ),
+        error if error.is_not_found() => (
+            SkipKind::InProgress,
+            "it was moved or removed meanwhile".to_owned(),
+        ),
         // What can't be converted or hashed says which column it is.
         Error::SchemaConflict { .. } | Error::Refused(_) => (SkipKind::Conflict, error.to_string()),
-        Error::Unreadable { reason, .. } => (SkipKind::Unreadable, format!("it can't be read ({reason})")),
-        Error::Io { action: "read", source, .. } if !too_many_open(&source) => {
+        Error::Unreadable { reason, .. } => {
+            (SkipKind::Unreadable, format!("it can't be read ({reason})"))
+        }
+        Error::Io {
+            action: "read",
+            source,
+            ..
+        } if !too_many_open(&source) => {
             (SkipKind::Unreadable, format!("it can't be read ({source})"))
         }
         other => return Err(other),
     };
-    Ok(Skipped { file: name.to_owned(), reason, kind })
+    Ok(Skipped {
+        file: name.to_owned(),
+        reason,
+        kind,
+    })
 }

@@ -77,7 +77,15 @@ impl Writer {
     fn new(ids: bool) -> Self {
         let fixture = Fixture::new();
         let clock = fixture.now;
-        Self { fixture, rows: 0, ids, merged: 0, clock, scanner: Scanner::new(), retired: None }
+        Self {
+            fixture,
+            rows: 0,
+            ids,
+            merged: 0,
+            clock,
+            scanner: Scanner::new(),
+            retired: None,
+        }
     }
 
     fn batch(&self, plain: bool) -> RecordBatch {
@@ -91,12 +99,24 @@ impl Writer {
         let success: Vec<bool> = (0..self.rows).map(|at| at % 3 == 0).collect();
         let success: ArrayRef = Arc::new(BooleanArray::from(success));
         let turns: ArrayRef = if plain {
-            Arc::new((0..self.rows).map(|at| Some(at as f64)).collect::<Float64Array>())
+            Arc::new(
+                (0..self.rows)
+                    .map(|at| Some(at as f64))
+                    .collect::<Float64Array>(),
+            )
         } else {
-            Arc::new((0..self.rows).map(|at| Some(at as i32)).collect::<Int32Array>())
+            Arc::new(
+                (0..self.rows)
+                    .map(|at| Some(at as i32))
+                    .collect::<Int32Array>(),
+            )
         };
         RecordBatch::try_from_iter_with_nullable([
-            ("test_id", Arc::new(ids.collect::<StringArray>()) as ArrayRef, true),
+            (
+                "test_id",
+                Arc::new(ids.collect::<StringArray>()) as ArrayRef,
+                true,
+            ),
             ("model", models, true),
             ("success", success, true),
             ("turns", turns, true),
@@ -116,7 +136,10 @@ impl Writer {
     }
 
     fn merge(&mut self, after: i64) -> Outcome {
-        self.clock = self.clock.checked_add(SignedDuration::from_secs(after)).unwrap();
+        self.clock = self
+            .clock
+            .checked_add(SignedDuration::from_secs(after))
+            .unwrap();
         let (options, control) = (Options::default(), Control::default());
         let done = run(&self.fixture.store, &options, self.clock, &control).unwrap();
         if done.skipped.is_empty() {
@@ -143,9 +166,21 @@ impl Writer {
                 let whole = self.bytes(true);
                 fs::write(self.path(), &whole[..whole.len() / 2]).unwrap();
                 let now = Timestamp::now();
-                self.scanner.scan(&self.fixture.store, now, &Control::default()).unwrap();
-                let done = run(&self.fixture.store, &Options::default(), now, &Control::default()).unwrap();
-                assert!(done.skipped.iter().all(|skipped| skipped.kind == SkipKind::InProgress));
+                self.scanner
+                    .scan(&self.fixture.store, now, &Control::default())
+                    .unwrap();
+                let done = run(
+                    &self.fixture.store,
+                    &Options::default(),
+                    now,
+                    &Control::default(),
+                )
+                .unwrap();
+                assert!(
+                    done.skipped
+                        .iter()
+                        .all(|skipped| skipped.kind == SkipKind::InProgress)
+                );
                 fs::write(self.path(), whole).unwrap();
             }
             Step::Vanish if self.merged == self.rows => drop(fs::remove_file(self.path())),
@@ -164,7 +199,9 @@ impl Writer {
         }
         // Whatever happened: every row counts once, in an eye that was open all along and a new one.
         for scanner in [&mut self.scanner, &mut Scanner::new()] {
-            let seen = scanner.scan(&self.fixture.store, self.clock, &Control::default()).unwrap();
+            let seen = scanner
+                .scan(&self.fixture.store, self.clock, &Control::default())
+                .unwrap();
             let tests: u64 = seen.cells.values().map(|tally| tally.tests).sum();
             assert_eq!(tests, self.rows as u64, "after {step:?}");
         }
@@ -213,9 +250,21 @@ fn a_rewrite_of_the_same_size_in_the_same_instant_is_seen() {
     let second = file.into_inner().unwrap();
     assert_eq!(first.len(), second.len());
     fs::write(writer.path(), second).unwrap();
-    fs::File::options().append(true).open(writer.path()).unwrap().set_modified(modified).unwrap();
-    let seen = writer.scanner.scan(&writer.fixture.store, writer.clock, &Control::default()).unwrap();
-    let models: Vec<_> = seen.cells.keys().map(|cell| cell.model.to_string()).collect();
+    fs::File::options()
+        .append(true)
+        .open(writer.path())
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
+    let seen = writer
+        .scanner
+        .scan(&writer.fixture.store, writer.clock, &Control::default())
+        .unwrap();
+    let models: Vec<_> = seen
+        .cells
+        .keys()
+        .map(|cell| cell.model.to_string())
+        .collect();
     assert_eq!(models, ["n"]);
 }
 
@@ -224,7 +273,9 @@ fn merged(f: &Fixture) -> Result<Outcome, Error> {
 }
 
 fn rows_of_main(f: &Fixture) -> u64 {
-    ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap().rows()
+    ParquetFile::open(&*f.store.disk, &f.store.layout.main())
+        .unwrap()
+        .rows()
 }
 
 #[test]
@@ -254,12 +305,24 @@ fn a_main_that_other_code_rewrites_without_the_lock_stops_the_commit() {
     fs::copy(f.store.layout.main(), transaction.temporary()).unwrap();
     // In place, in the middle of the commit.
     f.main(&batch(&records(0, 4)), None);
-    assert!(matches!(transaction.commit(true, &Control::default()), Err(Error::MainChanged { .. })));
+    assert!(matches!(
+        transaction.commit(true, &Control::default()),
+        Err(Error::MainChanged { .. })
+    ));
     transaction.discard();
-    f.increment("increment_8_20260131_120000.parquet", &batch(&records(4, 6)));
+    f.increment(
+        "increment_8_20260131_120000.parquet",
+        &batch(&records(4, 6)),
+    );
     assert_eq!(merged(&f).unwrap().rows_total, 6);
     let report = check(&f.store, f.now, &Control::default()).unwrap();
-    assert!(report.findings.iter().all(|finding| finding.level == Level::Note), "{report:?}");
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.level == Level::Note),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -271,9 +334,20 @@ fn a_main_that_shrank_is_critical_and_consolidate_waits_to_be_told() {
     let report = check(&f.store, f.now, &Control::default()).unwrap();
     assert_eq!(report.findings[0].level, Level::Critical);
     assert!(report.findings[0].message.contains("--accept-main"));
-    f.increment("increment_8_20260131_120000.parquet", &batch(&records(4, 6)));
-    assert!(merged(&f).unwrap_err().to_string().contains("--accept-main"));
-    let options = Options { accept_main: true, ..Options::default() };
+    f.increment(
+        "increment_8_20260131_120000.parquet",
+        &batch(&records(4, 6)),
+    );
+    assert!(
+        merged(&f)
+            .unwrap_err()
+            .to_string()
+            .contains("--accept-main")
+    );
+    let options = Options {
+        accept_main: true,
+        ..Options::default()
+    };
     let done = run(&f.store, &options, f.now, &Control::default()).unwrap();
     assert_eq!(done.rows_total, 4);
     assert!(merged(&f).is_ok());

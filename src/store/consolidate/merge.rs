@@ -24,7 +24,9 @@ const SORT_BYTES: usize = 64 << 20;
 
 /// An error of Arrow's kernels, which only hostile data causes.
 pub(super) fn kernel(error: &ArrowError) -> Error {
-    Error::Refused(format!("rows can't be merged ({error}): validate the store (evaltop validate)"))
+    Error::Refused(format!(
+        "rows can't be merged ({error}): validate the store (evaltop validate)"
+    ))
 }
 
 /// The records of a batch as its file holds it, in the united columns.
@@ -47,7 +49,10 @@ pub(in crate::store) struct Keys {
 
 impl Keys {
     pub(in crate::store) fn of(batch: &RecordBatch) -> Result<Self> {
-        Ok(Self { columns: Columns::new(batch)?, hashes: None })
+        Ok(Self {
+            columns: Columns::new(batch)?,
+            hashes: None,
+        })
     }
 
     /// The key of a row.
@@ -73,7 +78,10 @@ pub(in crate::store) fn complete(file: &ParquetFile, rows: u64) -> Result<()> {
         return Ok(());
     }
     let (rows, footer) = (show_counted(rows, "row"), show_count(file.rows()));
-    Err(Error::unreadable(file.path(), format!("it has {rows} where its footer says {footer}")))
+    Err(Error::unreadable(
+        file.path(),
+        format!("it has {rows} where its footer says {footer}"),
+    ))
 }
 
 /// The rows of a batch for which `keep` is true.
@@ -100,7 +108,11 @@ pub(in crate::store) struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    pub(in crate::store) fn new(table: TableWriter<'a>, schema: &SchemaRef, now: Timestamp) -> Self {
+    pub(in crate::store) fn new(
+        table: TableWriter<'a>,
+        schema: &SchemaRef,
+        now: Timestamp,
+    ) -> Self {
         Self {
             table,
             schema: schema.clone(),
@@ -115,8 +127,16 @@ impl<'a> Merged<'a> {
 
     /// Rows of the old main.
     pub(in crate::store) fn old(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.tallies.tally(&Columns::new(batch)?, batch.num_rows(), Some((self.now, None)));
-        if batch.num_rows() == 0 { Ok(()) } else { self.table.write(batch) }
+        self.tallies.tally(
+            &Columns::new(batch)?,
+            batch.num_rows(),
+            Some((self.now, None)),
+        );
+        if batch.num_rows() == 0 {
+            Ok(())
+        } else {
+            self.table.write(batch)
+        }
     }
 
     /// New rows.
@@ -124,11 +144,19 @@ impl<'a> Merged<'a> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.cells.push(self.tallies.tally(&Columns::new(&batch)?, batch.num_rows(), Some((self.now, None))));
+        self.cells.push(self.tallies.tally(
+            &Columns::new(&batch)?,
+            batch.num_rows(),
+            Some((self.now, None)),
+        ));
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.waiting.push(batch);
-        if run_is_full(self.rows, self.bytes, group_rows()) { self.sort_and_write() } else { Ok(()) }
+        if run_is_full(self.rows, self.bytes, group_rows()) {
+            self.sort_and_write()
+        } else {
+            Ok(())
+        }
     }
 
     /// What is to be sealed, and the tallies of everything written.
@@ -139,13 +167,20 @@ impl<'a> Merged<'a> {
 
     fn sort_and_write(&mut self) -> Result<()> {
         (self.rows, self.bytes) = (0, 0);
-        let (waiting, cells) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.cells));
+        let (waiting, cells) = (
+            std::mem::take(&mut self.waiting),
+            std::mem::take(&mut self.cells),
+        );
         let places = places_of_cells(std::slice::from_ref(&self.tallies));
         let places = places.first().map(Vec::as_slice).unwrap_or_default();
-        let cells: Vec<(&[u32], &[u32])> = cells.iter().map(|cells| (cells.as_slice(), places)).collect();
+        let cells: Vec<(&[u32], &[u32])> = cells
+            .iter()
+            .map(|cells| (cells.as_slice(), places))
+            .collect();
         let order = sorted(&waiting, &cells, 1);
         let run = Run::new(&self.schema, waiting, order, 1)?;
-        self.table.add(1, run.rows(), |field, rows| run.column(field, rows))
+        self.table
+            .add(1, run.rows(), |field, rows| run.column(field, rows))
     }
 }
 
@@ -157,18 +192,32 @@ pub(super) fn run_is_full(rows: usize, bytes: usize, group_rows: usize) -> bool 
 
 /// The order of rows by cell and time. For each batch there are the numbers of its rows'
 /// cells, and the places of these cells.
-pub(super) fn sorted(batches: &[RecordBatch], cells: &[(&[u32], &[u32])], threads: usize) -> Vec<At> {
+pub(super) fn sorted(
+    batches: &[RecordBatch],
+    cells: &[(&[u32], &[u32])],
+    threads: usize,
+) -> Vec<At> {
     let mut order = Vec::with_capacity(cells.iter().map(|(cells, _)| cells.len()).sum());
     for (number, (batch, (cells, places))) in batches.iter().zip(cells).enumerate() {
         let times = batch.column_by_name("timestamp");
         let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
         for (row, cell) in cells.iter().enumerate() {
-            let time = times.filter(|times| times.is_valid(row)).and_then(|times| times.values().get(row));
+            let time = times
+                .filter(|times| times.is_valid(row))
+                .and_then(|times| times.values().get(row));
             let place = places.get(*cell as usize).copied().unwrap_or_default();
             // Without a time it comes first.
-            order.push((place, time.copied().unwrap_or(i64::MIN), number as u32, row as u32));
+            order.push((
+                place,
+                time.copied().unwrap_or(i64::MIN),
+                number as u32,
+                row as u32,
+            ));
         }
     }
     threads::sort(threads, &mut order, |row| *row);
-    order.into_iter().map(|(_, _, batch, row)| (batch as usize, row as usize)).collect()
+    order
+        .into_iter()
+        .map(|(_, _, batch, row)| (batch as usize, row as usize))
+        .collect()
 }

@@ -63,10 +63,21 @@ impl Old<'_> {
         let losers = if self.record.is_some() {
             Losers::default()
         } else {
-            foreign::losers(self.main, &Filter::default(), self.schema, self.zone, self.control)?
+            foreign::losers(
+                self.main,
+                &Filter::default(),
+                self.schema,
+                self.zone,
+                self.control,
+            )?
         };
-        let told = self.record.and_then(|record| tallies::of(self.main, record));
-        let mut survey = Survey { losers: (losers.superseded, losers.repeated), ..Survey::default() };
+        let told = self
+            .record
+            .and_then(|record| tallies::of(self.main, record));
+        let mut survey = Survey {
+            losers: (losers.superseded, losers.repeated),
+            ..Survey::default()
+        };
         if let Some(told) = told {
             survey.tallies = told;
             if new.is_empty() {
@@ -76,7 +87,13 @@ impl Old<'_> {
                 self.look(new, &mut survey)?;
                 return Ok(survey);
             }
-            return self.read(&[&DIMENSIONS[..], &["test_id"]].concat(), new, &losers, false, survey);
+            return self.read(
+                &[&DIMENSIONS[..], &["test_id"]].concat(),
+                new,
+                &losers,
+                false,
+                survey,
+            );
         }
         self.read(&Columns::NAMES, new, &losers, true, survey)
     }
@@ -87,7 +104,10 @@ impl Old<'_> {
         let all = || (0..self.main.metadata().num_row_groups()).collect();
         let (wanted, groups): (HashSet<u64>, Vec<usize>) = match entries {
             Some(entries) => {
-                let mut groups: Vec<usize> = entries.iter().map(|(_, group)| usize::from(*group)).collect();
+                let mut groups: Vec<usize> = entries
+                    .iter()
+                    .map(|(_, group)| usize::from(*group))
+                    .collect();
                 groups.sort_unstable();
                 groups.dedup();
                 (entries.into_iter().map(|(hash, _)| hash).collect(), groups)
@@ -114,28 +134,41 @@ impl Old<'_> {
     ) -> Result<Survey> {
         let names = [columns, &kind::NAMES[..]].concat();
         let target = project(self.schema, &names);
-        let (wanted, now) = (new.iter().copied().collect::<HashSet<u64>>(), self.now.as_microsecond());
+        let (wanted, now) = (
+            new.iter().copied().collect::<HashSet<u64>>(),
+            self.now.as_microsecond(),
+        );
         let (mut read, mut position) = (0, 0);
         for batch in self.main.batches(Some(&names), 0)? {
             self.control.check()?;
-            self.control.progress("reading main", read, self.main.rows());
+            self.control
+                .progress("reading main", read, self.main.rows());
             let batch = batch?;
             read += batch.num_rows() as u64;
             let batch = records(&batch, &target, self.zone)?;
             let rows = position..position + batch.num_rows() as u64;
             position = rows.end;
             let keep: Vec<bool> = rows.clone().map(|at| !losers.rows.contains(&at)).collect();
-            let kept = rows.zip(&keep).filter(|(_, keep)| **keep).map(|(at, _)| at).collect::<Vec<_>>();
+            let kept = rows
+                .zip(&keep)
+                .filter(|(_, keep)| **keep)
+                .map(|(at, _)| at)
+                .collect::<Vec<_>>();
             let batch = filtered(&batch, keep)?;
             let columns = Columns::new(&batch)?;
             if count {
-                survey.tallies.tally(&columns, batch.num_rows(), Some((now, None)));
+                survey
+                    .tallies
+                    .tally(&columns, batch.num_rows(), Some((now, None)));
             }
             if wanted.is_empty() {
                 continue;
             }
             for (row, at) in kept.into_iter().enumerate() {
-                let short = columns.key(row).map(short).filter(|short| wanted.contains(short));
+                let short = columns
+                    .key(row)
+                    .map(short)
+                    .filter(|short| wanted.contains(short));
                 if let Some(short) = short {
                     survey.attempts.push(at);
                     survey.shorts.insert(short);
@@ -163,7 +196,11 @@ impl Old<'_> {
         let all = !self.is_plain();
         let mut left = positions.iter().copied().peekable();
         let mut position = 0;
-        let batches = if all { self.main.batches(None, 0)? } else { self.main.rows_at(None, &positions)? };
+        let batches = if all {
+            self.main.batches(None, 0)?
+        } else {
+            self.main.rows_at(None, &positions)?
+        };
         for batch in batches {
             self.control.check()?;
             let batch = records(&batch?, self.schema, self.zone)?;
@@ -171,7 +208,9 @@ impl Old<'_> {
             let mut keys = Keys::of(&batch)?;
             for row in 0..batch.num_rows() {
                 position += 1;
-                let Some(at) = left.next_if(|at| !all || *at == position - 1) else { continue };
+                let Some(at) = left.next_if(|at| !all || *at == position - 1) else {
+                    continue;
+                };
                 let Some(key) = keys.key(row) else { continue };
                 if !choice.stays(key, keys.rank(&batch, row)?) {
                     survey.lost.push(at);
@@ -180,7 +219,10 @@ impl Old<'_> {
             }
         }
         if left.next().is_some() {
-            return Err(Error::unreadable(self.main.path(), "it has fewer rows than its footer says"));
+            return Err(Error::unreadable(
+                self.main.path(),
+                "it has fewer rows than its footer says",
+            ));
         }
         survey.lost.sort_unstable();
         Ok(())
@@ -200,11 +242,18 @@ impl Old<'_> {
             let end = start + u64::try_from(group.num_rows()).unwrap_or_default();
             starts.push(end);
             let bytes = u64::try_from(group.compressed_size()).unwrap_or_default();
-            groups.push(Group { rows: end - start, bytes, lost: within(lost, start..end).len() as u64 });
+            groups.push(Group {
+                rows: end - start,
+                bytes,
+                lost: within(lost, start..end).len() as u64,
+            });
         }
         if stock.is_none() {
             let parts = self.counted(Part::of(self.main, 0..groups.len()))?;
-            return Ok(vec![Step::Rows { jobs: pieces::of_main(self.main, parts, 0, lost), sorted: false }]);
+            return Ok(vec![Step::Rows {
+                jobs: pieces::of_main(self.main, parts, 0, lost),
+                sorted: false,
+            }]);
         }
         // What was closed for its bytes has about so many: how many it would have was a guess.
         let full = (group_rows() as u64, group_bytes() as u64 / 2);
@@ -216,17 +265,25 @@ impl Old<'_> {
             let start = starts.get(range.start).copied().unwrap_or_default();
             let end = starts.get(range.end).copied().unwrap_or_default();
             // What is long was sorted before, in its own runs.
-            let sorted = new > 0 && end == self.main.rows() && end - start <= 2 * group_rows() as u64;
+            let sorted =
+                new > 0 && end == self.main.rows() && end - start <= 2 * group_rows() as u64;
             let jobs = pieces::of_main(self.main, Part::of(self.main, range), start, lost);
             Step::Rows { jobs, sorted }
         };
-        Ok(parts::parts(&groups, (new, bytes), full).into_iter().map(step).collect())
+        Ok(parts::parts(&groups, (new, bytes), full)
+            .into_iter()
+            .map(step)
+            .collect())
     }
 
     /// Main as far as its row groups can be copied. Nobody resolved repeated tests in one that
     /// other code wrote, and its columns are seldom ours.
     pub(super) fn stock(&self) -> Result<Option<Stock<'_>>> {
-        if self.record.is_some() && self.is_plain() { Stock::of(self.main, self.schema) } else { Ok(None) }
+        if self.record.is_some() && self.is_plain() {
+            Stock::of(self.main, self.schema)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Counts the records of each part, where summary rows lie between them.

@@ -86,7 +86,11 @@ impl Part {
     /// All rows of a file but the first `skip`.
     pub(super) fn whole(file: &ParquetFile, skip: u64) -> Self {
         let rows = file.rows().saturating_sub(skip);
-        Self { within: None, rows, records: rows }
+        Self {
+            within: None,
+            rows,
+            records: rows,
+        }
     }
 
     /// Cuts row groups of a file into parts of bounded size.
@@ -95,26 +99,44 @@ impl Part {
         let all = file.metadata().row_groups().iter().enumerate();
         for (group, metadata) in all.take(groups.end).skip(groups.start) {
             let rows = usize::try_from(metadata.num_rows()).unwrap_or_default();
-            let bytes = u64::try_from(metadata.total_byte_size()).unwrap_or_default().max(1);
-            let fit = usize::try_from(PIECE_BYTES.saturating_mul(rows as u64) / bytes).unwrap_or(rows);
+            let bytes = u64::try_from(metadata.total_byte_size())
+                .unwrap_or_default()
+                .max(1);
+            let fit =
+                usize::try_from(PIECE_BYTES.saturating_mul(rows as u64) / bytes).unwrap_or(rows);
             // To begin in the middle of a page costs what comes before it there.
-            let step = if rows <= group_rows() { fit } else { fit.min(group_rows() / 2) }.max(1);
+            let step = if rows <= group_rows() {
+                fit
+            } else {
+                fit.min(group_rows() / 2)
+            }
+            .max(1);
             for start in (0..rows).step_by(step) {
                 let range = start..rows.min(start + step);
                 let length = range.len() as u64;
-                parts.push(Self { within: Some((group, range, rows)), rows: length, records: length });
+                parts.push(Self {
+                    within: Some((group, range, rows)),
+                    rows: length,
+                    records: length,
+                });
             }
         }
         parts
     }
 
     /// Its batches, of some columns.
-    pub(super) fn batches(&self, file: &ParquetFile, columns: Option<&[&str]>, skip: u64) -> Result<Batches> {
+    pub(super) fn batches(
+        &self,
+        file: &ParquetFile,
+        columns: Option<&[&str]>,
+        skip: u64,
+    ) -> Result<Batches> {
         match &self.within {
             None => file.batches(columns, skip),
             Some((group, rows, of)) if *rows == (0..*of) => file.row_groups(columns, vec![*group]),
             Some((group, rows, of)) => {
-                let rows = RowSelection::from_consecutive_ranges(std::iter::once(rows.clone()), *of);
+                let rows =
+                    RowSelection::from_consecutive_ranges(std::iter::once(rows.clone()), *of);
                 file.selected(columns, *group, rows)
             }
         }
@@ -124,11 +146,16 @@ impl Part {
 /// The jobs of reading new rows.
 pub(super) fn of_inputs<'a>(inputs: &'a [Input<'a>]) -> Vec<Job<'a>> {
     let mut first = 0;
-    let parts = inputs.iter().flat_map(|input| input.parts.iter().map(move |part| (input, part)));
+    let parts = inputs
+        .iter()
+        .flat_map(|input| input.parts.iter().map(move |part| (input, part)));
     let pieces = parts.map(|(input, part)| {
         let source = Source::New(input, first);
         first += part.records as usize;
-        Piece { source, part: part.clone() }
+        Piece {
+            source,
+            part: part.clone(),
+        }
     });
     jobs(pieces, |piece| piece.part.rows)
 }
@@ -175,7 +202,14 @@ impl Reading<'_> {
                 Source::New(input, first) => {
                     let read = input.open(self.store).and_then(|file| {
                         let keeps = |at| self.choice.keeps(at);
-                        self.rows(&file, part, input.increment.skip, *first, keeps, &mut decoded)
+                        self.rows(
+                            &file,
+                            part,
+                            input.increment.skip,
+                            *first,
+                            keeps,
+                            &mut decoded,
+                        )
                     });
                     read.map_err(|error| input.blame(self.store, error))?;
                     decoded.new.resize(decoded.batches.len(), true);
@@ -204,7 +238,8 @@ impl Reading<'_> {
     ) -> Result<()> {
         let texts = self.target.fields().iter();
         let texts = texts.filter(|field| matches!(field.data_type(), DataType::Dictionary(..)));
-        let file = file.with_dictionaries(&texts.map(|field| field.name().as_str()).collect::<Vec<_>>());
+        let file =
+            file.with_dictionaries(&texts.map(|field| field.name().as_str()).collect::<Vec<_>>());
         let (mut at, mut read) = (first, 0);
         for batch in part.batches(&file, None, skip)? {
             self.control.check()?;
@@ -221,7 +256,10 @@ impl Reading<'_> {
         if read == part.rows {
             return Ok(());
         }
-        Err(Error::unreadable(file.path(), "it has fewer rows than its footer says"))
+        Err(Error::unreadable(
+            file.path(),
+            "it has fewer rows than its footer says",
+        ))
     }
 }
 

@@ -23,7 +23,10 @@ pub(in crate::store) fn finish(store: &Store, now: Timestamp) -> Result<()> {
     let root = store.layout.root();
     // A rename that a crashed process did not live to sync must be durable before
     // anything that relies on it is unlinked.
-    store.disk.sync_folder(root).map_err(Error::io("sync", root))?;
+    store
+        .disk
+        .sync_folder(root)
+        .map_err(Error::io("sync", root))?;
     pending(store)?;
     temporaries(store, now)?;
     backup::unlink_own(store)
@@ -33,14 +36,19 @@ pub(in crate::store) fn finish(store: &Store, now: Timestamp) -> Result<()> {
 fn pending(store: &Store) -> Result<()> {
     for copy in log::list(store)?.iter().filter(|copy| !copy.done) {
         // A main that can't be read decides nothing; what is announced can wait.
-        let Ok(base) = Base::open(store, true) else { continue };
+        let Ok(base) = Base::open(store, true) else {
+            continue;
+        };
         // Torn: it was never synced, so the rename never came.
         let Ok(announced) = log::read(store, copy) else {
             log::forget(store, std::iter::once(copy))?;
             continue;
         };
         // Other code that rewrites main may keep the record.
-        let own = base.record.as_ref().is_some_and(|own| own.commit_id == announced.commit_id);
+        let own = base
+            .record
+            .as_ref()
+            .is_some_and(|own| own.commit_id == announced.commit_id);
         let happened = match &base.main {
             Some(main) if base.foreign && !own => {
                 announced::happened(store, main, &announced)?.unwrap_or(false)
@@ -60,8 +68,10 @@ fn pending(store: &Store) -> Result<()> {
 /// `backups/` only holders of the lock make them, and we hold it.
 fn temporaries(store: &Store, now: Timestamp) -> Result<()> {
     let ours = [store.layout.root().to_path_buf(), store.layout.backups()];
-    for (folder, shared) in
-        ours.into_iter().map(|folder| (folder, false)).chain([(store.layout.incremental(), true)])
+    for (folder, shared) in ours
+        .into_iter()
+        .map(|folder| (folder, false))
+        .chain([(store.layout.incremental(), true)])
     {
         let entries = match store.disk.list(&folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -69,13 +79,27 @@ fn temporaries(store: &Store, now: Timestamp) -> Result<()> {
         };
         let stale = |entry: &&crate::store::disk::Entry| {
             let age = now.as_nanosecond() - entry.stat.modified_ns;
-            let free = || !store.disk.is_locked(&folder.join(&entry.name)).unwrap_or(true);
+            let free = || {
+                !store
+                    .disk
+                    .is_locked(&folder.join(&entry.name))
+                    .unwrap_or(true)
+            };
             let is_file = entry.stat.is_file;
-            is_file && layout::is_temporary(&entry.name) && (!shared || (age > FRESH.as_nanos() && free()))
+            is_file
+                && layout::is_temporary(&entry.name)
+                && (!shared || (age > FRESH.as_nanos() && free()))
         };
-        let names: Vec<&str> = entries.iter().filter(stale).map(|entry| entry.name.as_str()).collect();
+        let names: Vec<&str> = entries
+            .iter()
+            .filter(stale)
+            .map(|entry| entry.name.as_str())
+            .collect();
         if !names.is_empty() {
-            store.disk.remove(&folder, &names).map_err(Error::io("clean up", &folder))?;
+            store
+                .disk
+                .remove(&folder, &names)
+                .map_err(Error::io("clean up", &folder))?;
         }
     }
     Ok(())
@@ -97,7 +121,10 @@ pub(super) fn journals(
             continue;
         }
         // Its writer may have written and died since it was listed.
-        let locked = store.disk.try_lock(&path).and_then(|lock| Ok(lock.zip(Some(store.disk.stat(&path)?))));
+        let locked = store
+            .disk
+            .try_lock(&path)
+            .and_then(|lock| Ok(lock.zip(Some(store.disk.stat(&path)?))));
         let (_lock, stat) = match locked.map_err(Error::io("read", &path)) {
             Ok(Some(locked)) => locked,
             Ok(None) => continue,
@@ -107,7 +134,10 @@ pub(super) fn journals(
             }
         };
         if stat.bytes == 0 {
-            store.disk.remove(&folder, &[&file.name]).map_err(Error::io("clean up", &folder))?;
+            store
+                .disk
+                .remove(&folder, &[&file.name])
+                .map_err(Error::io("clean up", &folder))?;
             continue;
         }
         match increment::publish_journal(store, &file.stem, None) {

@@ -19,7 +19,9 @@ use crate::store::commit::transaction::{Committed, Transaction};
 use crate::store::commit::{CommitRecord, Consumed, Summaries};
 use crate::store::error::{Error, Result};
 use crate::store::kind::{Shape, shape};
-use crate::store::layout::{self, MAIN, increment_name, journal_name, retired_name, unretired_name};
+use crate::store::layout::{
+    self, MAIN, increment_name, journal_name, retired_name, unretired_name,
+};
 use crate::store::schema::{Union, keyed};
 use crate::store::snapshot::Increment;
 use crate::store::summaries::{Moved, source_of};
@@ -77,9 +79,9 @@ pub(super) struct Round<'a> {
 /// An error that names one of the inputs is a reason to leave that one out.
 fn blame(store: &Store, inputs: &[Input<'_>], error: Error) -> Trouble {
     let of = match &error {
-        Error::SchemaConflict { file, .. } => {
-            inputs.iter().find(|input| source_of(&input.increment.name) == *file)
-        }
+        Error::SchemaConflict { file, .. } => inputs
+            .iter()
+            .find(|input| source_of(&input.increment.name) == *file),
         _ => None,
     };
     match of {
@@ -90,9 +92,24 @@ fn blame(store: &Store, inputs: &[Input<'_>], error: Error) -> Trouble {
 
 impl<'a> Round<'a> {
     /// A round that keeps the summary rows that count.
-    pub(super) fn on(store: &'a Store, base: &'a Base, now: Timestamp, control: &'a Control) -> Self {
-        let summaries = base.record.as_ref().map_or(&[][..], |record| &record.summaries);
-        Self { store, base, summaries, contained: &[], now, control }
+    pub(super) fn on(
+        store: &'a Store,
+        base: &'a Base,
+        now: Timestamp,
+        control: &'a Control,
+    ) -> Self {
+        let summaries = base
+            .record
+            .as_ref()
+            .map_or(&[][..], |record| &record.summaries);
+        Self {
+            store,
+            base,
+            summaries,
+            contained: &[],
+            now,
+            control,
+        }
     }
 }
 
@@ -128,14 +145,24 @@ impl Round<'_> {
             }
         };
         let index = self.test_keys();
-        if let Err(error) = make(self.store, &transaction.record, &zone, index.as_ref(), written.made) {
-            committed
-                .notes
-                .push(format!("the index of test keys is missing, so the next run reads them: {error}"));
+        if let Err(error) = make(
+            self.store,
+            &transaction.record,
+            &zone,
+            index.as_ref(),
+            written.made,
+        ) {
+            committed.notes.push(format!(
+                "the index of test keys is missing, so the next run reads them: {error}"
+            ));
         }
         Ok(Done {
             record: transaction.record,
-            cells: written.tallies.cells().map(|(cell, tally)| (cell.clone(), tally.clone())).collect(),
+            cells: written
+                .tallies
+                .cells()
+                .map(|(cell, tally)| (cell.clone(), tally.clone()))
+                .collect(),
             schema,
             added: choice.kept(),
             superseded: choice.superseded,
@@ -174,11 +201,17 @@ impl Round<'_> {
         if let Some(main) = &self.base.main {
             moved.take(MAIN, main, 0, self.control)?;
         }
-        let is_mixed =
-            |input: &&Input<'_>| !matches!(shape(&input.increment.schema), Shape::Records | Shape::Neither);
+        let is_mixed = |input: &&Input<'_>| {
+            !matches!(
+                shape(&input.increment.schema),
+                Shape::Records | Shape::Neither
+            )
+        };
         for input in inputs.iter().filter(is_mixed) {
             let Increment { name, skip, .. } = input.increment;
-            let taken = input.open(self.store).and_then(|file| moved.take(name, &file, *skip, self.control));
+            let taken = input
+                .open(self.store)
+                .and_then(|file| moved.take(name, &file, *skip, self.control));
             taken.map_err(|error| input.blame(self.store, error))?;
         }
         Ok(moved)
@@ -197,14 +230,29 @@ impl Round<'_> {
         let (record, index) = (self.own_record(), self.test_keys());
         let old = self.base.main.as_ref().map(|main| {
             let (now, control) = (self.now, self.control);
-            Old { main, test_keys: index.as_ref(), record, now, schema, zone: &zone, control }
+            Old {
+                main,
+                test_keys: index.as_ref(),
+                record,
+                now,
+                schema,
+                zone: &zone,
+                control,
+            }
         });
         let (choice, survey) = self.choose(old.as_ref(), inputs, keys, schema, &zone)?;
         let temporary = transaction.temporary().to_path_buf();
-        let file = self.store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+        let file = self
+            .store
+            .disk
+            .create(&temporary)
+            .map_err(Error::io("create", &temporary))?;
         let mut table = TableWriter::new(file, &temporary, schema)?;
         let stock = old.as_ref().map(Old::stock).transpose()?.flatten();
-        let new = (choice.kept(), inputs.iter().map(|input| input.increment.stat.bytes).sum());
+        let new = (
+            choice.kept(),
+            inputs.iter().map(|input| input.increment.stat.bytes).sum(),
+        );
         let mut steps = match &old {
             Some(old) => old.steps(stock.as_ref(), &survey.lost, new)?,
             None => Vec::new(),
@@ -212,14 +260,31 @@ impl Round<'_> {
         let mut jobs = of_inputs(inputs);
         // Rows at main's end are sorted together with the new ones.
         match steps.last_mut() {
-            Some(Step::Rows { jobs: joined, sorted: true }) => joined.append(&mut jobs),
+            Some(Step::Rows {
+                jobs: joined,
+                sorted: true,
+            }) => joined.append(&mut jobs),
             _ => steps.push(Step::Rows { jobs, sorted: true }),
         }
         let (store, control) = (self.store, self.control);
-        let reading = Reading { store, target: keyed(schema), zone: &zone, choice: &choice, control };
+        let reading = Reading {
+            store,
+            target: keyed(schema),
+            zone: &zone,
+            choice: &choice,
+            control,
+        };
         let progress = |read: u64| control.progress("merging", (before + read).min(total), total);
         let now = self.now.as_microsecond();
-        let written = write(&mut table, stock.as_ref(), steps, survey.tallies, &reading, now, &progress)?;
+        let written = write(
+            &mut table,
+            stock.as_ref(),
+            steps,
+            survey.tallies,
+            &reading,
+            now,
+            &progress,
+        )?;
         transaction.record.rows = written.tallies.records;
         transaction.record.superseded += choice.superseded;
         transaction.record.repeated += choice.repeated;
@@ -241,17 +306,28 @@ impl Round<'_> {
         threads::sort(threads::for_rows(keys.len() as u64), &mut keys, |key| *key);
         let mut distinct: Vec<u64> = keys.iter().map(|(short, _)| *short).collect();
         distinct.dedup();
-        let mut survey = old.map(|old| old.survey(&distinct)).transpose()?.unwrap_or_default();
+        let mut survey = old
+            .map(|old| old.survey(&distinct))
+            .transpose()?
+            .unwrap_or_default();
         drop(distinct);
         let mut compared: Vec<u32> = Vec::new();
         for same in keys.chunk_by(|one, other| one.0 == other.0) {
-            if same.len() > 1 || same.first().is_some_and(|(short, _)| survey.shorts.contains(short)) {
+            if same.len() > 1
+                || same
+                    .first()
+                    .is_some_and(|(short, _)| survey.shorts.contains(short))
+            {
                 compared.extend(same.iter().map(|(_, at)| *at));
             }
         }
         drop(keys);
         compared.sort_unstable();
-        let records = inputs.iter().flat_map(|input| &input.parts).map(|part| part.records).sum::<u64>();
+        let records = inputs
+            .iter()
+            .flat_map(|input| &input.parts)
+            .map(|part| part.records)
+            .sum::<u64>();
         let mut choice = Choice::for_rows(usize::try_from(records).unwrap_or(usize::MAX));
         (choice.superseded, choice.repeated) = survey.losers;
         let mut first = 0;
@@ -260,8 +336,12 @@ impl Round<'_> {
             let (from, to) = (first, first + records);
             first = to;
             let own = compared.partition_point(|at| u64::from(*at) < from);
-            let own: Vec<u64> =
-                compared.iter().skip(own).map(|at| u64::from(*at)).take_while(|at| *at < to).collect();
+            let own: Vec<u64> = compared
+                .iter()
+                .skip(own)
+                .map(|at| u64::from(*at))
+                .take_while(|at| *at < to)
+                .collect();
             if !own.is_empty() {
                 self.control.check()?;
                 let ranked = input.ranked(self.store, &own, from, schema, zone, |at, key, rank| {
@@ -298,20 +378,38 @@ impl Round<'_> {
                 let mut added = vec![entry(increment.name.clone())];
                 if legacy {
                     // Its writer may write on into it under either name.
-                    let names = [unretired_name(&increment.name), retired_name(&increment.name)];
-                    added.extend(names.into_iter().filter(|name| *name != increment.name).map(entry));
+                    let names = [
+                        unretired_name(&increment.name),
+                        retired_name(&increment.name),
+                    ];
+                    added.extend(
+                        names
+                            .into_iter()
+                            .filter(|name| *name != increment.name)
+                            .map(entry),
+                    );
                 }
                 Ok(added)
             };
             entries.extend(add().map_err(|error| input.blame(self.store, error))?);
         }
-        let new: HashSet<String> = entries.iter().map(|entry: &Consumed| entry.name.clone()).collect();
+        let new: HashSet<String> = entries
+            .iter()
+            .map(|entry: &Consumed| entry.name.clone())
+            .collect();
         let mut versions: HashMap<String, Vec<String>> = HashMap::new();
         for entry in &entries {
-            versions.entry(entry.name.clone()).or_default().push(entry.xxh3.clone());
+            versions
+                .entry(entry.name.clone())
+                .or_default()
+                .push(entry.xxh3.clone());
         }
         let folder = self.store.layout.incremental();
-        let listed = self.store.disk.list(&folder).map_err(Error::io("read", &folder))?;
+        let listed = self
+            .store
+            .disk
+            .list(&folder)
+            .map_err(Error::io("read", &folder))?;
         let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
         let is_there = |name: &str| there.contains(name);
         let mut kept = |entry: &Consumed| {
@@ -333,7 +431,9 @@ impl Round<'_> {
             }
             let stem = layout::stem(&entry.name);
             let present = is_there(&entry.name)
-                || stem.is_some_and(|stem| is_there(&increment_name(stem)) || is_there(&journal_name(stem)));
+                || stem.is_some_and(|stem| {
+                    is_there(&increment_name(stem)) || is_there(&journal_name(stem))
+                });
             (present && !new.contains(&entry.name)).then_some(entry)
         };
         let before = entries.len();
@@ -341,7 +441,10 @@ impl Round<'_> {
         if entries.len() - before < self.base.consumed().len() {
             // Whoever removed a file may not have lived to sync that: it must not come back when
             // its entry is gone.
-            self.store.disk.sync_folder(&folder).map_err(Error::io("sync", folder))?;
+            self.store
+                .disk
+                .sync_folder(&folder)
+                .map_err(Error::io("sync", folder))?;
         }
         Ok(entries)
     }

@@ -49,7 +49,8 @@ impl Run {
         order: Vec<At>,
         threads: usize,
     ) -> Result<Self> {
-        let mut arrays: Vec<Vec<ArrayRef>> = vec![Vec::with_capacity(batches.len()); schema.fields().len()];
+        let mut arrays: Vec<Vec<ArrayRef>> =
+            vec![Vec::with_capacity(batches.len()); schema.fields().len()];
         let mut starts = Vec::with_capacity(batches.len());
         let mut rows = 0;
         for batch in batches {
@@ -61,9 +62,16 @@ impl Run {
         }
         let place = |&(batch, row): &At| u32::try_from(starts.get(batch)? + row).ok();
         let places: Option<Vec<u32>> = order.iter().map(place).collect();
-        let places = places.ok_or_else(|| Error::Refused("more rows at once than memory has".into()))?;
-        let columns = threads::each(threads, arrays, Values::of).into_iter().collect::<Result<_>>()?;
-        Ok(Self { columns, order, places: places.into() })
+        let places =
+            places.ok_or_else(|| Error::Refused("more rows at once than memory has".into()))?;
+        let columns = threads::each(threads, arrays, Values::of)
+            .into_iter()
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            columns,
+            order,
+            places: places.into(),
+        })
     }
 
     /// Rows.
@@ -74,9 +82,13 @@ impl Run {
     /// The values of a column in a range of the rows.
     pub(super) fn column(&self, field: usize, rows: Range<usize>) -> Result<ArrayRef> {
         let (values, order) = (self.columns.get(field), self.order.get(rows.clone()));
-        let (values, order) = values.zip(order).ok_or_else(|| Error::Refused("rows lack a column".into()))?;
+        let (values, order) = values
+            .zip(order)
+            .ok_or_else(|| Error::Refused("rows lack a column".into()))?;
         let places = self.places.slice(rows.start, rows.len());
-        values.gather(order, &places).map_err(|error| kernel(&error))
+        values
+            .gather(order, &places)
+            .map_err(|error| kernel(&error))
     }
 
     /// Where the rows come from.
@@ -87,8 +99,12 @@ impl Run {
 
 impl Values {
     fn of(arrays: Vec<ArrayRef>) -> Result<Self> {
-        let Some(first) = arrays.first() else { return Ok(Self::Apart(arrays)) };
-        let alike = arrays.iter().all(|array| array.data_type() == first.data_type());
+        let Some(first) = arrays.first() else {
+            return Ok(Self::Apart(arrays));
+        };
+        let alike = arrays
+            .iter()
+            .all(|array| array.data_type() == first.data_type());
         match first.data_type() {
             DataType::Dictionary(..) if alike => Self::keyed(arrays),
             kind if alike && (kind.is_primitive() || *kind == DataType::Boolean) => {
@@ -110,7 +126,9 @@ impl Values {
         for array in &arrays {
             let of = array.as_dictionary_opt::<Int32Type>();
             let values = of.and_then(|of| of.values().as_string_opt::<i32>());
-            let Some((of, values)) = of.zip(values) else { return Ok(Self::Apart(arrays)) };
+            let Some((of, values)) = of.zip(values) else {
+                return Ok(Self::Apart(arrays));
+            };
             // Batches of one chunk share their dictionary.
             if last.is_none_or(|last| !Arc::ptr_eq(last, of.values())) {
                 places.clear();
@@ -125,19 +143,41 @@ impl Values {
                 }
             }
             last = Some(of.values());
-            let place = |key: &i32| usize::try_from(*key).ok().and_then(|key| places.get(key)).copied();
+            let place = |key: &i32| {
+                usize::try_from(*key)
+                    .ok()
+                    .and_then(|key| places.get(key))
+                    .copied()
+            };
             if of.keys().null_count() == 0 {
-                keys.extend(of.keys().values().iter().map(|key| place(key).unwrap_or(-1)));
+                keys.extend(
+                    of.keys()
+                        .values()
+                        .iter()
+                        .map(|key| place(key).unwrap_or(-1)),
+                );
             } else {
-                keys.extend(of.keys().iter().map(|key| key.and_then(|key| place(&key)).unwrap_or(-1)));
+                keys.extend(
+                    of.keys()
+                        .iter()
+                        .map(|key| key.and_then(|key| place(&key)).unwrap_or(-1)),
+                );
             }
         }
         if bytes > i32::MAX as usize {
-            return Err(Error::Refused("the texts of a column take more than memory has".into()));
+            return Err(Error::Refused(
+                "the texts of a column take more than memory has".into(),
+            ));
         }
-        let nulls = keys.iter().any(|key| *key < 0).then(|| keys.iter().map(|key| *key >= 0).collect());
+        let nulls = keys
+            .iter()
+            .any(|key| *key < 0)
+            .then(|| keys.iter().map(|key| *key >= 0).collect());
         let texts = Arc::new(StringArray::from_iter_values(texts));
-        Ok(Self::Keyed { keys: Int32Array::new(keys.into(), nulls.map(NullBuffer::new)), texts })
+        Ok(Self::Keyed {
+            keys: Int32Array::new(keys.into(), nulls.map(NullBuffer::new)),
+            texts,
+        })
     }
 
     fn gather(&self, order: &[At], places: &UInt32Array) -> Result<ArrayRef, ArrowError> {
@@ -150,7 +190,10 @@ impl Values {
             Self::Keyed { keys, texts } => {
                 let keys = take(keys, places, None)?;
                 let keys = keys.as_primitive::<Int32Type>().clone();
-                Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, texts.clone())?))
+                Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(
+                    keys,
+                    texts.clone(),
+                )?))
             }
         }
     }
@@ -164,8 +207,10 @@ pub(super) fn bytes(batches: &[RecordBatch]) -> usize {
         for (at, array) in batch.columns().iter().enumerate() {
             let values = |array: &ArrayRef| Some(array.as_any_dictionary_opt()?.values().clone());
             let same = before.and_then(|before| values(before.columns().get(at)?));
-            let shared = values(array).filter(|own| same.is_some_and(|other| Arc::ptr_eq(own, &other)));
-            sum += array.get_array_memory_size() - shared.map_or(0, |values| values.get_array_memory_size());
+            let shared =
+                values(array).filter(|own| same.is_some_and(|other| Arc::ptr_eq(own, &other)));
+            sum += array.get_array_memory_size()
+                - shared.map_or(0, |values| values.get_array_memory_size());
         }
         before = Some(batch);
     }

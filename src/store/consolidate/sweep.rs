@@ -26,8 +26,15 @@ const BREATH_NS: i128 = 5 * 1_000_000_000;
 
 /// Removes what may go. What can't be removed is told, and does no harm: main's
 /// record names it.
-pub(super) fn run(store: &Store, base: &Base, files: &Files, now: Timestamp) -> Result<Vec<String>> {
-    let Some(record) = &base.record else { return Ok(Vec::new()) };
+pub(super) fn run(
+    store: &Store,
+    base: &Base,
+    files: &Files,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    let Some(record) = &base.record else {
+        return Ok(Vec::new());
+    };
     match remove(store, record, files, now) {
         Err(error @ Error::Io { .. }) => Ok(vec![format!("consumed files stay for now: {error}")]),
         other => other.map(|()| Vec::new()),
@@ -37,14 +44,24 @@ pub(super) fn run(store: &Store, base: &Base, files: &Files, now: Timestamp) -> 
 fn remove(store: &Store, record: &CommitRecord, files: &Files, now: Timestamp) -> Result<()> {
     let folder = store.layout.incremental();
     let known = record.consumed_by_name();
-    let of = |kind| files.leftovers.iter().filter(move |entry| classify(&entry.name) == kind);
+    let of = |kind| {
+        files
+            .leftovers
+            .iter()
+            .filter(move |entry| classify(&entry.name) == kind)
+    };
     let gone = |names: &[&str]| {
         if names.is_empty() {
             return Ok(());
         }
-        store.disk.remove(&folder, names).map_err(Error::io("clean up", &folder))
+        store
+            .disk
+            .remove(&folder, names)
+            .map_err(Error::io("clean up", &folder))
     };
-    let increments: Vec<&str> = of(IncrementalName::Increment).map(|entry| entry.name.as_str()).collect();
+    let increments: Vec<&str> = of(IncrementalName::Increment)
+        .map(|entry| entry.name.as_str())
+        .collect();
     gone(&increments)?;
     for entry in of(IncrementalName::LegacyIncrement) {
         if known.contains_key(retired_name(&entry.name).as_str())
@@ -57,7 +74,12 @@ fn remove(store: &Store, record: &CommitRecord, files: &Files, now: Timestamp) -
     for entry in of(IncrementalName::Journal) {
         let consumed = stem(&entry.name).is_some_and(|stem| known.contains_key(stem));
         let path = folder.join(&entry.name);
-        if consumed && !store.disk.is_locked(&path).map_err(Error::io("read", &path))? {
+        if consumed
+            && !store
+                .disk
+                .is_locked(&path)
+                .map_err(Error::io("read", &path))?
+        {
             journals.push(entry.name.as_str());
         }
     }
@@ -84,20 +106,31 @@ fn retire(store: &Store, entry: &Entry) -> Result<()> {
     if retired != entry.name {
         match store.disk.publish(&folder.join(&entry.name), &path) {
             // An earlier one is not gone yet, or the writer removed its file.
-            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) =>
+            {
                 return Ok(());
             }
             other => other.map_err(Error::io("rename", folder.join(&entry.name)))?,
         }
     }
     // Who had opened it by its old name goes on writing to it.
-    if store.disk.is_open_for_writing(&path).map_err(Error::io("read", &path))? == Some(true) {
+    if store
+        .disk
+        .is_open_for_writing(&path)
+        .map_err(Error::io("read", &path))?
+        == Some(true)
+    {
         return Ok(());
     }
     let now = store.disk.stat(&path).map_err(Error::io("read", &path))?;
-    let same = |a: &Stat, b: &Stat| (a.inode, a.bytes, a.modified_ns) == (b.inode, b.bytes, b.modified_ns);
+    let same =
+        |a: &Stat, b: &Stat| (a.inode, a.bytes, a.modified_ns) == (b.inode, b.bytes, b.modified_ns);
     if same(&now, &entry.stat) {
-        store.disk.remove(&folder, &[&retired]).map_err(Error::io("clean up", &folder))?;
+        store
+            .disk
+            .remove(&folder, &[&retired])
+            .map_err(Error::io("clean up", &folder))?;
     }
     Ok(())
 }

@@ -28,9 +28,16 @@ fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::new(folder.path());
     store.zone = jiff::tz::TimeZone::UTC;
-    store.disk.create_folder(&store.layout.incremental()).unwrap();
+    store
+        .disk
+        .create_folder(&store.layout.incremental())
+        .unwrap();
     let stems = Stems::new(&*store.disk, Timestamp::now());
-    Fixture { _folder: folder, store, stems }
+    Fixture {
+        _folder: folder,
+        store,
+        stems,
+    }
 }
 
 fn record(id: &str, time: i64) -> Record {
@@ -47,7 +54,9 @@ impl Fixture {
     fn increment(&mut self, records: &[Record]) -> String {
         let batch = to_batch(records).unwrap();
         let stem = self.stems.next_stem();
-        increment::publish(&self.store, &stem, &batch.schema(), [Ok(batch)]).unwrap().name
+        increment::publish(&self.store, &stem, &batch.schema(), [Ok(batch)])
+            .unwrap()
+            .name
     }
 
     /// A file as legacy code writes it: in place, under any name.
@@ -63,7 +72,10 @@ impl Fixture {
 
     /// The same, and still open for writing.
     fn held(&self, name: &str, columns: Vec<(&str, ArrayRef)>) -> std::fs::File {
-        std::fs::OpenOptions::new().append(true).open(self.legacy(name, columns)).unwrap()
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.legacy(name, columns))
+            .unwrap()
     }
 
     fn run(&self) -> Outcome {
@@ -84,19 +96,31 @@ impl Fixture {
         for batch in self.main().batches(None, 0).unwrap() {
             let batch = batch.unwrap();
             let ids = batch["test_id"].as_string::<i32>();
-            let times = batch["timestamp"].as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
-            rows.extend(ids.iter().zip(times.iter()).map(|(id, time)| (id.map(str::to_owned), time)));
+            let times =
+                batch["timestamp"].as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            rows.extend(
+                ids.iter()
+                    .zip(times.iter())
+                    .map(|(id, time)| (id.map(str::to_owned), time)),
+            );
         }
         rows.sort();
         rows
     }
 
     fn ids(&self) -> Vec<String> {
-        self.rows().into_iter().map(|(id, _)| id.unwrap_or_default()).collect()
+        self.rows()
+            .into_iter()
+            .map(|(id, _)| id.unwrap_or_default())
+            .collect()
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = self.store.disk.list(&self.store.layout.incremental()).unwrap();
+        let entries = self
+            .store
+            .disk
+            .list(&self.store.layout.incremental())
+            .unwrap();
         let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
         names.sort();
         names
@@ -109,9 +133,15 @@ impl Fixture {
 
 fn batch(ids: &[&str]) -> Vec<(&'static str, ArrayRef)> {
     vec![
-        ("test_id", Arc::new(StringArray::from(ids.to_vec())) as ArrayRef),
+        (
+            "test_id",
+            Arc::new(StringArray::from(ids.to_vec())) as ArrayRef,
+        ),
         ("model", Arc::new(StringArray::from(vec!["m"; ids.len()]))),
-        ("success", Arc::new(arrow::array::BooleanArray::from(vec![true; ids.len()]))),
+        (
+            "success",
+            Arc::new(arrow::array::BooleanArray::from(vec![true; ids.len()])),
+        ),
     ]
 }
 
@@ -125,44 +155,92 @@ fn increments_go_into_main_and_away() {
     f.increment(&[record("a", 1), record("b", 2)]);
     f.increment(&[record("c", 3)]);
     let done = f.run();
-    assert_eq!((done.increments_merged, done.rows_added, done.rows_total, done.generation), (2, 3, 3, 1));
+    assert_eq!(
+        (
+            done.increments_merged,
+            done.rows_added,
+            done.rows_total,
+            done.generation
+        ),
+        (2, 3, 3, 1)
+    );
     assert_eq!((done.backup, done.commits), (None, 1));
     assert_eq!(f.ids(), ["a", "b", "c"]);
     assert!(f.names().is_empty());
     f.increment(&[record("d", 4)]);
     let done = f.run();
-    assert_eq!((done.rows_added, done.rows_total, done.generation), (1, 4, 2));
+    assert_eq!(
+        (done.rows_added, done.rows_total, done.generation),
+        (1, 4, 2)
+    );
     assert!(done.backup.is_some());
     let commit = f.commit();
-    assert_eq!((commit.generation, commit.rows, commit.consumed.len()), (2, 4, 1));
+    assert_eq!(
+        (commit.generation, commit.rows, commit.consumed.len()),
+        (2, 4, 1)
+    );
     assert_eq!(log::newest_done(&f.store).unwrap().unwrap(), commit);
     assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
-    assert_eq!(f.run(), Outcome { rows_total: 4, generation: 2, ..Outcome::default() });
+    assert_eq!(
+        f.run(),
+        Outcome {
+            rows_total: 4,
+            generation: 2,
+            ..Outcome::default()
+        }
+    );
 }
 
 #[test]
 fn the_newest_attempt_counts_and_repeats_are_counted_apart() {
     let mut f = fixture();
-    f.increment(&[record("a", 1), record("a", 1), record("b", 1), record("", 1), record("", 1)]);
+    f.increment(&[
+        record("a", 1),
+        record("a", 1),
+        record("b", 1),
+        record("", 1),
+        record("", 1),
+    ]);
     let done = f.run();
-    assert_eq!((done.rows_added, done.rows_repeated, done.rows_superseded), (4, 1, 0));
+    assert_eq!(
+        (done.rows_added, done.rows_repeated, done.rows_superseded),
+        (4, 1, 0)
+    );
     f.increment(&[record("a", 2), record("b", 0), record("b", 1)]);
     let done = f.run();
-    assert_eq!((done.rows_added, done.rows_repeated, done.rows_superseded, done.rows_total), (1, 1, 2, 4));
+    assert_eq!(
+        (
+            done.rows_added,
+            done.rows_repeated,
+            done.rows_superseded,
+            done.rows_total
+        ),
+        (1, 1, 2, 4)
+    );
     let a = |id: &str, time| (Some(id.to_owned()), Some(time));
-    assert_eq!(f.rows(), [(None, Some(1)), (None, Some(1)), a("a", 2), a("b", 1)]);
+    assert_eq!(
+        f.rows(),
+        [(None, Some(1)), (None, Some(1)), a("a", 2), a("b", 1)]
+    );
     assert_eq!((f.commit().superseded, f.commit().repeated), (2, 2));
 }
 
 #[test]
 fn new_rows_are_sorted_by_the_dimensions() {
     let mut f = fixture();
-    let of = |model: &str, time| Record { model: model.into(), ..record(&format!("{model}{time}"), time) };
+    let of = |model: &str, time| Record {
+        model: model.into(),
+        ..record(&format!("{model}{time}"), time)
+    };
     f.increment(&[of("b", 1), of("a", 2)]);
     f.increment(&[of("a", 1), of("c", 1)]);
     f.run();
     let batch = f.main().batches(None, 0).unwrap().next().unwrap().unwrap();
-    let ids: Vec<_> = batch["test_id"].as_string::<i32>().iter().flatten().collect();
+    let ids: Vec<_> = batch["test_id"]
+        .as_string::<i32>()
+        .iter()
+        .flatten()
+        .collect();
     assert_eq!(ids, ["a1", "a2", "b1", "c1"]);
 }
 
@@ -177,7 +255,11 @@ fn a_dead_writers_journal_is_recovered_and_a_live_ones_is_left() {
     // As kill -9 leaves it: no increment, and half a line.
     let increment = increment_of(&journal);
     std::fs::remove_file(f.store.layout.incremental().join(increment)).unwrap();
-    std::fs::write(f.store.layout.incremental().join(&journal), [&content[..], b"{\"mod"].concat()).unwrap();
+    std::fs::write(
+        f.store.layout.incremental().join(&journal),
+        [&content[..], b"{\"mod"].concat(),
+    )
+    .unwrap();
     let mut live = Writer::open(&f.store, WriterOptions::default()).unwrap();
     live.append(record("b", 1)).unwrap();
     let planned = plan(&f.store, &Options::default(), Timestamp::now()).unwrap();
@@ -221,7 +303,11 @@ fn an_increment_that_legacy_code_deleted_comes_back_from_its_journal() {
     let mut writer = Writer::open(&f.store, WriterOptions::default()).unwrap();
     writer.append(record("a", 1)).unwrap();
     writer.close().unwrap();
-    let journal = f.names().into_iter().find(|name| name.starts_with("journal_")).unwrap();
+    let journal = f
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("journal_"))
+        .unwrap();
     std::fs::remove_file(f.store.layout.incremental().join(increment_of(&journal))).unwrap();
     f.run();
     assert_eq!(f.ids(), ["a"]);
@@ -235,10 +321,17 @@ fn what_cannot_go_in_stays_and_is_named() {
         ..record("a", 1)
     }]);
     f.run();
-    f.increment(&[Record { extra: [("note".to_owned(), 1.into())].into_iter().collect(), ..record("b", 1) }]);
+    f.increment(&[Record {
+        extra: [("note".to_owned(), 1.into())].into_iter().collect(),
+        ..record("b", 1)
+    }]);
     f.increment(&[record("c", 1)]);
     let incremental = f.store.layout.incremental();
-    std::fs::write(incremental.join("increment_torn.parquet"), b"PAR1 but nothing that ends well").unwrap();
+    std::fs::write(
+        incremental.join("increment_torn.parquet"),
+        b"PAR1 but nothing that ends well",
+    )
+    .unwrap();
     std::fs::write(incremental.join("increment_empty.parquet"), b"").unwrap();
     let mut summary = batch(&["x"]);
     summary[0] = ("total", Arc::new(Int64Array::from(vec![9])));
@@ -249,7 +342,11 @@ fn what_cannot_go_in_stays_and_is_named() {
     assert_eq!(f.ids(), ["a", "c"]);
     assert_eq!(kinds(&done), [SkipKind::Conflict, SkipKind::InProgress]);
     assert_eq!((done.summaries_moved, done.rows_added), (1, 1));
-    assert!(done.skipped[0].reason.contains("'note'"), "{}", done.skipped[0].reason);
+    assert!(
+        done.skipped[0].reason.contains("'note'"),
+        "{}",
+        done.skipped[0].reason
+    );
     let done = f.run_at(later(100));
     assert_eq!(kinds(&done), [SkipKind::Conflict, SkipKind::Unreadable]);
     assert_eq!((done.commits, f.names().len()), (0, 3));
@@ -306,7 +403,10 @@ fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
     let _writer = f.held(NAME, batch(&["a"]));
     f.run();
     // As if the writer had come between the renaming and the look.
-    f.legacy("increment_retired_7_20260131_120000.parquet", batch(&["a", "b"]));
+    f.legacy(
+        "increment_retired_7_20260131_120000.parquet",
+        batch(&["a", "b"]),
+    );
     std::fs::remove_file(f.store.layout.incremental().join(NAME)).unwrap();
     assert_eq!(f.run().rows_added, 1);
     assert_eq!(f.ids(), ["a", "b"]);
@@ -316,8 +416,11 @@ fn a_legacy_file_that_changes_while_it_is_retired_is_kept() {
 fn a_journal_that_somebody_else_consolidates_while_we_plan_is_left_out() {
     let f = fixture();
     let stem = "1_20260131_120000_h_0a_0";
-    let mut journal = crate::store::journal::Journal::create(&*f.store.disk, &f.store.layout, stem).unwrap();
-    journal.append(b"{\"model\":\"m\",\"success\":true}\n", 1, false).unwrap();
+    let mut journal =
+        crate::store::journal::Journal::create(&*f.store.disk, &f.store.layout, stem).unwrap();
+    journal
+        .append(b"{\"model\":\"m\",\"success\":true}\n", 1, false)
+        .unwrap();
     let path = journal.path().to_path_buf();
     assert_eq!(super::journal_rows(&f.store, &path).unwrap(), Some(1));
     std::fs::remove_file(&path).unwrap();
@@ -338,8 +441,11 @@ fn a_legacy_file_that_is_there_twice_counts_once() {
     assert_eq!(f.run().rows_added, 4);
     assert_eq!(f.ids(), ["", "", "", "a", "b", "c"]);
     // Whichever of the two comes back as it was, nothing is new.
-    for (name, rows) in [(RETIRED, &["", "a", "", "b"][..]), (NAME, &["", "a", "", "b"]), (NAME, &["", "a"])]
-    {
+    for (name, rows) in [
+        (RETIRED, &["", "a", "", "b"][..]),
+        (NAME, &["", "a", "", "b"]),
+        (NAME, &["", "a"]),
+    ] {
         f.legacy(name, batch(rows));
         assert_eq!(f.run_at(later(90)).rows_added, 0, "{name} {rows:?}");
     }
@@ -393,9 +499,20 @@ fn repeated_tests_in_a_main_of_other_code_are_resolved() {
     std::fs::rename(path, f.store.layout.main()).unwrap();
     f.increment(&[record("b", 2)]);
     let done = f.run();
-    assert_eq!((done.rows_added, done.rows_superseded, done.rows_repeated, done.rows_total), (1, 3, 1, 4));
+    assert_eq!(
+        (
+            done.rows_added,
+            done.rows_superseded,
+            done.rows_repeated,
+            done.rows_total
+        ),
+        (1, 3, 1, 4)
+    );
     let row = |id: &str, time| (Some(id.to_owned()), Some(time));
-    assert_eq!(f.rows(), [row("", 0), row("a", 3), row("b", 2), row("c", 5)]);
+    assert_eq!(
+        f.rows(),
+        [row("", 0), row("a", 3), row("b", 2), row("c", 5)]
+    );
 }
 
 #[test]
@@ -412,7 +529,9 @@ fn a_main_rewritten_with_our_record_in_it_is_other_codes_all_the_same() {
     writer.write(&all).unwrap();
     writer.append_key_value_metadata(KeyValue::new(commit::KEY.to_owned(), kept));
     writer.close().unwrap();
-    let seen = Scanner::new().scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+    let seen = Scanner::new()
+        .scan(&f.store, Timestamp::now(), &Control::default())
+        .unwrap();
     assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 1);
     f.increment(&[record("b", 1)]);
     assert_eq!(f.run().rows_total, 2);
@@ -443,12 +562,29 @@ fn a_main_that_other_code_rewrote_inherits_the_last_commit() {
     // Fewer rows than the last commit left: nothing happens until told.
     rewrite(&all.slice(0, 1));
     f.legacy("increment_8_20260131_120000.parquet", batch(&["e"]));
-    let error = run(&f.store, &Options::default(), Timestamp::now(), &Control::default()).unwrap_err();
+    let error = run(
+        &f.store,
+        &Options::default(),
+        Timestamp::now(),
+        &Control::default(),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("--accept-main"), "{error}");
-    assert!(error.to_string().contains("has 1 row, but the last commit left 4 rows in it"), "{error}");
-    let accept = Options { accept_main: true, ..Options::default() };
+    assert!(
+        error
+            .to_string()
+            .contains("has 1 row, but the last commit left 4 rows in it"),
+        "{error}"
+    );
+    let accept = Options {
+        accept_main: true,
+        ..Options::default()
+    };
     let done = run(&f.store, &accept, Timestamp::now(), &Control::default()).unwrap();
-    assert_eq!((done.rows_added, done.rows_total, done.generation), (1, 2, 3));
+    assert_eq!(
+        (done.rows_added, done.rows_total, done.generation),
+        (1, 2, 3)
+    );
 }
 
 #[test]
@@ -459,21 +595,48 @@ fn what_a_crashed_commit_left_is_finished() {
     f.run();
     // Before the rename: a temporary file and an announcement.
     let record_of = f.commit();
-    let next = CommitRecord { generation: 2, commit_id: "dead".into(), ..record_of.clone() };
+    let next = CommitRecord {
+        generation: 2,
+        commit_id: "dead".into(),
+        ..record_of.clone()
+    };
     log::announce(&f.store, &next).unwrap();
-    std::fs::write(f.store.layout.root().join(".test_results.dead.tmp"), b"half").unwrap();
+    std::fs::write(
+        f.store.layout.root().join(".test_results.dead.tmp"),
+        b"half",
+    )
+    .unwrap();
     // Between link and rename: a backup that is main's own file.
-    f.store.disk.create_folder(&f.store.layout.backups()).unwrap();
-    let own = f.store.layout.backups().join("test_results_20260131_120000.parquet");
+    f.store
+        .disk
+        .create_folder(&f.store.layout.backups())
+        .unwrap();
+    let own = f
+        .store
+        .layout
+        .backups()
+        .join("test_results_20260131_120000.parquet");
     std::fs::hard_link(f.store.layout.main(), &own).unwrap();
     // After the rename: a consumed increment is still there.
     std::fs::write(f.store.layout.incremental().join(&first), kept).unwrap();
     assert_eq!(f.run().commits, 0);
-    assert!(!own.exists() && !f.store.layout.root().join(".test_results.dead.tmp").exists());
+    assert!(
+        !own.exists()
+            && !f
+                .store
+                .layout
+                .root()
+                .join(".test_results.dead.tmp")
+                .exists()
+    );
     assert_eq!((f.names().len(), f.ids()), (0, vec!["a".to_owned()]));
     assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
     // After the rename and before the confirmation.
-    let done = f.store.layout.commits().join(format!("00000001_{}.done", record_of.commit_id));
+    let done = f
+        .store
+        .layout
+        .commits()
+        .join(format!("00000001_{}.done", record_of.commit_id));
     std::fs::rename(&done, done.with_extension("pending")).unwrap();
     f.run();
     assert!(done.exists());
@@ -485,7 +648,11 @@ fn an_unconfirmed_commit_of_a_rewritten_main_is_decided_by_its_rows() {
         let f = fixture();
         let _writer = f.held(NAME, batch(&["", "", "k"]));
         f.run();
-        let rows = if happened { batch(&["k", "", ""]) } else { batch(&["k", "", "other"]) };
+        let rows = if happened {
+            batch(&["k", "", ""])
+        } else {
+            batch(&["k", "", "other"])
+        };
         std::fs::remove_file(f.store.layout.main()).unwrap();
         std::fs::rename(f.legacy("main", rows), f.store.layout.main()).unwrap();
         let copy = log::list(&f.store).unwrap().remove(0);
@@ -494,7 +661,9 @@ fn an_unconfirmed_commit_of_a_rewritten_main_is_decided_by_its_rows() {
         // A reader does not wait for the next commit to decide it.
         let mut scanner = Scanner::new();
         for _ in 0..2 {
-            let seen = scanner.scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
+            let seen = scanner
+                .scan(&f.store, Timestamp::now(), &Control::default())
+                .unwrap();
             let tests: u64 = seen.cells.values().map(|tally| tally.tests).sum();
             assert_eq!(tests, if happened { 3 } else { 5 });
         }
@@ -518,21 +687,32 @@ fn nothing_changes_when_it_is_cancelled_or_fails() {
     assert!(matches!(error, Error::Cancelled));
     assert_eq!((f.main().stat(), f.names()), (before, vec![name]));
     let left: Vec<_> = f.store.disk.list(f.store.layout.root()).unwrap();
-    assert!(left.iter().all(|entry| !crate::store::layout::is_temporary(&entry.name)), "{left:?}");
+    assert!(
+        left.iter()
+            .all(|entry| !crate::store::layout::is_temporary(&entry.name)),
+        "{left:?}"
+    );
     assert!(log::list(&f.store).unwrap().iter().all(|copy| copy.done));
 }
 
 #[test]
 fn the_derived_files_tell_what_main_holds() {
     let mut f = fixture();
-    let failed = Record { success: false, model: "n".into(), ..record("b", 1) };
+    let failed = Record {
+        success: false,
+        model: "n".into(),
+        ..record("b", 1)
+    };
     f.increment(&[record("a", 1), failed]);
     f.run();
     let read = || -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(f.store.layout.metadata()).unwrap()).unwrap()
     };
     let written = read();
-    assert_eq!((&written["generation"], &written["totals"]["tests"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&written["generation"], &written["totals"]["tests"]),
+        (&1.into(), &2.into())
+    );
     assert_eq!(written["models"]["m"]["success_rate"], 1.0);
     let stats = ParquetFile::open(&*f.store.disk, &f.store.layout.model_stats()).unwrap();
     assert_eq!(stats.rows(), 2);
@@ -554,7 +734,10 @@ fn a_journal_without_a_row_of_a_dead_writer_goes() {
 fn legacy_writers_that_rewrite_their_files_meanwhile_lose_no_row() {
     const ROWS: usize = 60;
     let f = fixture();
-    let names = ["increment_7_20260131_120000.parquet", "increment_8_20260131_120000.parquet"];
+    let names = [
+        "increment_7_20260131_120000.parquet",
+        "increment_8_20260131_120000.parquet",
+    ];
     std::thread::scope(|scope| {
         let writers: Vec<_> = names
             .iter()
@@ -569,9 +752,20 @@ fn legacy_writers_that_rewrite_their_files_meanwhile_lose_no_row() {
                 })
             })
             .collect();
-        while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            match run(&f.store, &Options::default(), Timestamp::now(), &Control::default()) {
-                Ok(done) => assert!(done.skipped.iter().all(|s| s.kind == SkipKind::InProgress), "{done:?}"),
+        while !writers
+            .iter()
+            .all(std::thread::ScopedJoinHandle::is_finished)
+        {
+            match run(
+                &f.store,
+                &Options::default(),
+                Timestamp::now(),
+                &Control::default(),
+            ) {
+                Ok(done) => assert!(
+                    done.skipped.iter().all(|s| s.kind == SkipKind::InProgress),
+                    "{done:?}"
+                ),
                 Err(error) => assert!(matches!(error, Error::Unstable { .. }), "{error}"),
             }
         }
@@ -598,7 +792,10 @@ fn a_legacy_file_goes_soon_where_a_lease_shows_that_nobody_writes_it() {
     let writer = f.held(NAME, batch(&["a", "b"]));
     f.run();
     f.run_at(later(1_000));
-    assert_eq!((f.names(), f.ids()), (vec![NAME.to_owned()], vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(
+        (f.names(), f.ids()),
+        (vec![NAME.to_owned()], vec!["a".to_owned(), "b".to_owned()])
+    );
     drop(writer);
     f.run_at(later(10));
     assert!(f.names().is_empty());
@@ -610,7 +807,13 @@ fn sorted_rows(f: &Fixture) -> Vec<(Option<String>, u64)> {
     for batch in f.main().batches(None, 0).unwrap() {
         let batch = batch.unwrap();
         let hashes = crate::store::digest::row_hashes(&batch).unwrap();
-        rows.extend(batch["test_id"].as_string::<i32>().iter().map(|id| id.map(str::to_owned)).zip(hashes));
+        rows.extend(
+            batch["test_id"]
+                .as_string::<i32>()
+                .iter()
+                .map(|id| id.map(str::to_owned))
+                .zip(hashes),
+        );
     }
     rows.sort();
     rows
@@ -631,10 +834,19 @@ mod grafts {
     }
 
     fn made((id, model, time, extra): &Made) -> Record {
-        let id = if *id < 5 { String::new() } else { format!("t{id}") };
-        let mut record = Record { model: format!("m{model}"), ..record(&id, *time) };
+        let id = if *id < 5 {
+            String::new()
+        } else {
+            format!("t{id}")
+        };
+        let mut record = Record {
+            model: format!("m{model}"),
+            ..record(&id, *time)
+        };
         if *extra {
-            record.extra.insert("tokens".to_owned(), serde_json::json!(time));
+            record
+                .extra
+                .insert("tokens".to_owned(), serde_json::json!(time));
         }
         record
     }
@@ -673,17 +885,31 @@ mod grafts {
     fn after_a_commit_readers_need_no_row_of_main() {
         use std::io::{Seek, SeekFrom, Write};
         let mut f = fixture();
-        f.increment(&(0..45).map(|at| record(&format!("t{at:02}"), at)).collect::<Vec<_>>());
+        f.increment(
+            &(0..45)
+                .map(|at| record(&format!("t{at:02}"), at))
+                .collect::<Vec<_>>(),
+        );
         f.run();
         let scan = || {
             let scan = crate::store::snapshot::Scanner::new();
-            let snapshot = { scan }.scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
-            (snapshot.cells, snapshot.models, snapshot.clusters, snapshot.main.kind)
+            let snapshot = { scan }
+                .scan(&f.store, Timestamp::now(), &Control::default())
+                .unwrap();
+            (
+                snapshot.cells,
+                snapshot.models,
+                snapshot.clusters,
+                snapshot.main.kind,
+            )
         };
         let before = scan();
         assert_eq!(before.0.values().map(|tally| tally.tests).sum::<u64>(), 45);
         let end = f.main().metadata().row_group(0).column(0).byte_range().1;
-        let mut file = std::fs::OpenOptions::new().write(true).open(f.store.layout.main()).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(f.store.layout.main())
+            .unwrap();
         file.seek(SeekFrom::Start(4)).unwrap();
         file.write_all(&vec![0; end as usize]).unwrap();
         assert_eq!(scan(), before);
@@ -700,38 +926,66 @@ mod grafts {
         f.run();
         let main = f.main();
         let told = tallies::of(&main, &f.commit()).unwrap();
-        let wrong = told.cells().map(|(cell, tally)| (cell.clone(), Tally { full: 1, ..tally.clone() }));
+        let wrong = told.cells().map(|(cell, tally)| {
+            (
+                cell.clone(),
+                Tally {
+                    full: 1,
+                    ..tally.clone()
+                },
+            )
+        });
         let wrong = Digest::of_cells(wrong.collect());
         let path = f.store.layout.root().join("wrong");
-        let schema = Arc::new(arrow::datatypes::Schema::new(main.schema().fields().clone()));
-        let mut table = TableWriter::new(f.store.disk.create(&path).unwrap(), &path, &schema).unwrap();
+        let schema = Arc::new(arrow::datatypes::Schema::new(
+            main.schema().fields().clone(),
+        ));
+        let mut table =
+            TableWriter::new(f.store.disk.create(&path).unwrap(), &path, &schema).unwrap();
         for batch in main.batches(None, 0).unwrap() {
-            table.write(&batch.unwrap().with_schema(schema.clone()).unwrap()).unwrap();
+            table
+                .write(&batch.unwrap().with_schema(schema.clone()).unwrap())
+                .unwrap();
         }
         table.key_value(commit::KEY, f.commit().to_json().unwrap());
         tallies::write(&mut table, &f.commit(), &wrong).unwrap();
         table.finish().unwrap();
         std::fs::rename(path, f.store.layout.main()).unwrap();
-        let report = crate::store::validate::check(&f.store, Timestamp::now(), &Control::default()).unwrap();
+        let report =
+            crate::store::validate::check(&f.store, Timestamp::now(), &Control::default()).unwrap();
         let worst = &report.findings[0];
-        assert!(worst.message.starts_with("the tallies in its footer"), "{:?}", report.findings);
+        assert!(
+            worst.message.starts_with("the tallies in its footer"),
+            "{:?}",
+            report.findings
+        );
     }
 
     #[test]
     fn row_groups_without_lost_rows_are_copied() {
         with_group_rows(10, || {
             let mut f = fixture();
-            f.increment(&(0..45).map(|at| record(&format!("t{at:02}"), at)).collect::<Vec<_>>());
+            f.increment(
+                &(0..45)
+                    .map(|at| record(&format!("t{at:02}"), at))
+                    .collect::<Vec<_>>(),
+            );
             f.run();
             let starts = |f: &Fixture| -> Vec<(i64, u64)> {
                 let groups = f.main().metadata().row_groups().to_vec();
-                groups.iter().map(|group| (group.num_rows(), group.column(0).byte_range().1)).collect()
+                groups
+                    .iter()
+                    .map(|group| (group.num_rows(), group.column(0).byte_range().1))
+                    .collect()
             };
             let before = starts(&f);
             f.increment(&[record("t15", 100), record("t50", 50)]);
             f.run();
             let after = starts(&f);
-            assert_eq!(after.iter().map(|group| group.0).collect::<Vec<_>>(), [10, 9, 10, 10, 5, 2]);
+            assert_eq!(
+                after.iter().map(|group| group.0).collect::<Vec<_>>(),
+                [10, 9, 10, 10, 5, 2]
+            );
             assert_eq!((after[0], &after[2..5]), (before[0], &before[2..5]));
             assert_eq!(f.ids().len(), 46);
         });
@@ -745,7 +999,10 @@ fn more_files_than_one_commit_names_are_several_commits() {
         f.increment(&[record(&format!("t{at}"), 1)]);
     }
     let done = f.run();
-    assert_eq!((done.commits, done.increments_merged, done.rows_total), (2, 130, 130));
+    assert_eq!(
+        (done.commits, done.increments_merged, done.rows_total),
+        (2, 130, 130)
+    );
     assert!(f.names().is_empty());
 }
 
@@ -775,7 +1032,10 @@ fn a_legacy_file_whose_retired_one_stays_is_known() {
     assert_eq!(f.run().rows_added, 2);
     let incremental = f.store.layout.incremental();
     std::fs::rename(incremental.join(NAME), incremental.join(RETIRED)).unwrap();
-    let _writer = std::fs::OpenOptions::new().append(true).open(incremental.join(RETIRED)).unwrap();
+    let _writer = std::fs::OpenOptions::new()
+        .append(true)
+        .open(incremental.join(RETIRED))
+        .unwrap();
     for days in [8, 16] {
         f.increment(&[record(&days.to_string(), 1)]);
         assert_eq!(f.run_at(later(days * DAY)).rows_added, 1);
@@ -800,7 +1060,10 @@ impl Fixture {
 fn loose(rows: usize) -> Vec<(&'static str, ArrayRef)> {
     let models: StringArray = (0..rows).map(|at| Some(format!("m{at}"))).collect();
     let success = arrow::array::BooleanArray::from(vec![true; rows]);
-    vec![("model", Arc::new(models) as ArrayRef), ("success", Arc::new(success))]
+    vec![
+        ("model", Arc::new(models) as ArrayRef),
+        ("success", Arc::new(success)),
+    ]
 }
 
 /// The rows that a retired file and the new one share are in main once.
@@ -814,8 +1077,14 @@ fn an_unconfirmed_commit_of_a_file_that_is_there_twice_is_decided_by_its_rows() 
         let _new = f.held(NAME, loose(4));
         assert_eq!(f.run().rows_added, 2);
         f.rewritten_and_unconfirmed(loose(4));
-        let seen = Scanner::new().scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
-        assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 4, "{together}");
+        let seen = Scanner::new()
+            .scan(&f.store, Timestamp::now(), &Control::default())
+            .unwrap();
+        assert_eq!(
+            seen.cells.values().map(|tally| tally.tests).sum::<u64>(),
+            4,
+            "{together}"
+        );
         assert_eq!((f.run().rows_total, f.main().rows()), (4, 4), "{together}");
     }
 }
@@ -830,8 +1099,14 @@ fn an_unconfirmed_commit_is_not_taken_for_rows_that_were_there_before() {
         let _other = f.held("increment_8_20260131_120000.parquet", batch(&[""]));
         f.run();
         f.rewritten_and_unconfirmed(batch(if happened { &["", "", ""] } else { &["", ""] }));
-        let seen = Scanner::new().scan(&f.store, Timestamp::now(), &Control::default()).unwrap();
-        assert_eq!(seen.cells.values().map(|tally| tally.tests).sum::<u64>(), 3, "{happened}");
+        let seen = Scanner::new()
+            .scan(&f.store, Timestamp::now(), &Control::default())
+            .unwrap();
+        assert_eq!(
+            seen.cells.values().map(|tally| tally.tests).sum::<u64>(),
+            3,
+            "{happened}"
+        );
         assert_eq!((f.run().rows_total, f.main().rows()), (3, 3), "{happened}");
     }
 }

@@ -109,9 +109,17 @@ pub(super) fn write(
         read: 0,
     };
     let copied = |range: &Range<usize>| {
-        stock.map_or(0, |stock| stock.extents(range.clone()).iter().map(|e| e.end - e.start).sum())
+        stock.map_or(0, |stock| {
+            stock
+                .extents(range.clone())
+                .iter()
+                .map(|e| e.end - e.start)
+                .sum()
+        })
     };
-    let long = steps.iter().any(|step| matches!(step, Step::Copy(range) if copied(range) > LONG));
+    let long = steps
+        .iter()
+        .any(|step| matches!(step, Step::Copy(range) if copied(range) > LONG));
     // The numbers of the row groups that were encoded.
     let mut numbers = Vec::new();
     if rows > 0 && (threads > 1 || long) {
@@ -138,8 +146,16 @@ pub(super) fn write(
     let numbered = |(short, group): (u64, usize)| -> Option<Entry> {
         Some((short, u16::try_from(*numbers.get(group)?).ok()?))
     };
-    let entries = encoding.entries.map(|entries| entries.into_iter().filter_map(numbered).collect());
-    Ok(Written { tallies, made: Made { copied: table.copied().to_vec(), entries } })
+    let entries = encoding
+        .entries
+        .map(|entries| entries.into_iter().filter_map(numbered).collect());
+    Ok(Written {
+        tallies,
+        made: Made {
+            copied: table.copied().to_vec(),
+            entries,
+        },
+    })
 }
 
 /// Copies on this thread while others encode.
@@ -176,7 +192,9 @@ fn at_once<'a>(
         let written = take(table, stock, &order, &receive, numbers);
         // Whoever still wants to tell something stops.
         drop(receive);
-        let encoded = encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let encoded = encoder
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // Who encodes stops without an own reason when nothing is taken any more.
         written.map_err(Trouble::Other).and(encoded)
     })
@@ -248,7 +266,9 @@ impl Encoding<'_> {
                     &mut jobs,
                     |job| reading.decode(&job),
                     |decoded| {
-                        sum = decoded.as_ref().map_or(sum, |decoded| add(sum, size(decoded)));
+                        sum = decoded
+                            .as_ref()
+                            .map_or(sum, |decoded| add(sum, size(decoded)));
                         decoded.is_err() || run_is_full(sum.0, sum.1, group_rows)
                     },
                 );
@@ -288,25 +308,43 @@ impl Encoding<'_> {
             if !known.eq(self.digests.iter().map(Digest::cells_known)) {
                 self.places = places_of_cells(&self.digests);
             }
-            let places = |digest: usize| self.places.get(digest).map(Vec::as_slice).unwrap_or_default();
-            let cells = looked.iter().map(|looked| (looked.cells.as_slice(), places(looked.digest)));
+            let places = |digest: usize| {
+                self.places
+                    .get(digest)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default()
+            };
+            let cells = looked
+                .iter()
+                .map(|looked| (looked.cells.as_slice(), places(looked.digest)));
             sorted(&decoded.batches, &cells.collect::<Vec<_>>(), self.threads)
         } else {
             let batches = decoded.batches.iter().enumerate();
-            batches.flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row))).collect()
+            batches
+                .flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row)))
+                .collect()
         };
         let run = Run::new(&self.reading.target, decoded.batches, order, self.threads)?;
         let column = |field, rows| run.column(field, rows);
         let numbers = self.groups.add(self.threads, run.rows(), column, out)?;
         if let Some(entries) = &mut self.entries {
             let starts = std::iter::once(0).chain(numbers.iter().map(|(_, end)| *end));
-            let parts =
-                numbers.iter().zip(starts).map(|((number, end), start)| (*number, start..*end)).collect();
-            let found = threads::each(self.threads, parts, |(number, part): (usize, Range<usize>)| {
-                let key = |&(batch, row): &At| looked.get(batch)?.keys.get(row).copied().flatten();
-                let rows = run.order().get(part).unwrap_or_default().iter();
-                rows.filter_map(|at| Some((key(at)?, number))).collect::<Vec<_>>()
-            });
+            let parts = numbers
+                .iter()
+                .zip(starts)
+                .map(|((number, end), start)| (*number, start..*end))
+                .collect();
+            let found = threads::each(
+                self.threads,
+                parts,
+                |(number, part): (usize, Range<usize>)| {
+                    let key =
+                        |&(batch, row): &At| looked.get(batch)?.keys.get(row).copied().flatten();
+                    let rows = run.order().get(part).unwrap_or_default().iter();
+                    rows.filter_map(|at| Some((key(at)?, number)))
+                        .collect::<Vec<_>>()
+                },
+            );
             entries.extend(found.into_iter().flatten());
         }
         Ok(())
@@ -322,7 +360,11 @@ impl Encoding<'_> {
         let mut counted = 0;
         for (at, digest) in self.digests.iter_mut().enumerate().take(parts) {
             let mut to = from;
-            while let Some(batch) = decoded.batches.get(to).filter(|_| counted < rows * (at + 1) / parts) {
+            while let Some(batch) = decoded
+                .batches
+                .get(to)
+                .filter(|_| counted < rows * (at + 1) / parts)
+            {
                 counted += batch.num_rows();
                 to += 1;
             }
@@ -343,10 +385,22 @@ impl Encoding<'_> {
                 let key = |(row, cell): (usize, &u32)| {
                     key_in(columns.text("test_id", row), into.key_of(*cell)).map(short)
                 };
-                let keys = if keys { cells.iter().enumerate().map(key).collect() } else { Vec::new() };
-                Ok(Looked { digest, cells, keys })
+                let keys = if keys {
+                    cells.iter().enumerate().map(key).collect()
+                } else {
+                    Vec::new()
+                };
+                Ok(Looked {
+                    digest,
+                    cells,
+                    keys,
+                })
             };
-            batches.iter().zip(new).map(look).collect::<Result<Vec<_>>>()
+            batches
+                .iter()
+                .zip(new)
+                .map(look)
+                .collect::<Result<Vec<_>>>()
         };
         let looked = threads::each(self.threads, shares, look);
         looked.into_iter().try_fold(Vec::new(), |mut all, looked| {

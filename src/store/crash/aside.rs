@@ -57,9 +57,17 @@ fn main_of_summaries(world: &mut World) -> Result<()> {
     world.store.create()?;
     let counts: ArrayRef = Arc::new(UInt64Array::from(vec![TOTALS[0]]));
     let models: ArrayRef = Arc::new(StringArray::from(vec![MODEL]));
-    let columns = [("model", models), ("total", counts.clone()), ("success", counts)];
+    let columns = [
+        ("model", models),
+        ("total", counts.clone()),
+        ("success", counts),
+    ];
     let main = world.store.layout.main();
-    write(world, &main, &parquet(&[RecordBatch::try_from_iter(columns).unwrap()]))?;
+    write(
+        world,
+        &main,
+        &parquet(&[RecordBatch::try_from_iter(columns).unwrap()]),
+    )?;
     increment(world, &records(0..3, 0))?;
     world.note(|ledger, disk| ledger.keep(disk, &main));
     Ok(())
@@ -77,12 +85,18 @@ fn main_that_shrank(world: &mut World) -> Result<()> {
     let main = world.store.layout.main();
     let bytes = disk::read(&world.disk, &main).map_err(Error::io("read", &main))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
-    let rows: Vec<_> = reader.build().unwrap().map(|batch| batch.unwrap()).collect();
+    let rows: Vec<_> = reader
+        .build()
+        .unwrap()
+        .map(|batch| batch.unwrap())
+        .collect();
     let rows = [rows[0].slice(1, rows[0].num_rows() - 1)];
     write(world, &main, &parquet(&rows))?;
     let left = oracle::read(&world.store).unwrap();
     world.note(|ledger, disk| {
-        ledger.acknowledged.retain(|test, _| left.contains_key(test));
+        ledger
+            .acknowledged
+            .retain(|test, _| left.contains_key(test));
         ledger.keep(disk, &main);
     });
     Ok(())
@@ -93,7 +107,11 @@ fn accept(world: &mut World) -> Result<()> {
 }
 
 pub(super) const TRANSACTION: Case = case("take in a transaction", with_a_transaction, take_in);
-pub(super) const CONVERT: Case =
-    Case { told: Told::ConvertMain, ..case("convert main", main_of_summaries, convert) };
-pub(super) const ACCEPT: Case =
-    Case { told: Told::AcceptMain, ..case("accept a main that shrank", main_that_shrank, accept) };
+pub(super) const CONVERT: Case = Case {
+    told: Told::ConvertMain,
+    ..case("convert main", main_of_summaries, convert)
+};
+pub(super) const ACCEPT: Case = Case {
+    told: Told::AcceptMain,
+    ..case("accept a main that shrank", main_that_shrank, accept)
+};

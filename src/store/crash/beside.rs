@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 
-use super::scenarios::{case, main_and_increments, merge, merge_then_legacy, restore, with_a_backup};
+use super::scenarios::{
+    case, main_and_increments, merge, merge_then_legacy, restore, with_a_backup,
+};
 use super::{Case, Scenario, World, now};
 use crate::store::backup;
 use crate::store::{Control, Result, summaries};
@@ -18,10 +20,22 @@ pub(super) const TOTALS: [u64; 2] = [5, 7];
 fn import(world: &mut World, total: u64) -> Result<()> {
     let counts: ArrayRef = Arc::new(UInt64Array::from(vec![total]));
     let models: ArrayRef = Arc::new(StringArray::from(vec![MODEL]));
-    let columns = [("model", models), ("total", counts.clone()), ("success", counts)];
+    let columns = [
+        ("model", models),
+        ("total", counts.clone()),
+        ("success", counts),
+    ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let (schema, rows) = (batch.schema(), [Ok(batch)]);
-    summaries::replace(&world.store, "a.json", &schema, rows, now(), &Control::default()).map(drop)
+    summaries::replace(
+        &world.store,
+        "a.json",
+        &schema,
+        rows,
+        now(),
+        &Control::default(),
+    )
+    .map(drop)
 }
 
 fn main_and_summaries(world: &mut World) -> Result<()> {
@@ -40,8 +54,13 @@ fn merged(world: &mut World) -> Result<()> {
 
 /// Undoes the last operation.
 pub(super) fn undo(world: &mut World) -> Result<()> {
-    backup::restore::run(&world.store, &backup::restore::Options::default(), now(), &Control::default())
-        .map(drop)
+    backup::restore::run(
+        &world.store,
+        &backup::restore::Options::default(),
+        now(),
+        &Control::default(),
+    )
+    .map(drop)
 }
 
 fn undo_and_merge(world: &mut World) -> Result<()> {
@@ -62,10 +81,16 @@ fn restored(world: &mut World) -> Result<()> {
 pub(super) const REPLACE: Case = case("replace summary rows", main_and_summaries, import_again);
 pub(super) const UNDO: Case = undone("undo a consolidate", merged, undo_and_merge);
 /// Nothing syncs the folder of increments between the two commits after the undo.
-pub(super) const UNDO_LATER: Case =
-    undone("undo, consolidate, then a legacy file", merged, undo_and_merge_then_legacy);
+pub(super) const UNDO_LATER: Case = undone(
+    "undo, consolidate, then a legacy file",
+    merged,
+    undo_and_merge_then_legacy,
+);
 pub(super) const UNDO_RESTORE: Case = undone("undo a restore", restored, undo_and_merge);
 
 const fn undone(name: &'static str, setup: Scenario, run: Scenario) -> Case {
-    Case { tells: false, ..case(name, setup, run) }
+    Case {
+        tells: false,
+        ..case(name, setup, run)
+    }
 }

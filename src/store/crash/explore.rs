@@ -60,7 +60,9 @@ pub(super) struct Effort {
 }
 
 fn seeds() -> Option<u64> {
-    std::env::var("EVALTOP_CRASH_STATES").ok().and_then(|n| n.parse().ok())
+    std::env::var("EVALTOP_CRASH_STATES")
+        .ok()
+        .and_then(|n| n.parse().ok())
 }
 
 /// Whether this is a long run.
@@ -70,26 +72,38 @@ pub(super) fn is_long() -> bool {
 
 /// Everything that time allows.
 pub(super) fn thorough() -> Effort {
-    Effort { subsets: 8, seeds: seeds().unwrap_or(64) }
+    Effort {
+        subsets: 8,
+        seeds: seeds().unwrap_or(64),
+    }
 }
 
 /// Enough to notice a fault.
-pub(super) const BRIEF: Effort = Effort { subsets: 4, seeds: 12 };
+pub(super) const BRIEF: Effort = Effort {
+    subsets: 4,
+    seeds: 12,
+};
 
 /// For each of many pairs of deaths.
-const TWICE: Effort = Effort { subsets: 2, seeds: 6 };
+const TWICE: Effort = Effort {
+    subsets: 2,
+    seeds: 6,
+};
 
 fn main_of(disk: &SimDisk) -> Option<u64> {
     let files = disk.files();
-    let main =
-        files.iter().find(|(path, _)| path.ends_with(MAIN) && path.parent() == Some(Path::new("/store")));
+    let main = files
+        .iter()
+        .find(|(path, _)| path.ends_with(MAIN) && path.parent() == Some(Path::new("/store")));
     main.map(|(_, bytes)| oracle::hash(bytes))
 }
 
 /// A small generator of which pending operations survive: the same for the same seed.
 fn survivals(mut seed: u64) -> impl FnMut() -> Survival {
     move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         match (seed >> 33) % 6 {
             0 | 1 => Survival::Kept,
             2 | 3 => Survival::Lost,
@@ -120,13 +134,21 @@ fn after_power_loss(disk: &SimDisk, effort: Effort) -> Box<dyn Iterator<Item = S
             let mut turn = 0;
             disk.after_power_loss(|| {
                 turn += 1;
-                if subset >> (turn - 1) & 1 == 1 { Survival::Kept } else { Survival::Lost }
+                if subset >> (turn - 1) & 1 == 1 {
+                    Survival::Kept
+                } else {
+                    Survival::Lost
+                }
             })
         });
         Box::new(subsets.chain(torn))
     } else {
         let seeded = (0..effort.seeds).map(|seed| disk.after_power_loss(survivals(seed)));
-        Box::new(seeded.chain([disk.after_power_loss(|| Survival::Lost)]).chain(torn))
+        Box::new(
+            seeded
+                .chain([disk.after_power_loss(|| Survival::Lost)])
+                .chain(torn),
+        )
     }
 }
 
@@ -135,10 +157,20 @@ impl Prepared {
         let disk = SimDisk::new(now().as_nanosecond() - 3_600_000_000_000);
         let mut world = World::new(disk, None, Ledger::default());
         (case.setup)(&mut world).map_err(|error| format!("the set-up fails: {error}"))?;
-        let World { disk, mut ledger, .. } = world;
+        let World {
+            disk, mut ledger, ..
+        } = world;
         ledger.all_durable();
         let start = disk.after_kill().after_power_loss(|| Survival::Kept);
-        let mut prepared = Self { case, change, effort, main: main_of(&start), start, ledger, steps: 0 };
+        let mut prepared = Self {
+            case,
+            change,
+            effort,
+            main: main_of(&start),
+            start,
+            ledger,
+            steps: 0,
+        };
         let mut world = prepared.world(prepared.start.after_kill());
         (case.run)(&mut world).map_err(|error| format!("the scenario fails: {error}"))?;
         prepared.steps = world.disk.steps();
@@ -151,7 +183,11 @@ impl Prepared {
     }
 
     fn expected<'a>(&self, ledger: &'a Ledger, power: bool) -> Expected<'a> {
-        let must = if power { &ledger.durable } else { &ledger.acknowledged };
+        let must = if power {
+            &ledger.durable
+        } else {
+            &ledger.acknowledged
+        };
         Expected {
             must,
             may: &ledger.attempted,
@@ -172,17 +208,26 @@ impl Prepared {
     }
 
     /// Checks what the death of the process and what a loss of power leave.
-    fn check_all(&self, disk: &SimDisk, ledger: &Ledger, effort: Effort, when: &str) -> Result<(), String> {
+    fn check_all(
+        &self,
+        disk: &SimDisk,
+        ledger: &Ledger,
+        effort: Effort,
+        when: &str,
+    ) -> Result<(), String> {
         let killed = std::iter::once((false, disk.after_kill()));
         let lost = after_power_loss(disk, effort).map(|state| (true, state));
         for (power, state) in killed.chain(lost) {
             let expected = self.expected(ledger, power);
             let other = self.is_under_way(&state).then(|| state.after_kill());
             let other = || other.map_or(Ok(()), |other| expected.check_after_other_code(&other));
-            expected.check(&state).and_then(|()| other()).map_err(|why| {
-                let how = if power { "power lost" } else { "killed" };
-                format!("{}: {why} ({how} {when})", self.case.name)
-            })?;
+            expected
+                .check(&state)
+                .and_then(|()| other())
+                .map_err(|why| {
+                    let how = if power { "power lost" } else { "killed" };
+                    format!("{}: {why} ({how} {when})", self.case.name)
+                })?;
         }
         Ok(())
     }
@@ -191,7 +236,8 @@ impl Prepared {
     fn is_under_way(&self, disk: &SimDisk) -> bool {
         let announced = |path: &Path| path.extension().is_some_and(|e| e == "pending");
         let files = disk.files();
-        self.case.tells && (main_of(disk) != self.main || files.iter().any(|(path, _)| announced(path)))
+        self.case.tells
+            && (main_of(disk) != self.main || files.iter().any(|(path, _)| announced(path)))
     }
 
     /// Lets the process die at each of its steps.
@@ -219,8 +265,11 @@ impl Prepared {
             disk.record();
             let mut world = self.change.world(disk, first.promised(step).clone());
             then(&mut world).map_err(|error| format!("what follows step {step} fails: {error}"))?;
-            for (second, (moment, what)) in (0..).zip(world.disk.moments().iter().zip(world.disk.log())) {
-                let when = format!("at step {step}, and again at step {second} of what followed: {what}");
+            for (second, (moment, what)) in
+                (0..).zip(world.disk.moments().iter().zip(world.disk.log()))
+            {
+                let when =
+                    format!("at step {step}, and again at step {second} of what followed: {what}");
                 self.check_all(moment, world.promised(second), TWICE, &when)?;
             }
             let when = format!("at step {step}, and again at the end of what followed");
@@ -235,7 +284,11 @@ impl Prepared {
     pub(super) fn fail(&self, first: u64) -> Result<(), String> {
         for step in 0..self.steps {
             let full = (step + first).is_multiple_of(2);
-            let kind = if full { ErrorKind::StorageFull } else { ErrorKind::Other };
+            let kind = if full {
+                ErrorKind::StorageFull
+            } else {
+                ErrorKind::Other
+            };
             let disk = self.start.after_kill();
             disk.fault(step, kind);
             let mut world = self.world(disk);
@@ -250,9 +303,12 @@ impl Prepared {
                 }
             }
             let expected = self.expected(&world.ledger, false);
-            expected
-                .check(&world.disk.after_kill())
-                .map_err(|why| format!("{context} ({ended:?}): {why}\n{}", world.disk.log().join("\n")))?;
+            expected.check(&world.disk.after_kill()).map_err(|why| {
+                format!(
+                    "{context} ({ended:?}): {why}\n{}",
+                    world.disk.log().join("\n")
+                )
+            })?;
         }
         Ok(())
     }
@@ -264,5 +320,7 @@ pub(super) fn check_end(disk: &SimDisk, ledger: &Ledger) -> Result<(), String> {
     let late = std::mem::take(&mut ledger.late);
     ledger.acknowledge(&late);
     let expected = Expected::among(&ledger.acknowledged, &ledger.attempted);
-    expected.check(&disk.after_kill()).map_err(|why| format!("in the end: {why}"))
+    expected
+        .check(&disk.after_kill())
+        .map_err(|why| format!("in the end: {why}"))
 }

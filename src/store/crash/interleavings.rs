@@ -37,7 +37,12 @@ fn foreign_main(world: &mut World) -> Result<()> {
 }
 
 const fn play(name: &'static str, scripts: &'static [Script]) -> Play {
-    Play { name, setup: s::main_and_increments, scripts, rewrites_main: false }
+    Play {
+        name,
+        setup: s::main_and_increments,
+        scripts,
+        rewrites_main: false,
+    }
 }
 
 const fn on(setup: Scenario, play: Play) -> Play {
@@ -56,57 +61,112 @@ const EVERYBODY: Play = play(
         legacy::writer,
     ],
 );
-const WRITERS: Play = play("writers and a consolidator", &[p::writer, p::writer, p::consolidator]);
+const WRITERS: Play = play(
+    "writers and a consolidator",
+    &[p::writer, p::writer, p::consolidator],
+);
 const CONSOLIDATORS: Play = play("two consolidators", &[p::busy, p::busy]);
 const READER: Play = play("a reader and commits", &[p::reader, p::busy]);
-const READER_OF_LOOSE: Play =
-    on(an_increment_without_ids, play("a reader of rows without ids, and commits", &[p::reader, p::busy]));
-const READER_OF_ATTEMPTS: Play =
-    on(newer_attempts, play("a reader of newer attempts, and a commit", &[p::reader, p::consolidator]));
-const READER_OF_FOREIGN: Play =
-    on(foreign_main, play("a reader of a main that other code wrote", &[p::reader, p::busy]));
+const READER_OF_LOOSE: Play = on(
+    an_increment_without_ids,
+    play(
+        "a reader of rows without ids, and commits",
+        &[p::reader, p::busy],
+    ),
+);
+const READER_OF_ATTEMPTS: Play = on(
+    newer_attempts,
+    play(
+        "a reader of newer attempts, and a commit",
+        &[p::reader, p::consolidator],
+    ),
+);
+const READER_OF_FOREIGN: Play = on(
+    foreign_main,
+    play(
+        "a reader of a main that other code wrote",
+        &[p::reader, p::busy],
+    ),
+);
 const READER_OF_REWRITTEN: Play = Play {
     rewrites_main: true,
-    ..play("a reader of a main that other code rewrites", &[p::reader, legacy::locking_rewriter_of_main])
+    ..play(
+        "a reader of a main that other code rewrites",
+        &[p::reader, legacy::locking_rewriter_of_main],
+    )
 };
-const READER_OF_JOURNALS: Play = play("a reader and a writer", &[p::reader, p::writer, p::consolidator]);
-const CLEANER: Play = play("a cleanup", &[p::cleaner, p::writer, p::writer_that_dies, p::busy]);
-const BUSY: Play = play("commits beside others", &[p::busy, p::writer, p::consolidator, p::cleaner]);
+const READER_OF_JOURNALS: Play = play(
+    "a reader and a writer",
+    &[p::reader, p::writer, p::consolidator],
+);
+const CLEANER: Play = play(
+    "a cleanup",
+    &[p::cleaner, p::writer, p::writer_that_dies, p::busy],
+);
+const BUSY: Play = play(
+    "commits beside others",
+    &[p::busy, p::writer, p::consolidator, p::cleaner],
+);
 
 const LEGACY: Play = on(
     increments_and_legacy,
-    play("a legacy writer and an impatient consolidator", &[p::impatient_consolidator, legacy::writer]),
+    play(
+        "a legacy writer and an impatient consolidator",
+        &[p::impatient_consolidator, legacy::writer],
+    ),
 );
 const REMEMBERS: Play = on(
     increments_and_legacy,
     play(
         "a legacy writer that remembers",
-        &[legacy::writer_that_remembers, p::impatient_consolidator, p::impatient_consolidator, p::reader],
+        &[
+            legacy::writer_that_remembers,
+            p::impatient_consolidator,
+            p::impatient_consolidator,
+            p::reader,
+        ],
     ),
 );
 const REMOVES: Play = on(
     increments_and_legacy,
     play(
         "a legacy writer that removes its file",
-        &[legacy::writer_that_removes, p::impatient_consolidator, p::impatient_consolidator],
+        &[
+            legacy::writer_that_removes,
+            p::impatient_consolidator,
+            p::impatient_consolidator,
+        ],
     ),
 );
 const REPLACES: Play = on(
     increments_and_legacy,
     play(
         "a legacy writer that renames",
-        &[legacy::writer_that_replaces, p::impatient_consolidator, p::impatient_consolidator, p::reader],
+        &[
+            legacy::writer_that_replaces,
+            p::impatient_consolidator,
+            p::impatient_consolidator,
+            p::reader,
+        ],
     ),
 );
 const MAIN: Play = Play {
     rewrites_main: true,
-    ..play("other code adds to main without the lock", &[p::busy, legacy::rewriter_of_main])
+    ..play(
+        "other code adds to main without the lock",
+        &[p::busy, legacy::rewriter_of_main],
+    )
 };
 const MAIN_LOCKED: Play = Play {
     rewrites_main: true,
     ..play(
         "other code adds to main under the lock",
-        &[p::busy, legacy::locking_rewriter_of_main, p::reader, p::writer],
+        &[
+            p::busy,
+            legacy::locking_rewriter_of_main,
+            p::reader,
+            p::writer,
+        ],
     )
 };
 
@@ -121,7 +181,10 @@ const FAULTS: [(Mutant, Play); 6] = [
 ];
 
 fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+    std::env::var(name)
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 /// The first order, of so many, that shows something wrong.
@@ -130,7 +193,10 @@ fn wrong(play: Play, schedules: u64) -> Option<String> {
     let first = number("EVALTOP_SCHEDULE_SEED", 0);
     (first..first + schedules).find_map(|seed| {
         let why = start.run(Schedule::Seed(seed), None).err()?;
-        Some(format!("{}: {why} (EVALTOP_SCHEDULE_SEED={seed} shows it again)", play.name))
+        Some(format!(
+            "{}: {why} (EVALTOP_SCHEDULE_SEED={seed} shows it again)",
+            play.name
+        ))
     })
 }
 
@@ -140,7 +206,9 @@ fn wrong_at_a_stop(play: Play, fault: Option<Mutant>) -> Option<String> {
     for at in 1.. {
         match start.run(Schedule::Stop(at), fault) {
             Err(why) => return Some(format!("{}: {why} (stopped at operation {at})", play.name)),
-            Ok(turns) if (turns.trace().iter().filter(|me| **me == 0).count() as u64) < at => return None,
+            Ok(turns) if (turns.trace().iter().filter(|me| **me == 0).count() as u64) < at => {
+                return None;
+            }
             Ok(_) => {}
         }
     }
@@ -216,8 +284,9 @@ fn one_dies_while_the_others_go_on() {
 fn looks_and_locks_that_are_left_out_are_noticed() {
     for (fault, play) in FAULTS {
         let start = Start::of(play).unwrap();
-        let noticed = wrong_at_a_stop(play, Some(fault))
-            .or_else(|| (0..200).find_map(|seed| start.run(Schedule::Seed(seed), Some(fault)).err()));
+        let noticed = wrong_at_a_stop(play, Some(fault)).or_else(|| {
+            (0..200).find_map(|seed| start.run(Schedule::Seed(seed), Some(fault)).err())
+        });
         println!("{fault:?} is noticed: {noticed:?}");
         assert!(noticed.is_some(), "{fault:?} in '{}'", play.name);
     }

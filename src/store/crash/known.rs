@@ -26,7 +26,10 @@ fn hash(of: impl Hash) -> u64 {
 }
 
 /// Judges unless the same, by all that `of` tells, was good before.
-pub(super) fn once(of: impl Hash, judge: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(super) fn once(
+    of: impl Hash,
+    judge: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
     let of = hash(of);
     if lock(&GOOD).contains(&of) {
         return Ok(());
@@ -47,7 +50,10 @@ pub(super) fn whole(bytes: u64, read: impl FnOnce() -> Result<u64, String>) -> R
 }
 
 /// What is visible of files with this content.
-pub(super) fn seen(content: u64, look: impl FnOnce() -> Result<Seen, String>) -> Result<Seen, String> {
+pub(super) fn seen(
+    content: u64,
+    look: impl FnOnce() -> Result<Seen, String>,
+) -> Result<Seen, String> {
     if let Some(seen) = lock(&SEEN).get(&content) {
         return Ok(seen.clone());
     }

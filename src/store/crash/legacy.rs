@@ -18,7 +18,11 @@ use crate::store::disk::Disk;
 use crate::store::{Record, disk, record};
 
 fn own_file(program: &Program) -> PathBuf {
-    program.store.layout.incremental().join("increment_7_20260131_120000.parquet")
+    program
+        .store
+        .layout
+        .incremental()
+        .join("increment_7_20260131_120000.parquet")
 }
 
 /// Writes a file anew, in place; whoever has the turn meanwhile sees half of it.
@@ -38,7 +42,11 @@ fn new_row(program: &Program, rows: &mut Vec<Record>, round: u32) -> Result<(), 
 }
 
 fn rows_there(program: &Program) -> Vec<Record> {
-    if program.disk.stat(&own_file(program)).is_ok() { legacy_rows().to_vec() } else { Vec::new() }
+    if program.disk.stat(&own_file(program)).is_ok() {
+        legacy_rows().to_vec()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Reads its file where it is there, and writes it anew with a row more. Each row that
@@ -79,7 +87,10 @@ pub(super) fn writer_that_removes(program: &Program) -> Result<(), String> {
         rewrite(program, &path, &legacy_bytes(&rows))?;
         if round < 2 {
             program.turn.step().map_err(text)?;
-            let (folder, name) = (path.parent().unwrap(), path.file_name().unwrap().to_str().unwrap());
+            let (folder, name) = (
+                path.parent().unwrap(),
+                path.file_name().unwrap().to_str().unwrap(),
+            );
             program.disk.remove(folder, &[name]).map_err(text)?;
         }
     }
@@ -109,10 +120,13 @@ fn with_a_row(bytes: Vec<u8>, row: &Record) -> Option<Vec<u8>> {
     schema.metadata.clear();
     let schema = Arc::new(schema);
     let new = record::to_batch(std::slice::from_ref(row)).unwrap();
-    let columns = schema.fields().iter().map(|field| match new.column_by_name(field.name()) {
-        Some(column) => cast(column, field.data_type()).unwrap(),
-        None => new_null_array(field.data_type(), 1),
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match new.column_by_name(field.name()) {
+            Some(column) => cast(column, field.data_type()).unwrap(),
+            None => new_null_array(field.data_type(), 1),
+        });
     let new = RecordBatch::try_new(schema.clone(), columns.collect()).unwrap();
     let mut out = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut out, schema, None).unwrap();
@@ -147,7 +161,11 @@ pub(super) fn rewriter_of_main(program: &Program) -> Result<(), String> {
 /// Adds rows to main under the lock.
 pub(super) fn locking_rewriter_of_main(program: &Program) -> Result<(), String> {
     (0..2).try_for_each(|round| {
-        let lock = program.store.disk.try_lock(&program.store.layout.lock()).map_err(text)?;
+        let lock = program
+            .store
+            .disk
+            .try_lock(&program.store.layout.lock())
+            .map_err(text)?;
         let added = add_to_main(program, round);
         drop(lock);
         added

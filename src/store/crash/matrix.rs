@@ -12,11 +12,15 @@ fn prepared(case: Case) -> Prepared {
 }
 
 fn explore(case: Case) {
-    prepared(case).explore().unwrap_or_else(|why| panic!("{why}"));
+    prepared(case)
+        .explore()
+        .unwrap_or_else(|why| panic!("{why}"));
 }
 
 fn explore_twice(case: Case, then: Scenario, stride: usize) {
-    prepared(case).explore_twice(then, stride).unwrap_or_else(|why| panic!("{why}"));
+    prepared(case)
+        .explore_twice(then, stride)
+        .unwrap_or_else(|why| panic!("{why}"));
 }
 
 fn fail(cases: &[Case]) {

@@ -83,13 +83,22 @@ impl Ledger {
     /// A file that must survive, under this name or another.
     fn keep(&mut self, disk: &SimDisk, path: &Path) {
         let files = disk.files();
-        self.kept.extend(files.iter().filter(|(at, _)| at == path).map(|(_, bytes)| oracle::hash(bytes)));
+        self.kept.extend(
+            files
+                .iter()
+                .filter(|(at, _)| at == path)
+                .map(|(_, bytes)| oracle::hash(bytes)),
+        );
     }
 
     /// Files that were reported as made: this one, or all in this folder.
     fn made(&mut self, disk: &SimDisk, path: &Path) {
-        let files = disk.files().into_iter().filter(|(at, _)| at.starts_with(path));
-        self.made.extend(files.map(|(at, bytes)| (at, oracle::hash(&bytes))));
+        let files = disk
+            .files()
+            .into_iter()
+            .filter(|(at, _)| at.starts_with(path));
+        self.made
+            .extend(files.map(|(at, bytes)| (at, oracle::hash(&bytes))));
     }
 }
 
@@ -123,7 +132,13 @@ impl World {
             Some(mutant) => Arc::new(mutant::Mutated::new(Arc::new(disk.clone()), mutant)),
         };
         let history = vec![(0, ledger.clone())];
-        Self { store: store_on(shared), disk, ledger, history, live: Vec::new() }
+        Self {
+            store: store_on(shared),
+            disk,
+            ledger,
+            history,
+            live: Vec::new(),
+        }
     }
 
     /// Writes down what holds from the disk's next step on.
@@ -150,7 +165,11 @@ impl World {
 }
 
 fn store_on(disk: Arc<dyn Disk>) -> Store {
-    Store { layout: Layout::new("/store"), disk, zone: TimeZone::UTC }
+    Store {
+        layout: Layout::new("/store"),
+        disk,
+        zone: TimeZone::UTC,
+    }
 }
 
 /// Works on a store, and writes down what the store promised. Ends at the first error.
@@ -183,7 +202,10 @@ pub(crate) enum Told {
 
 impl Told {
     fn options(self) -> Options {
-        Options { accept_main: self == Self::AcceptMain, convert_main: self == Self::ConvertMain }
+        Options {
+            accept_main: self == Self::AcceptMain,
+            convert_main: self == Self::ConvertMain,
+        }
     }
 }
 
@@ -196,7 +218,10 @@ pub(crate) fn withstands(case: Case) -> std::result::Result<(), String> {
 
 /// An attempt at a test; later attempts have later timestamps.
 fn attempt(test: &str, attempt: i64) -> Record {
-    Record { test_id: Some(test.to_owned()), ..loose(test, attempt) }
+    Record {
+        test_id: Some(test.to_owned()),
+        ..loose(test, attempt)
+    }
 }
 
 /// The same without a `test_id`: should it count twice, nothing would find it out later.
@@ -214,7 +239,9 @@ fn loose(test: &str, attempt: i64) -> Record {
 /// Attempts at tests, and a row without an id.
 fn records(ids: std::ops::Range<u32>, number: i64) -> Vec<Record> {
     let id = loose(&format!("loose-{}-{number}", ids.start), 0);
-    ids.map(|id| attempt(&format!("t{id}"), number)).chain([id]).collect()
+    ids.map(|id| attempt(&format!("t{id}"), number))
+        .chain([id])
+        .collect()
 }
 
 /// Only attempts with an id, as [`crate::store::writer::Writer`] writes them.

@@ -99,7 +99,9 @@ impl ReadFile for Past {
 }
 
 fn name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
 }
 
 fn is_retired(path: &Path) -> bool {
@@ -112,7 +114,11 @@ fn is_new_main(path: &Path) -> bool {
 
 impl Mutated {
     pub(super) fn new(disk: Arc<dyn Disk>, mutant: Mutant) -> Self {
-        Self { disk, mutant, memory: Arc::default() }
+        Self {
+            disk,
+            mutant,
+            memory: Arc::default(),
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -127,7 +133,10 @@ impl Mutated {
                 let entries = self.disk.list(&folder)?;
                 let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
                 let ours = |name: &&&str| {
-                    matches!(classify(name), IncrementalName::Increment | IncrementalName::Journal)
+                    matches!(
+                        classify(name),
+                        IncrementalName::Increment | IncrementalName::Journal
+                    )
                 };
                 let gone: Vec<&str> = names.iter().filter(ours).copied().collect();
                 self.disk.remove(&folder, &gone)
@@ -157,7 +166,8 @@ impl Mutated {
             let mut file = self.disk.create(&path)?;
             file.write_all(&bytes)?;
             file.sync()?;
-            self.disk.sync_folder(path.parent().unwrap_or(Path::new("/")))?;
+            self.disk
+                .sync_folder(path.parent().unwrap_or(Path::new("/")))?;
         }
         match memory.later.take() {
             Some((from, to)) => self.disk.link(&from, &to),
@@ -185,7 +195,9 @@ impl Disk for Mutated {
             return Ok(memory.early.clone());
         }
         let entries = self.disk.list_knowing(folder, known)?;
-        let listed = entries.iter().map(|entry| (folder.join(&entry.name), entry.stat));
+        let listed = entries
+            .iter()
+            .map(|entry| (folder.join(&entry.name), entry.stat));
         self.memory().listed = listed.collect();
         Ok(entries)
     }
@@ -202,8 +214,13 @@ impl Disk for Mutated {
         let memory = self.memory();
         let before = match self.mutant {
             Mutant::RetiredUnlooked if is_retired(path) => {
-                let names = [path.to_path_buf(), path.with_file_name(unretired_name(name(path)))];
-                names.iter().find_map(|name| memory.listed.get(name).copied())
+                let names = [
+                    path.to_path_buf(),
+                    path.with_file_name(unretired_name(name(path))),
+                ];
+                names
+                    .iter()
+                    .find_map(|name| memory.listed.get(name).copied())
             }
             Mutant::NoLastLook if path.ends_with(MAIN) => {
                 memory.main.as_ref().map(|main| main.stat()).transpose()?
@@ -232,14 +249,19 @@ impl Disk for Mutated {
             self.memory().writing = true;
             if self.mutant == Mutant::NoLastLook {
                 let main = path.with_file_name(MAIN);
-                let past = Past { stat: self.disk.stat(&main)?, bytes: disk::read(&*self.disk, &main)? };
+                let past = Past {
+                    stat: self.disk.stat(&main)?,
+                    bytes: disk::read(&*self.disk, &main)?,
+                };
                 self.memory().main = Some(Arc::new(past));
             }
         }
         let changed = match self.mutant {
             Mutant::RenamedBeforeSync => is_new_main(path),
             Mutant::PublishedBeforeSync => name(path).starts_with(".increment_"),
-            Mutant::AcknowledgedBeforeWrite | Mutant::LockedAfterLink => name(path).starts_with(".journal_"),
+            Mutant::AcknowledgedBeforeWrite | Mutant::LockedAfterLink => {
+                name(path).starts_with(".journal_")
+            }
             Mutant::AnnouncedAfterRename => name(path).ends_with(".pending"),
             _ => false,
         };
@@ -247,14 +269,26 @@ impl Disk for Mutated {
             return self.disk.create(path);
         }
         let announces = self.mutant == Mutant::AnnouncedAfterRename;
-        let file = if announces { None } else { Some(self.disk.create(path)?) };
+        let file = if announces {
+            None
+        } else {
+            Some(self.disk.create(path)?)
+        };
         let (memory, mutant) = (self.memory.clone(), self.mutant);
-        Ok(Box::new(LateFile { file, path: path.to_path_buf(), mutant, waiting: Vec::new(), memory }))
+        Ok(Box::new(LateFile {
+            file,
+            path: path.to_path_buf(),
+            mutant,
+            waiting: Vec::new(),
+            memory,
+        }))
     }
 
     fn publish(&self, temporary: &Path, to: &Path) -> io::Result<()> {
         if self.mutant == Mutant::RemovedUnretired && is_retired(to) {
-            return self.disk.remove(to.parent().unwrap_or(to), &[name(temporary)]);
+            return self
+                .disk
+                .remove(to.parent().unwrap_or(to), &[name(temporary)]);
         }
         let copied = self.memory().later.take();
         if let (Mutant::CopiedInPlace, Some((from, _))) = (self.mutant, copied) {
@@ -292,7 +326,8 @@ impl Disk for Mutated {
             }
             Mutant::RemovedBeforeQuarantine if to.starts_with("/store/quarantine") => {
                 let bytes = disk::read(&*self.disk, from)?;
-                self.disk.remove(from.parent().unwrap_or(Path::new("/")), &[name(from)])?;
+                self.disk
+                    .remove(from.parent().unwrap_or(Path::new("/")), &[name(from)])?;
                 let mut file = self.disk.create(to)?;
                 file.write_all(&bytes)?;
                 file.sync()?;
@@ -403,7 +438,11 @@ impl WriteFile for LateFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         let file = self.file.as_ref().ok_or_else(Self::missing)?;
-        if self.mutant == Mutant::LockedAfterLink { Ok(true) } else { file.try_lock() }
+        if self.mutant == Mutant::LockedAfterLink {
+            Ok(true)
+        } else {
+            file.try_lock()
+        }
     }
 
     fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {

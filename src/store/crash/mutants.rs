@@ -17,15 +17,26 @@ struct Listed {
 }
 
 const fn unsynced(sync: &'static str, case: Case) -> Listed {
-    Listed { change: Change::Unsynced(sync), case, then: None }
+    Listed {
+        change: Change::Unsynced(sync),
+        case,
+        then: None,
+    }
 }
 
 const fn swapped(mutant: Mutant, case: Case) -> Listed {
-    Listed { change: Change::Mutant(mutant), case, then: None }
+    Listed {
+        change: Change::Mutant(mutant),
+        case,
+        then: None,
+    }
 }
 
 const fn followed(by: super::Scenario, listed: Listed) -> Listed {
-    Listed { then: Some(by), ..listed }
+    Listed {
+        then: Some(by),
+        ..listed
+    }
 }
 
 /// fsyncs that carry a promise.
@@ -45,7 +56,10 @@ const UNSYNCED: [Listed; 29] = [
     unsynced("sync announcement", s::CONSOLIDATE),
     unsynced("folder commits", s::CONSOLIDATE),
     unsynced("replace announcement", s::LEGACY),
-    followed(s::legacy_then_merge, unsynced("folder incremental", s::CONSOLIDATE)),
+    followed(
+        s::legacy_then_merge,
+        unsynced("folder incremental", s::CONSOLIDATE),
+    ),
     unsynced("make backups", s::CONSOLIDATE),
     unsynced("link backup", s::CONSOLIDATE),
     unsynced("sync backup", s::BACKUP),
@@ -64,24 +78,78 @@ const UNSYNCED: [Listed; 29] = [
 /// fsyncs without which nothing would be lost, and why. They belong to operations that
 /// carry a promise elsewhere.
 const SPARE: [(&str, &str); 18] = [
-    ("copy backup", "the publication that follows syncs the same folder"),
-    ("link quarantined file", "the folder is synced once more after the reason, before anything is removed"),
-    ("publish retired file", "main has its rows, and the removal that follows syncs the same folder"),
-    ("remove retired file", "should it come back, its entry stays in the record for seven days"),
-    ("remove increment", "a commit syncs the folder before it forgets the entry"),
-    ("remove journal", "a commit syncs the folder before it forgets the entry"),
-    ("remove staged", "a commit syncs the folder before it forgets the entry"),
-    ("publish transaction", "its increment is published in the same folder before it is removed"),
-    ("remove transaction", "should it come back, its rows come in as repeats of themselves"),
-    ("remove legacy file", "should an unreadable file come back, it goes into quarantine once more"),
-    ("remove temporary increment", "should it come back, it is removed once more"),
-    ("remove temporary staged", "should it come back, it is removed once more"),
-    ("remove temporary metadata", "should it come back, it is removed once more"),
-    ("remove temporary model_stats", "should it come back, it is removed once more"),
-    ("remove temporary test_keys", "should it come back, it is removed once more"),
-    ("replace test_keys", "one that is not of main's commit is never believed, and built anew"),
-    ("replace metadata", "an older one is written anew; it is whole"),
-    ("replace model_stats", "an older one is written anew; it is whole"),
+    (
+        "copy backup",
+        "the publication that follows syncs the same folder",
+    ),
+    (
+        "link quarantined file",
+        "the folder is synced once more after the reason, before anything is removed",
+    ),
+    (
+        "publish retired file",
+        "main has its rows, and the removal that follows syncs the same folder",
+    ),
+    (
+        "remove retired file",
+        "should it come back, its entry stays in the record for seven days",
+    ),
+    (
+        "remove increment",
+        "a commit syncs the folder before it forgets the entry",
+    ),
+    (
+        "remove journal",
+        "a commit syncs the folder before it forgets the entry",
+    ),
+    (
+        "remove staged",
+        "a commit syncs the folder before it forgets the entry",
+    ),
+    (
+        "publish transaction",
+        "its increment is published in the same folder before it is removed",
+    ),
+    (
+        "remove transaction",
+        "should it come back, its rows come in as repeats of themselves",
+    ),
+    (
+        "remove legacy file",
+        "should an unreadable file come back, it goes into quarantine once more",
+    ),
+    (
+        "remove temporary increment",
+        "should it come back, it is removed once more",
+    ),
+    (
+        "remove temporary staged",
+        "should it come back, it is removed once more",
+    ),
+    (
+        "remove temporary metadata",
+        "should it come back, it is removed once more",
+    ),
+    (
+        "remove temporary model_stats",
+        "should it come back, it is removed once more",
+    ),
+    (
+        "remove temporary test_keys",
+        "should it come back, it is removed once more",
+    ),
+    (
+        "replace test_keys",
+        "one that is not of main's commit is never believed, and built anew",
+    ),
+    (
+        "replace metadata",
+        "an older one is written anew; it is whole",
+    ),
+    (
+        "replace model_stats",
+        "an older one is written anew; it is whole",
+    ),
 ];
 
 const SWAPPED: [Listed; 11] = [
@@ -134,11 +202,19 @@ fn swapped_steps_are_noticed() {
 
 #[test]
 fn every_fsync_is_listed() {
-    let asked: BTreeSet<String> = s::ALL.iter().flat_map(|case| Prepared::syncs(*case)).collect();
+    let asked: BTreeSet<String> = s::ALL
+        .iter()
+        .flat_map(|case| Prepared::syncs(*case))
+        .collect();
     let names = UNSYNCED.iter().filter_map(|listed| match listed.change {
         Change::Unsynced(name) => Some(name.to_owned()),
         _ => None,
     });
-    let listed: BTreeSet<String> = names.chain(SPARE.iter().map(|(name, _)| (*name).to_owned())).collect();
-    assert_eq!(asked, listed, "each fsync needs a scenario that notices its absence, or a reason");
+    let listed: BTreeSet<String> = names
+        .chain(SPARE.iter().map(|(name, _)| (*name).to_owned()))
+        .collect();
+    assert_eq!(
+        asked, listed,
+        "each fsync needs a scenario that notices its absence, or a reason"
+    );
 }

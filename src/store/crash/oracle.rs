@@ -64,14 +64,24 @@ fn look(store: &Store) -> Result<Seen, String> {
     let snapshot = snapshot.map_err(|error| format!("a reader fails: {error}"))?;
     let seen = read(store)?;
     let beside = |model: &str| model == beside::MODEL;
-    let records = snapshot.cells.iter().filter(|(cell, _)| !beside(&cell.model));
+    let records = snapshot
+        .cells
+        .iter()
+        .filter(|(cell, _)| !beside(&cell.model));
     let counted: u64 = records.map(|(_, tally)| tally.tests).sum();
-    let mut summaries = snapshot.cells.iter().filter(|(cell, _)| beside(&cell.model));
-    if let Some((cell, tally)) = summaries.find(|(_, tally)| !beside::TOTALS.contains(&tally.tests)) {
+    let mut summaries = snapshot
+        .cells
+        .iter()
+        .filter(|(cell, _)| beside(&cell.model));
+    if let Some((cell, tally)) = summaries.find(|(_, tally)| !beside::TOTALS.contains(&tally.tests))
+    {
         return Err(format!("{cell:?} stands for {} tests", tally.tests));
     }
     if counted != seen.len() as u64 {
-        return Err(format!("{counted} tests are counted and {} rows are there", seen.len()));
+        return Err(format!(
+            "{counted} tests are counted and {} rows are there",
+            seen.len()
+        ));
     }
     Ok(seen)
 }
@@ -79,7 +89,10 @@ fn look(store: &Store) -> Result<Seen, String> {
 /// The rows that a query returns.
 pub(super) fn read(store: &Store) -> Result<Seen, String> {
     let columns = Some(vec!["task_id".to_owned(), "turns".to_owned()]);
-    let selection = Selection { columns, ..Selection::default() };
+    let selection = Selection {
+        columns,
+        ..Selection::default()
+    };
     let found = match rows(store, &selection, &Control::default()) {
         // No file with rows, so no such columns.
         Err(Error::Refused(why)) if why.starts_with("no column") => return Ok(BTreeMap::new()),
@@ -92,7 +105,9 @@ pub(super) fn read(store: &Store) -> Result<Seen, String> {
         for (test, attempt) in batch["task_id"].as_string::<i32>().iter().zip(attempts) {
             let (test, attempt) = (test.unwrap_or("(nameless)"), attempt.unwrap_or(-1));
             if let Some(other) = seen.insert(test.to_owned(), attempt) {
-                return Err(format!("{test} is there twice, as attempts {other} and {attempt}"));
+                return Err(format!(
+                    "{test} is there twice, as attempts {other} and {attempt}"
+                ));
             }
         }
     }
@@ -102,7 +117,14 @@ pub(super) fn read(store: &Store) -> Result<Seen, String> {
 impl<'a> Expected<'a> {
     /// Nothing but rows.
     pub(super) fn among(must: &'a Seen, may: &'a BTreeSet<(String, i64)>) -> Self {
-        Self { must, may, kept: &[], made: &[], damaged: false, told: Told::Nothing }
+        Self {
+            must,
+            may,
+            kept: &[],
+            made: &[],
+            damaged: false,
+            told: Told::Nothing,
+        }
     }
 }
 
@@ -113,12 +135,16 @@ impl Expected<'_> {
             match seen.get(test) {
                 None => return Err(format!("{test} is lost")),
                 Some(attempt) if attempt < promised => {
-                    return Err(format!("of {test} attempt {attempt} counts instead of {promised}"));
+                    return Err(format!(
+                        "of {test} attempt {attempt} counts instead of {promised}"
+                    ));
                 }
                 Some(_) => {}
             }
         }
-        let invented = seen.iter().find(|(test, attempt)| !self.may.contains(&((*test).clone(), **attempt)));
+        let invented = seen
+            .iter()
+            .find(|(test, attempt)| !self.may.contains(&((*test).clone(), **attempt)));
         invented.map_or(Ok(()), |row| Err(format!("{row:?} was never written")))
     }
 
@@ -134,7 +160,11 @@ impl Expected<'_> {
             restore(&store)?;
         }
         if store.check().is_err() {
-            return if self.must.is_empty() { Ok(()) } else { Err("the whole store is lost".to_owned()) };
+            return if self.must.is_empty() {
+                Ok(())
+            } else {
+                Err("the whole store is lost".to_owned())
+            };
         }
         let mut seen = visible(disk, &store)?;
         self.of(&seen)?;
@@ -154,7 +184,11 @@ impl Expected<'_> {
         }
         repair(store).map_err(|error| format!("the next repair fails: {error}"))?;
         let seen = visible(disk, store)?;
-        match self.may.iter().find(|(test, _)| test.starts_with(ASIDE) && !seen.contains_key(test)) {
+        match self
+            .may
+            .iter()
+            .find(|(test, _)| test.starts_with(ASIDE) && !seen.contains_key(test))
+        {
             Some((test, _)) => Err(format!("{test} is lost in the repair")),
             None => Ok(true),
         }
@@ -162,13 +196,19 @@ impl Expected<'_> {
 
     /// The same after other code has rewritten main and so dropped its commit record.
     pub(super) fn check_after_other_code(&self, disk: &SimDisk) -> Result<(), String> {
-        once(("other code", disk.content(), self), || self.check_all_after_other_code(disk))
+        once(("other code", disk.content(), self), || {
+            self.check_all_after_other_code(disk)
+        })
     }
 
     fn check_all_after_other_code(&self, disk: &SimDisk) -> Result<(), String> {
         let store = store_on(Arc::new(disk.clone()));
         // Main's own bytes are gone then, and so is what they were kept for.
-        let expected = Expected { kept: &[], made: &[], ..*self };
+        let expected = Expected {
+            kept: &[],
+            made: &[],
+            ..*self
+        };
         if !self.damaged && rewrite_main(disk, &store) {
             let before = visible(disk, &store);
             match expected.consolidated(disk, &store, before.as_ref().ok()) {
@@ -185,7 +225,11 @@ impl Expected<'_> {
 
     /// A legacy writer still knows its old rows and writes them again.
     fn legacy_code_returns(&self, disk: &SimDisk, store: &Store) -> Result<(), String> {
-        let legacy_tests = self.may.iter().filter(|(test, _)| test.starts_with("legacy-")).count();
+        let legacy_tests = self
+            .may
+            .iter()
+            .filter(|(test, _)| test.starts_with("legacy-"))
+            .count();
         if !self.must.contains_key(LEGACY_TEST) || legacy_tests > legacy_rows().len() {
             return Ok(());
         }
@@ -196,7 +240,12 @@ impl Expected<'_> {
         })
     }
 
-    fn consolidated(&self, disk: &SimDisk, store: &Store, before: Option<&Seen>) -> Result<(), String> {
+    fn consolidated(
+        &self,
+        disk: &SimDisk,
+        store: &Store,
+        before: Option<&Seen>,
+    ) -> Result<(), String> {
         let later = now() + SignedDuration::from_hours(2);
         let control = Control::default();
         let consolidate = || {
@@ -206,11 +255,17 @@ impl Expected<'_> {
         let outcome = consolidate()?;
         let seen = visible(disk, store)?;
         if before.is_some_and(|before| *before != seen) {
-            return Err(format!("the next consolidation makes {seen:?} of {before:?}"));
+            return Err(format!(
+                "the next consolidation makes {seen:?} of {before:?}"
+            ));
         }
         self.of(&seen)?;
         if outcome.rows_total != seen.len() as u64 {
-            return Err(format!("main has {} of {} rows", outcome.rows_total, seen.len()));
+            return Err(format!(
+                "main has {} of {} rows",
+                outcome.rows_total,
+                seen.len()
+            ));
         }
         self.files(disk, store)?;
         if self.nothing_is_left(disk).is_err() {
@@ -218,22 +273,31 @@ impl Expected<'_> {
             consolidate()?;
             self.nothing_is_left(disk)?;
         }
-        once(("valid", disk.content(), self.damaged), || self.is_valid(store, later))
+        once(("valid", disk.content(), self.damaged), || {
+            self.is_valid(store, later)
+        })
     }
 
     fn is_valid(&self, store: &Store, later: Timestamp) -> Result<(), String> {
-        let report = validate::check(store, later, &Control::default()).map_err(|error| error.to_string())?;
-        let bad = report.findings.iter().filter(|finding| finding.level > Level::Note);
+        let report = validate::check(store, later, &Control::default())
+            .map_err(|error| error.to_string())?;
+        let bad = report
+            .findings
+            .iter()
+            .filter(|finding| finding.level > Level::Note);
         let known = |finding: &&validate::Finding| {
             let torn = finding.file.ends_with("_7_20260131_120000.parquet");
             (self.damaged || torn) && finding.message.contains("can't be read")
         };
         let mut bad = bad.filter(|finding| !known(finding));
-        bad.next().map_or(Ok(()), |finding| Err(format!("validate finds {finding:?}")))
+        bad.next()
+            .map_or(Ok(()), |finding| Err(format!("validate finds {finding:?}")))
     }
 
     fn files(&self, disk: &SimDisk, store: &Store) -> Result<(), String> {
-        once(("files", disk.content(), self), || self.all_files(disk, store))
+        once(("files", disk.content(), self), || {
+            self.all_files(disk, store)
+        })
     }
 
     fn all_files(&self, disk: &SimDisk, store: &Store) -> Result<(), String> {
@@ -243,8 +307,14 @@ impl Expected<'_> {
             return Err("a file that was to be kept is gone".to_owned());
         }
         for (made, content) in self.made {
-            if !files.iter().any(|(path, bytes)| path == made && hash(bytes) == *content) {
-                return Err(format!("{} was made and is gone or another", made.display()));
+            if !files
+                .iter()
+                .any(|(path, bytes)| path == made && hash(bytes) == *content)
+            {
+                return Err(format!(
+                    "{} was made and is gone or another",
+                    made.display()
+                ));
             }
         }
         let main = files.iter().find(|(path, _)| *path == store.layout.main());
@@ -254,15 +324,18 @@ impl Expected<'_> {
             generation = parse(bytes).map_err(|why| format!("main is not whole: {why}"))?;
         }
         let backups = store.layout.backups();
-        for (path, bytes) in files.iter().filter(|(path, _)| path.parent() == Some(&backups)) {
+        for (path, bytes) in files
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(&backups))
+        {
             if is_backup(&name(path)) && !damaged(bytes) {
                 parse(bytes).map_err(|why| format!("{} is not whole: {why}", path.display()))?;
             }
         }
         for (path, bytes) in &files {
             let derived = if *path == store.layout.metadata() {
-                let json: serde_json::Value =
-                    serde_json::from_slice(bytes).map_err(|error| format!("metadata.json: {error}"))?;
+                let json: serde_json::Value = serde_json::from_slice(bytes)
+                    .map_err(|error| format!("metadata.json: {error}"))?;
                 json["generation"].as_u64().unwrap_or_default()
             } else if *path == store.layout.model_stats() {
                 parse(bytes).map_err(|why| format!("model_stats.parquet is not whole: {why}"))?
@@ -284,7 +357,8 @@ impl Expected<'_> {
             let left = waits || is_temporary(&name) || name.ends_with(".pending");
             let damaged = self.damaged && self.kept.contains(&hash(&bytes));
             // Other code died while it wrote its file.
-            let torn = classify(&name) == IncrementalName::LegacyIncrement && parse(&bytes).is_err();
+            let torn =
+                classify(&name) == IncrementalName::LegacyIncrement && parse(&bytes).is_err();
             if left && !damaged && !torn {
                 return Err(format!("{} is left", path.display()));
             }
@@ -294,7 +368,10 @@ impl Expected<'_> {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Reads every row of a Parquet file without any of our code, nor Arrow; returns the
@@ -304,7 +381,8 @@ fn parse(bytes: &[u8]) -> Result<u64, String> {
 }
 
 fn read_whole(bytes: &[u8]) -> Result<u64, String> {
-    let file = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())?;
+    let file = SerializedFileReader::new(Bytes::copy_from_slice(bytes))
+        .map_err(|error| error.to_string())?;
     let footer = file.metadata().file_metadata();
     let mut rows = 0;
     for row in file.get_row_iter(None).map_err(|error| error.to_string())? {
@@ -316,7 +394,11 @@ fn read_whole(bytes: &[u8]) -> Result<u64, String> {
     }
     let values = footer.key_value_metadata().into_iter().flatten();
     let mut generations = values.filter_map(|pair| match (pair.key.as_str(), &pair.value) {
-        ("evaltop.commit", Some(text)) => Some(CommitRecord::parse(text, Path::new("main")).ok()?.generation),
+        ("evaltop.commit", Some(text)) => Some(
+            CommitRecord::parse(text, Path::new("main"))
+                .ok()?
+                .generation,
+        ),
         ("evaltop.generation", Some(text)) => text.parse().ok(),
         _ => None,
     });
@@ -327,7 +409,10 @@ fn read_whole(bytes: &[u8]) -> Result<u64, String> {
 pub(super) fn restore(store: &Store) -> Result<(), String> {
     let newest = backup::list(store).map_err(|error| error.to_string())?;
     let newest = newest.first().ok_or("no backup is left")?;
-    let options = restore::Options { from: Some(newest.name.clone().into()), discard_newer: false };
+    let options = restore::Options {
+        from: Some(newest.name.clone().into()),
+        discard_newer: false,
+    };
     restore::run(store, &options, now(), &Control::default())
         .map(drop)
         .map_err(|error| format!("the restore fails: {error}"))

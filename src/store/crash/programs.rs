@@ -56,12 +56,20 @@ impl Start {
         let disk = SimDisk::new(super::now().as_nanosecond() - 3_600_000_000_000);
         let mut world = World::new(disk, None, Ledger::default());
         (play.setup)(&mut world).map_err(text)?;
-        Ok(Self { play, disk: world.disk, ledger: world.ledger })
+        Ok(Self {
+            play,
+            disk: world.disk,
+            ledger: world.ledger,
+        })
     }
 
     /// Lets the programs take turns, the first perhaps with something wrong with it, and
     /// checks what is there in the end.
-    pub(super) fn run(&self, schedule: Schedule, wrong: Option<Mutant>) -> Result<Arc<Turns>, String> {
+    pub(super) fn run(
+        &self,
+        schedule: Schedule,
+        wrong: Option<Mutant>,
+    ) -> Result<Arc<Turns>, String> {
         let disk = self.disk.after_kill();
         let ledger = Arc::new(Mutex::new(self.ledger.clone()));
         let turns = Turns::new(self.play.scripts.len(), schedule, self.play.rewrites_main);
@@ -71,13 +79,24 @@ impl Start {
             .iter()
             .enumerate()
             .map(|(me, script)| {
-                let turn = Turn { disk: Arc::new(disk.clone()), turns: turns.clone(), me };
+                let turn = Turn {
+                    disk: Arc::new(disk.clone()),
+                    turns: turns.clone(),
+                    me,
+                };
                 let shared: Arc<dyn Disk> = match wrong {
-                    Some(mutant) if me == 0 => Arc::new(Mutated::new(Arc::new(turn.clone()), mutant)),
+                    Some(mutant) if me == 0 => {
+                        Arc::new(Mutated::new(Arc::new(turn.clone()), mutant))
+                    }
                     _ => Arc::new(turn.clone()),
                 };
-                let program =
-                    Program { store: store_on(shared), disk: disk.clone(), turn, ledger: ledger.clone(), me };
+                let program = Program {
+                    store: store_on(shared),
+                    disk: disk.clone(),
+                    turn,
+                    ledger: ledger.clone(),
+                    me,
+                };
                 let (script, turns) = (*script, turns.clone());
                 thread::spawn(move || {
                     turns.begin(me);
@@ -88,7 +107,10 @@ impl Start {
                 })
             })
             .collect();
-        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let ended: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
         for (me, ended) in ended.into_iter().enumerate() {
             if me > 0 || !turns.died() {
                 ended.map_err(|why| format!("program {me}: {why}"))?;
@@ -117,7 +139,9 @@ impl Program {
     }
 
     fn rows(&self, round: u32) -> Vec<Record> {
-        (0..2).map(|at| loose(&format!("p{}-{round}-{at}", self.me), 0)).collect()
+        (0..2)
+            .map(|at| loose(&format!("p{}-{round}-{at}", self.me), 0))
+            .collect()
     }
 }
 
@@ -151,14 +175,25 @@ pub(super) fn writer_that_dies(program: &Program) -> Result<(), String> {
     let mut journal = Journal::create(&*store.disk, &store.layout, &stem).map_err(text)?;
     for row in program.rows(0) {
         program.ledger().attempt(std::slice::from_ref(&row));
-        journal.append(&to_lines(std::slice::from_ref(&row)).map_err(text)?, 1, false).map_err(text)?;
+        journal
+            .append(
+                &to_lines(std::slice::from_ref(&row)).map_err(text)?,
+                1,
+                false,
+            )
+            .map_err(text)?;
         program.ledger().acknowledge(std::slice::from_ref(&row));
     }
     Ok(())
 }
 
 fn consolidated(program: &Program, now: Timestamp) -> Result<(), String> {
-    let done = consolidate::run(&program.store, &consolidate::Options::default(), now, &Control::default());
+    let done = consolidate::run(
+        &program.store,
+        &consolidate::Options::default(),
+        now,
+        &Control::default(),
+    );
     // Some of it may have been done before.
     let done = done.map_err(|error| match error {
         Error::Partly { source, .. } => *source,
@@ -185,7 +220,9 @@ pub(super) fn consolidator(program: &Program) -> Result<(), String> {
 
 /// One that finds every legacy file quiet.
 pub(super) fn impatient_consolidator(program: &Program) -> Result<(), String> {
-    (0..2).try_for_each(|_| consolidated(program, program.now() + jiff::SignedDuration::from_secs(61)))
+    (0..2).try_for_each(|_| {
+        consolidated(program, program.now() + jiff::SignedDuration::from_secs(61))
+    })
 }
 
 /// Publishes an increment and consolidates, again and again: what was consumed is
@@ -197,7 +234,8 @@ pub(super) fn busy(program: &Program) -> Result<(), String> {
         let batch = crate::store::record::to_batch(&rows).map_err(text)?;
         let stem = format!("{}_20260201_110000_h_0a_{round}", program.me + 10);
         program.ledger().attempt(&rows);
-        increment::publish(&program.store, &stem, &batch.schema(), [Ok(batch.clone())]).map_err(text)?;
+        increment::publish(&program.store, &stem, &batch.schema(), [Ok(batch.clone())])
+            .map_err(text)?;
         program.ledger().acknowledge(&rows);
         consolidated(program, program.now())?;
     }
@@ -205,7 +243,11 @@ pub(super) fn busy(program: &Program) -> Result<(), String> {
 }
 
 /// What a reader may say of a store that others change.
-const EXCUSES: [&str; 3] = ["kept changing", "was changed while", "is being written by another program"];
+const EXCUSES: [&str; 3] = [
+    "kept changing",
+    "was changed while",
+    "is being written by another program",
+];
 
 /// A dashboard and a query, both of which see what was acknowledged before they began.
 pub(super) fn reader(program: &Program) -> Result<(), String> {
@@ -218,7 +260,10 @@ pub(super) fn reader(program: &Program) -> Result<(), String> {
             Ok(snapshot) => {
                 let tests: u64 = snapshot.cells.values().map(|tally| tally.tests).sum();
                 if tests < must.len() as u64 || tests > most {
-                    return Err(format!("{tests} tests are counted, of {} to {most}", must.len()));
+                    return Err(format!(
+                        "{tests} tests are counted, of {} to {most}",
+                        must.len()
+                    ));
                 }
             }
             Err(Error::Unstable { .. } | Error::InProgress { .. }) => {}
@@ -239,9 +284,13 @@ pub(super) fn reader(program: &Program) -> Result<(), String> {
 
 pub(super) fn cleaner(program: &Program) -> Result<(), String> {
     let options = cleanup::Options::default();
-    (0..2).try_for_each(|_| match cleanup::plan(&program.store, &options, program.now()) {
-        Ok(plan) => cleanup::run(&program.store, &plan, &Control::default()).map(drop).map_err(text),
-        Err(Error::Unstable { .. }) => Ok(()),
-        Err(error) => Err(text(error)),
-    })
+    (0..2).try_for_each(
+        |_| match cleanup::plan(&program.store, &options, program.now()) {
+            Ok(plan) => cleanup::run(&program.store, &plan, &Control::default())
+                .map(drop)
+                .map_err(text),
+            Err(Error::Unstable { .. }) => Ok(()),
+            Err(error) => Err(text(error)),
+        },
+    )
 }

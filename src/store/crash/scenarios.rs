@@ -18,7 +18,13 @@ use crate::store::writer::{Durability, Writer, WriterOptions};
 use crate::store::{Control, Error, Record, Result, cleanup, consolidate, validate};
 
 fn write(world: &mut World, durability: Durability, batches: &[Vec<Record>]) -> Result<Writer> {
-    let mut writer = Writer::open(&world.store, WriterOptions { durability, ..WriterOptions::default() })?;
+    let mut writer = Writer::open(
+        &world.store,
+        WriterOptions {
+            durability,
+            ..WriterOptions::default()
+        },
+    )?;
     let mut failed = None;
     for batch in batches {
         world.note(|ledger, _| ledger.attempt(batch));
@@ -41,7 +47,12 @@ pub(super) fn nothing(_: &mut World) -> Result<()> {
 }
 
 fn append(world: &mut World) -> Result<()> {
-    let batches = [with_ids(0..2), with_ids(2..3), with_ids(3..6), with_ids(6..7)];
+    let batches = [
+        with_ids(0..2),
+        with_ids(2..3),
+        with_ids(3..6),
+        with_ids(6..7),
+    ];
     let written = write(world, Durability::Process, &batches);
     // The process ends without closing its writer.
     world.disk.stop();
@@ -49,13 +60,22 @@ fn append(world: &mut World) -> Result<()> {
 }
 
 pub(super) fn append_durably(world: &mut World) -> Result<()> {
-    let written = write(world, Durability::Disk, &[with_ids(100..102), with_ids(102..103)]);
+    let written = write(
+        world,
+        Durability::Disk,
+        &[with_ids(100..102), with_ids(102..103)],
+    );
     world.disk.stop();
     written.map(drop)
 }
 
 fn append_and_publish(world: &mut World) -> Result<()> {
-    write(world, Durability::Process, &[with_ids(0..3), with_ids(3..5)])?.close()?;
+    write(
+        world,
+        Durability::Process,
+        &[with_ids(0..3), with_ids(3..5)],
+    )?
+    .close()?;
     world.note(|ledger, _| ledger.all_durable());
     Ok(())
 }
@@ -64,8 +84,11 @@ fn journal(world: &mut World, batch: &[Record]) -> Result<Journal> {
     world.store.create()?;
     world.note(|ledger, _| ledger.attempt(batch));
     let store = &world.store;
-    let mut journal =
-        Journal::create(&*store.disk, &store.layout, &Stems::new(&*store.disk, now()).next_stem())?;
+    let mut journal = Journal::create(
+        &*store.disk,
+        &store.layout,
+        &Stems::new(&*store.disk, now()).next_stem(),
+    )?;
     journal.append(&to_lines(batch)?, batch.len() as u64, true)?;
     world.note(|ledger, _| ledger.acknowledge_durably(batch));
     Ok(journal)
@@ -95,9 +118,17 @@ fn increments(world: &mut World) -> Result<()> {
 pub(super) fn legacy(world: &mut World) -> Result<()> {
     let rows = legacy_rows();
     world.note(|ledger, _| ledger.attempt(&rows));
-    let path = world.store.layout.incremental().join("increment_7_20260131_120000.parquet");
-    let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
-    file.write_all(&legacy_bytes(&rows)).map_err(Error::io("write", &path))?;
+    let path = world
+        .store
+        .layout
+        .incremental()
+        .join("increment_7_20260131_120000.parquet");
+    let mut file = world
+        .disk
+        .rewrite(&path)
+        .map_err(Error::io("write", &path))?;
+    file.write_all(&legacy_bytes(&rows))
+        .map_err(Error::io("write", &path))?;
     world.note(|ledger, _| ledger.acknowledge(&rows));
     Ok(())
 }
@@ -111,13 +142,31 @@ pub(super) const LEGACY_TEST: &str = "legacy-0";
 
 /// Columns as legacy code writes them.
 pub(super) fn legacy_bytes(rows: &[Record]) -> Vec<u8> {
-    let text =
-        |get: fn(&Record) -> &str| Arc::new(rows.iter().map(|row| Some(get(row))).collect::<StringArray>());
+    let text = |get: fn(&Record) -> &str| {
+        Arc::new(
+            rows.iter()
+                .map(|row| Some(get(row)))
+                .collect::<StringArray>(),
+        )
+    };
     let batch = RecordBatch::try_from_iter([
         ("model", text(|row| &row.model) as ArrayRef),
-        ("task_id", text(|row| row.task_id.as_deref().unwrap_or_default())),
-        ("turns", Arc::new(rows.iter().map(|row| row.turns).collect::<Int64Array>())),
-        ("success", Arc::new(rows.iter().map(|row| Some(row.success)).collect::<BooleanArray>())),
+        (
+            "task_id",
+            text(|row| row.task_id.as_deref().unwrap_or_default()),
+        ),
+        (
+            "turns",
+            Arc::new(rows.iter().map(|row| row.turns).collect::<Int64Array>()),
+        ),
+        (
+            "success",
+            Arc::new(
+                rows.iter()
+                    .map(|row| Some(row.success))
+                    .collect::<BooleanArray>(),
+            ),
+        ),
     ]);
     let batch = batch.unwrap();
     let mut bytes = Vec::new();
@@ -212,8 +261,13 @@ fn publish_and_legacy_query(world: &mut World) -> Result<()> {
     world.note(|ledger, _| ledger.durable.clear());
     let (disk, folder) = (&world.store.disk, world.store.layout.incremental());
     let entries = disk.list(&folder).map_err(Error::io("list", &folder))?;
-    let names: Vec<_> = entries.iter().map(|e| e.name.as_str()).filter(|n| n.ends_with(".parquet")).collect();
-    disk.remove(&folder, &names).map_err(Error::io("remove", &folder))
+    let names: Vec<_> = entries
+        .iter()
+        .map(|e| e.name.as_str())
+        .filter(|n| n.ends_with(".parquet"))
+        .collect();
+    disk.remove(&folder, &names)
+        .map_err(Error::io("remove", &folder))
 }
 
 fn back_up(world: &mut World) -> Result<()> {
@@ -235,8 +289,14 @@ pub(super) fn with_a_backup(world: &mut World) -> Result<()> {
 
 pub(super) fn restore(world: &mut World) -> Result<()> {
     let backups = backup::list(&world.store)?;
-    let from = backups.first().map(|entry| entry.name.clone()).unwrap_or_default();
-    let options = restore::Options { from: Some(from.into()), discard_newer: false };
+    let from = backups
+        .first()
+        .map(|entry| entry.name.clone())
+        .unwrap_or_default();
+    let options = restore::Options {
+        from: Some(from.into()),
+        discard_newer: false,
+    };
     let done = restore::run(&world.store, &options, now(), &Control::default())?;
     let replaced = done.replaced.unwrap_or_default();
     world.note(|ledger, disk| ledger.made(disk, replaced.parent().unwrap_or(&replaced)));
@@ -250,8 +310,12 @@ fn with_a_damaged_main(world: &mut World) -> Result<()> {
     back_up(world)?;
     increment(world, &records(60..62, 0))?;
     let path = world.store.layout.main();
-    let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
-    file.write_all(b"PAR1 and nothing that follows").map_err(Error::io("write", &path))?;
+    let mut file = world
+        .disk
+        .rewrite(&path)
+        .map_err(Error::io("write", &path))?;
+    file.write_all(b"PAR1 and nothing that follows")
+        .map_err(Error::io("write", &path))?;
     world.note(|ledger, disk| ledger.keep(disk, &path));
     Ok(())
 }
@@ -260,9 +324,17 @@ fn with_a_damaged_main(world: &mut World) -> Result<()> {
 fn with_a_damaged_increment(world: &mut World) -> Result<()> {
     main_and_increments(world)?;
     dead_writer(world)?;
-    let path = world.store.layout.incremental().join("increment_9_20260131_120000.parquet");
-    let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
-    file.write_all(b"PAR1 and nothing that follows").map_err(Error::io("write", &path))?;
+    let path = world
+        .store
+        .layout
+        .incremental()
+        .join("increment_9_20260131_120000.parquet");
+    let mut file = world
+        .disk
+        .rewrite(&path)
+        .map_err(Error::io("write", &path))?;
+    file.write_all(b"PAR1 and nothing that follows")
+        .map_err(Error::io("write", &path))?;
     world.note(|ledger, disk| ledger.keep(disk, &path));
     Ok(())
 }
@@ -281,11 +353,18 @@ fn with_leftovers(world: &mut World) -> Result<()> {
     let folder = world.store.layout.incremental();
     let files = world.disk.files();
     merge(world)?;
-    let consumed = files.into_iter().filter(|(path, _)| path.starts_with(&folder));
-    let temporary =
-        (folder.join(".increment_5_20260131_120000_h_0a_0.parquet.1.tmp"), Arc::new(b"PAR1".to_vec()));
+    let consumed = files
+        .into_iter()
+        .filter(|(path, _)| path.starts_with(&folder));
+    let temporary = (
+        folder.join(".increment_5_20260131_120000_h_0a_0.parquet.1.tmp"),
+        Arc::new(b"PAR1".to_vec()),
+    );
     for (path, bytes) in consumed.chain([temporary]) {
-        let mut file = world.disk.rewrite(&path).map_err(Error::io("write", &path))?;
+        let mut file = world
+            .disk
+            .rewrite(&path)
+            .map_err(Error::io("write", &path))?;
         file.write_all(&bytes).map_err(Error::io("write", &path))?;
     }
     dead_writer(world)
@@ -297,7 +376,14 @@ fn clean_up(world: &mut World) -> Result<()> {
 }
 
 pub(super) const fn case(name: &'static str, setup: Scenario, run: Scenario) -> Case {
-    Case { name, setup, run, damaged: false, tells: true, told: Told::Nothing }
+    Case {
+        name,
+        setup,
+        run,
+        damaged: false,
+        tells: true,
+        told: Told::Nothing,
+    }
 }
 
 pub(super) const APPEND: Case = case("append", nothing, append);
@@ -308,19 +394,33 @@ pub(super) const CONSOLIDATE: Case = case("consolidate", main_and_increments, me
 pub(super) const ATTEMPTS: Case = case("consolidate second attempts", second_attempts, merge);
 pub(super) const COLUMN: Case = case("consolidate a new column", new_column, merge);
 pub(super) const EVERYTHING: Case = case("consolidate everything, twice", everything, merge_twice);
-pub(super) const LIVE: Case =
-    case("consolidate beside a live writer", main_and_increments, merge_beside_a_live_writer);
+pub(super) const LIVE: Case = case(
+    "consolidate beside a live writer",
+    main_and_increments,
+    merge_beside_a_live_writer,
+);
 pub(super) const LEGACY: Case = case("consolidate a legacy file", legacy_and_main, merge);
-pub(super) const LATER: Case =
-    case("consolidate, then a legacy file", main_and_increments, merge_then_legacy);
-pub(super) const JOURNAL_LATER: Case =
-    case("recover a journal, then a legacy file", dead_writer, merge_then_legacy);
+pub(super) const LATER: Case = case(
+    "consolidate, then a legacy file",
+    main_and_increments,
+    merge_then_legacy,
+);
+pub(super) const JOURNAL_LATER: Case = case(
+    "recover a journal, then a legacy file",
+    dead_writer,
+    merge_then_legacy,
+);
 pub(super) const LEGACY_QUERY: Case = case("legacy query", nothing, publish_and_legacy_query);
 pub(super) const BACKUP: Case = case("backup", main_and_increments, back_up);
 pub(super) const RESTORE: Case = case("restore", with_a_backup, restore);
-pub(super) const RESTORE_DAMAGED: Case =
-    Case { damaged: true, ..case("restore over a damaged main", with_a_damaged_main, restore) };
-pub(super) const REPAIR: Case = Case { damaged: true, ..case("repair", with_a_damaged_increment, repair) };
+pub(super) const RESTORE_DAMAGED: Case = Case {
+    damaged: true,
+    ..case("restore over a damaged main", with_a_damaged_main, restore)
+};
+pub(super) const REPAIR: Case = Case {
+    damaged: true,
+    ..case("repair", with_a_damaged_increment, repair)
+};
 pub(super) const CLEANUP: Case = case("cleanup", with_leftovers, clean_up);
 
 pub(super) const ALL: [Case; 25] = [

@@ -37,7 +37,11 @@ enum Life {
 
 impl Life {
     fn check(self) -> io::Result<()> {
-        if self == Self::Goes { Ok(()) } else { Err(io::Error::other("the process is dead")) }
+        if self == Self::Goes {
+            Ok(())
+        } else {
+            Err(io::Error::other("the process is dead"))
+        }
     }
 }
 
@@ -77,7 +81,9 @@ impl State {
     }
 
     fn others(&self, me: usize) -> Vec<usize> {
-        (0..self.ready.len()).filter(|&at| at != me && self.ready[at] && !self.blocked[at]).collect()
+        (0..self.ready.len())
+            .filter(|&at| at != me && self.ready[at] && !self.blocked[at])
+            .collect()
     }
 
     fn life(&self, me: usize) -> Life {
@@ -132,7 +138,10 @@ impl Turns {
             last_look: None,
         };
         let changed = (0..programs).map(|_| Condvar::new()).collect();
-        Arc::new(Self { state: Mutex::new(state), changed })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            changed,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -141,10 +150,14 @@ impl Turns {
 
     fn wait(&self, mut state: MutexGuard<'_, State>, me: usize) {
         while state.current != me {
-            let (next, timeout) =
-                self.changed[me].wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+            let (next, timeout) = self.changed[me]
+                .wait_timeout(state, PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
             state = next;
-            assert!(state.current == me || !timeout.timed_out(), "program {me} never gets its turn");
+            assert!(
+                state.current == me || !timeout.timed_out(),
+                "program {me} never gets its turn"
+            );
         }
     }
 
@@ -177,8 +190,14 @@ impl Turns {
     /// Whether some program changes the bytes of such a file in place. To read those of
     /// another one concerns nobody, so nobody else gets the turn there.
     fn is_rewritten(&self, path: &Path) -> bool {
-        let kind = path.file_name().and_then(|name| name.to_str()).map(classify);
-        let grows = matches!(kind, Some(IncrementalName::LegacyIncrement | IncrementalName::Journal));
+        let kind = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .map(classify);
+        let grows = matches!(
+            kind,
+            Some(IncrementalName::LegacyIncrement | IncrementalName::Journal)
+        );
         grows || (path.ends_with(MAIN) && self.lock().main_is_rewritten)
     }
 
@@ -272,7 +291,11 @@ impl Disk for Turn {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
         self.step()?;
         let (file, rewritten) = (self.disk.open(path)?, self.turns.is_rewritten(path));
-        Ok(Arc::new(TurnRead { file, rewritten, turn: self.clone() }))
+        Ok(Arc::new(TurnRead {
+            file,
+            rewritten,
+            turn: self.clone(),
+        }))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
@@ -282,7 +305,10 @@ impl Disk for Turn {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         self.step()?;
-        Ok(Box::new(TurnWrite { file: self.disk.create(path)?, turn: self.clone() }))
+        Ok(Box::new(TurnWrite {
+            file: self.disk.create(path)?,
+            turn: self.clone(),
+        }))
     }
 
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
@@ -336,7 +362,10 @@ impl Disk for Turn {
             match self.disk.try_lock(path)? {
                 Some(file) => {
                     let turns = self.turns.clone();
-                    return Ok(Some(Box::new(TurnLock { file: Some(file), turns })));
+                    return Ok(Some(Box::new(TurnLock {
+                        file: Some(file),
+                        turns,
+                    })));
                 }
                 None if path.ends_with(LOCK) && self.turns.block(self.me) => {}
                 None => return Ok(None),
@@ -440,7 +469,9 @@ struct TurnLock {
 
 impl LockFile for TurnLock {
     fn describe(&mut self, holder: &str) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), |file| file.describe(holder))
+        self.file
+            .as_mut()
+            .map_or(Ok(()), |file| file.describe(holder))
     }
 }
 

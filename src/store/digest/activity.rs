@@ -127,12 +127,17 @@ impl Activity {
     pub fn add_all(&mut self, events: &[Event<'_>], now: i64) {
         self.add_processes(events, now);
         let place = |event: &Event<'_>| event.cell.model.as_ptr() as usize;
-        let mut order: Vec<(usize, u32)> =
-            events.iter().enumerate().map(|(at, event)| (place(event), at as u32)).collect();
+        let mut order: Vec<(usize, u32)> = events
+            .iter()
+            .enumerate()
+            .map(|(at, event)| (place(event), at as u32))
+            .collect();
         order.sort_unstable();
         for group in order.chunk_by(|(one, _), (other, _)| one == other) {
             let of = group.iter().filter_map(|(_, at)| events.get(*at as usize));
-            let Some(first) = of.clone().next() else { continue };
+            let Some(first) = of.clone().next() else {
+                continue;
+            };
             let model = match self.models.get_mut(&first.cell.model) {
                 Some(model) => model,
                 None => self.models.entry(first.cell.model.clone()).or_default(),
@@ -149,7 +154,9 @@ impl Activity {
         let mut before: Option<(&str, usize)> = None;
         for event in events {
             let old = event.time.is_some_and(|time| time < now - SPAN);
-            let Some(id) = event.process.filter(|id| !id.is_empty() && !old) else { continue };
+            let Some(id) = event.process.filter(|id| !id.is_empty() && !old) else {
+                continue;
+            };
             let place = match before {
                 Some((same, place)) if same == id => place,
                 _ => *places.entry(xxh3_64(id.as_bytes())).or_insert_with(|| {
@@ -166,7 +173,9 @@ impl Activity {
             if !self.processes.contains_key(id) {
                 self.processes.insert(id.into(), Process::default());
             }
-            let Some(process) = self.processes.get_mut(id) else { continue };
+            let Some(process) = self.processes.get_mut(id) else {
+                continue;
+            };
             process.rows += rows.len() as u64;
             for event in rows {
                 let Some(time) = event.time else { continue };
@@ -219,7 +228,8 @@ impl Activity {
     /// Brings the last tests and failures into their order.
     pub fn settle(&mut self) {
         for model in self.models.values_mut() {
-            let settled = is_settled(&model.recent, RECENT) && is_settled(&model.failures, FAILURES);
+            let settled =
+                is_settled(&model.recent, RECENT) && is_settled(&model.failures, FAILURES);
             if !settled {
                 let model = Arc::make_mut(model);
                 keep_largest(&mut model.recent, RECENT);
@@ -231,15 +241,24 @@ impl Activity {
 
 impl ModelActivity {
     /// Takes in tests of this model; returns the time of the oldest.
-    fn add_all<'a>(&mut self, events: impl Iterator<Item = &'a Event<'a>> + Clone, now: i64) -> Option<i64> {
-        self.times.add_all(events.clone().map(|event| event.outcome.execution_time));
+    fn add_all<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Event<'a>> + Clone,
+        now: i64,
+    ) -> Option<i64> {
+        self.times
+            .add_all(events.clone().map(|event| event.outcome.execution_time));
         let timed = events.filter_map(|event| Some((event.time?, event)));
         let mut failed: Vec<(i64, &Event<'_>)> = Vec::new();
         let mut minute: Option<(i64, u64, u64)> = None;
         for (time, event) in timed.clone() {
             let Event { outcome, .. } = event;
             self.last_row = self.last_row.max(Some(time));
-            self.recent.push(Recent { timestamp: time, full: outcome.full, error: outcome.error });
+            self.recent.push(Recent {
+                timestamp: time,
+                full: outcome.full,
+                error: outcome.error,
+            });
             trim(&mut self.recent, RECENT);
             if time <= now + FUTURE {
                 let second = time.div_euclid(1_000_000);
@@ -261,8 +280,15 @@ impl ModelActivity {
         // Only those that can be among the last ones are kept; texts are not copied before.
         let mut times: Vec<i64> = failed.iter().map(|(time, _)| *time).collect();
         times.sort_unstable();
-        let since = times.len().checked_sub(FAILURES).and_then(|at| times.get(at)).copied();
-        for (time, event) in failed.into_iter().filter(|(time, _)| since.is_none_or(|since| *time >= since)) {
+        let since = times
+            .len()
+            .checked_sub(FAILURES)
+            .and_then(|at| times.get(at))
+            .copied();
+        for (time, event) in failed
+            .into_iter()
+            .filter(|(time, _)| since.is_none_or(|since| *time >= since))
+        {
             self.add_failure(time, event);
         }
         timed.map(|(time, _)| time).min()
@@ -276,7 +302,10 @@ impl ModelActivity {
 
     fn add_failure(&mut self, timestamp: i64, event: &Event<'_>) {
         let text = event.message.unwrap_or_default();
-        let text = (0..=MESSAGE.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default();
+        let text = (0..=MESSAGE.min(text.len()))
+            .rev()
+            .find_map(|end| text.get(..end))
+            .unwrap_or_default();
         self.failures.push(Failure {
             timestamp,
             error: event.outcome.error,
@@ -335,7 +364,14 @@ mod tests {
     }
 
     fn event(cell: &Cell, time: Option<i64>, full: bool) -> Event<'_> {
-        Event { cell, test_id: Some("x"), process: Some("7"), time, outcome: outcome(full), message: None }
+        Event {
+            cell,
+            test_id: Some("x"),
+            process: Some("7"),
+            time,
+            outcome: outcome(full),
+            message: None,
+        }
     }
 
     #[test]
@@ -346,12 +382,18 @@ mod tests {
         let mut two = Activity::default();
         for second in 0..900_i64 {
             let half = if second % 2 == 0 { &mut one } else { &mut two };
-            half.add(event(&cell, Some(now - second * 1_000_000), second % 3 == 0), now);
+            half.add(
+                event(&cell, Some(now - second * 1_000_000), second % 3 == 0),
+                now,
+            );
         }
         one.merge(&two);
         one.settle();
         let model = &one.models["m"];
-        assert_eq!((model.recent.len(), model.failures.len()), (RECENT, FAILURES));
+        assert_eq!(
+            (model.recent.len(), model.failures.len()),
+            (RECENT, FAILURES)
+        );
         assert!(model.recent.is_sorted() && model.failures.is_sorted());
         assert_eq!(model.recent.last().unwrap().timestamp, now);
         assert_eq!(model.failures.last().unwrap().timestamp, now - 1_000_000);
@@ -359,7 +401,10 @@ mod tests {
         assert_eq!(one.processes["7"].last_row, Some(now));
         let second = now / 1_000_000;
         let all = model.history.between(0, second + 1, second);
-        assert!((all.rows - 900.0).abs() < 1e-6 && (all.full - 300.0).abs() < 1e-6, "{all:?}");
+        assert!(
+            (all.rows - 900.0).abs() < 1e-6 && (all.full - 300.0).abs() < 1e-6,
+            "{all:?}"
+        );
         assert_eq!(one.oldest, Some(now - 899 * 1_000_000));
     }
 
@@ -368,12 +413,30 @@ mod tests {
         let cell = cell("m");
         let message = "é".repeat(MESSAGE);
         let mut activity = Activity::default();
-        activity.add(Event { message: Some(&message), ..event(&cell, Some(1), false) }, SPAN);
-        let partial = Outcome { partial: true, ..outcome(false) };
-        activity.add(Event { outcome: partial, ..event(&cell, Some(2), false) }, SPAN);
+        activity.add(
+            Event {
+                message: Some(&message),
+                ..event(&cell, Some(1), false)
+            },
+            SPAN,
+        );
+        let partial = Outcome {
+            partial: true,
+            ..outcome(false)
+        };
+        activity.add(
+            Event {
+                outcome: partial,
+                ..event(&cell, Some(2), false)
+            },
+            SPAN,
+        );
         let failures = &activity.models["m"].failures;
         assert_eq!(failures.len(), 1, "a partial success is no failure");
-        assert_eq!((failures[0].message.len(), &*failures[0].test_id), (MESSAGE, "x"));
+        assert_eq!(
+            (failures[0].message.len(), &*failures[0].test_id),
+            (MESSAGE, "x")
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ use crate::stats::ErrorCategory;
 /// The exact names win, then words that runners commonly use; a rate limit,
 /// a refused login or a lost connection is the infrastructure's fault.
 pub fn category(error_type: Option<&str>, error_message: Option<&str>) -> Option<ErrorCategory> {
-    let kind = error_type.map(str::trim).filter(|t| !matches!(*t, "" | "nan" | "None" | "none"));
+    let kind = error_type
+        .map(str::trim)
+        .filter(|t| !matches!(*t, "" | "nan" | "None" | "none"));
     let message = error_message.filter(|m| !matches!(m.trim(), "" | "nan" | "None"));
     if let Some(exact) = kind.and_then(|kind| kind.parse().ok()) {
         return match exact {
@@ -15,9 +17,13 @@ pub fn category(error_type: Option<&str>, error_message: Option<&str>) -> Option
         };
     }
     let Some(kind) = kind else {
-        return message.and_then(infrastructure).or(message.map(|_| ErrorCategory::Other));
+        return message
+            .and_then(infrastructure)
+            .or(message.map(|_| ErrorCategory::Other));
     };
-    let found = infrastructure(kind).or_else(|| words(kind)).or_else(|| message.and_then(infrastructure));
+    let found = infrastructure(kind)
+        .or_else(|| words(kind))
+        .or_else(|| message.and_then(infrastructure));
     Some(found.unwrap_or(ErrorCategory::Other))
 }
 
@@ -43,9 +49,12 @@ fn infrastructure(text: &str) -> Option<ErrorCategory> {
         "gateway timeout",
     ];
     let lower = text.to_lowercase();
-    let status = lower
-        .split(|c: char| !c.is_ascii_digit())
-        .any(|n| matches!(n, "401" | "403" | "429" | "500" | "502" | "503" | "504" | "529"));
+    let status = lower.split(|c: char| !c.is_ascii_digit()).any(|n| {
+        matches!(
+            n,
+            "401" | "403" | "429" | "500" | "502" | "503" | "504" | "529"
+        )
+    });
     let named = SIGNS.iter().any(|sign| lower.contains(sign)) || matches!(lower.as_str(), "auth");
     (named || (status && (lower.contains("http") || lower.contains("error") || lower.len() == 3)))
         .then_some(ErrorCategory::Infrastructure)
@@ -79,10 +88,22 @@ mod tests {
             (Some("None"), Some("nan"), None),
             (Some("timeout"), None, Some(E::Timeout)),
             (Some("TimeoutError"), None, Some(E::Timeout)),
-            (Some("tool_call_format_errors"), None, Some(E::ToolCallFormat)),
+            (
+                Some("tool_call_format_errors"),
+                None,
+                Some(E::ToolCallFormat),
+            ),
             (Some("sequence_order"), None, Some(E::SequenceOrder)),
-            (Some("max_turns"), Some("connection words"), Some(E::MaxTurns)),
-            (Some("other"), Some("HTTP 429: slow down"), Some(E::Infrastructure)),
+            (
+                Some("max_turns"),
+                Some("connection words"),
+                Some(E::MaxTurns),
+            ),
+            (
+                Some("other"),
+                Some("HTTP 429: slow down"),
+                Some(E::Infrastructure),
+            ),
             (Some("RateLimitError"), None, Some(E::Infrastructure)),
             (Some("429"), None, Some(E::Infrastructure)),
             (Some("weird"), Some("step 429 was wrong"), Some(E::Other)),

@@ -40,9 +40,12 @@ impl Texts {
     #[inline]
     fn get(&self, row: usize) -> Option<&str> {
         match self {
-            Self::Plain(texts) => (row < texts.len() && texts.is_valid(row)).then(|| texts.value(row)),
+            Self::Plain(texts) => {
+                (row < texts.len() && texts.is_valid(row)).then(|| texts.value(row))
+            }
             Self::Keyed(keys, texts) => {
-                let at = (row < keys.len() && keys.is_valid(row)).then(|| keys.value(row) as usize)?;
+                let at =
+                    (row < keys.len() && keys.is_valid(row)).then(|| keys.value(row) as usize)?;
                 (at < texts.len() && texts.is_valid(at)).then(|| texts.value(at))
             }
         }
@@ -71,7 +74,10 @@ pub struct Outcome {
 impl Outcome {
     /// This one test as a trial of its task.
     pub fn trials(&self) -> Trials {
-        Trials { n: 1, full: u64::from(self.full) }
+        Trials {
+            n: 1,
+            full: u64::from(self.full),
+        }
     }
 
     /// Adds this one test.
@@ -83,7 +89,10 @@ impl Outcome {
         tally.turns.push(self.turns);
         tally.tool_calls.push(self.tool_calls);
         tally.tool_coverage_rate.push(self.tool_coverage_rate);
-        if let Some(count) = self.error.and_then(|error| tally.errors.get_mut(error as usize)) {
+        if let Some(count) = self
+            .error
+            .and_then(|error| tally.errors.get_mut(error as usize))
+        {
             *count += 1;
         }
     }
@@ -184,10 +193,16 @@ impl Columns {
             timestamp: batch.column_by_name("timestamp").cloned(),
         };
         for name in Self::NAMES.into_iter().chain([TIMESTAMP_TEXT]) {
-            let Some(column) = batch.column_by_name(name) else { continue };
+            let Some(column) = batch.column_by_name(name) else {
+                continue;
+            };
             match column.data_type() {
                 DataType::Utf8 => {
-                    put(&mut columns.texts, name, Texts::Plain(column.as_string::<i32>().clone()));
+                    put(
+                        &mut columns.texts,
+                        name,
+                        Texts::Plain(column.as_string::<i32>().clone()),
+                    );
                 }
                 DataType::Dictionary(..) => {
                     let keyed = column.as_dictionary_opt::<Int32Type>();
@@ -204,9 +219,14 @@ impl Columns {
                     put(&mut columns.truths, name, column.as_boolean().clone());
                 }
                 DataType::Int64 | DataType::Float64 => {
-                    let doubles = cast(column, &DataType::Float64)
-                        .map_err(|e| Error::Refused(format!("column '{name}' can't be read: {e}")))?;
-                    put(&mut columns.numbers, name, doubles.as_primitive::<Float64Type>().clone());
+                    let doubles = cast(column, &DataType::Float64).map_err(|e| {
+                        Error::Refused(format!("column '{name}' can't be read: {e}"))
+                    })?;
+                    put(
+                        &mut columns.numbers,
+                        name,
+                        doubles.as_primitive::<Float64Type>().clone(),
+                    );
                 }
                 _ => {}
             }
@@ -245,14 +265,19 @@ impl Columns {
 
     /// Microseconds since the epoch.
     pub fn timestamp(&self, row: usize) -> Option<i64> {
-        let column = self.timestamp.as_ref()?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let column = self
+            .timestamp
+            .as_ref()?
+            .as_primitive_opt::<TimestampMicrosecondType>()?;
         (row < column.len() && column.is_valid(row)).then(|| column.value(row))
     }
 
     /// A dimension that is text; "unknown" where it is missing.
     #[inline]
     pub fn dimension(&self, name: &str, row: usize) -> &str {
-        self.text(name, row).filter(|text| !text.is_empty()).unwrap_or(UNKNOWN)
+        self.text(name, row)
+            .filter(|text| !text.is_empty())
+            .unwrap_or(UNKNOWN)
     }
 
     /// The rate of successful tool calls.
@@ -318,27 +343,41 @@ impl Columns {
     }
 
     fn rate_hash(&self, row: usize) -> u128 {
-        self.rate(row).map_or(1, |rate| u128::from(rate.get().to_bits()))
+        self.rate(row)
+            .map_or(1, |rate| u128::from(rate.get().to_bits()))
     }
 
     /// [`super::key`] of a row.
     pub fn key(&self, row: usize) -> Option<u128> {
-        self.text("test_id", row).filter(|id| is_id(id)).and_then(|id| key_in(Some(id), self.cell_key(row)))
+        self.text("test_id", row)
+            .filter(|id| is_id(id))
+            .and_then(|id| key_in(Some(id), self.cell_key(row)))
     }
 
     /// What a row tests, whatever the value of one dimension is: its `task_id`, or its
     /// `test_id` where it has none, within the rest of its cell. `None` with neither.
     pub fn task_key(&self, row: usize, without: &str) -> Option<u128> {
-        let id = |name: &str| self.text(name, row).filter(|id| is_id(id)).map(|id| format!("{name}:{id}"));
+        let id = |name: &str| {
+            self.text(name, row)
+                .filter(|id| is_id(id))
+                .map(|id| format!("{name}:{id}"))
+        };
         let id = id("task_id").or_else(|| id("test_id"))?;
-        let texts = ["model", "prompt_type", "difficulty", "task_type"]
-            .map(|name| if name == without { "" } else { self.dimension(name, row) });
+        let texts = ["model", "prompt_type", "difficulty", "task_type"].map(|name| {
+            if name == without {
+                ""
+            } else {
+                self.dimension(name, row)
+            }
+        });
         key_in(Some(&id), parts_key(texts, self.rate(row)))
     }
 
     /// A hash of a row's `task_id`; `None` without one.
     pub fn task(&self, row: usize) -> Option<u64> {
-        self.text("task_id", row).filter(|id| is_id(id)).map(|id| xxh3_64(id.as_bytes()))
+        self.text("task_id", row)
+            .filter(|id| is_id(id))
+            .map(|id| xxh3_64(id.as_bytes()))
     }
 
     /// What a row's runner said of its error.
@@ -351,7 +390,12 @@ impl Columns {
     pub fn outcome(&self, row: usize) -> Outcome {
         let full = self.truth("success", row) == Some(true);
         let number = |name| self.number(name, row).unwrap_or(f64::NAN);
-        let error = || category(self.text("error_type", row), self.text("error_message", row));
+        let error = || {
+            category(
+                self.text("error_type", row),
+                self.text("error_message", row),
+            )
+        };
         Outcome {
             full,
             partial: !full && self.truth("partial_success", row) == Some(true),

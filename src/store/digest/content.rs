@@ -128,7 +128,8 @@ impl Digest {
                 match reading.keep {
                     Keep::Hashes => self.hashes.push(short),
                     Keep::Places(source) => {
-                        let at = u32::try_from(self.position + *at as u64).map_err(|_| too_many())?;
+                        let at =
+                            u32::try_from(self.position + *at as u64).map_err(|_| too_many())?;
                         self.places.push(Place { short, source, at });
                     }
                 }
@@ -158,7 +159,11 @@ impl Digest {
             if let Some((of, (_, process))) = self.cells.get(cell as usize).zip(happened) {
                 events.push(event(columns, row, of, outcome, process));
                 let model = of.model.as_ptr() as usize;
-                trials.extend(columns.task(row).map(|task| (model, cell, task, outcome.trials())));
+                trials.extend(
+                    columns
+                        .task(row)
+                        .map(|task| (model, cell, task, outcome.trials())),
+                );
             }
         }
         self.records += cells.len() as u64;
@@ -167,7 +172,10 @@ impl Digest {
         }
         trials.sort_unstable_by_key(|(model, ..)| *model);
         for group in trials.chunk_by(|(one, ..), (other, ..)| one == other) {
-            if let Some(cell) = group.first().and_then(|(_, cell, ..)| self.cells.get(*cell as usize)) {
+            if let Some(cell) = group
+                .first()
+                .and_then(|(_, cell, ..)| self.cells.get(*cell as usize))
+            {
                 let of_model = group.iter().map(|(.., task, trials)| (*task, *trials));
                 self.clusters.add_all(&cell.model, of_model);
             }
@@ -183,9 +191,17 @@ impl Digest {
     /// The numbers of the rows' cells.
     pub fn cells_of(&mut self, columns: &Columns, rows: usize) -> Vec<u32> {
         let number = |(row, quick): (usize, u128)| {
-            self.by_quick.get(&quick).copied().unwrap_or_else(|| self.learn(quick, columns, row))
+            self.by_quick
+                .get(&quick)
+                .copied()
+                .unwrap_or_else(|| self.learn(quick, columns, row))
         };
-        columns.quick_cells(rows).into_iter().enumerate().map(number).collect()
+        columns
+            .quick_cells(rows)
+            .into_iter()
+            .enumerate()
+            .map(number)
+            .collect()
     }
 
     /// The number of a row's cell, which is then known by `quick` too.
@@ -215,7 +231,9 @@ impl Digest {
 
     /// Takes a record that was taken in out of the tallies. What happened stays.
     pub fn subtract(&mut self, columns: &Columns, row: usize) {
-        let Some(&cell) = self.by_key.get(&columns.cell_key(row)) else { return };
+        let Some(&cell) = self.by_key.get(&columns.cell_key(row)) else {
+            return;
+        };
         let outcome = columns.outcome(row);
         self.records -= 1;
         if let Some(tally) = self.tallied.get_mut(cell as usize) {
@@ -233,7 +251,10 @@ impl Digest {
 
     /// The tallied cells.
     pub fn cells(&self) -> impl Iterator<Item = (&Cell, &Tally)> {
-        self.cells.iter().zip(&self.tallied).filter(|(_, tally)| tally.tests > 0)
+        self.cells
+            .iter()
+            .zip(&self.tallied)
+            .filter(|(_, tally)| tally.tests > 0)
     }
 
     /// Forgets the cells, which are elsewhere; everything else stays.
@@ -289,7 +310,10 @@ impl Digest {
 
     /// For rows from a position of their file on.
     pub fn starting_at(position: u64) -> Self {
-        Self { position, ..Self::default() }
+        Self {
+            position,
+            ..Self::default()
+        }
     }
 
     /// Rows, a summary row counting as one.
@@ -302,7 +326,8 @@ impl Digest {
         for (cell, tally) in self.cells() {
             cells.add(cell, tally);
         }
-        self.summaries.each_without(&[], |cell, tally| cells.add(cell, tally));
+        self.summaries
+            .each_without(&[], |cell, tally| cells.add(cell, tally));
     }
 }
 
@@ -316,7 +341,14 @@ fn event<'a>(
     let process = columns.text("process_id", row).or(process);
     let message = columns.message(row).filter(|_| !outcome.full);
     let (test_id, time) = (columns.text("test_id", row), columns.timestamp(row));
-    Event { cell, test_id, process, time, outcome, message }
+    Event {
+        cell,
+        test_id,
+        process,
+        time,
+        outcome,
+        message,
+    }
 }
 
 fn too_many() -> Error {
@@ -326,13 +358,25 @@ fn too_many() -> Error {
 /// For each digest, by the numbers of its cells, their places among the cells of all
 /// digests in their order.
 pub fn places_of_cells(digests: &[Digest]) -> Vec<Vec<u32>> {
-    let mut places: Vec<Vec<u32>> = digests.iter().map(|digest| vec![0; digest.cells.len()]).collect();
+    let mut places: Vec<Vec<u32>> = digests
+        .iter()
+        .map(|digest| vec![0; digest.cells.len()])
+        .collect();
     let mut sorted: Vec<(&Cell, usize, usize)> = Vec::new();
     for (of, digest) in digests.iter().enumerate() {
-        sorted.extend(digest.cells.iter().enumerate().map(|(number, cell)| (cell, of, number)));
+        sorted.extend(
+            digest
+                .cells
+                .iter()
+                .enumerate()
+                .map(|(number, cell)| (cell, of, number)),
+        );
     }
     sorted.sort_unstable();
-    for (place, same) in sorted.chunk_by(|(one, ..), (other, ..)| one == other).enumerate() {
+    for (place, same) in sorted
+        .chunk_by(|(one, ..), (other, ..)| one == other)
+        .enumerate()
+    {
         for &(_, of, number) in same {
             let at = places.get_mut(of).and_then(|places| places.get_mut(number));
             if let Some(at) = at {
@@ -353,11 +397,18 @@ pub struct CellKeys {
 impl CellKeys {
     /// [`super::key`] of each of the first rows.
     pub fn keys(&mut self, columns: &Columns, rows: usize) -> impl Iterator<Item = Option<u128>> {
-        columns.quick_cells(rows).into_iter().enumerate().map(|(row, quick)| {
-            let test_id = columns.text("test_id", row)?;
-            let cell = *self.known.entry(quick).or_insert_with(|| columns.cell_key(row));
-            key_in(Some(test_id), cell)
-        })
+        columns
+            .quick_cells(rows)
+            .into_iter()
+            .enumerate()
+            .map(|(row, quick)| {
+                let test_id = columns.text("test_id", row)?;
+                let cell = *self
+                    .known
+                    .entry(quick)
+                    .or_insert_with(|| columns.cell_key(row));
+                key_in(Some(test_id), cell)
+            })
     }
 }
 

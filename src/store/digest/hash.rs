@@ -26,8 +26,9 @@ pub fn row_hashes(batch: &RecordBatch) -> Result<Vec<u64>> {
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         if !is_index(field.name()) {
             let seed = xxh3_64(field.name().as_bytes());
-            add_column(&mut hashes, column, seed)
-                .map_err(|e| Error::Refused(format!("column '{}' can't be hashed: {e}", field.name())))?;
+            add_column(&mut hashes, column, seed).map_err(|e| {
+                Error::Refused(format!("column '{}' can't be hashed: {e}", field.name()))
+            })?;
         }
     }
     Ok(hashes)
@@ -41,13 +42,20 @@ fn add_column(hashes: &mut [u64], column: &ArrayRef, seed: u64) -> Result<(), Ar
     };
     match column.data_type() {
         DataType::Null => {}
-        DataType::Utf8 => each(column.as_string::<i32>().iter(), |at, v| add(at, v.as_bytes())),
+        DataType::Utf8 => each(column.as_string::<i32>().iter(), |at, v| {
+            add(at, v.as_bytes())
+        }),
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
             let plain = cast(column, &DataType::Utf8)?;
-            each(plain.as_string::<i32>().iter(), |at, v| add(at, v.as_bytes()));
+            each(plain.as_string::<i32>().iter(), |at, v| {
+                add(at, v.as_bytes())
+            });
         }
         DataType::Timestamp(_, zone) => {
-            let micros = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+            let micros = cast(
+                column,
+                &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+            )?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>();
             each(micros.iter(), |at, v| add(at, &v.to_le_bytes()));
         }
@@ -95,7 +103,9 @@ pub struct Fingerprint {
 
 impl std::fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fingerprint").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Fingerprint")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,8 +132,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, NullArray,
-        StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+        BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
+        NullArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
     };
     use arrow::datatypes::Int8Type;
 
@@ -136,11 +146,20 @@ mod tests {
     #[test]
     fn storage_and_order_do_not_matter() {
         let plain = hashes(vec![
-            ("model", Arc::new(StringArray::from(vec![Some("a"), Some("b")]))),
+            (
+                "model",
+                Arc::new(StringArray::from(vec![Some("a"), Some("b")])),
+            ),
             ("turns", Arc::new(Int64Array::from(vec![Some(3), None]))),
-            ("rate", Arc::new(Float64Array::from(vec![f64::from(0.8_f32), 0.0]))),
+            (
+                "rate",
+                Arc::new(Float64Array::from(vec![f64::from(0.8_f32), 0.0])),
+            ),
             ("success", Arc::new(BooleanArray::from(vec![true, false]))),
-            ("timestamp", Arc::new(TimestampMicrosecondArray::from(vec![5, 6]))),
+            (
+                "timestamp",
+                Arc::new(TimestampMicrosecondArray::from(vec![5, 6])),
+            ),
         ]);
         let other = hashes(vec![
             ("success", Arc::new(Int32Array::from(vec![1, 0]))),
@@ -148,8 +167,18 @@ mod tests {
             ("rate", Arc::new(Float32Array::from(vec![0.8, -0.0]))),
             ("turns", Arc::new(Float64Array::from(vec![3.0, f64::NAN]))),
             ("__index_level_0__", Arc::new(Int64Array::from(vec![9, 9]))),
-            ("timestamp", Arc::new(TimestampNanosecondArray::from(vec![5_000, 6_000]))),
-            ("model", Arc::new(vec!["a", "b"].into_iter().collect::<DictionaryArray<Int8Type>>())),
+            (
+                "timestamp",
+                Arc::new(TimestampNanosecondArray::from(vec![5_000, 6_000])),
+            ),
+            (
+                "model",
+                Arc::new(
+                    vec!["a", "b"]
+                        .into_iter()
+                        .collect::<DictionaryArray<Int8Type>>(),
+                ),
+            ),
         ]);
         assert_eq!(plain, other);
         assert_ne!(plain[0], plain[1]);

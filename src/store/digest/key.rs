@@ -32,7 +32,12 @@ pub fn key_in(test_id: Option<&str>, cell: u128) -> Option<u128> {
 
 /// xxh3-128 over the length-prefixed parts of a cell.
 pub fn cell_key(cell: &Cell) -> u128 {
-    let texts = [&*cell.model, &*cell.prompt_type, &*cell.difficulty, &*cell.task_type];
+    let texts = [
+        &*cell.model,
+        &*cell.prompt_type,
+        &*cell.difficulty,
+        &*cell.task_type,
+    ];
     parts_key(texts, cell.tool_success_rate)
 }
 
@@ -71,7 +76,10 @@ mod tests {
         assert_ne!(a, key(Some("8"), &cell("m", "p", 0.8)));
         assert_ne!(a, key(Some("7"), &cell("m", "p", 0.6)));
         assert_ne!(a, key(Some("7"), &cell("m", "p", f64::NAN)));
-        assert_ne!(key(Some("7"), &cell("ab", "c", 0.8)), key(Some("7"), &cell("a", "bc", 0.8)));
+        assert_ne!(
+            key(Some("7"), &cell("ab", "c", 0.8)),
+            key(Some("7"), &cell("a", "bc", 0.8))
+        );
     }
 
     #[test]

@@ -148,11 +148,17 @@ pub trait Disk: Debug + Send + Sync {
 }
 
 /// Appends a range of another file by reading and writing.
-pub fn copy_range(source: &dyn ReadFile, range: Range<u64>, target: &mut impl Write) -> io::Result<()> {
+pub fn copy_range(
+    source: &dyn ReadFile,
+    range: Range<u64>,
+    target: &mut impl Write,
+) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut at = range.start;
     while at < range.end {
-        let wanted = buffer.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
         let read = source.read_at(at, buffer.get_mut(..wanted).unwrap_or_default())?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -181,7 +187,10 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     const LIMIT: u64 = 256 << 20;
     let file = disk.open(path)?;
     if file.stat()?.bytes > LIMIT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than any file of its kind"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than any file of its kind",
+        ));
     }
     let mut content = Vec::new();
     let mut buffer = vec![0; 1 << 16];

@@ -28,14 +28,23 @@ fn stat_of(meta: &fs::Metadata) -> Stat {
 }
 
 /// What is there under a name and is no file.
-const NOTHING: Stat = Stat { inode: 0, bytes: 0, modified_ns: 0, links: 1, is_file: false };
+const NOTHING: Stat = Stat {
+    inode: 0,
+    bytes: 0,
+    modified_ns: 0,
+    links: 1,
+    is_file: false,
+};
 
 /// Opens what is a regular file, and does not wait for the other end of what is a FIFO.
 fn open_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = options.custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
     Ok(file)
 }
@@ -96,18 +105,29 @@ fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Re
         let write = move || pieces.iter().try_for_each(|()| target.sync_data());
         let long = range.end.saturating_sub(range.start) > 2 * PIECE;
         // Without a second thread the sync at the end does it all.
-        let writing = long.then(|| std::thread::Builder::new().spawn_scoped(scope, write).ok()).flatten();
+        let writing = long
+            .then(|| std::thread::Builder::new().spawn_scoped(scope, write).ok())
+            .flatten();
         let at = copy_pieces(source, range, target, || {
             let _ = copied.try_send(());
         })?;
         drop(copied);
         // What failed to be written must not be synced as if nothing had happened.
-        let written = writing.map(|writing| writing.join().unwrap_or_else(|_| Err(io::Error::other("sync"))));
+        let written = writing.map(|writing| {
+            writing
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("sync")))
+        });
         written.transpose().map(|_| at)
     })
 }
 
-fn copy_pieces(source: &File, range: Range<u64>, target: &File, mut then: impl FnMut()) -> io::Result<u64> {
+fn copy_pieces(
+    source: &File,
+    range: Range<u64>,
+    target: &File,
+    mut then: impl FnMut(),
+) -> io::Result<u64> {
     let mut at = range.start;
     #[cfg(target_os = "linux")]
     {
@@ -223,9 +243,10 @@ fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Resul
         Told::Known(stat) => stat,
         Told::Unknown => match fs::metadata(folder.join(name)) {
             // One whose name is no text can't be opened by the name that is told.
-            Ok(meta) => {
-                Stat { is_file: meta.is_file() && matches!(named, Cow::Borrowed(_)), ..stat_of(&meta) }
-            }
+            Ok(meta) => Stat {
+                is_file: meta.is_file() && matches!(named, Cow::Borrowed(_)),
+                ..stat_of(&meta)
+            },
             // Gone since, or a dangling link.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // A link in a circle, or to where we may not look. Not every file system tells what
@@ -234,7 +255,10 @@ fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Resul
             Err(error) => return Err(error),
         },
     };
-    Ok(Some(Entry { name: named.into_owned(), stat }))
+    Ok(Some(Entry {
+        name: named.into_owned(),
+        stat,
+    }))
 }
 
 impl Disk for RealDisk {
@@ -269,7 +293,13 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        Ok(Box::new(OpenOptions::new().write(true).read(true).create_new(true).open(path)?))
+        Ok(Box::new(
+            OpenOptions::new()
+                .write(true)
+                .read(true)
+                .create_new(true)
+                .open(path)?,
+        ))
     }
 
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
@@ -314,8 +344,19 @@ impl Disk for RealDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
-        let file = open_file(OpenOptions::new().read(true).write(true).create(true).truncate(false), path)?;
-        Ok(if try_flock(&file)? { Some(Box::new(file)) } else { None })
+        let file = open_file(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false),
+            path,
+        )?;
+        Ok(if try_flock(&file)? {
+            Some(Box::new(file))
+        } else {
+            None
+        })
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
@@ -356,13 +397,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         // More than are read at once.
-        let many = |at: u32| format!("a_name_that_is_as_long_as_those_of_increments_{at:05}.parquet");
+        let many =
+            |at: u32| format!("a_name_that_is_as_long_as_those_of_increments_{at:05}.parquet");
         (0..1_500).for_each(|at| fs::write(path(&many(at)), "rows").unwrap());
         fs::create_dir(path("folder")).unwrap();
         symlink("nowhere", path("dangling")).unwrap();
         symlink("circle", path("circle")).unwrap();
         fs::write(folder.path().join(OsStr::from_bytes(b"\xff")), "x").unwrap();
-        let told = Stat { inode: 1, bytes: 77, modified_ns: 0, links: 1, is_file: true };
+        let told = Stat {
+            inode: 1,
+            bytes: 77,
+            modified_ns: 0,
+            links: 1,
+            is_file: true,
+        };
         let known = |name: &str, inode: u64| {
             assert!(inode > 0);
             match name {
@@ -375,15 +423,22 @@ mod tests {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
         let expected = (0..1_500).filter(|at| *at != 8).map(many);
-        let expected: Vec<String> =
-            expected.chain(["circle", "folder", "\u{fffd}"].map(str::to_owned)).collect();
+        let expected: Vec<String> = expected
+            .chain(["circle", "folder", "\u{fffd}"].map(str::to_owned))
+            .collect();
         assert_eq!(names, expected);
         assert_eq!((entries[7].stat, entries[0].stat.bytes), (told, 4));
         let files = entries.iter().filter(|entry| entry.stat.is_file).count();
-        assert_eq!(files, 1_499, "no folder, no circle, nothing without a proper name");
+        assert_eq!(
+            files, 1_499,
+            "no folder, no circle, nothing without a proper name"
+        );
         let missing = RealDisk.list(&path("nowhere")).unwrap_err();
         let no_folder = RealDisk.list(&path(&many(0))).unwrap_err();
         let kinds = [missing.kind(), no_folder.kind()];
-        assert_eq!(kinds, [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]);
+        assert_eq!(
+            kinds,
+            [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+        );
     }
 }

@@ -24,8 +24,12 @@ impl Indexes {
     /// Of a chunk, as far as its file has one.
     pub(super) fn of(index: Option<&dyn PageIndexProvider>, group: usize, column: usize) -> Self {
         Self {
-            columns: index.and_then(|index| index.column_index(group, column)).cloned(),
-            offsets: index.and_then(|index| index.offset_index(group, column)).cloned(),
+            columns: index
+                .and_then(|index| index.column_index(group, column))
+                .cloned(),
+            offsets: index
+                .and_then(|index| index.offset_index(group, column))
+                .cloned(),
         }
     }
 }
@@ -59,11 +63,17 @@ impl Pages {
 
 impl PageIndexProvider for Pages {
     fn has_offset_indexes(&self) -> bool {
-        self.groups.iter().flatten().any(|index| index.offsets.is_some())
+        self.groups
+            .iter()
+            .flatten()
+            .any(|index| index.offsets.is_some())
     }
 
     fn has_column_indexes(&self) -> bool {
-        self.groups.iter().flatten().any(|index| index.columns.is_some())
+        self.groups
+            .iter()
+            .flatten()
+            .any(|index| index.columns.is_some())
     }
 
     fn column_index(&self, group: usize, column: usize) -> Option<&ColumnIndexMetaData> {
@@ -83,14 +93,19 @@ impl Footer {
     /// Adds the next row group.
     pub(in crate::store) fn push(&mut self, kept: Kept) -> Result<(), ParquetError> {
         let ordinal = i32::try_from(self.groups.len()).unwrap_or(i32::MAX);
-        self.groups.push(kept.group.into_builder().set_ordinal(ordinal).build()?);
+        self.groups
+            .push(kept.group.into_builder().set_ordinal(ordinal).build()?);
         self.pages.groups.push(kept.indexes);
         Ok(())
     }
 
     /// The bytes that end a file whose row groups end at `position`: page indexes,
     /// footer, its length, magic.
-    pub(in crate::store) fn bytes(self, file: &FileMetaData, position: u64) -> Result<Vec<u8>, ParquetError> {
+    pub(in crate::store) fn bytes(
+        self,
+        file: &FileMetaData,
+        position: u64,
+    ) -> Result<Vec<u8>, ParquetError> {
         let rows = self.groups.iter().map(RowGroupMetaData::num_rows).sum();
         let file = FileMetaData::new(
             file.version(),
@@ -105,7 +120,10 @@ impl Footer {
             .set_page_index(Some(std::sync::Arc::new(self.pages)))
             .build();
         let mut bytes = Vec::new();
-        let mut tracked = TrackedWrite::new(Skipping { skip: position, inner: &mut bytes });
+        let mut tracked = TrackedWrite::new(Skipping {
+            skip: position,
+            inner: &mut bytes,
+        });
         advance(&mut tracked, position)?;
         let writer = ParquetMetaDataWriter::new_with_tracked(tracked, &metadata);
         writer.with_preserve_page_index_locations(false).finish()?;

@@ -38,12 +38,20 @@ pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
 impl Fresh {
     /// Those of a row group; `None` where every column is copied. `before` are those of
     /// another one.
-    pub(super) fn of(stock: &Stock<'_>, group: usize, before: Option<Self>) -> Result<Option<Self>> {
+    pub(super) fn of(
+        stock: &Stock<'_>,
+        group: usize,
+        before: Option<Self>,
+    ) -> Result<Option<Self>> {
         if stock.fresh.fields().is_empty() {
             return Ok(None);
         }
         let rows = stock.rows(group);
-        let fields = stock.fresh.fields().iter().map(|field| field.name().as_str());
+        let fields = stock
+            .fresh
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str());
         let widened: Vec<&str> = fields.filter(|name| stock.file.has_column(name)).collect();
         if widened.is_empty() && before.as_ref().is_some_and(|before| before.rows == rows) {
             return Ok(before);
@@ -55,10 +63,18 @@ impl Fresh {
         let batch = concat_batches(&stock.fresh, &batches);
         let batch = batch.map_err(|error| unwritable(&error))?;
         if i64::try_from(batch.num_rows()) != Ok(rows) {
-            return Err(Error::unreadable(stock.file.path(), "it has fewer rows than its footer says"));
+            return Err(Error::unreadable(
+                stock.file.path(),
+                "it has fewer rows than its footer says",
+            ));
         }
         let (bytes, kept) = encode(&stock.fresh, &batch).map_err(|error| unwritable(&error))?;
-        Ok(Some(Self { rows, bytes, kept, shift: Shift::default() }))
+        Ok(Some(Self {
+            rows,
+            bytes,
+            kept,
+            shift: Shift::default(),
+        }))
     }
 
     /// The bytes, which go to `position`.
@@ -70,20 +86,33 @@ impl Fresh {
 
     /// A column of the row group that was placed last.
     pub(super) fn column(&self, path: &ColumnPath) -> Option<(ColumnChunkMetaData, Indexes)> {
-        let at = self.kept.group.columns().iter().position(|column| column.column_path() == path)?;
-        let (chunk, index) = (self.kept.group.columns().get(at)?, self.kept.indexes.get(at)?);
+        let at = self
+            .kept
+            .group
+            .columns()
+            .iter()
+            .position(|column| column.column_path() == path)?;
+        let (chunk, index) = (
+            self.kept.group.columns().get(at)?,
+            self.kept.indexes.get(at)?,
+        );
         Some((self.shift.chunk(chunk)?, self.shift.index(index.clone())?))
     }
 }
 
 fn encode(columns: &SchemaRef, batch: &RecordBatch) -> Result<(Vec<u8>, Kept), ParquetError> {
-    let properties = table::properties(columns).into_builder().set_max_row_group_row_count(None).build();
+    let properties = table::properties(columns)
+        .into_builder()
+        .set_max_row_group_row_count(None)
+        .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(columns), Some(properties))?;
     writer.write(batch)?;
     writer.flush()?;
     writer.sync()?;
     let bytes = writer.inner().clone();
     let footer = writer.finish()?;
-    let kept = encoded(&footer).next().ok_or(ParquetError::EOF("no chunks".into()))?;
+    let kept = encoded(&footer)
+        .next()
+        .ok_or(ParquetError::EOF("no chunks".into()))?;
     Ok((bytes, kept))
 }

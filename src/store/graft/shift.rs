@@ -24,7 +24,10 @@ impl Shift {
     /// Where an old offset is now; `None` when it was not copied.
     fn at(&self, old: i64) -> Option<i64> {
         let old = u64::try_from(old).ok()?;
-        let at = self.moves.partition_point(|(range, _)| range.start <= old).checked_sub(1)?;
+        let at = self
+            .moves
+            .partition_point(|(range, _)| range.start <= old)
+            .checked_sub(1)?;
         let (range, new) = self.moves.get(at)?;
         (old < range.end).then(|| (old - range.start + new) as i64)
     }
@@ -47,7 +50,11 @@ impl Shift {
 
     /// The page index of a chunk at its new place.
     pub(super) fn index(&self, mut index: Indexes) -> Option<Indexes> {
-        for page in index.offsets.iter_mut().flat_map(|offsets| &mut offsets.page_locations) {
+        for page in index
+            .offsets
+            .iter_mut()
+            .flat_map(|offsets| &mut offsets.page_locations)
+        {
             page.offset = self.at(page.offset)?;
         }
         Some(index)
@@ -62,5 +69,8 @@ pub(super) fn described(
     if *chunk.column_descr() == **column {
         return Ok(chunk);
     }
-    Err(ParquetError::General(format!("column '{}' has another type", column.path())))
+    Err(ParquetError::General(format!(
+        "column '{}' has another type",
+        column.path()
+    )))
 }

@@ -22,7 +22,12 @@ fn write(path: &Path, schema: &SchemaRef, steps: Vec<Step<'_>>) -> ParquetFile {
         match step {
             Step::Rows(rows) => table.write(&rows).unwrap(),
             Step::Graft(file, groups) => {
-                table.graft(&Stock::of(file, schema).unwrap().expect("it can be grafted"), groups).unwrap();
+                table
+                    .graft(
+                        &Stock::of(file, schema).unwrap().expect("it can be grafted"),
+                        groups,
+                    )
+                    .unwrap();
             }
         }
     }
@@ -32,14 +37,22 @@ fn write(path: &Path, schema: &SchemaRef, steps: Vec<Step<'_>>) -> ParquetFile {
 }
 
 fn rows(ids: Range<i64>) -> RecordBatch {
-    let records: Vec<_> = ids.map(|id| record(&format!("t{id:04}"), id % 3 == 0, id)).collect();
+    let records: Vec<_> = ids
+        .map(|id| record(&format!("t{id:04}"), id % 3 == 0, id))
+        .collect();
     batch(&records)
 }
 
 fn read(file: &ParquetFile) -> RecordBatch {
     let schema = Arc::new(Schema::new(file.schema().fields().clone()));
-    let plain = |batch: RecordBatch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec()).unwrap();
-    let batches: Vec<_> = file.batches(None, 0).unwrap().map(|batch| plain(batch.unwrap())).collect();
+    let plain = |batch: RecordBatch| {
+        RecordBatch::try_new(schema.clone(), batch.columns().to_vec()).unwrap()
+    };
+    let batches: Vec<_> = file
+        .batches(None, 0)
+        .unwrap()
+        .map(|batch| plain(batch.unwrap()))
+        .collect();
     concat_batches(&schema, &batches).unwrap()
 }
 
@@ -51,16 +64,25 @@ fn check_pages(file: &ParquetFile) {
     let all = read(file);
     for (at, group) in file.metadata().row_groups().iter().enumerate() {
         for (column, chunk) in group.columns().iter().enumerate() {
-            let offsets = index.offset_index(at, column).expect("offsets").page_locations();
+            let offsets = index
+                .offset_index(at, column)
+                .expect("offsets")
+                .page_locations();
             let (start, length) = chunk.byte_range();
             let inside = |page: &parquet::file::page_index::offset_index::PageLocation| {
                 (start..start + length).contains(&(page.offset as u64))
             };
-            assert!(offsets.iter().all(inside), "a page of group {at}, column {column} is elsewhere");
+            assert!(
+                offsets.iter().all(inside),
+                "a page of group {at}, column {column} is elsewhere"
+            );
         }
         let count = group.num_rows() as usize;
         let texts = all["test_id"].slice(from, count);
-        let (least, most) = (texts.as_string::<i32>().iter().min(), texts.as_string::<i32>().iter().max());
+        let (least, most) = (
+            texts.as_string::<i32>().iter().min(),
+            texts.as_string::<i32>().iter().max(),
+        );
         let statistics = group.column(ids).statistics().expect("statistics");
         let text = |bytes: Option<&[u8]>| bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
         assert_eq!(text(statistics.min_bytes_opt()).as_deref(), least.flatten());
@@ -75,7 +97,11 @@ fn a_copied_beginning_is_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let schema = rows(0..1).schema();
     with_group_rows(10, || {
-        let old = write(&folder.path().join("old"), &schema, vec![Step::Rows(rows(0..30))]);
+        let old = write(
+            &folder.path().join("old"),
+            &schema,
+            vec![Step::Rows(rows(0..30))],
+        );
         let steps = vec![Step::Graft(&old, 0..3), Step::Rows(rows(30..35))];
         let new = write(&folder.path().join("new"), &schema, steps);
         let end = Stock::of(&old, &schema).unwrap().unwrap().extents(0..3);
@@ -98,7 +124,11 @@ fn a_new_column_costs_null_chunks() {
     fields.push(Arc::new(Field::new("tokens", DataType::Int64, true)));
     let wider = Arc::new(Schema::new(fields));
     with_group_rows(10, || {
-        let old = write(&folder.path().join("old"), &schema, vec![Step::Rows(rows(0..25))]);
+        let old = write(
+            &folder.path().join("old"),
+            &schema,
+            vec![Step::Rows(rows(0..25))],
+        );
         let mut columns = rows(25..29).columns().to_vec();
         columns.push(Arc::new(Int64Array::from(vec![1, 2, 3, 4])));
         let more = RecordBatch::try_new(wider.clone(), columns).unwrap();
@@ -106,12 +136,20 @@ fn a_new_column_costs_null_chunks() {
         let new = write(&folder.path().join("new"), &wider, steps);
         let all = read(&new);
         assert_eq!(all.num_rows(), 29);
-        assert_eq!(all.project(&(0..schema.fields().len()).collect::<Vec<_>>()).unwrap(), rows(0..29));
+        assert_eq!(
+            all.project(&(0..schema.fields().len()).collect::<Vec<_>>())
+                .unwrap(),
+            rows(0..29)
+        );
         let tokens = all["tokens"].as_primitive::<Int64Type>();
         assert_eq!((tokens.null_count(), tokens.value(28)), (25, 4));
         check_pages(&new);
         // And once more, with chunks that lie apart.
-        let steps = vec![Step::Graft(&new, 1..3), Step::Rows(all.slice(0, 3)), Step::Graft(&new, 3..4)];
+        let steps = vec![
+            Step::Graft(&new, 1..3),
+            Step::Rows(all.slice(0, 3)),
+            Step::Graft(&new, 3..4),
+        ];
         let again = write(&folder.path().join("again"), &wider, steps);
         let parts = [all.slice(10, 15), all.slice(0, 3), all.slice(25, 4)];
         assert_eq!(read(&again), concat_batches(&wider, &parts).unwrap());
@@ -135,16 +173,30 @@ fn of_a_column_that_is_widened_the_others_are_copied() {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
     };
     let whole = |ids: Range<i64>| -> ArrayRef {
-        Arc::new(ids.map(|id| (id % 5 > 0).then_some(id)).collect::<Int64Array>())
+        Arc::new(
+            ids.map(|id| (id % 5 > 0).then_some(id))
+                .collect::<Int64Array>(),
+        )
     };
     let halves = |ids: Range<i64>| -> ArrayRef {
-        Arc::new(ids.map(|id| (id % 5 > 0).then_some(id as f64)).collect::<Float64Array>())
+        Arc::new(
+            ids.map(|id| (id % 5 > 0).then_some(id as f64))
+                .collect::<Float64Array>(),
+        )
     };
     with_group_rows(10, || {
         let narrow = with_turns(rows(0..35), whole(0..35));
         let wide = with_turns(rows(0..35), halves(0..35));
-        let old = write(&folder.path().join("old"), &narrow.schema(), vec![Step::Rows(narrow)]);
-        let steps = vec![Step::Graft(&old, 1..4), Step::Rows(wide.slice(0, 4)), Step::Graft(&old, 0..2)];
+        let old = write(
+            &folder.path().join("old"),
+            &narrow.schema(),
+            vec![Step::Rows(narrow)],
+        );
+        let steps = vec![
+            Step::Graft(&old, 1..4),
+            Step::Rows(wide.slice(0, 4)),
+            Step::Graft(&old, 0..2),
+        ];
         let new = write(&folder.path().join("new"), &wide.schema(), steps);
         let parts = [wide.slice(10, 25), wide.slice(0, 4), wide.slice(0, 20)];
         assert_eq!(read(&new), concat_batches(&wide.schema(), &parts).unwrap());
@@ -153,17 +205,32 @@ fn of_a_column_that_is_widened_the_others_are_copied() {
         let chunk = |file: &ParquetFile, group: usize, column: &str| {
             let groups = file.metadata().row_groups();
             let mut chunks = groups[group].columns().iter();
-            let chunk = chunks.find(|chunk| chunk.column_path().string() == column).unwrap();
+            let chunk = chunks
+                .find(|chunk| chunk.column_path().string() == column)
+                .unwrap();
             let (start, length) = chunk.byte_range();
             std::fs::read(file.path()).unwrap()[start as usize..(start + length) as usize].to_vec()
         };
         for column in ["test_id", "success", "tokens"] {
             assert_eq!(chunk(&new, 0, column), chunk(&old, 1, column), "{column}");
         }
-        let chunks = new.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
+        let chunks = new
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns);
         let bytes: u64 = chunks.map(|chunk| chunk.byte_range().1).sum();
-        let extents = Stock::of(&new, &wide.schema()).unwrap().unwrap().extents(0..6);
-        assert_eq!(extents.iter().map(|extent| extent.end - extent.start).sum::<u64>(), bytes);
+        let extents = Stock::of(&new, &wide.schema())
+            .unwrap()
+            .unwrap()
+            .extents(0..6);
+        assert_eq!(
+            extents
+                .iter()
+                .map(|extent| extent.end - extent.start)
+                .sum::<u64>(),
+            bytes
+        );
         assert_eq!(extents.len(), 1, "nothing lies between them: {extents:?}");
     });
 }
@@ -172,13 +239,21 @@ fn of_a_column_that_is_widened_the_others_are_copied() {
 fn what_is_not_ours_or_of_another_type_is_not_grafted() {
     let folder = tempfile::tempdir().unwrap();
     let schema = rows(0..1).schema();
-    let ours = write(&folder.path().join("ours"), &schema, vec![Step::Rows(rows(0..5))]);
+    let ours = write(
+        &folder.path().join("ours"),
+        &schema,
+        vec![Step::Rows(rows(0..5))],
+    );
     assert!(Stock::of(&ours, &schema).unwrap().is_some());
     let retyped = schema.fields().iter().map(|field| match field.data_type() {
         DataType::Boolean => Arc::new(Field::new(field.name(), DataType::Int64, true)),
         _ => field.clone(),
     });
-    assert!(Stock::of(&ours, &Arc::new(Schema::new(retyped.collect::<Vec<_>>()))).unwrap().is_none());
+    assert!(
+        Stock::of(&ours, &Arc::new(Schema::new(retyped.collect::<Vec<_>>())))
+            .unwrap()
+            .is_none()
+    );
     let narrower = Arc::new(schema.project(&[0, 1, 6]).unwrap());
     assert!(Stock::of(&ours, &narrower).unwrap().is_none());
     let path = folder.path().join("theirs");
@@ -186,7 +261,11 @@ fn what_is_not_ours_or_of_another_type_is_not_grafted() {
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema.clone(), None).unwrap();
     writer.write(&rows(0..5)).unwrap();
     writer.close().unwrap();
-    assert!(Stock::of(&ParquetFile::open(&RealDisk, &path).unwrap(), &schema).unwrap().is_none());
+    assert!(
+        Stock::of(&ParquetFile::open(&RealDisk, &path).unwrap(), &schema)
+            .unwrap()
+            .is_none()
+    );
 }
 
 proptest! {

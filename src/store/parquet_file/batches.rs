@@ -54,7 +54,9 @@ pub struct Batches {
 
 impl std::fmt::Debug for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("path", &self.file.path).finish_non_exhaustive()
+        f.debug_struct("Batches")
+            .field("path", &self.file.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,12 +73,23 @@ impl Batches {
             let roots = roots.filter(|(_, field)| columns.contains(&field.name().as_str()));
             ProjectionMask::roots(parquet, roots.map(|(at, _)| at))
         });
-        let levels = guarded(|| parquet_to_arrow_field_levels(parquet, mask, Some(file.schema().fields())))
-            .map_err(|error| Error::unreadable(&file.path, plain(&error)))?;
+        let levels =
+            guarded(|| parquet_to_arrow_field_levels(parquet, mask, Some(file.schema().fields())))
+                .map_err(|error| Error::unreadable(&file.path, plain(&error)))?;
         let rows = BATCH_ROWS.min(file.batch_rows);
         let meter = Arc::new(Meter::new(rows));
-        let mut batches = Self { inner: None, file: file.clone(), levels, groups, wanted, given: 0, meter };
-        let reader = batches.reader().map_err(|error| Error::unreadable(&file.path, plain(&error)))?;
+        let mut batches = Self {
+            inner: None,
+            file: file.clone(),
+            levels,
+            groups,
+            wanted,
+            given: 0,
+            meter,
+        };
+        let reader = batches
+            .reader()
+            .map_err(|error| Error::unreadable(&file.path, plain(&error)))?;
         batches.inner = Some(reader);
         Ok(batches)
     }
@@ -91,7 +104,10 @@ impl Batches {
                 Wanted::After(0) if self.given == 0 => None,
                 Wanted::After(skip) => {
                     let start = at(skip.saturating_add(self.given)).min(all);
-                    Some(RowSelection::from_consecutive_ranges(std::iter::once(start..all), all))
+                    Some(RowSelection::from_consecutive_ranges(
+                        std::iter::once(start..all),
+                        all,
+                    ))
                 }
                 Wanted::Selected(selection) if self.given == 0 => Some(selection.clone()),
                 Wanted::Selected(selection) => Some(after(selection.clone(), self.given)),

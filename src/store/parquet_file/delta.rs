@@ -46,7 +46,11 @@ pub(super) fn lengths(bytes: &[u8], most: u64) -> Option<Lengths> {
             left -= here;
         }
     }
-    Some(Lengths { count, longest, end: at })
+    Some(Lengths {
+        count,
+        longest,
+        end: at,
+    })
 }
 
 /// One of the numbers that are packed in `width` bits each.
@@ -89,14 +93,29 @@ mod tests {
     #[test]
     fn a_run_is_read_to_its_end() {
         // 128 values a block, 4 miniblocks; three values: 5, 7, 6 (deltas 2 and -1).
-        let packed = [&[0x80, 0x01, 4, 3, 10, 0x01, 2, 0, 0, 0][..], &[0b0000_0011], &[0; 7], &[9]].concat();
-        assert_eq!(lengths(&packed, 3), Some(Lengths { count: 3, longest: 7, end: packed.len() - 1 }));
+        let packed = [
+            &[0x80, 0x01, 4, 3, 10, 0x01, 2, 0, 0, 0][..],
+            &[0b0000_0011],
+            &[0; 7],
+            &[9],
+        ]
+        .concat();
+        assert_eq!(
+            lengths(&packed, 3),
+            Some(Lengths {
+                count: 3,
+                longest: 7,
+                end: packed.len() - 1
+            })
+        );
         assert_eq!(lengths(&packed, 2), None, "more than there can be");
         for cut in 0..packed.len() - 1 {
             assert_eq!(lengths(&packed[..cut], 3), None);
         }
         // A trillion of nothing.
-        let many = [0x80, 0x01, 4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0, 0, 0, 0, 0];
+        let many = [
+            0x80, 0x01, 4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0, 0, 0, 0, 0,
+        ];
         assert_eq!(lengths(&many, 1_000), None);
     }
 }

@@ -47,9 +47,13 @@ thread_local! {
 
 pub(super) fn load(source: &Source) -> Result<Footer, ParquetError> {
     let tail = source.get_bytes(source.bytes.saturating_sub(8), 8)?;
-    let length = tail.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    let length = tail
+        .first_chunk()
+        .map_or(0, |length| u32::from_le_bytes(*length));
     if tail.ends_with(b"PAR1") && length > FOOTER_BYTES {
-        return Err(ParquetError::General(format!("its footer claims {length} bytes")));
+        return Err(ParquetError::General(format!(
+            "its footer claims {length} bytes"
+        )));
     }
     // The schema comes first. A footer that is torn is refused below.
     let looked_at = u64::from(length).min(SCHEMA_BYTES);
@@ -60,19 +64,30 @@ pub(super) fn load(source: &Source) -> Result<Footer, ParquetError> {
         spelled = footer.slice(place);
     }
     LAST.with_borrow_mut(|last| {
-        let known = last.as_ref().filter(|known| known.spelled == spelled && !spelled.is_empty());
-        let options = known.map(|known| ParquetMetaDataOptions::new().with_schema(known.descriptor.clone()));
+        let known = last
+            .as_ref()
+            .filter(|known| known.spelled == spelled && !spelled.is_empty());
+        let options =
+            known.map(|known| ParquetMetaDataOptions::new().with_schema(known.descriptor.clone()));
         let reader = ParquetMetaDataReader::new().with_metadata_options(options);
         let metadata = Arc::new(reader.parse_and_finish(source)?);
         let pairs = metadata.file_metadata().key_value_metadata();
         if let Some(known) = known.filter(|known| known.pairs.as_ref() == pairs) {
-            return Ok(Footer { metadata, schema: known.schema.clone() });
+            return Ok(Footer {
+                metadata,
+                schema: known.schema.clone(),
+            });
         }
         let schema = columns(&metadata)?;
         let descriptor = metadata.file_metadata().schema_descr_ptr();
         // A copy: the footer may be a part of the whole file.
         let spelled = Bytes::copy_from_slice(&spelled);
-        *last = Some(Columns { spelled, pairs: pairs.cloned(), descriptor, schema: schema.clone() });
+        *last = Some(Columns {
+            spelled,
+            pairs: pairs.cloned(),
+            descriptor,
+            schema: schema.clone(),
+        });
         Ok(Footer { metadata, schema })
     })
 }
@@ -80,15 +95,23 @@ pub(super) fn load(source: &Source) -> Result<Footer, ParquetError> {
 /// The columns, strings as plain UTF-8.
 fn columns(metadata: &Arc<ParquetMetaData>) -> Result<SchemaRef, ParquetError> {
     let read = |options| {
-        ArrowReaderMetadata::try_new(Arc::clone(metadata), options).map(|columns| columns.schema().clone())
+        ArrowReaderMetadata::try_new(Arc::clone(metadata), options)
+            .map(|columns| columns.schema().clone())
     };
     // The embedded Arrow schema may be wrong where the Parquet schema is right.
     let without_hint = || read(ArrowReaderOptions::new().with_skip_arrow_metadata(true));
-    let Ok(schema) = read(ArrowReaderOptions::new()) else { return without_hint() };
+    let Ok(schema) = read(ArrowReaderOptions::new()) else {
+        return without_hint();
+    };
     let plain: Vec<Field> = schema
         .fields()
         .iter()
-        .map(|field| field.as_ref().clone().with_data_type(plain_type(field.data_type())))
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(plain_type(field.data_type()))
+        })
         .collect();
     let plain = Arc::new(Schema::new_with_metadata(plain, schema.metadata().clone()));
     if plain == schema {
@@ -113,10 +136,13 @@ pub(super) fn check(metadata: &ParquetMetaData, bytes: u64) -> Result<u64, Strin
     let most = bytes.saturating_mul(100_000);
     let mut rows = 0_u64;
     for group in metadata.row_groups() {
-        let count = u64::try_from(group.num_rows()).map_err(|_| "a row group has a negative size")?;
+        let count =
+            u64::try_from(group.num_rows()).map_err(|_| "a row group has a negative size")?;
         rows = rows.saturating_add(count);
         if rows > most {
-            return Err(format!("its footer claims more rows than {bytes} bytes can hold"));
+            return Err(format!(
+                "its footer claims more rows than {bytes} bytes can hold"
+            ));
         }
         check_chunks(group, bytes)?;
     }
@@ -133,7 +159,10 @@ pub(super) fn check_widths(schema: &Schema) -> Result<usize, String> {
     for field in schema.fields() {
         all = all.saturating_add(width(field.data_type()));
         if all > FIXED_BYTES {
-            return Err(format!("a value of column '{}' takes more than memory has", field.name()));
+            return Err(format!(
+                "a value of column '{}' takes more than memory has",
+                field.name()
+            ));
         }
     }
     Ok(usize::try_from(FIXED_BYTES / all).unwrap_or(1).max(1))
@@ -147,26 +176,36 @@ fn width(data_type: &DataType) -> u64 {
             let length = u64::try_from(*length).unwrap_or(u64::MAX);
             length.saturating_mul(width(item.data_type()).max(8))
         }
-        DataType::Struct(fields) => {
-            fields.iter().fold(0, |sum, field| width(field.data_type()).saturating_add(sum))
+        DataType::Struct(fields) => fields
+            .iter()
+            .fold(0, |sum, field| width(field.data_type()).saturating_add(sum)),
+        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => {
+            width(item.data_type())
         }
-        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => width(item.data_type()),
         _ => 0,
     }
 }
 
 fn check_chunks(group: &RowGroupMetaData, bytes: u64) -> Result<(), String> {
     for column in group.columns() {
-        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let start = column
+            .dictionary_page_offset()
+            .unwrap_or_else(|| column.data_page_offset());
         let end = start.checked_add(column.compressed_size());
         let inside = start >= 0
             && column.data_page_offset() >= 0
             && column.compressed_size() >= 0
-            && end.and_then(|end| u64::try_from(end).ok()).is_some_and(|end| end <= bytes);
+            && end
+                .and_then(|end| u64::try_from(end).ok())
+                .is_some_and(|end| end <= bytes);
         let flat = column.column_descr().max_rep_level() == 0;
-        let counted = column.num_values() == group.num_rows() || (!flat && column.num_values() >= 0);
+        let counted =
+            column.num_values() == group.num_rows() || (!flat && column.num_values() >= 0);
         if !inside || !counted {
-            return Err(format!("column '{}' lies outside of the file", column.column_path()));
+            return Err(format!(
+                "column '{}' lies outside of the file",
+                column.column_path()
+            ));
         }
     }
     Ok(())

@@ -102,7 +102,11 @@ impl Scan<'_> {
     /// The length of a list, and the kind of its items.
     fn list(&mut self) -> Option<(u64, u8)> {
         let head = self.byte()?;
-        let length = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+        let length = if head >> 4 == 15 {
+            self.varint()?
+        } else {
+            u64::from(head >> 4)
+        };
         Some((length, head & 0xf))
     }
 
@@ -167,7 +171,14 @@ mod tests {
     /// A footer whose schema is a chain of groups.
     fn chain(groups: usize) -> Vec<u8> {
         // Version 1, then a list of structs.
-        let mut footer = vec![0x15, 0x02, 0x19, 0xfc, (groups & 0x7f) as u8 | 0x80, (groups >> 7) as u8];
+        let mut footer = vec![
+            0x15,
+            0x02,
+            0x19,
+            0xfc,
+            (groups & 0x7f) as u8 | 0x80,
+            (groups >> 7) as u8,
+        ];
         for _ in 0..groups {
             // Name "g" in field 4, one child in field 5.
             footer.extend([0x48, 1, b'g', 0x15, 0x02, 0]);
@@ -189,9 +200,13 @@ mod tests {
         wide.extend([0x48, 1, b'c', 0].repeat(1_000));
         assert_eq!(shape(&wide), Some(Shape::Real));
         // A group of two billion children, and a list that never ends.
-        let group = [0x29, 0x1c, 0x48, 1, b's', 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0];
+        let group = [
+            0x29, 0x1c, 0x48, 1, b's', 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0,
+        ];
         assert_eq!(shape(&group), Some(Shape::Wide));
-        let endless = [0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0];
+        let endless = [
+            0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0,
+        ];
         assert_eq!(shape(&endless), Some(Shape::Wide));
         assert_eq!(shape(&vec![0x19; 100_000]), None, "lists in lists");
     }

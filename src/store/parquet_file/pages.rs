@@ -52,7 +52,12 @@ enum Part {
 
 impl Meter {
     pub(super) fn new(rows: usize) -> Self {
-        Self { state: Mutex::new(State { rows: rows as u64, ..State::default() }) }
+        Self {
+            state: Mutex::new(State {
+                rows: rows as u64,
+                ..State::default()
+            }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,7 +85,10 @@ impl Meter {
         if !state.exceeded || state.rows <= 1 {
             return false;
         }
-        *state = State { rows: (state.rows / 16).max(1), ..State::default() };
+        *state = State {
+            rows: (state.rows / 16).max(1),
+            ..State::default()
+        };
         true
     }
 
@@ -91,11 +99,16 @@ impl Meter {
         let each = longest.saturating_mul(state.rows);
         state.held.insert((column, part), page.saturating_add(each));
         state.step = state.step.saturating_add(once);
-        let held = state.held.values().fold(state.step, |sum, bytes| sum.saturating_add(*bytes));
+        let held = state
+            .held
+            .values()
+            .fold(state.step, |sum, bytes| sum.saturating_add(*bytes));
         state.exceeded = held > BATCH_BYTES;
         if state.exceeded {
             let limit = BATCH_BYTES >> 20;
-            return Err(ParquetError::General(format!("a single row takes more than {limit} MiB of memory")));
+            return Err(ParquetError::General(format!(
+                "a single row takes more than {limit} MiB of memory"
+            )));
         }
         Ok(())
     }
@@ -112,7 +125,12 @@ pub(super) struct Pages {
 impl Pages {
     /// Some row groups.
     pub(super) fn of(file: &ParquetFile, groups: Vec<usize>, meter: Arc<Meter>) -> Self {
-        Self { source: Arc::new(file.source.clone()), footer: file.metadata().clone(), groups, meter }
+        Self {
+            source: Arc::new(file.source.clone()),
+            footer: file.metadata().clone(),
+            groups,
+            meter,
+        }
     }
 
     /// Unpacks every page, and drops it.
@@ -131,7 +149,9 @@ impl Pages {
 
 impl RowGroups for Pages {
     fn num_rows(&self) -> usize {
-        self.row_groups().map(|group| usize::try_from(group.num_rows()).unwrap_or(0)).sum()
+        self.row_groups()
+            .map(|group| usize::try_from(group.num_rows()).unwrap_or(0))
+            .sum()
     }
 
     fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>> {
@@ -147,7 +167,11 @@ impl RowGroups for Pages {
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(self.groups.iter().filter_map(|group| self.footer.row_groups().get(*group)))
+        Box::new(
+            self.groups
+                .iter()
+                .filter_map(|group| self.footer.row_groups().get(*group)),
+        )
     }
 
     fn metadata(&self) -> &ParquetMetaData {
@@ -178,7 +202,12 @@ impl Iterator for Chunks {
         let pages = SerializedPageReader::new(self.source.clone(), chunk, rows, places);
         Some(pages.map(|pages| {
             let (descriptor, meter) = (self.descriptor.clone(), self.meter.clone());
-            Box::new(Chunk { pages, column: self.column, descriptor, meter }) as _
+            Box::new(Chunk {
+                pages,
+                column: self.column,
+                descriptor,
+                meter,
+            }) as _
         }))
     }
 }
@@ -202,15 +231,23 @@ impl Chunk {
             if values > size {
                 return Err(self.damaged("its dictionary has no room for its values"));
             }
-            let longest = if self.is_text() && self.may_be_large(size) { longest(buf) } else { 0 };
-            self.meter.count(self.column, Part::Dictionary, size + 8 * values, longest, 0)?;
+            let longest = if self.is_text() && self.may_be_large(size) {
+                longest(buf)
+            } else {
+                0
+            };
+            self.meter
+                .count(self.column, Part::Dictionary, size + 8 * values, longest, 0)?;
             return Ok(page);
         }
         let (mut longest, mut once) = (0, size);
         if self.descriptor.max_rep_level() > 0 {
             once += 16 * values;
         }
-        let delta = matches!(page.encoding(), Encoding::DELTA_BYTE_ARRAY | Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        let delta = matches!(
+            page.encoding(),
+            Encoding::DELTA_BYTE_ARRAY | Encoding::DELTA_LENGTH_BYTE_ARRAY
+        );
         if delta && let Some(text) = self.values(&page) {
             let refused = || self.damaged("its lengths contradict its number of values");
             let first = delta::lengths(&text, values).ok_or_else(refused)?;
@@ -218,11 +255,18 @@ impl Chunk {
             if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
                 // Of each value the bytes that it shares with the one before, and its own.
                 let second = delta::lengths(text.get(first.end..).unwrap_or_default(), values);
-                longest = first.longest.saturating_add(second.ok_or_else(refused)?.longest);
+                longest = first
+                    .longest
+                    .saturating_add(second.ok_or_else(refused)?.longest);
             }
         }
-        let longest = if self.may_be_large(longest) { longest } else { 0 };
-        self.meter.count(self.column, Part::Page, size, longest, once)?;
+        let longest = if self.may_be_large(longest) {
+            longest
+        } else {
+            0
+        };
+        self.meter
+            .count(self.column, Part::Page, size, longest, once)?;
         Ok(page)
     }
 
@@ -238,21 +282,39 @@ impl Chunk {
     /// The bytes of a page after its levels; `None` where there are none.
     fn values(&self, page: &Page) -> Option<Bytes> {
         let buffer = page.buffer();
-        let start = if let Page::DataPageV2 { def_levels_byte_len, rep_levels_byte_len, .. } = page {
+        let start = if let Page::DataPageV2 {
+            def_levels_byte_len,
+            rep_levels_byte_len,
+            ..
+        } = page
+        {
             u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len)
         } else {
-            let levels = [self.descriptor.max_rep_level(), self.descriptor.max_def_level()];
-            levels.into_iter().filter(|level| *level > 0).try_fold(0_u64, |start, _| {
-                let length = buffer.get(usize::try_from(start).ok()?..)?.first_chunk::<4>()?;
-                Some(start + 4 + u64::from(u32::from_le_bytes(*length)))
-            })?
+            let levels = [
+                self.descriptor.max_rep_level(),
+                self.descriptor.max_def_level(),
+            ];
+            levels
+                .into_iter()
+                .filter(|level| *level > 0)
+                .try_fold(0_u64, |start, _| {
+                    let length = buffer
+                        .get(usize::try_from(start).ok()?..)?
+                        .first_chunk::<4>()?;
+                    Some(start + 4 + u64::from(u32::from_le_bytes(*length)))
+                })?
         };
-        let start = usize::try_from(start).ok().filter(|start| *start < buffer.len())?;
+        let start = usize::try_from(start)
+            .ok()
+            .filter(|start| *start < buffer.len())?;
         Some(buffer.slice(start..))
     }
 
     fn damaged(&self, why: &str) -> ParquetError {
-        ParquetError::General(format!("column '{}' can't be decoded: {why}", self.descriptor.path()))
+        ParquetError::General(format!(
+            "column '{}' can't be decoded: {why}",
+            self.descriptor.path()
+        ))
     }
 }
 
@@ -277,7 +339,10 @@ impl Iterator for Chunk {
 
 impl PageReader for Chunk {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        self.pages.get_next_page()?.map(|page| self.look(page)).transpose()
+        self.pages
+            .get_next_page()?
+            .map(|page| self.look(page))
+            .transpose()
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
@@ -293,7 +358,10 @@ impl PageReader for Chunk {
     }
 
     fn take_deferred_dictionary(&mut self) -> Result<Option<Page>> {
-        self.pages.take_deferred_dictionary()?.map(|page| self.look(page)).transpose()
+        self.pages
+            .take_deferred_dictionary()?
+            .map(|page| self.look(page))
+            .transpose()
     }
 
     fn at_record_boundary(&mut self) -> Result<bool> {

@@ -39,7 +39,11 @@ impl Source {
     /// With the end of a file in memory, or all of it where it is small.
     pub(super) fn of(file: Arc<dyn ReadFile>, bytes: u64) -> Self {
         let held = bytes.min(if bytes <= WHOLE { WHOLE } else { TAIL });
-        let mut source = Self { file, bytes, held: Bytes::new() };
+        let mut source = Self {
+            file,
+            bytes,
+            held: Bytes::new(),
+        };
         // What can't be read now is an error when it is wanted.
         source.held = source.read(bytes - held, held as usize).unwrap_or_default();
         source
@@ -48,7 +52,11 @@ impl Source {
     /// The bytes of a file that are all in memory.
     pub(super) fn in_memory(file: Memory) -> Self {
         let held = file.bytes.clone();
-        Self { bytes: held.len() as u64, file: Arc::new(file), held }
+        Self {
+            bytes: held.len() as u64,
+            file: Arc::new(file),
+            held,
+        }
     }
 
     /// The footer was read: what is only its end is no longer held.
@@ -60,7 +68,11 @@ impl Source {
 
     fn read(&self, start: u64, length: usize) -> io::Result<Bytes> {
         let mut buffer = vec![0; length];
-        Cursor { file: self.file.clone(), at: start }.read_exact(&mut buffer)?;
+        Cursor {
+            file: self.file.clone(),
+            at: start,
+        }
+        .read_exact(&mut buffer)?;
         Ok(buffer.into())
     }
 
@@ -88,18 +100,28 @@ impl ChunkReader for Source {
             check(&held)?;
             return Ok(Onwards::Held(held.reader()));
         }
-        let cursor = Cursor { file: self.file.clone(), at: start };
+        let cursor = Cursor {
+            file: self.file.clone(),
+            at: start,
+        };
         let mut onwards = io::BufReader::with_capacity(HEADER, cursor);
         check(onwards.fill_buf()?)?;
         Ok(Onwards::File(onwards))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        let end = start.checked_add(length as u64).filter(|end| *end <= self.bytes);
+        let end = start
+            .checked_add(length as u64)
+            .filter(|end| *end <= self.bytes);
         if end.is_none() {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} lie outside of the file")));
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} lie outside of the file"
+            )));
         }
-        let held = self.held(start).filter(|held| held.len() >= length).map(|held| held.slice(..length));
+        let held = self
+            .held(start)
+            .filter(|held| held.len() >= length)
+            .map(|held| held.slice(..length));
         let bytes = held.map_or_else(|| self.read(start, length), Ok)?;
         // Where the file says where its pages are, they are read with their headers.
         check(&bytes)?;
@@ -169,7 +191,9 @@ impl ReadFile for Memory {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..));
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.bytes.get(offset..));
         rest.unwrap_or_default().read(buf)
     }
 }

@@ -32,10 +32,27 @@ fn a_whole_file_reads_whole_or_in_parts() {
     let (_fixture, path) = written(&batch(&records(0, 10)));
     let file = ParquetFile::open(&RealDisk, &path).unwrap();
     assert_eq!((file.rows(), read(&path)), (10, Ok(10)));
-    let rows = |batches: Batches| batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>();
-    assert_eq!(rows(file.batches(Some(&["success", "no such column"]), 4).unwrap()), 6);
-    assert_eq!(rows(file.batches(Some(&["no such column"]), 0).unwrap()), 10);
-    let picked: Vec<_> = file.rows_at(Some(&["test_id"]), &[2, 7]).unwrap().map(Result::unwrap).collect();
+    let rows = |batches: Batches| {
+        batches
+            .map(|batch| batch.unwrap().num_rows())
+            .sum::<usize>()
+    };
+    assert_eq!(
+        rows(
+            file.batches(Some(&["success", "no such column"]), 4)
+                .unwrap()
+        ),
+        6
+    );
+    assert_eq!(
+        rows(file.batches(Some(&["no such column"]), 0).unwrap()),
+        10
+    );
+    let picked: Vec<_> = file
+        .rows_at(Some(&["test_id"]), &[2, 7])
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(picked.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
     assert_eq!(rows(file.row_groups(None, vec![0]).unwrap()), 10);
 }
@@ -43,9 +60,18 @@ fn a_whole_file_reads_whole_or_in_parts() {
 #[test]
 fn in_memory_a_file_stays_what_it_was() {
     let (_fixture, path) = written(&batch(&records(0, 10)));
-    let file = ParquetFile::open(&RealDisk, &path).unwrap().into_memory().unwrap();
+    let file = ParquetFile::open(&RealDisk, &path)
+        .unwrap()
+        .into_memory()
+        .unwrap();
     fs::write(&path, b"something else").unwrap();
-    assert_eq!(file.batches(None, 4).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 6);
+    assert_eq!(
+        file.batches(None, 4)
+            .unwrap()
+            .map(|batch| batch.unwrap().num_rows())
+            .sum::<usize>(),
+        6
+    );
     let file = written(&batch(&records(0, 10)));
     let open = ParquetFile::open(&RealDisk, &file.1).unwrap();
     fs::write(&file.1, b"something else").unwrap();
@@ -56,7 +82,10 @@ fn in_memory_a_file_stays_what_it_was() {
 fn dictionaries_come_out_as_plain_text() {
     let (_fixture, path) = written(&legacy(&["a", "b"], &[true, false]));
     let file = ParquetFile::open(&RealDisk, &path).unwrap();
-    assert_eq!(file.schema().field_with_name("model").unwrap().data_type(), &DataType::Utf8);
+    assert_eq!(
+        file.schema().field_with_name("model").unwrap().data_type(),
+        &DataType::Utf8
+    );
     assert_eq!(read(&path), Ok(2));
 }
 
@@ -64,15 +93,33 @@ fn dictionaries_come_out_as_plain_text() {
 fn what_is_no_parquet_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
-    assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::Io(_))));
-    assert!(matches!(ParquetFile::open(&RealDisk, folder.path()), Err(OpenError::Io(_))));
+    assert!(matches!(
+        ParquetFile::open(&RealDisk, &path),
+        Err(OpenError::Io(_))
+    ));
+    assert!(matches!(
+        ParquetFile::open(&RealDisk, folder.path()),
+        Err(OpenError::Io(_))
+    ));
     fs::write(&path, b"").unwrap();
-    assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::Empty)));
-    for text in
-        [&b"{}"[..], b"not a Parquet file at all", b"PAR1\xff\xff\xff\x7fPAR1", b"PAR1____\0\0\0\0PAR1"]
-    {
+    assert!(matches!(
+        ParquetFile::open(&RealDisk, &path),
+        Err(OpenError::Empty)
+    ));
+    for text in [
+        &b"{}"[..],
+        b"not a Parquet file at all",
+        b"PAR1\xff\xff\xff\x7fPAR1",
+        b"PAR1____\0\0\0\0PAR1",
+    ] {
         fs::write(&path, text).unwrap();
-        assert!(matches!(ParquetFile::open(&RealDisk, &path), Err(OpenError::NoFooter(_))), "{text:?}");
+        assert!(
+            matches!(
+                ParquetFile::open(&RealDisk, &path),
+                Err(OpenError::NoFooter(_))
+            ),
+            "{text:?}"
+        );
     }
 }
 
@@ -101,20 +148,35 @@ fn a_long_text_in_every_row_is_read_in_small_batches() {
             let batch = batch.unwrap();
             at += batch.num_rows();
             largest = largest.max(batch.num_rows());
-            assert!(batch.column(0).as_string::<i32>().iter().all(|value| value == Some(&text)));
+            assert!(
+                batch
+                    .column(0)
+                    .as_string::<i32>()
+                    .iter()
+                    .all(|value| value == Some(&text))
+            );
         }
         assert_eq!(at, 2_400, "with a dictionary: {dictionary}");
-        assert!(largest <= 2_048, "{largest} rows, with a dictionary: {dictionary}");
+        assert!(
+            largest <= 2_048,
+            "{largest} rows, with a dictionary: {dictionary}"
+        );
         let picked: usize = file
             .rows_at(None, &(0..2_500).step_by(50).collect::<Vec<_>>())
             .unwrap()
             .map(|batch| batch.unwrap().num_rows())
             .sum();
         assert_eq!(picked, 50);
-        let selection = RowSelection::from_consecutive_ranges([10..1_000, 1_001..2_400].into_iter(), 2_500);
+        let selection =
+            RowSelection::from_consecutive_ranges([10..1_000, 1_001..2_400].into_iter(), 2_500);
         let file = file.with_page_index();
         let selected = file.selected(None, 0, selection).unwrap();
-        assert_eq!(selected.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2_389);
+        assert_eq!(
+            selected
+                .map(|batch| batch.unwrap().num_rows())
+                .sum::<usize>(),
+            2_389
+        );
     }
 }
 

@@ -35,7 +35,8 @@ impl Rows {
                 self.control.check()?;
                 let end = start + u64::try_from(stock.rows(group)).unwrap_or_default();
                 let own = taken(parts, end - start);
-                let lost = losers.partition_point(|at| *at < end) - losers.partition_point(|at| *at < start);
+                let lost = losers.partition_point(|at| *at < end)
+                    - losers.partition_point(|at| *at < start);
                 if lost == 0 {
                     untouched.end = group + 1;
                 } else {

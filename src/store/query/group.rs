@@ -19,17 +19,28 @@ use crate::store::snapshot::{Depth, Scanner, retrying};
 /// Unknown columns are refused in one sentence that lists those there are. Summary
 /// rows count too, except within a range of time, since they have none. Grouped by model, the
 /// interval of a group that is all of one heeds tasks that repeat, outside of a range of time.
-pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control) -> Result<Vec<Group>> {
+pub fn grouped(
+    store: &Store,
+    filter: &Filter,
+    by: &[String],
+    control: &Control,
+) -> Result<Vec<Group>> {
     if let Some(unknown) = by.iter().find(|name| !DIMENSIONS.contains(&name.as_str())) {
         let there_are = DIMENSIONS.join(", ");
-        return Err(Error::Refused(format!("cannot group by '{unknown}': the columns are {there_are}")));
+        return Err(Error::Refused(format!(
+            "cannot group by '{unknown}': the columns are {there_are}"
+        )));
     }
     // What each model has in all, where it is known which tasks its tests are of.
     let mut models: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     let mut clusters = Clusters::default();
     let cells = if filter.since.is_none() && filter.until.is_none() {
         let mut scanner = Scanner::new();
-        let depth = if by.iter().any(|name| name == "model") { Depth::Tallies } else { Depth::Cells };
+        let depth = if by.iter().any(|name| name == "model") {
+            Depth::Tallies
+        } else {
+            Depth::Cells
+        };
         let view = || scanner.view(store, Timestamp::now(), depth, control);
         let view = retrying(store, view)?;
         clusters = view.clusters;
@@ -41,16 +52,27 @@ pub fn grouped(store: &Store, filter: &Filter, by: &[String], control: &Control)
         within(store, filter, control)?
     };
     let mut groups: BTreeMap<Vec<Key>, (Tally, BTreeSet<&str>)> = BTreeMap::new();
-    for (cell, tally) in cells.iter().filter(|(cell, tally)| tally.tests > 0 && filter.matches_cell(cell)) {
-        let (sum, of) = groups.entry(by.iter().map(|name| value(cell, name)).collect()).or_default();
+    for (cell, tally) in cells
+        .iter()
+        .filter(|(cell, tally)| tally.tests > 0 && filter.matches_cell(cell))
+    {
+        let (sum, of) = groups
+            .entry(by.iter().map(|name| value(cell, name)).collect())
+            .or_default();
         sum.add(tally);
         of.insert(&cell.model);
     }
     let group = |(keys, (tally, of)): (Vec<Key>, (Tally, BTreeSet<&str>))| {
         let mut of = of.into_iter();
-        let model = of.next().filter(|model| of.next().is_none() && models.get(*model) == Some(&tally.tests));
+        let model = of
+            .next()
+            .filter(|model| of.next().is_none() && models.get(*model) == Some(&tally.tests));
         let effective = model.and_then(|model| clusters.effective(model, tally.full, tally.tests));
-        Group { values: keys.into_iter().map(GroupValue::from).collect(), tally, effective }
+        Group {
+            values: keys.into_iter().map(GroupValue::from).collect(),
+            tally,
+            effective,
+        }
     };
     Ok(groups.into_iter().map(group).collect())
 }
@@ -63,8 +85,16 @@ pub fn spreads(
     by: &[String],
     control: &Control,
 ) -> Result<Vec<(Vec<GroupValue>, Spread)>> {
-    let columns = ["execution_time"].into_iter().chain(DIMENSIONS).map(str::to_owned).collect();
-    let selection = Selection { filter: filter.clone(), columns: Some(columns), ..Selection::default() };
+    let columns = ["execution_time"]
+        .into_iter()
+        .chain(DIMENSIONS)
+        .map(str::to_owned)
+        .collect();
+    let selection = Selection {
+        filter: filter.clone(),
+        columns: Some(columns),
+        ..Selection::default()
+    };
     let mut groups: BTreeMap<Vec<Key>, Spread> = BTreeMap::new();
     for batch in rows(store, &selection, control)? {
         let batch = batch?;
@@ -72,18 +102,29 @@ pub fn spreads(
         for row in 0..batch.num_rows() {
             let cell = columns.cell(row);
             let key = by.iter().map(|name| value(&cell, name)).collect();
-            groups.entry(key).or_default().add(columns.number("execution_time", row).unwrap_or(f64::NAN));
+            groups
+                .entry(key)
+                .or_default()
+                .add(columns.number("execution_time", row).unwrap_or(f64::NAN));
         }
     }
     let values = |keys: Vec<Key>| keys.into_iter().map(GroupValue::from).collect();
-    Ok(groups.into_iter().map(|(keys, spread)| (values(keys), spread)).collect())
+    Ok(groups
+        .into_iter()
+        .map(|(keys, spread)| (values(keys), spread))
+        .collect())
 }
 
 /// Tallies of the records within a range of time.
 fn within(store: &Store, filter: &Filter, control: &Control) -> Result<Cells> {
     let selection = Selection {
         filter: filter.clone(),
-        columns: Some(Columns::NAMES.iter().map(|name| (*name).to_owned()).collect()),
+        columns: Some(
+            Columns::NAMES
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect(),
+        ),
         ..Selection::default()
     };
     let mut cells = Cells::default();

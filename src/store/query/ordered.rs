@@ -74,10 +74,17 @@ impl<T: Send + 'static> Ordered<T> {
             most_later: AHEAD * threads.saturating_sub(1).max(1),
             over: false,
         };
-        let ordered = Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }));
+        let ordered = Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }));
         let things = Arc::new(Mutex::new(things));
         for _ in 0..threads {
-            let (shared, things, work) = (Arc::clone(&ordered.0), Arc::clone(&things), Arc::clone(work));
+            let (shared, things, work) = (
+                Arc::clone(&ordered.0),
+                Arc::clone(&things),
+                Arc::clone(work),
+            );
             std::thread::Builder::new().spawn(move || {
                 while let Some((thing, working)) = next(&things, &shared) {
                     work(thing, &mut |result| working.give(result));
@@ -111,7 +118,11 @@ impl<T: Send + 'static> Ordered<T> {
                 },
                 None => {}
             }
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .0
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -145,7 +156,8 @@ impl<T> State<T> {
     fn room(&mut self, number: usize) -> bool {
         let its_turn = number == self.turn;
         let later = self.later < self.most_later;
-        self.of(number).is_some_and(|own| own.results.len() < AHEAD && (its_turn || later))
+        self.of(number)
+            .is_some_and(|own| own.results.len() < AHEAD && (its_turn || later))
     }
 }
 
@@ -171,7 +183,11 @@ impl<T> Working<T> {
 
 impl<T> Drop for Working<T> {
     fn drop(&mut self) {
-        let progress = if std::thread::panicking() { Progress::Died } else { Progress::Done };
+        let progress = if std::thread::panicking() {
+            Progress::Died
+        } else {
+            Progress::Done
+        };
         if let Some(own) = self.shared.lock().of(self.number) {
             own.progress = progress;
         }
@@ -190,8 +206,17 @@ fn next<U, T>(things: &Mutex<VecDeque<U>>, shared: &Arc<Shared<T>>) -> Option<(U
     let thing = things.pop_front()?;
     let number = state.turn + state.begun.len();
     state.left -= 1;
-    state.begun.push_back(Begun { results: VecDeque::new(), progress: Progress::Working });
-    Some((thing, Working { shared: Arc::clone(shared), number }))
+    state.begun.push_back(Begun {
+        results: VecDeque::new(),
+        progress: Progress::Working,
+    });
+    Some((
+        thing,
+        Working {
+            shared: Arc::clone(shared),
+            number,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -212,8 +237,9 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_the_things() {
-        let expected: Vec<u64> =
-            (0..200).flat_map(|thing| (0..thing % 30).map(move |at| thing * 100 + at)).collect();
+        let expected: Vec<u64> = (0..200)
+            .flat_map(|thing| (0..thing % 30).map(move |at| thing * 100 + at))
+            .collect();
         for threads in [1, 2, 5] {
             assert_eq!(all(threads, 200), expected);
         }
@@ -225,12 +251,21 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let told = Mutex::new(told);
         let work: Arc<Work<u64, bool>> = Arc::new(move |thing, give| match thing {
-            0 => drop(give(told.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20)).is_ok())),
+            0 => drop(give(
+                told.lock()
+                    .unwrap()
+                    .recv_timeout(std::time::Duration::from_secs(20))
+                    .is_ok(),
+            )),
             50 => tell.send(()).unwrap(),
             _ => {}
         });
         let mut ordered = Ordered::start((0..60).collect(), 2, &work).unwrap();
-        assert_eq!(ordered.next().unwrap(), Some(true), "the other thread came to it meanwhile");
+        assert_eq!(
+            ordered.next().unwrap(),
+            Some(true),
+            "the other thread came to it meanwhile"
+        );
         assert_eq!(ordered.next().unwrap(), None);
     }
 
@@ -279,8 +314,13 @@ mod tests {
             assert!(thing != 3, "dies");
         });
         let mut ordered = Ordered::start((0..10).collect(), 2, &work).unwrap();
-        let taken: Vec<_> = std::iter::from_fn(|| ordered.next().transpose()).take(5).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| ordered.next().transpose())
+            .take(5)
+            .collect();
         std::panic::set_hook(hook);
-        assert!(taken[..4].iter().all(Result::is_ok) && taken[4].is_err(), "{taken:?}");
+        assert!(
+            taken[..4].iter().all(Result::is_ok) && taken[4].is_err(),
+            "{taken:?}"
+        );
     }
 }

@@ -50,9 +50,16 @@ pub fn pairs(
         Side::Model => filter.models = wanted,
         Side::PromptType => filter.prompt_types = wanted,
     }
-    let columns =
-        ["test_id", "task_id", "success"].into_iter().chain(DIMENSIONS).map(str::to_owned).collect();
-    let selection = Selection { filter, columns: Some(columns), ..Selection::default() };
+    let columns = ["test_id", "task_id", "success"]
+        .into_iter()
+        .chain(DIMENSIONS)
+        .map(str::to_owned)
+        .collect();
+    let selection = Selection {
+        filter,
+        columns: Some(columns),
+        ..Selection::default()
+    };
     let mut tests = Gather::new(HELD, |pair: &mut [Trials; 2], more: [Trials; 2]| {
         for (trials, more) in pair.iter_mut().zip(more) {
             trials.add_all(more);
@@ -80,10 +87,23 @@ pub fn pairs(
     }
     // Nothing says that these are the same tests on both sides.
     let [first, second] = unknown;
-    let alone = [Pair { first, ..Pair::default() }, Pair { second, ..Pair::default() }];
+    let alone = [
+        Pair {
+            first,
+            ..Pair::default()
+        },
+        Pair {
+            second,
+            ..Pair::default()
+        },
+    ];
     let pairs = tests.finish()?.map(|test| {
         let ((task, _), [first, second]) = test?;
-        Ok(Pair { first, second, task })
+        Ok(Pair {
+            first,
+            second,
+            task,
+        })
     });
     Ok(pairs.chain(alone.map(Ok)))
 }

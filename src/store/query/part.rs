@@ -62,7 +62,13 @@ struct Lines {
 
 impl Part {
     fn of(source: Source, rows: u64, losers: Vec<u64>) -> Self {
-        Self { source, skip: 0, losers: losers.into(), beside_main: false, rows }
+        Self {
+            source,
+            skip: 0,
+            losers: losers.into(),
+            beside_main: false,
+            rows,
+        }
     }
 
     /// A file, in parts that can be read at once.
@@ -71,16 +77,29 @@ impl Part {
         let losers: Arc<[u64]> = losers.into();
         let part = |piece: Piece| {
             let rows = piece.span().end - piece.span().start;
-            let pieces = Box::new(Pieces { search: search.clone(), left: [piece].into(), current: None });
+            let pieces = Box::new(Pieces {
+                search: search.clone(),
+                left: [piece].into(),
+                current: None,
+            });
             let losers = Arc::clone(&losers);
-            Self { source: Source::Parquet(pieces), skip: 0, losers, beside_main: false, rows }
+            Self {
+                source: Source::Parquet(pieces),
+                skip: 0,
+                losers,
+                beside_main: false,
+                rows,
+            }
         };
         search.pieces().into_iter().map(part).collect()
     }
 
     pub(super) fn summaries(file: ParquetFile, losers: Vec<u64>) -> Self {
         let rows = file.rows();
-        Self { beside_main: true, ..Self::of(Source::Open(file), rows, losers) }
+        Self {
+            beside_main: true,
+            ..Self::of(Source::Open(file), rows, losers)
+        }
     }
 
     pub(super) fn increment(
@@ -94,14 +113,29 @@ impl Part {
             Some(file) => Source::Open(file),
             None => Source::Closed(store.clone(), increment),
         };
-        Self { skip, ..Self::of(source, rows, losers) }
+        Self {
+            skip,
+            ..Self::of(source, rows, losers)
+        }
     }
 
-    pub(super) fn journal(store: &Store, journal: &JournalFile, rows: u64, losers: Vec<u64>) -> Result<Self> {
+    pub(super) fn journal(
+        store: &Store,
+        journal: &JournalFile,
+        rows: u64,
+        losers: Vec<u64>,
+    ) -> Result<Self> {
         let path = store.layout.incremental().join(&journal.name);
         let file = store.disk.open(&path).map_err(Error::io("read", &path))?;
         let bytes = file.stat().map_err(Error::io("read", &path))?.bytes;
-        let lines = Lines { file, path, bytes, offset: 0, position: 0, rows };
+        let lines = Lines {
+            file,
+            path,
+            bytes,
+            offset: 0,
+            position: 0,
+            rows,
+        };
         Ok(Self::of(Source::Journal(lines), rows, losers))
     }
 
@@ -110,7 +144,9 @@ impl Part {
         if let Source::Closed(store, increment) = &self.source {
             // Gone: its rows are elsewhere by now, where some may have been returned already.
             let open = increment.open(store).map_err(|error| match error {
-                error if error.is_not_found() => Error::Changed { path: increment.path(store) },
+                error if error.is_not_found() => Error::Changed {
+                    path: increment.path(store),
+                },
                 error => error,
             });
             self.source = Source::Open(open?);
@@ -118,7 +154,11 @@ impl Part {
         if let Source::Open(file) = &self.source {
             let search = Search::new(file, &plan.filter);
             let left = search.pieces().into();
-            self.source = Source::Parquet(Box::new(Pieces { search, left, current: None }));
+            self.source = Source::Parquet(Box::new(Pieces {
+                search,
+                left,
+                current: None,
+            }));
         }
         match &mut self.source {
             Source::Closed(..) | Source::Open(_) => Ok(None),
@@ -142,7 +182,9 @@ impl Pieces {
                 return batch.map(Some);
             }
             self.current = None;
-            let Some(piece) = self.left.pop_front() else { return Ok(None) };
+            let Some(piece) = self.left.pop_front() else {
+                return Ok(None);
+            };
             if let Some(found) = self.search.find(&piece, skip, losers)? {
                 let columns = plan.columns(self.search.file().schema());
                 self.current = Some(self.search.read(Some(&columns), &found)?);
@@ -157,7 +199,11 @@ impl Lines {
             let chunk = journal::read_open(&self.file, self.bytes, self.offset)
                 .map_err(Error::io("read", &self.path))?;
             let nothing = chunk.next_offset == self.offset;
-            self.offset = if nothing { self.bytes } else { chunk.next_offset };
+            self.offset = if nothing {
+                self.bytes
+            } else {
+                chunk.next_offset
+            };
             let mut records = chunk.records;
             records.truncate(usize::try_from(self.rows - self.position).unwrap_or(usize::MAX));
             if records.is_empty() {
@@ -168,9 +214,12 @@ impl Lines {
             let first = self.position;
             self.position += records.len() as u64;
             let counts = |position: u64| losers.binary_search(&position).is_err();
-            let counting: BooleanArray = (first..self.position).map(|at| Some(counts(at))).collect();
+            let counting: BooleanArray =
+                (first..self.position).map(|at| Some(counts(at))).collect();
             let batch = extras.to_batch(&records)?;
-            return filter_record_batch(&batch, &counting).map(Some).map_err(refused);
+            return filter_record_batch(&batch, &counting)
+                .map(Some)
+                .map_err(refused);
         }
         Ok(None)
     }

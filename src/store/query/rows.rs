@@ -103,7 +103,12 @@ impl Rows {
             let parts = std::mem::take(parts);
             let mut together = together(parts, threads, self.plan, move |batch| counted(&batch))?;
             let control = self.control;
-            let next = move || control.check().and_then(|()| taken(&mut together)).transpose();
+            let next = move || {
+                control
+                    .check()
+                    .and_then(|()| taken(&mut together))
+                    .transpose()
+            };
             return Ok(Box::new(until_an_error(next)));
         }
         Ok(Box::new(self.map(move |batch| counted(&batch?))))
@@ -128,7 +133,9 @@ impl Rows {
                     None => return Ok(None),
                 },
                 Reading::Alone(parts) => {
-                    let Some(part) = parts.front_mut() else { return Ok(None) };
+                    let Some(part) = parts.front_mut() else {
+                        return Ok(None);
+                    };
                     let Some(batch) = self.plan.next(part)? else {
                         parts.pop_front();
                         continue;
@@ -137,7 +144,9 @@ impl Rows {
                 }
             };
             if batch.num_rows() > 0 {
-                let rows = usize::try_from(self.left).unwrap_or(usize::MAX).min(batch.num_rows());
+                let rows = usize::try_from(self.left)
+                    .unwrap_or(usize::MAX)
+                    .min(batch.num_rows());
                 self.left -= rows as u64;
                 return Ok(Some(batch.slice(0, rows)));
             }
@@ -182,7 +191,9 @@ fn taken<T: Send + 'static>(together: &mut Ordered<Result<T>>) -> Result<Option<
 }
 
 /// What `next` gives, and nothing after an error.
-fn until_an_error<T>(mut next: impl FnMut() -> Option<Result<T>>) -> impl Iterator<Item = Result<T>> {
+fn until_an_error<T>(
+    mut next: impl FnMut() -> Option<Result<T>>,
+) -> impl Iterator<Item = Result<T>> {
     let mut over = false;
     std::iter::from_fn(move || {
         let step = if over { None } else { next() };
@@ -216,14 +227,36 @@ pub fn rows(store: &Store, selection: &Selection, control: &Control) -> Result<R
     retrying(store, || open(&mut scanner, store, selection, control))
 }
 
-fn open(scanner: &mut Scanner, store: &Store, selection: &Selection, control: &Control) -> Result<Rows> {
-    let view = scanner.view(store, Timestamp::now(), Depth::Rows(&selection.filter), control)?;
-    let union = if selection.summaries { summary_columns(&view)? } else { view.union.clone() };
+fn open(
+    scanner: &mut Scanner,
+    store: &Store,
+    selection: &Selection,
+    control: &Control,
+) -> Result<Rows> {
+    let view = scanner.view(
+        store,
+        Timestamp::now(),
+        Depth::Rows(&selection.filter),
+        control,
+    )?;
+    let union = if selection.summaries {
+        summary_columns(&view)?
+    } else {
+        view.union.clone()
+    };
     let plan = Plan::new(selection, &union.finish(), &view.files.zone)?;
     let mut output = plan.target.project(&plan.output).map_err(refused)?;
     output.metadata.clear();
-    let main = view.files.main.as_ref().map(|main| (main.file.clone(), view.main_losers.clone()));
-    let everything = *selection == Selection { columns: selection.columns.clone(), ..Selection::default() };
+    let main = view
+        .files
+        .main
+        .as_ref()
+        .map(|main| (main.file.clone(), view.main_losers.clone()));
+    let everything = *selection
+        == Selection {
+            columns: selection.columns.clone(),
+            ..Selection::default()
+        };
     Ok(Rows {
         schema: output.into(),
         whole: everything && selection.columns.is_none(),
@@ -239,35 +272,64 @@ fn open(scanner: &mut Scanner, store: &Store, selection: &Selection, control: &C
 /// The number of records, where no file holds anything else.
 fn expected(view: &View) -> Option<u64> {
     let main = view.files.main.as_ref();
-    let increments = view.files.increments.iter().map(|increment| shape(&increment.schema));
-    let mut shapes = main.map(|main| shape(main.file.schema())).into_iter().chain(increments);
+    let increments = view
+        .files
+        .increments
+        .iter()
+        .map(|increment| shape(&increment.schema));
+    let mut shapes = main
+        .map(|main| shape(main.file.schema()))
+        .into_iter()
+        .chain(increments);
     let main = main.map_or(0, |main| main.file.rows() - view.main_losers.len() as u64);
-    let waiting = view.sources.iter().map(|source| source.records - source.losers.len() as u64);
-    shapes.all(|shape| shape == Shape::Records).then(|| main + waiting.sum::<u64>())
+    let waiting = view
+        .sources
+        .iter()
+        .map(|source| source.records - source.losers.len() as u64);
+    shapes
+        .all(|shape| shape == Shape::Records)
+        .then(|| main + waiting.sum::<u64>())
 }
 
 /// The columns of all files that may hold summary rows.
 fn summary_columns(view: &View) -> Result<Union> {
     let mut union = Union::of_summaries();
     let main = view.files.main.iter().map(|main| &main.file);
-    for file in main.chain(&view.files.summaries).filter(|file| shape(file.schema()) != Shape::Records) {
+    for file in main
+        .chain(&view.files.summaries)
+        .filter(|file| shape(file.schema()) != Shape::Records)
+    {
         union.add(&file_name(file), file.schema())?;
     }
-    for increment in view.files.increments.iter().filter(|file| shape(&file.schema) != Shape::Records) {
+    for increment in view
+        .files
+        .increments
+        .iter()
+        .filter(|file| shape(&file.schema) != Shape::Records)
+    {
         union.add(&increment.name, &increment.schema)?;
     }
     Ok(union)
 }
 
 fn file_name(file: &ParquetFile) -> String {
-    file.path().file_name().map_or_else(|| MAIN.to_owned(), |name| name.to_string_lossy().into_owned())
+    file.path().file_name().map_or_else(
+        || MAIN.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// Where the rows are, oldest first: main, increments, journals.
 fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
     let summaries = plan.summaries;
     let mut parts = VecDeque::new();
-    let View { files, mut sources, main_losers, summary_losers, .. } = view;
+    let View {
+        files,
+        mut sources,
+        main_losers,
+        summary_losers,
+        ..
+    } = view;
     if let Some(main) = files.main {
         parts.extend(Part::pieces(&main.file, plan, main_losers));
     }
@@ -275,17 +337,25 @@ fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
         let mut first = 0;
         for file in files.summaries {
             let own = first..first + file.rows();
-            let losers = summary_losers.iter().filter(|at| own.contains(at)).map(|at| at - first);
+            let losers = summary_losers
+                .iter()
+                .filter(|at| own.contains(at))
+                .map(|at| at - first);
             parts.push_back(Part::summaries(file, losers.collect()));
             first = own.end;
         }
     }
-    let mut losers: HashMap<String, (Vec<u64>, u64)> =
-        sources.drain(..).map(|source| (source.name, (source.losers, source.records))).collect();
+    let mut losers: HashMap<String, (Vec<u64>, u64)> = sources
+        .drain(..)
+        .map(|source| (source.name, (source.losers, source.records)))
+        .collect();
     let mut held = 0;
     for (at, increment) in files.increments.into_iter().enumerate() {
-        let Some((losers, _)) = losers.remove(&increment.name) else { continue };
-        let hold = (increment.legacy || at >= OPEN_AHEAD) && held + increment.stat.bytes <= HELD_BYTES;
+        let Some((losers, _)) = losers.remove(&increment.name) else {
+            continue;
+        };
+        let hold =
+            (increment.legacy || at >= OPEN_AHEAD) && held + increment.stat.bytes <= HELD_BYTES;
         let open = if hold {
             held += increment.stat.bytes;
             Some(increment.open(store)?.into_memory()?)
@@ -307,14 +377,27 @@ fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
 impl Plan {
     fn new(selection: &Selection, all: &SchemaRef, zone: &TimeZone) -> Result<Self> {
         let wanted: Vec<&str> = match &selection.columns {
-            None => all.fields().iter().map(|field| field.name().as_str()).collect(),
+            None => all
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect(),
             Some(columns) => columns.iter().map(String::as_str).collect(),
         };
-        if let Some(unknown) = wanted.iter().find(|name| all.field_with_name(name).is_err()) {
-            let there_are: Vec<&str> = all.fields().iter().map(|field| field.name().as_str()).collect();
+        if let Some(unknown) = wanted
+            .iter()
+            .find(|name| all.field_with_name(name).is_err())
+        {
+            let there_are: Vec<&str> = all
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
             let meant = did_you_mean(unknown, there_are.iter().copied());
             let there_are = there_are.join(", ");
-            return Err(Error::Refused(format!("no column '{unknown}'{meant}: the columns are {there_are}")));
+            return Err(Error::Refused(format!(
+                "no column '{unknown}'{meant}: the columns are {there_are}"
+            )));
         }
         let mut read = wanted.clone();
         if selection.filter != Filter::default() {
@@ -322,7 +405,9 @@ impl Plan {
             read.push("timestamp");
         }
         let target = project(all, &read);
-        let output = wanted.iter().map(|name| target.index_of(name).map_err(refused));
+        let output = wanted
+            .iter()
+            .map(|name| target.index_of(name).map_err(refused));
         Ok(Self {
             output: output.collect::<Result<_>>()?,
             target,
@@ -334,7 +419,12 @@ impl Plan {
 
     /// The columns to read of a file.
     pub(super) fn columns(&self, schema: &SchemaRef) -> Vec<&str> {
-        let mut names: Vec<&str> = self.target.fields().iter().map(|field| field.name().as_str()).collect();
+        let mut names: Vec<&str> = self
+            .target
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         if names.contains(&TIMESTAMP_TEXT) {
             names.push("timestamp");
         }
@@ -349,7 +439,9 @@ impl Plan {
     /// The next batch of a part as it is returned.
     pub(super) fn next(&self, part: &mut Part) -> Result<Option<RecordBatch>> {
         let batch = part.next(self)?;
-        batch.map(|batch| self.apply(batch, part.beside_main)).transpose()
+        batch
+            .map(|batch| self.apply(batch, part.beside_main))
+            .transpose()
     }
 
     /// What of a batch is returned; `beside_main` says that all its rows are summary rows.
@@ -358,10 +450,16 @@ impl Plan {
             Some(batch)
         } else {
             let split = kind::split(&batch)?;
-            if self.summaries { split.summaries } else { split.records }
+            if self.summaries {
+                split.summaries
+            } else {
+                split.records
+            }
         };
         let Some(rows) = rows else {
-            return RecordBatch::new_empty(self.target.clone()).project(&self.output).map_err(refused);
+            return RecordBatch::new_empty(self.target.clone())
+                .project(&self.output)
+                .map_err(refused);
         };
         let mut rows = adapt(&rows, &self.target, &self.zone)?;
         if self.filter != Filter::default() {

@@ -20,8 +20,11 @@ fn all(fixture: &Fixture, selection: &Selection) -> RecordBatch {
 }
 
 fn ids(batch: &RecordBatch) -> Vec<String> {
-    let mut ids: Vec<String> =
-        batch["test_id"].as_string::<i32>().iter().map(|id| id.unwrap_or("-").to_owned()).collect();
+    let mut ids: Vec<String> = batch["test_id"]
+        .as_string::<i32>()
+        .iter()
+        .map(|id| id.unwrap_or("-").to_owned())
+        .collect();
     ids.sort();
     ids
 }
@@ -29,14 +32,20 @@ fn ids(batch: &RecordBatch) -> Vec<String> {
 fn group(fixture: &Fixture, filter: &Filter, by: &[&str]) -> Vec<(Vec<GroupValue>, u64, u64)> {
     let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
     let groups = grouped(&fixture.store, filter, &by, &Control::default()).unwrap();
-    groups.into_iter().map(|group| (group.values, group.tally.tests, group.tally.full)).collect()
+    groups
+        .into_iter()
+        .map(|group| (group.values, group.tally.tests, group.tally.full))
+        .collect()
 }
 
 /// Main with t0 to t9, an increment with newer t1 and older t2, a journal with t10 and t11.
 fn store() -> (Fixture, crate::store::journal::Journal) {
     let fixture = Fixture::new();
     fixture.main(&batch(&records(0, 10)), Some(vec![]));
-    fixture.increment(LEGACY, &batch(&[record("t1", true, 99_000_000), record("t2", false, 1)]));
+    fixture.increment(
+        LEGACY,
+        &batch(&[record("t1", true, 99_000_000), record("t2", false, 1)]),
+    );
     let journal = fixture.journal(STEM, &records(10, 12));
     (fixture, journal)
 }
@@ -49,7 +58,11 @@ fn each_record_once_and_the_newest_attempt() {
     let mut sorted = expected.clone();
     sorted.sort();
     assert_eq!(ids(&rows), sorted);
-    let at = rows["test_id"].as_string::<i32>().iter().position(|id| id == Some("t1")).unwrap();
+    let at = rows["test_id"]
+        .as_string::<i32>()
+        .iter()
+        .position(|id| id == Some("t1"))
+        .unwrap();
     assert!(rows["success"].as_boolean().value(at));
     assert_eq!(rows.schema().field(0).name(), "test_id");
 }
@@ -60,70 +73,166 @@ fn columns_limits_and_filters() {
     let selection = Selection {
         columns: Some(vec!["success".into(), "test_id".into()]),
         limit: Some(3),
-        filter: Filter { since: Some(Timestamp::from_second(8).unwrap()), ..Filter::default() },
+        filter: Filter {
+            since: Some(Timestamp::from_second(8).unwrap()),
+            ..Filter::default()
+        },
         ..Selection::default()
     };
     let rows = all(&fixture, &selection);
     assert_eq!((rows.num_rows(), rows.num_columns()), (3, 2));
     assert_eq!(rows.schema().field(0).name(), "success");
-    let unlimited = Selection { limit: None, ..selection };
-    assert_eq!(ids(&all(&fixture, &unlimited)), ["t1", "t10", "t11", "t8", "t9"]);
-    let other = Filter { models: vec!["other".into()], ..Filter::default() };
-    assert_eq!(all(&fixture, &Selection { filter: other, ..Selection::default() }).num_rows(), 0);
-    let unknown = Selection { columns: Some(vec!["colour".into()]), ..Selection::default() };
+    let unlimited = Selection {
+        limit: None,
+        ..selection
+    };
+    assert_eq!(
+        ids(&all(&fixture, &unlimited)),
+        ["t1", "t10", "t11", "t8", "t9"]
+    );
+    let other = Filter {
+        models: vec!["other".into()],
+        ..Filter::default()
+    };
+    assert_eq!(
+        all(
+            &fixture,
+            &Selection {
+                filter: other,
+                ..Selection::default()
+            }
+        )
+        .num_rows(),
+        0
+    );
+    let unknown = Selection {
+        columns: Some(vec!["colour".into()]),
+        ..Selection::default()
+    };
     let error = rows_error(&fixture, &unknown);
-    assert!(error.starts_with("no column 'colour': the columns are test_id, model,"), "{error}");
+    assert!(
+        error.starts_with("no column 'colour': the columns are test_id, model,"),
+        "{error}"
+    );
 }
 
 fn rows_error(fixture: &Fixture, selection: &Selection) -> String {
-    rows(&fixture.store, selection, &Control::default()).unwrap_err().to_string()
+    rows(&fixture.store, selection, &Control::default())
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
 fn groups_count_every_kind_of_row() {
     let (fixture, _journal) = store();
     let text = |text: &str| GroupValue::Text(text.to_owned());
-    assert_eq!(group(&fixture, &Filter::default(), &["model"]), [(vec![text("m")], 12, 7)]);
+    assert_eq!(
+        group(&fixture, &Filter::default(), &["model"]),
+        [(vec![text("m")], 12, 7)]
+    );
     assert_eq!(group(&fixture, &Filter::default(), &[]), [(vec![], 12, 7)]);
-    let since = Filter { since: Some(Timestamp::from_second(8).unwrap()), ..Filter::default() };
-    assert_eq!(group(&fixture, &since, &["difficulty"]), [(vec![text("unknown")], 5, 3)]);
-    let error = grouped(&fixture.store, &since, &["colour".into()], &Control::default()).unwrap_err();
+    let since = Filter {
+        since: Some(Timestamp::from_second(8).unwrap()),
+        ..Filter::default()
+    };
+    assert_eq!(
+        group(&fixture, &since, &["difficulty"]),
+        [(vec![text("unknown")], 5, 3)]
+    );
+    let error = grouped(
+        &fixture.store,
+        &since,
+        &["colour".into()],
+        &Control::default(),
+    )
+    .unwrap_err();
     let expected = "cannot group by 'colour': the columns are model, prompt_type, tool_success_rate, difficulty, task_type";
     assert_eq!(error.to_string(), expected);
 
     let fixture = Fixture::new();
     let summaries = RecordBatch::try_from_iter([
-        ("model", Arc::new(StringArray::from(vec!["a", "b", "none"])) as ArrayRef),
-        ("total", Arc::new(Int64Array::from(vec![100, 50, 0])) as ArrayRef),
-        ("success", Arc::new(Int64Array::from(vec![60, 10, 0])) as ArrayRef),
+        (
+            "model",
+            Arc::new(StringArray::from(vec!["a", "b", "none"])) as ArrayRef,
+        ),
+        (
+            "total",
+            Arc::new(Int64Array::from(vec![100, 50, 0])) as ArrayRef,
+        ),
+        (
+            "success",
+            Arc::new(Int64Array::from(vec![60, 10, 0])) as ArrayRef,
+        ),
     ])
     .unwrap();
     fixture.main(&summaries, None);
     fixture.increment(LEGACY, &legacy(&["a", "c"], &[true, false]));
-    let groups = group(&fixture, &Filter::default(), &["model", "tool_success_rate"]);
+    let groups = group(
+        &fixture,
+        &Filter::default(),
+        &["model", "tool_success_rate"],
+    );
     assert_eq!(groups.len(), 4, "none of a summary of no test");
-    assert_eq!(groups[1], (vec![text("a"), GroupValue::Rate(Some(0.8))], 1, 1));
-    let only = Filter { tool_success_rates: vec![Rate::from(0.8)], ..Filter::default() };
+    assert_eq!(
+        groups[1],
+        (vec![text("a"), GroupValue::Rate(Some(0.8))], 1, 1)
+    );
+    let only = Filter {
+        tool_success_rates: vec![Rate::from(0.8)],
+        ..Filter::default()
+    };
     assert_eq!(group(&fixture, &only, &["model"]).len(), 2);
     // Records and summary rows come apart.
     assert_eq!(all(&fixture, &Selection::default()).num_rows(), 2);
-    let rows = all(&fixture, &Selection { summaries: true, ..Selection::default() });
+    let rows = all(
+        &fixture,
+        &Selection {
+            summaries: true,
+            ..Selection::default()
+        },
+    );
     assert_eq!((rows.num_rows(), rows.num_columns()), (3, 3));
-    assert_eq!(rows["success"].as_primitive::<arrow::datatypes::Int64Type>().value(0), 60);
+    assert_eq!(
+        rows["success"]
+            .as_primitive::<arrow::datatypes::Int64Type>()
+            .value(0),
+        60
+    );
 }
 
 #[test]
 fn row_groups_that_cannot_match_are_skipped_and_positions_stay_right() {
     let fixture = Fixture::new();
     let of = |model: &str, from: i64| -> Vec<Record> {
-        records(from, from + 4).into_iter().map(|r| Record { model: model.into(), ..r }).collect()
+        records(from, from + 4)
+            .into_iter()
+            .map(|r| Record {
+                model: model.into(),
+                ..r
+            })
+            .collect()
     };
-    fixture.main_in_groups(&[batch(&of("a", 0)), batch(&of("b", 0)), batch(&of("c", 0))], Some(vec![]));
+    fixture.main_in_groups(
+        &[batch(&of("a", 0)), batch(&of("b", 0)), batch(&of("c", 0))],
+        Some(vec![]),
+    );
     // Supersedes the second row of the second group.
-    let newer = Record { model: "b".into(), ..record("t1", true, 99_000_000) };
+    let newer = Record {
+        model: "b".into(),
+        ..record("t1", true, 99_000_000)
+    };
     fixture.increment(LEGACY, &batch(&[newer]));
-    let filter = Filter { models: vec!["b".into()], ..Filter::default() };
-    let rows = all(&fixture, &Selection { filter, ..Selection::default() });
+    let filter = Filter {
+        models: vec!["b".into()],
+        ..Filter::default()
+    };
+    let rows = all(
+        &fixture,
+        &Selection {
+            filter,
+            ..Selection::default()
+        },
+    );
     assert_eq!(ids(&rows), ["t0", "t1", "t2", "t3"]);
     assert_eq!(rows["success"].as_boolean().true_count(), 3);
 }
@@ -145,7 +254,13 @@ fn the_consumed_beginning_of_a_legacy_file_is_left_out() {
     };
     fixture.main(&legacy(&["a", "b"], &[true, false]), Some(vec![consumed]));
     fixture.increment(LEGACY, &legacy(&["a", "b", "c"], &[true, false, true]));
-    let rows = all(&fixture, &Selection { columns: Some(vec!["model".into()]), ..Selection::default() });
+    let rows = all(
+        &fixture,
+        &Selection {
+            columns: Some(vec!["model".into()]),
+            ..Selection::default()
+        },
+    );
     let models: Vec<_> = rows["model"].as_string::<i32>().iter().flatten().collect();
     assert_eq!(models, ["a", "b", "c"]);
 }
@@ -177,11 +292,18 @@ fn a_file_that_is_rewritten_while_its_rows_are_returned() {
     let path = fixture.store.layout.incremental().join(LEGACY);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, b"its writer has just begun").unwrap();
-    assert_eq!(begun.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 12);
+    assert_eq!(
+        begun.map(|batch| batch.unwrap().num_rows()).sum::<usize>(),
+        12
+    );
     // Main is too large for that: the query ends, and says what happened.
     std::fs::write(&path, whole).unwrap();
     let mut begun = open();
-    std::fs::write(fixture.store.layout.main(), b"other code writes main in place").unwrap();
+    std::fs::write(
+        fixture.store.layout.main(),
+        b"other code writes main in place",
+    )
+    .unwrap();
     assert!(matches!(begun.next(), Some(Err(Error::Changed { .. }))));
 }
 
@@ -274,15 +396,30 @@ proptest! {
 
 /// How often each side tried and passed each test it is paired by, smallest first.
 fn paired(fixture: &Fixture, side: Side, sides: [&str; 2]) -> Vec<[u64; 4]> {
-    let pairs = pairs(&fixture.store, &Filter::default(), side, sides, &Control::default()).unwrap();
-    let mut found: Vec<[u64; 4]> =
-        pairs.map(Result::unwrap).map(|p| [p.first.n, p.first.full, p.second.n, p.second.full]).collect();
+    let pairs = pairs(
+        &fixture.store,
+        &Filter::default(),
+        side,
+        sides,
+        &Control::default(),
+    )
+    .unwrap();
+    let mut found: Vec<[u64; 4]> = pairs
+        .map(Result::unwrap)
+        .map(|p| [p.first.n, p.first.full, p.second.n, p.second.full])
+        .collect();
     found.retain(|counts| *counts != [0; 4]);
     found.sort_unstable();
     found
 }
 
-fn tried(model: &str, prompt: &str, test: Option<&str>, task: Option<&str>, success: bool) -> Record {
+fn tried(
+    model: &str,
+    prompt: &str,
+    test: Option<&str>,
+    task: Option<&str>,
+    success: bool,
+) -> Record {
     Record {
         test_id: test.map(str::to_owned),
         model: model.to_owned(),
@@ -312,9 +449,18 @@ fn tests_pair_by_task_then_by_id_within_the_rest_of_their_cell() {
     fixture.increment(LEGACY, &batch(&rows[4..]));
     assert_eq!(
         paired(&fixture, Side::Model, ["a", "b"]),
-        [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [2, 1, 1, 1]]
+        [
+            [0, 0, 1, 1],
+            [0, 0, 1, 1],
+            [1, 1, 0, 0],
+            [1, 1, 1, 0],
+            [2, 1, 1, 1]
+        ]
     );
     // Prompt types are compared within each model.
-    assert_eq!(paired(&fixture, Side::PromptType, ["q", "p"])[5], [1, 1, 1, 1]);
+    assert_eq!(
+        paired(&fixture, Side::PromptType, ["q", "p"])[5],
+        [1, 1, 1, 1]
+    );
     assert!(paired(&fixture, Side::Model, ["x", "y"]).is_empty());
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::Value;
@@ -51,18 +52,30 @@ impl Extras {
 
     /// The columns of the file.
     pub fn schema(&self) -> SchemaRef {
-        let extra = self.types.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.clone(), true)));
-        let fields: Vec<_> = schema::canonical().fields().iter().cloned().chain(extra).collect();
+        let extra = self
+            .types
+            .iter()
+            .map(|(name, kind)| Arc::new(Field::new(name, kind.clone(), true)));
+        let fields: Vec<_> = schema::canonical()
+            .fields()
+            .iter()
+            .cloned()
+            .chain(extra)
+            .collect();
         Arc::new(Schema::new(fields))
     }
 
     /// Records that were all added before, as one batch with these columns.
     pub fn to_batch(&self, records: &[Record]) -> Result<RecordBatch> {
         let schema = self.schema();
-        let columns = schema.fields().iter().map(|field| match canonical_column(field.name(), records) {
-            Some(column) => column,
-            None => extra_column(field, records),
-        });
+        let columns =
+            schema
+                .fields()
+                .iter()
+                .map(|field| match canonical_column(field.name(), records) {
+                    Some(column) => column,
+                    None => extra_column(field, records),
+                });
         RecordBatch::try_new(schema.clone(), columns.collect())
             .map_err(|error| Error::Refused(format!("records don't fit their columns: {error}")))
     }
@@ -70,13 +83,22 @@ impl Extras {
 
 fn wider(one: &DataType, other: &DataType) -> DataType {
     let numbers = |kind: &DataType| matches!(kind, DataType::Int64 | DataType::Float64);
-    if numbers(one) && numbers(other) { DataType::Float64 } else { DataType::Utf8 }
+    if numbers(one) && numbers(other) {
+        DataType::Float64
+    } else {
+        DataType::Utf8
+    }
 }
 
 fn canonical_column(name: &str, records: &[Record]) -> Option<ArrayRef> {
     macro_rules! column {
         ($array:ty, |$record:ident| $value:expr) => {
-            Arc::new(records.iter().map(|$record: &Record| $value).collect::<$array>()) as ArrayRef
+            Arc::new(
+                records
+                    .iter()
+                    .map(|$record: &Record| $value)
+                    .collect::<$array>(),
+            ) as ArrayRef
         };
     }
     Some(match name {
@@ -143,13 +165,19 @@ mod tests {
 
     #[test]
     fn every_canonical_column_is_there_in_its_type() {
-        let full = Record { timestamp: Some(7), ..record(r#"{"model":"m","success":true,"turns":2}"#) };
+        let full = Record {
+            timestamp: Some(7),
+            ..record(r#"{"model":"m","success":true,"turns":2}"#)
+        };
         let batch = to_batch(&[full]).unwrap();
         assert_eq!(batch.schema(), schema::canonical());
         let text = serde_json::to_value(record(r#"{"model":"m","success":true}"#)).unwrap();
         assert_eq!(text, serde_json::json!({"model": "m", "success": true}));
         for (name, _) in schema::CANONICAL {
-            assert!(canonical_column(name, &[]).is_some(), "{name} is not written");
+            assert!(
+                canonical_column(name, &[]).is_some(),
+                "{name} is not written"
+            );
         }
     }
 

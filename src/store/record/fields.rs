@@ -23,7 +23,9 @@ pub(super) struct Fields {
 impl Fields {
     /// Takes a known field out; null is absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
-        position(name, 0).and_then(|at| self.known.get_mut(at)?.take()).filter(|value| !value.is_null())
+        position(name, 0)
+            .and_then(|at| self.known.get_mut(at)?.take())
+            .filter(|value| !value.is_null())
     }
 }
 
@@ -31,7 +33,9 @@ impl Fields {
 /// where the last one was found.
 fn position(name: &str, from: usize) -> Option<usize> {
     let is = |at: &usize| CANONICAL.get(*at).is_some_and(|(known, _)| *known == name);
-    (from..CANONICAL.len()).find(is).or_else(|| (0..from).find(is))
+    (from..CANONICAL.len())
+        .find(is)
+        .or_else(|| (0..from).find(is))
 }
 
 /// The name of a field: borrowed from the text where it has no escapes.
@@ -60,7 +64,14 @@ impl Visitor<'_> for NameAfter {
 
     fn visit_str<E>(self, name: &str) -> Result<Name, E> {
         let at = position(name, self.0);
-        Ok(Name { at, other: if at.is_some() { String::new() } else { name.to_owned() } })
+        Ok(Name {
+            at,
+            other: if at.is_some() {
+                String::new()
+            } else {
+                name.to_owned()
+            },
+        })
     }
 }
 
@@ -101,7 +112,13 @@ impl<'de> Deserialize<'de> for Fields {
 /// A line of a journal: what [`Record`] serializes to, and nothing lenient.
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = |value| if let Value::String(text) = value { Some(text) } else { None };
+        let text = |value| {
+            if let Value::String(text) = value {
+                Some(text)
+            } else {
+                None
+            }
+        };
         let truth = |value: Value| value.as_bool();
         let float = |value: Value| value.as_f64();
         let int = |value: Value| value.as_i64();
@@ -144,7 +161,10 @@ fn strict<T, E: Error>(
     taken: impl Fn(Value) -> Option<T>,
 ) -> Result<Option<T>, E> {
     let wrong = || E::custom(format_args!("field '{name}' is of the wrong type"));
-    fields.take(name).map(|value| taken(value).ok_or_else(wrong)).transpose()
+    fields
+        .take(name)
+        .map(|value| taken(value).ok_or_else(wrong))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -153,9 +173,10 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_any_order_and_the_last_of_a_name_counts() {
-        let mut fields: Fields =
-            serde_json::from_str(r#"{"turns":1,"model":"a","b":2,"model":"m","a":null,"turns":null}"#)
-                .unwrap();
+        let mut fields: Fields = serde_json::from_str(
+            r#"{"turns":1,"model":"a","b":2,"model":"m","a":null,"turns":null}"#,
+        )
+        .unwrap();
         assert_eq!(fields.take("model"), Some("m".into()));
         assert_eq!(fields.take("turns"), None);
         assert_eq!(fields.extra.keys().collect::<Vec<_>>(), ["b", "a"]);
@@ -170,9 +191,24 @@ mod tests {
 
     #[test]
     fn a_journal_is_read_strictly() {
-        let read = |line: &str| serde_json::from_str::<Record>(line).map_err(|error| error.to_string());
-        assert_eq!(read(r#"{"model":"m","success":true,"turns":2,"x":1}"#).unwrap().extra.len(), 1);
-        assert!(read(r#"{"model":"m","success":1}"#).unwrap_err().contains("'success'"));
-        assert!(read(r#"{"model":"m","timestamp":"2026-01-31"}"#).unwrap_err().contains("'timestamp'"));
+        let read =
+            |line: &str| serde_json::from_str::<Record>(line).map_err(|error| error.to_string());
+        assert_eq!(
+            read(r#"{"model":"m","success":true,"turns":2,"x":1}"#)
+                .unwrap()
+                .extra
+                .len(),
+            1
+        );
+        assert!(
+            read(r#"{"model":"m","success":1}"#)
+                .unwrap_err()
+                .contains("'success'")
+        );
+        assert!(
+            read(r#"{"model":"m","timestamp":"2026-01-31"}"#)
+                .unwrap_err()
+                .contains("'timestamp'")
+        );
     }
 }

@@ -32,7 +32,9 @@ fn lenient<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
     }
     // Here there is one line only, so its number would mislead.
     let (said, column) = (error.to_string(), error.column());
-    let what = said.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&said);
+    let what = said
+        .strip_suffix(&format!(" at line 1 column {column}"))
+        .unwrap_or(&said);
     Err(format!("not JSON: {what} at byte {column}"))
 }
 
@@ -55,7 +57,9 @@ impl Record {
         let f = &mut fields;
         let record = Self {
             test_id: id(f, "test_id")?.filter(|id| !is_absent(id)),
-            model: text(f, "model")?.filter(|m| !m.trim().is_empty()).ok_or("field 'model' is missing")?,
+            model: text(f, "model")?
+                .filter(|m| !m.trim().is_empty())
+                .ok_or("field 'model' is missing")?,
             task_type: text(f, "task_type")?,
             prompt_type: text(f, "prompt_type")?,
             difficulty: text(f, "difficulty")?,
@@ -81,13 +85,20 @@ impl Record {
             extra: Map::new(),
         };
         // Acknowledgements are lines.
-        if record.test_id.as_ref().is_some_and(|id| id.chars().any(char::is_control)) {
+        if record
+            .test_id
+            .as_ref()
+            .is_some_and(|id| id.chars().any(char::is_control))
+        {
             return Err("field 'test_id' has a control character in it".to_owned());
         }
         if fields.extra.contains_key("") {
             return Err("a field has an empty name".to_owned());
         }
-        Ok(Self { extra: fields.extra, ..record })
+        Ok(Self {
+            extra: fields.extra,
+            ..record
+        })
     }
 }
 
@@ -140,10 +151,14 @@ fn float(fields: &mut Fields, name: &str) -> Result<Option<f64>, String> {
 }
 
 fn int(fields: &mut Fields, name: &str) -> Result<Option<i64>, String> {
-    let Some(value) = fields.take(name) else { return Ok(None) };
+    let Some(value) = fields.take(name) else {
+        return Ok(None);
+    };
     let whole = |v: f64| (v.fract() == 0.0 && v.abs() < 9e15).then_some(v as i64);
     let number = value.as_i64().or_else(|| value.as_f64().and_then(whole));
-    number.map(Some).ok_or_else(|| wrong(name, "a whole number", &value))
+    number
+        .map(Some)
+        .ok_or_else(|| wrong(name, "a whole number", &value))
 }
 
 fn truth(fields: &mut Fields, name: &str) -> Result<Option<bool>, String> {
@@ -161,14 +176,18 @@ fn truth(fields: &mut Fields, name: &str) -> Result<Option<bool>, String> {
 fn time(fields: &mut Fields, zone: &TimeZone) -> Result<Option<i64>, String> {
     const NAME: &str = "timestamp";
     const EXPECTED: &str = "a time (2026-01-31T12:00:00Z, or Unix seconds)";
-    let Some(value) = fields.take(NAME) else { return Ok(None) };
+    let Some(value) = fields.take(NAME) else {
+        return Ok(None);
+    };
     let micros = match &value {
         Value::String(text) if text.trim().is_empty() || is_absent(text) => return Ok(None),
         Value::String(text) => schema::parse_time(text, zone),
         Value::Number(number) => number.as_f64().and_then(unix_time),
         _ => None,
     };
-    micros.map(Some).ok_or_else(|| wrong(NAME, EXPECTED, &value))
+    micros
+        .map(Some)
+        .ok_or_else(|| wrong(NAME, EXPECTED, &value))
 }
 
 /// Microseconds since the epoch of a Unix time in seconds, milli-, micro- or
@@ -180,7 +199,9 @@ pub(crate) fn unix_time(number: f64) -> Option<i64> {
         n if n < MICROSECONDS_BELOW => number,
         _ => number / 1e3,
     };
-    jiff::Timestamp::from_microsecond(micros.round() as i64).ok().map(jiff::Timestamp::as_microsecond)
+    jiff::Timestamp::from_microsecond(micros.round() as i64)
+        .ok()
+        .map(jiff::Timestamp::as_microsecond)
 }
 
 /// `NaN`, `Infinity` and `-Infinity` outside of strings as `null`; `None` when
@@ -189,7 +210,9 @@ fn without_nan(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut inside, mut found) = (text, false, false);
     while let Some(next) = rest.chars().next() {
-        let literal = ["NaN", "-Infinity", "Infinity"].into_iter().find(|l| !inside && rest.starts_with(l));
+        let literal = ["NaN", "-Infinity", "Infinity"]
+            .into_iter()
+            .find(|l| !inside && rest.starts_with(l));
         let step = match (literal, next) {
             (Some(literal), _) => {
                 out.push_str("null");
@@ -234,13 +257,16 @@ mod tests {
     #[test]
     fn absent_ids_and_nan_are_absent() {
         for id in [r#""""#, r#""nan""#, r#""None""#, "NaN", "null"] {
-            let record =
-                parse(&format!(r#"{{"model":"a \"NaN\" b","success":true,"test_id":{id}}}"#)).unwrap();
+            let record = parse(&format!(
+                r#"{{"model":"a \"NaN\" b","success":true,"test_id":{id}}}"#
+            ))
+            .unwrap();
             assert_eq!(record.test_id, None, "{id}");
             assert_eq!(record.model, "a \"NaN\" b");
         }
         let record =
-            parse(r#"{"model":"m","success":0,"final_score":NaN,"turns":-Infinity,"note":"NaN"}"#).unwrap();
+            parse(r#"{"model":"m","success":0,"final_score":NaN,"turns":-Infinity,"note":"NaN"}"#)
+                .unwrap();
         assert_eq!((record.final_score, record.turns), (None, None));
         assert_eq!(record.extra["note"], "NaN");
     }
@@ -258,7 +284,10 @@ mod tests {
             "1753956000000000",
             "1753956000000000000",
         ] {
-            let record = parse(&format!(r#"{{"model":"m","success":true,"timestamp":{time}}}"#)).unwrap();
+            let record = parse(&format!(
+                r#"{{"model":"m","success":true,"timestamp":{time}}}"#
+            ))
+            .unwrap();
             assert_eq!(record.timestamp, Some(noon), "{time}");
         }
     }
@@ -270,16 +299,38 @@ mod tests {
             ("[1]", "not a JSON object"),
             (r#"{"success":true}"#, "'model' is missing"),
             (r#"{"model":"m"}"#, "'success' is missing"),
-            (r#"{"model":3,"success":true}"#, "'model' must be text, not a number (3)"),
-            (r#"{"model":"m","success":"yes"}"#, "'success' must be true or false"),
-            (r#"{"model":"m","success":2}"#, "'success' must be true or false"),
-            (r#"{"model":"m","success":true,"turns":1.5}"#, "'turns' must be a whole number"),
-            (r#"{"model":"m","success":true,"timestamp":"noon"}"#, "'timestamp' must be a time"),
-            (r#"{"model":"m","success":true,"execution_time":"1"}"#, "'execution_time' must be a number"),
+            (
+                r#"{"model":3,"success":true}"#,
+                "'model' must be text, not a number (3)",
+            ),
+            (
+                r#"{"model":"m","success":"yes"}"#,
+                "'success' must be true or false",
+            ),
+            (
+                r#"{"model":"m","success":2}"#,
+                "'success' must be true or false",
+            ),
+            (
+                r#"{"model":"m","success":true,"turns":1.5}"#,
+                "'turns' must be a whole number",
+            ),
+            (
+                r#"{"model":"m","success":true,"timestamp":"noon"}"#,
+                "'timestamp' must be a time",
+            ),
+            (
+                r#"{"model":"m","success":true,"execution_time":"1"}"#,
+                "'execution_time' must be a number",
+            ),
         ] {
             let reason = parse(line).unwrap_err();
             assert!(reason.contains(part), "{line}: {reason}");
         }
-        assert!(Record::parse(b"{\"model\":\"\xff\"}").unwrap_err().contains("not UTF-8"));
+        assert!(
+            Record::parse(b"{\"model\":\"\xff\"}")
+                .unwrap_err()
+                .contains("not UTF-8")
+        );
     }
 }

@@ -23,11 +23,17 @@ const MICROS: i64 = 1_000_000;
 /// no time becomes null and is kept in `timestamp_text`, where `target` has it.
 pub fn adapt(batch: &RecordBatch, target: &SchemaRef, zone: &TimeZone) -> Result<RecordBatch> {
     convert(batch, target, zone).map_err(|error| {
-        Error::Refused(format!("a column can't be converted ({error}): convert it in its file"))
+        Error::Refused(format!(
+            "a column can't be converted ({error}): convert it in its file"
+        ))
     })
 }
 
-fn convert(batch: &RecordBatch, target: &SchemaRef, zone: &TimeZone) -> Result<RecordBatch, ArrowError> {
+fn convert(
+    batch: &RecordBatch,
+    target: &SchemaRef,
+    zone: &TimeZone,
+) -> Result<RecordBatch, ArrowError> {
     let rows = batch.num_rows();
     let mut columns = Vec::with_capacity(target.fields().len());
     for field in target.fields() {
@@ -37,7 +43,9 @@ fn convert(batch: &RecordBatch, target: &SchemaRef, zone: &TimeZone) -> Result<R
         } else {
             match own {
                 None => new_null_array(field.data_type(), rows),
-                Some(column) => convert_column(column, kind_of(field.name()), field.data_type(), zone)?,
+                Some(column) => {
+                    convert_column(column, kind_of(field.name()), field.data_type(), zone)?
+                }
             }
         };
         columns.push(column);
@@ -62,7 +70,9 @@ fn convert_column(
         return cast(&convert_column(column, kind, values, zone)?, target);
     }
     match (kind, target) {
-        (Some(Kind::Time), target) if *target == timestamp_type() => Ok(Arc::new(times(column, zone)?)),
+        (Some(Kind::Time), target) if *target == timestamp_type() => {
+            Ok(Arc::new(times(column, zone)?))
+        }
         (Some(Kind::Bool), DataType::Boolean) => truths(column),
         (Some(Kind::Id), DataType::Utf8) if column.data_type().is_floating() => ids(column),
         _ => cast(column, target),
@@ -73,7 +83,10 @@ fn convert_column(
 fn truths(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let numbers = cast(column, &DataType::Float64)?;
     let numbers = numbers.as_primitive::<Float64Type>();
-    let truths: BooleanArray = numbers.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v >= 1.0)).collect();
+    let truths: BooleanArray = numbers
+        .iter()
+        .map(|v| v.filter(|v| !v.is_nan()).map(|v| v >= 1.0))
+        .collect();
     Ok(Arc::new(truths))
 }
 
@@ -82,8 +95,10 @@ fn truths(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 fn ids(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let numbers = cast(column, &DataType::Float64)?;
     let numbers = numbers.as_primitive::<Float64Type>();
-    let texts: StringArray =
-        numbers.iter().map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string())).collect();
+    let texts: StringArray = numbers
+        .iter()
+        .map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string()))
+        .collect();
     Ok(Arc::new(texts))
 }
 
@@ -96,16 +111,25 @@ fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray
         DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => {
             let wall = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
             let wall = wall.as_primitive::<TimestampMicrosecondType>();
-            wall.iter().map(|micros| micros.and_then(|micros| in_zone(wall_time(micros)?, zone))).collect()
+            wall.iter()
+                .map(|micros| micros.and_then(|micros| in_zone(wall_time(micros)?, zone)))
+                .collect()
         }
         number if number.is_numeric() => {
             let seconds = cast(column, &DataType::Float64)?;
-            seconds.as_primitive::<Float64Type>().iter().map(|v| v.and_then(from_seconds)).collect()
+            seconds
+                .as_primitive::<Float64Type>()
+                .iter()
+                .map(|v| v.and_then(from_seconds))
+                .collect()
         }
         _ => {
             let texts = cast(column, &DataType::Utf8)?;
             let texts = texts.as_string::<i32>();
-            texts.iter().map(|text| text.and_then(|text| parse_time(text, zone))).collect()
+            texts
+                .iter()
+                .map(|text| text.and_then(|text| parse_time(text, zone)))
+                .collect()
         }
     };
     Ok(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
@@ -123,15 +147,22 @@ fn no_times(
         Some(kept) => cast(kept, &DataType::Utf8)?,
         None => new_null_array(&DataType::Utf8, rows),
     };
-    let Some(timestamp) = timestamp else { return Ok(kept) };
+    let Some(timestamp) = timestamp else {
+        return Ok(kept);
+    };
     if !super::is_text(timestamp.data_type()) {
         return Ok(kept);
     }
     let texts = cast(timestamp, &DataType::Utf8)?;
-    let pairs = kept.as_string::<i32>().iter().zip(texts.as_string::<i32>().iter());
+    let pairs = kept
+        .as_string::<i32>()
+        .iter()
+        .zip(texts.as_string::<i32>().iter());
     let merged: StringArray = pairs
         .map(|(kept, text)| {
-            kept.or_else(|| text.filter(|text| !is_absent(text) && parse_time(text, zone).is_none()))
+            kept.or_else(|| {
+                text.filter(|text| !is_absent(text) && parse_time(text, zone).is_none())
+            })
         })
         .collect();
     Ok(Arc::new(merged))
@@ -171,5 +202,7 @@ fn from_seconds(seconds: f64) -> Option<i64> {
         return None;
     }
     let micros = seconds * MICROS as f64;
-    Timestamp::from_microsecond(micros.round() as i64).ok().map(Timestamp::as_microsecond)
+    Timestamp::from_microsecond(micros.round() as i64)
+        .ok()
+        .map(Timestamp::as_microsecond)
 }

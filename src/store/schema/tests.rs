@@ -1,18 +1,28 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
+};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
 
 fn schema(fields: &[(&str, DataType)]) -> Schema {
-    Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>())
+    Schema::new(
+        fields
+            .iter()
+            .map(|(n, t)| Field::new(*n, t.clone(), true))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn type_of(schema: &Schema, name: &str) -> Option<DataType> {
-    schema.field_with_name(name).ok().map(|f| f.data_type().clone())
+    schema
+        .field_with_name(name)
+        .ok()
+        .map(|f| f.data_type().clone())
 }
 
 fn dictionary() -> DataType {
@@ -35,7 +45,10 @@ fn widens_storage_types_to_the_canonical_ones() {
     union.add("a.parquet", &file).unwrap();
     let united = union.finish();
     assert_eq!(type_of(&united, "model"), Some(DataType::Utf8));
-    assert_eq!(type_of(&united, "tool_success_rate"), Some(DataType::Float64));
+    assert_eq!(
+        type_of(&united, "tool_success_rate"),
+        Some(DataType::Float64)
+    );
     assert_eq!(type_of(&united, "turns"), Some(DataType::Int64));
     assert_eq!(type_of(&united, "error_type"), Some(DataType::Utf8));
     assert_eq!(type_of(&united, "timestamp"), Some(timestamp_type()));
@@ -49,15 +62,24 @@ fn widens_storage_types_to_the_canonical_ones() {
 #[test]
 fn a_conflict_names_the_file_the_column_and_both_types_and_takes_nothing() {
     let mut union = Union::new();
-    union.add("a.parquet", &schema(&[("note", DataType::Int32)])).unwrap();
+    union
+        .add("a.parquet", &schema(&[("note", DataType::Int32)]))
+        .unwrap();
     let bad = schema(&[("added", DataType::Utf8), ("note", DataType::Utf8)]);
     let error = union.add("b.parquet", &bad).unwrap_err().to_string();
     for part in ["b.parquet", "'note'", "text", "int64", "a.parquet"] {
         assert!(error.contains(part), "{error} lacks {part}");
     }
     assert_eq!(type_of(&union.finish(), "added"), None);
-    let error = union.add("c.parquet", &schema(&[("execution_time", DataType::Utf8)])).unwrap_err();
-    assert!(error.to_string().contains("'execution_time' is text, but double"), "{error}");
+    let error = union
+        .add("c.parquet", &schema(&[("execution_time", DataType::Utf8)]))
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("'execution_time' is text, but double"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -70,7 +92,10 @@ fn text_naive_and_numeric_times_become_instants() {
         adapt(&batch, &union.finish(), &zone).unwrap()
     };
     let times = |batch: &RecordBatch| -> Vec<Option<i64>> {
-        batch["timestamp"].as_primitive::<TimestampMicrosecondType>().iter().collect()
+        batch["timestamp"]
+            .as_primitive::<TimestampMicrosecondType>()
+            .iter()
+            .collect()
     };
     let noon = 1_753_956_000_000_000; // 2025-07-31T10:00:00Z
     let text = read(Arc::new(StringArray::from(vec![
@@ -82,15 +107,30 @@ fn text_naive_and_numeric_times_become_instants() {
         Some("nan"),
         None,
     ])));
-    assert_eq!(times(&text), [Some(noon), Some(noon), Some(noon), Some(noon), None, None, None]);
+    assert_eq!(
+        times(&text),
+        [
+            Some(noon),
+            Some(noon),
+            Some(noon),
+            Some(noon),
+            None,
+            None,
+            None
+        ]
+    );
     let kept = text[TIMESTAMP_TEXT].as_string::<i32>();
     assert_eq!(kept.iter().flatten().collect::<Vec<_>>(), ["yesterday"]);
-    let seconds = read(Arc::new(Float64Array::from(vec![1_753_956_000.0, f64::NAN, 1e300])));
+    let seconds = read(Arc::new(Float64Array::from(vec![
+        1_753_956_000.0,
+        f64::NAN,
+        1e300,
+    ])));
     assert_eq!(times(&seconds), [Some(noon), None, None]);
     let naive = arrow::array::TimestampNanosecondArray::from(vec![1_753_963_200_000_000_000]);
     assert_eq!(times(&read(Arc::new(naive))), [Some(noon)]);
-    let typed =
-        arrow::array::TimestampMillisecondArray::from(vec![1_753_956_000_000]).with_timezone("+02:00");
+    let typed = arrow::array::TimestampMillisecondArray::from(vec![1_753_956_000_000])
+        .with_timezone("+02:00");
     assert_eq!(times(&read(Arc::new(typed))), [Some(noon)]);
 }
 
@@ -99,11 +139,25 @@ fn numbers_stand_for_truth_and_identity() {
     let batch = RecordBatch::try_from_iter([
         (
             "success",
-            Arc::new(Float64Array::from(vec![Some(1.0), Some(0.0), Some(f64::NAN), None])) as ArrayRef,
+            Arc::new(Float64Array::from(vec![
+                Some(1.0),
+                Some(0.0),
+                Some(f64::NAN),
+                None,
+            ])) as ArrayRef,
         ),
-        ("task_id", Arc::new(Float64Array::from(vec![Some(12.0), Some(1.5), None, None])) as ArrayRef),
-        ("turns", Arc::new(Float64Array::from(vec![Some(3.0), Some(2.5), None, None])) as ArrayRef),
-        ("tool_calls", Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as ArrayRef),
+        (
+            "task_id",
+            Arc::new(Float64Array::from(vec![Some(12.0), Some(1.5), None, None])) as ArrayRef,
+        ),
+        (
+            "turns",
+            Arc::new(Float64Array::from(vec![Some(3.0), Some(2.5), None, None])) as ArrayRef,
+        ),
+        (
+            "tool_calls",
+            Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as ArrayRef,
+        ),
     ])
     .unwrap();
     let mut union = Union::new();
@@ -111,8 +165,18 @@ fn numbers_stand_for_truth_and_identity() {
     let out = adapt(&batch, &union.finish(), &TimeZone::UTC).unwrap();
     let success: Vec<_> = out["success"].as_boolean().iter().collect();
     assert_eq!(success, [Some(true), Some(false), None, None]);
-    assert_eq!(out["task_id"].as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["12", "1.5"]);
-    assert_eq!(out["turns"].as_primitive::<Float64Type>().iter().nth(1), Some(Some(2.5)));
+    assert_eq!(
+        out["task_id"]
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .collect::<Vec<_>>(),
+        ["12", "1.5"]
+    );
+    assert_eq!(
+        out["turns"].as_primitive::<Float64Type>().iter().nth(1),
+        Some(Some(2.5))
+    );
     assert_eq!(out["tool_calls"].as_primitive::<Int64Type>().value(3), 4);
     assert_eq!(out["model"].null_count(), 4);
 }
@@ -138,13 +202,28 @@ fn any_type() -> impl Strategy<Value = DataType> {
 
 fn any_schema() -> impl Strategy<Value = Schema> {
     let names = prop::sample::subsequence(
-        vec!["model", "turns", "tool_success_rate", "success", "timestamp", "test_id", "note", "extra"],
+        vec![
+            "model",
+            "turns",
+            "tool_success_rate",
+            "success",
+            "timestamp",
+            "test_id",
+            "note",
+            "extra",
+        ],
         0..=8,
     );
     names.prop_flat_map(|names| {
         let n = names.len();
         (Just(names), prop::collection::vec(any_type(), n)).prop_map(|(names, types)| {
-            Schema::new(names.iter().zip(types).map(|(n, t)| Field::new(*n, t, true)).collect::<Vec<_>>())
+            Schema::new(
+                names
+                    .iter()
+                    .zip(types)
+                    .map(|(n, t)| Field::new(*n, t, true))
+                    .collect::<Vec<_>>(),
+            )
         })
     })
 }

@@ -26,7 +26,9 @@ impl Search {
         let target = project(schema, &names);
         let of = |piece: &Piece| -> Result<Vec<T>> {
             let mut picked = Vec::new();
-            let Some(found) = self.find(piece, 0, &[])? else { return Ok(picked) };
+            let Some(found) = self.find(piece, 0, &[])? else {
+                return Ok(picked);
+            };
             let mut positions = found.positions();
             for batch in self.read(Some(&names), &found)? {
                 control.check()?;
@@ -38,24 +40,35 @@ impl Search {
             Ok(picked)
         };
         let pieces = self.pieces();
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(pieces.len())));
+        let (next, done) = (
+            AtomicUsize::new(0),
+            Mutex::new(Vec::with_capacity(pieces.len())),
+        );
         let work = || {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(piece) = pieces.get(at) else { return Ok(()) };
+                let Some(piece) = pieces.get(at) else {
+                    return Ok(());
+                };
                 let picked = of(piece)?;
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 done.push((at, picked));
-                control.progress("looking for repeated tests", done.len() as u64, pieces.len() as u64);
+                control.progress(
+                    "looking for repeated tests",
+                    done.len() as u64,
+                    pieces.len() as u64,
+                );
             }
         };
         let others = readers(pieces.len()).saturating_sub(1);
         std::thread::scope(|scope| {
             let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
             let own = work();
-            let ended = others
-                .into_iter()
-                .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let ended = others.into_iter().map(|other| {
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
             ended.fold(own, Result::and)
         })?;
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);

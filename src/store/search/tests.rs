@@ -15,7 +15,11 @@ use crate::store::{Record, Store};
 
 fn made(rows: &[(u8, u8, i64)]) -> RecordBatch {
     let record = |(at, (model, rate, time)): (usize, &(u8, u8, i64))| Record {
-        model: if *model == 0 { String::new() } else { format!("m{model}") },
+        model: if *model == 0 {
+            String::new()
+        } else {
+            format!("m{model}")
+        },
         prompt_type: (*model != 2).then(|| format!("p{}", at % 3)),
         tool_success_rate: (*rate > 0).then(|| f64::from(*rate) / 10.0),
         ..record(&format!("t{at}"), true, *time)
@@ -26,12 +30,26 @@ fn made(rows: &[(u8, u8, i64)]) -> RecordBatch {
 /// Rates as legacy code stores them.
 fn narrow(rows: &RecordBatch) -> RecordBatch {
     let schema = rows.schema();
-    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
-        let rate = column.as_primitive_opt::<Float64Type>().filter(|_| field.name() == "tool_success_rate");
-        let narrow = rate.map(|rate| rate.iter().map(|v| v.map(|v| v as f32)).collect::<Float32Array>());
-        (field.name().clone(), narrow.map_or_else(|| column.clone(), |narrow| Arc::new(narrow) as ArrayRef))
-    });
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(rows.columns())
+        .map(|(field, column)| {
+            let rate = column
+                .as_primitive_opt::<Float64Type>()
+                .filter(|_| field.name() == "tool_success_rate");
+            let narrow = rate.map(|rate| {
+                rate.iter()
+                    .map(|v| v.map(|v| v as f32))
+                    .collect::<Float32Array>()
+            });
+            (
+                field.name().clone(),
+                narrow.map_or_else(|| column.clone(), |narrow| Arc::new(narrow) as ArrayRef),
+            )
+        });
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .unwrap()
 }
 
 proptest! {

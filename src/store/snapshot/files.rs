@@ -98,7 +98,9 @@ impl Files {
     pub(super) fn recover_journal(&mut self, store: &Store, of: Option<&str>) -> Result<()> {
         let Some(at) = of.and_then(|of| {
             let is_journal = |entry: &Entry| classify(&entry.name) == IncrementalName::Journal;
-            self.leftovers.iter().position(|entry| is_journal(entry) && stem(&entry.name) == Some(of))
+            self.leftovers
+                .iter()
+                .position(|entry| is_journal(entry) && stem(&entry.name) == Some(of))
         }) else {
             return Ok(());
         };
@@ -131,7 +133,10 @@ impl Lister {
 
 /// Repeats what failed because files moved: for about five seconds, and ever less often.
 /// What did not change is not read again, so that the next attempt is a short one.
-pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(in crate::store) fn retrying<T>(
+    store: &Store,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
     const ROUNDS: u32 = 24;
     const LONGEST_MS: u64 = 250;
     for round in 0..ROUNDS {
@@ -143,7 +148,9 @@ pub(in crate::store) fn retrying<T>(store: &Store, mut attempt: impl FnMut() -> 
             done => return done,
         }
     }
-    Err(Error::Unstable { path: store.layout.root().to_path_buf() })
+    Err(Error::Unstable {
+        path: store.layout.root().to_path_buf(),
+    })
 }
 
 /// The names in a store, and main: what is in the files is looked at afterwards.
@@ -178,18 +185,35 @@ impl Listing {
             (main, expected_rows)
         };
         // A commit came while files were listed.
-        if !alike(before.as_ref(), main.as_ref().map(|main| main.file.stat()).as_ref()) {
-            return Err(Error::Changed { path: store.layout.main() });
+        if !alike(
+            before.as_ref(),
+            main.as_ref().map(|main| main.file.stat()).as_ref(),
+        ) {
+            return Err(Error::Changed {
+                path: store.layout.main(),
+            });
         }
         footers.keep_main(main.as_ref());
         footers.expected_rows = expected_rows;
-        let (summaries, zone) = (open_summaries(store, main.as_ref())?, zone(store, main.as_ref()));
-        Ok(Self { journals, all, main, expected_rows, summaries, zone })
+        let (summaries, zone) = (
+            open_summaries(store, main.as_ref())?,
+            zone(store, main.as_ref()),
+        );
+        Ok(Self {
+            journals,
+            all,
+            main,
+            expected_rows,
+            summaries,
+            zone,
+        })
     }
 
     fn consumed(&self) -> ByName<&str, Vec<&Consumed>> {
         let record = self.main.as_ref().and_then(Main::record);
-        record.map(CommitRecord::consumed_by_name).unwrap_or_default()
+        record
+            .map(CommitRecord::consumed_by_name)
+            .unwrap_or_default()
     }
 
     /// Files of ours that nobody has looked into yet, and that main does not have.
@@ -204,8 +228,17 @@ impl Listing {
     }
 
     /// Puts every file where it belongs.
-    pub(super) fn finish(self, store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Files> {
-        let consumed = self.main.as_ref().and_then(Main::record).map(CommitRecord::consumed_by_name);
+    pub(super) fn finish(
+        self,
+        store: &Store,
+        now: Timestamp,
+        footers: &mut Footers,
+    ) -> Result<Files> {
+        let consumed = self
+            .main
+            .as_ref()
+            .and_then(Main::record)
+            .map(CommitRecord::consumed_by_name);
         let consumed = consumed.unwrap_or_default();
         let mut files = Files {
             summaries: self.summaries,
@@ -228,9 +261,14 @@ impl Listing {
                 }
                 continue;
             }
-            let known = consumed.get(entry.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let known = consumed
+                .get(entry.name.as_str())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             // It may stand for one of them.
-            let stem = stem(&entry.name).filter(|_| !self.journals.is_empty()).map(str::to_owned);
+            let stem = stem(&entry.name)
+                .filter(|_| !self.journals.is_empty())
+                .map(str::to_owned);
             if take_increment(store, now, footers, &mut files, entry, legacy, known)? {
                 published.extend(stem);
             }
@@ -266,15 +304,26 @@ fn take_increment(
 ) -> Result<bool> {
     let footer = match footers.look(store, &entry, legacy, consumed) {
         // Main has it, and it is gone by now.
-        Err(error) if error.is_not_found() && consumed.iter().any(|c| !c.legacy) => return Ok(true),
+        Err(error) if error.is_not_found() && consumed.iter().any(|c| !c.legacy) => {
+            return Ok(true);
+        }
         footer => footer?,
     };
     match footer {
         Footer::Consumed => files.leftovers.push(entry),
         // Of ours also without rows: it stands for its journal until both are consumed.
-        Footer::Good { rows, skip, schema } if shape(schema) != Shape::Neither && (*rows > 0 || !legacy) => {
+        Footer::Good { rows, skip, schema }
+            if shape(schema) != Shape::Neither && (*rows > 0 || !legacy) =>
+        {
             let (rows, skip, schema) = (*rows, *skip, schema.clone());
-            let increment = Increment { name: entry.name, stat: entry.stat, rows, skip, schema, legacy };
+            let increment = Increment {
+                name: entry.name,
+                stat: entry.stat,
+                rows,
+                skip,
+                schema,
+                legacy,
+            };
             files.increments.push(increment);
         }
         // What follows does not stand for its journal, where there is one.
@@ -307,27 +356,46 @@ fn take_increment(
 /// retired, wrote on into that, and then made it anew with its old rows in it. Those
 /// that the retired one has count there.
 fn follow_retired(store: &Store, files: &mut Files) -> Result<()> {
-    let Files { increments, set_aside, .. } = files;
+    let Files {
+        increments,
+        set_aside,
+        ..
+    } = files;
     let is_retired = |name: &str| retired_name(name) == name;
-    let unread = set_aside.iter().filter(|file| file.reason.is_none() && is_retired(&file.name));
+    let unread = set_aside
+        .iter()
+        .filter(|file| file.reason.is_none() && is_retired(&file.name));
     let unread: HashSet<String> = unread.map(|file| file.name.clone()).collect();
-    let retired = increments.iter().filter(|file| file.legacy && is_retired(&file.name));
-    let retired: HashMap<String, Increment> = retired.map(|file| (file.name.clone(), file.clone())).collect();
+    let retired = increments
+        .iter()
+        .filter(|file| file.legacy && is_retired(&file.name));
+    let retired: HashMap<String, Increment> = retired
+        .map(|file| (file.name.clone(), file.clone()))
+        .collect();
     if unread.is_empty() && retired.is_empty() {
         return Ok(());
     }
     let mut waits = HashSet::new();
-    for (at, file) in increments.iter_mut().enumerate().filter(|(_, file)| file.legacy) {
+    for (at, file) in increments
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, file)| file.legacy)
+    {
         let name = retired_name(&file.name);
         if unread.contains(&name) {
             waits.insert(at);
         }
-        let Some(retired) = retired.get(&name) else { continue };
+        let Some(retired) = retired.get(&name) else {
+            continue;
+        };
         if retired.name == file.name || retired.rows > file.rows || retired.rows <= file.skip {
             continue;
         }
         let (before, after) = (retired.open(store)?, file.open(store)?);
-        match (fingerprint(&before, retired.rows), fingerprint(&after, retired.rows)) {
+        match (
+            fingerprint(&before, retired.rows),
+            fingerprint(&after, retired.rows),
+        ) {
             (Ok(before), Ok(after)) if before == after => file.skip = retired.rows,
             (Ok(_), Ok(_)) => {}
             // Rewritten meanwhile, or damaged: whoever reads its rows says so.
@@ -343,7 +411,11 @@ fn follow_retired(store: &Store, files: &mut Files) -> Result<()> {
         at += 1;
         let wait = waits.contains(&(at - 1));
         if wait {
-            set_aside.push(SetAside { name: file.name.clone(), stat: file.stat, reason: None });
+            set_aside.push(SetAside {
+                name: file.name.clone(),
+                stat: file.stat,
+                reason: None,
+            });
         }
         !wait
     });
@@ -357,11 +429,16 @@ impl Increment {
     pub(super) fn is_calm(&self, now: Timestamp) -> bool {
         const CALM_NS: i128 = 600 * 1_000_000_000;
         let records = shape(&self.schema) == Shape::Records;
-        records && (!self.legacy || now.as_nanosecond().saturating_sub(self.stat.modified_ns) > CALM_NS)
+        records
+            && (!self.legacy || now.as_nanosecond().saturating_sub(self.stat.modified_ns) > CALM_NS)
     }
 
     pub(super) fn unread(&self) -> Unread<'_> {
-        Unread { name: &self.name, stat: &self.stat, skip: self.skip }
+        Unread {
+            name: &self.name,
+            stat: &self.stat,
+            skip: self.skip,
+        }
     }
 
     /// Its path.
@@ -376,19 +453,31 @@ impl Increment {
             OpenError::Io(_) => error.at(&path),
             _ => Error::Changed { path: path.clone() },
         })?;
-        if same(&file.stat(), &self.stat) { Ok(file) } else { Err(Error::Changed { path }) }
+        if same(&file.stat(), &self.stat) {
+            Ok(file)
+        } else {
+            Err(Error::Changed { path })
+        }
     }
 
     /// An error when it is gone or no longer what was listed.
     pub fn check(&self, store: &Store) -> Result<()> {
         let path = self.path(store);
         let now = store.disk.stat(&path).map_err(Error::io("read", &path))?;
-        if same(&now, &self.stat) { Ok(()) } else { Err(Error::Changed { path }) }
+        if same(&now, &self.stat) {
+            Ok(())
+        } else {
+            Err(Error::Changed { path })
+        }
     }
 }
 
 fn set_aside(files: &mut Files, entry: Entry, reason: Option<String>) {
-    files.set_aside.push(SetAside { name: entry.name, stat: entry.stat, reason });
+    files.set_aside.push(SetAside {
+        name: entry.name,
+        stat: entry.stat,
+        reason,
+    });
 }
 
 fn take_journal(
@@ -398,7 +487,10 @@ fn take_journal(
     published: &Names<String>,
     consumed: &ByName<&str, Vec<&Consumed>>,
 ) -> Result<()> {
-    let Some(stem) = stem(&entry.name).filter(|_| entry.stat.is_file).map(str::to_owned) else {
+    let Some(stem) = stem(&entry.name)
+        .filter(|_| entry.stat.is_file)
+        .map(str::to_owned)
+    else {
         return Ok(());
     };
     if published.contains(&stem)
@@ -410,8 +502,16 @@ fn take_journal(
     }
     let path = store.layout.incremental().join(&entry.name);
     let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
-    let locked = store.disk.is_locked(&path).map_err(Error::io("read", &path))?;
-    files.journals.push(JournalFile { name: entry.name, stem, stat, locked });
+    let locked = store
+        .disk
+        .is_locked(&path)
+        .map_err(Error::io("read", &path))?;
+    files.journals.push(JournalFile {
+        name: entry.name,
+        stem,
+        stat,
+        locked,
+    });
     Ok(())
 }
 

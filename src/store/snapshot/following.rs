@@ -14,7 +14,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
@@ -27,7 +30,12 @@ impl Dice {
                 let test_id = (id > 3).then(|| format!("t{id}"));
                 let model = if id % 3 == 0 { "m" } else { "n" }.to_owned();
                 let success = (id + time) % 2 == 0;
-                Record { test_id, model, task_id, ..record("", success, time as i64 * 1_000_000) }
+                Record {
+                    test_id,
+                    model,
+                    task_id,
+                    ..record("", success, time as i64 * 1_000_000)
+                }
             })
             .collect()
     }
@@ -50,7 +58,10 @@ fn expected(files: &BTreeMap<String, Vec<Record>>) -> (u64, u64) {
         }
     }
     let counted = newest.values();
-    (tests + newest.len() as u64, full + counted.filter(|record| record.success).count() as u64)
+    (
+        tests + newest.len() as u64,
+        full + counted.filter(|record| record.success).count() as u64,
+    )
 }
 
 #[test]
@@ -76,7 +87,11 @@ fn the_next_look_sees_what_a_first_one_sees() {
             // One goes, as no program of ours makes it go.
             1 | 2 => {
                 let at = dice.roll(files.len().max(1) as u64) as usize;
-                let gone = files.keys().filter(|name| name.starts_with("increment")).nth(at).cloned();
+                let gone = files
+                    .keys()
+                    .filter(|name| name.starts_with("increment"))
+                    .nth(at)
+                    .cloned();
                 if let Some(gone) = gone {
                     fs::remove_file(fixture.store.layout.incremental().join(&gone)).unwrap();
                     files.remove(&gone);
@@ -89,10 +104,12 @@ fn the_next_look_sees_what_a_first_one_sees() {
             }
             6 if round > 15 => {
                 let options = consolidate::Options::default();
-                consolidate::run(&fixture.store, &options, fixture.now, &Control::default()).unwrap();
+                consolidate::run(&fixture.store, &options, fixture.now, &Control::default())
+                    .unwrap();
                 // Where they are does not matter; that they can't go any more does.
-                let merged: Vec<(String, Vec<Record>)> =
-                    files.extract_if(.., |name, _| name.starts_with("increment")).collect();
+                let merged: Vec<(String, Vec<Record>)> = files
+                    .extract_if(.., |name, _| name.starts_with("increment"))
+                    .collect();
                 let main = files.entry("main".to_owned()).or_default();
                 main.extend(merged.into_iter().flat_map(|(_, rows)| rows));
             }
@@ -102,12 +119,19 @@ fn the_next_look_sees_what_a_first_one_sees() {
                 files.insert(name(round), rows);
             }
         }
-        let seen = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        let seen = scanner
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap();
         let (tests, full, _) = totals(&seen);
         assert_eq!((tests, full), expected(&files), "round {round}: {reason}");
-        let fresh = Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        let fresh = Scanner::new()
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap();
         assert_eq!(seen, fresh, "round {round}: {reason}");
     }
-    assert!(reasons.is_superset(&BTreeSet::from([0, 1, 3, 6, 7])), "{reasons:?}");
+    assert!(
+        reasons.is_superset(&BTreeSet::from([0, 1, 3, 6, 7])),
+        "{reasons:?}"
+    );
     let _: Journal = journal;
 }

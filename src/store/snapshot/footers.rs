@@ -97,7 +97,9 @@ impl Footers {
         const TRUST: SignedDuration = SignedDuration::from_secs(60);
         self.round += 1;
         self.known.retain(|_, known| known.settled);
-        let lately = self.asked.is_some_and(|at| now >= at && now.duration_since(at) < TRUST);
+        let lately = self
+            .asked
+            .is_some_and(|at| now >= at && now.duration_since(at) < TRUST);
         self.quick = lately && alike(self.beside.as_ref(), main);
         if !self.quick {
             self.asked = Some(now);
@@ -112,14 +114,18 @@ impl Footers {
     /// What is known of a file that can't have changed.
     pub(super) fn stat(&self, name: &str, inode: u64) -> Told {
         match self.known.get(name) {
-            Some(known) if self.quick && known.stat.inode == inode && known.ours => Told::Known(known.stat),
+            Some(known) if self.quick && known.stat.inode == inode && known.ours => {
+                Told::Known(known.stat)
+            }
             _ => Told::Unknown,
         }
     }
 
     /// Main, where it is still what it was.
     pub(super) fn main(&self, stat: &Stat) -> Option<Main> {
-        self.main.clone().filter(|main| same(&main.file.stat(), stat))
+        self.main
+            .clone()
+            .filter(|main| same(&main.file.stat(), stat))
     }
 
     /// Remembers main.
@@ -138,8 +144,10 @@ impl Footers {
         legacy: bool,
         consumed: &[&Consumed],
     ) -> Result<&Footer> {
-        let entry_consumed: Vec<Version> =
-            consumed.iter().map(|c| (c.bytes, c.rows, c.xxh3.clone())).collect();
+        let entry_consumed: Vec<Version> = consumed
+            .iter()
+            .map(|c| (c.bytes, c.rows, c.xxh3.clone()))
+            .collect();
         let known = self.known.get_mut(&entry.name);
         let is_current =
             |known: &&mut Known| same(&known.stat, &entry.stat) && known.consumed == entry_consumed;
@@ -150,7 +158,9 @@ impl Footers {
             self.keep(entry, legacy, entry_consumed, footer);
         }
         let known = self.known.get(&entry.name).map(|known| &known.footer);
-        known.ok_or_else(|| Error::Changed { path: store.layout.incremental().join(&entry.name) })
+        known.ok_or_else(|| Error::Changed {
+            path: store.layout.incremental().join(&entry.name),
+        })
     }
 
     /// Reads footers of files of ours that no commit names, on all cores. What fails is tried
@@ -183,7 +193,14 @@ impl Footers {
             }
         }
         let ours = classify(&entry.name) == IncrementalName::Increment;
-        let known = Known { stat: entry.stat, seen: self.round, ours, settled, consumed, footer };
+        let known = Known {
+            stat: entry.stat,
+            seen: self.round,
+            ours,
+            settled,
+            consumed,
+            footer,
+        };
         self.known.insert(entry.name.clone(), known);
     }
 
@@ -197,7 +214,9 @@ impl Footers {
     ) -> Result<bool> {
         let stat = main.stat();
         match &self.announced {
-            Some((known, id, happened)) if same(known, &stat) && id == commit_id => return Ok(*happened),
+            Some((known, id, happened)) if same(known, &stat) && id == commit_id => {
+                return Ok(*happened);
+            }
             _ => {}
         }
         let found = look()?;
@@ -209,7 +228,9 @@ impl Footers {
 
     /// Whether a file of that name was looked at since the listing began.
     pub(super) fn is_seen(&self, name: &str) -> bool {
-        self.known.get(name).is_some_and(|known| known.seen == self.round)
+        self.known
+            .get(name)
+            .is_some_and(|known| known.seen == self.round)
     }
 
     /// Whether nothing is known of a file of that name.
@@ -241,7 +262,11 @@ pub(super) fn open(store: &Store, name: &str, stat: &Stat) -> Result<Opened> {
         Ok(_) => Err(Error::Changed { path }),
         Err(OpenError::Empty) => Ok(Opened::Footer(Footer::Empty)),
         Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::Io { action: "read", path, source: error })
+            Err(Error::Io {
+                action: "read",
+                path,
+                source: error,
+            })
         }
         Err(OpenError::Io(error)) => Ok(Opened::Footer(Footer::Refused(error.to_string()))),
         Err(error) => Ok(Opened::Footer(Footer::Bad(error.to_string()))),
@@ -250,10 +275,14 @@ pub(super) fn open(store: &Store, name: &str, stat: &Stat) -> Result<Opened> {
 
 fn read(store: &Store, entry: &Entry, legacy: bool, consumed: &[&Consumed]) -> Result<Footer> {
     let path = store.layout.incremental().join(&entry.name);
-    let (versions, whole): (Vec<&Consumed>, Vec<&Consumed>) = consumed.iter().partition(|c| c.legacy);
+    let (versions, whole): (Vec<&Consumed>, Vec<&Consumed>) =
+        consumed.iter().partition(|c| c.legacy);
     if whole.iter().any(|c| c.bytes == entry.stat.bytes) {
         let hash = disk::hash(&*store.disk, &path).map_err(Error::io("read", &path))?;
-        if whole.iter().any(|c| (c.bytes, &c.xxh3) == (entry.stat.bytes, &hash)) {
+        if whole
+            .iter()
+            .any(|c| (c.bytes, &c.xxh3) == (entry.stat.bytes, &hash))
+        {
             return Ok(Footer::Consumed);
         }
     }
@@ -276,20 +305,32 @@ fn read(store: &Store, entry: &Entry, legacy: bool, consumed: &[&Consumed]) -> R
     if skip > 0 && skip == file.rows() {
         return Ok(Footer::Consumed);
     }
-    Ok(Footer::Good { rows: file.rows(), skip, schema: Arc::clone(file.schema()) })
+    Ok(Footer::Good {
+        rows: file.rows(),
+        skip,
+        schema: Arc::clone(file.schema()),
+    })
 }
 
 /// How many rows at the beginning of a legacy file main contains: those of the
 /// longest consumed version that the file still begins with, else none.
 pub fn consumed_prefix(file: &ParquetFile, versions: &[&Consumed]) -> Result<u64> {
-    let versions: Vec<&&Consumed> = versions.iter().filter(|version| version.rows <= file.rows()).collect();
-    let Some(longest) = versions.iter().map(|version| version.rows).max() else { return Ok(0) };
+    let versions: Vec<&&Consumed> = versions
+        .iter()
+        .filter(|version| version.rows <= file.rows())
+        .collect();
+    let Some(longest) = versions.iter().map(|version| version.rows).max() else {
+        return Ok(0);
+    };
     let lengths: HashSet<u64> = versions.iter().map(|version| version.rows).collect();
     let mut found = 0;
     prefixes(file, longest, |prefix| {
         if lengths.contains(&prefix.rows()) {
             let own = hex(prefix);
-            if versions.iter().any(|version| (version.rows, &version.xxh3) == (prefix.rows(), &own)) {
+            if versions
+                .iter()
+                .any(|version| (version.rows, &version.xxh3) == (prefix.rows(), &own))
+            {
                 found = prefix.rows();
             }
         }
@@ -308,7 +349,11 @@ fn hex(fingerprint: &Fingerprint) -> String {
 }
 
 /// Calls `look` after each of the first rows of a file, and gives the fingerprint of all of them.
-fn prefixes(file: &ParquetFile, rows: u64, mut look: impl FnMut(&Fingerprint)) -> Result<Fingerprint> {
+fn prefixes(
+    file: &ParquetFile,
+    rows: u64,
+    mut look: impl FnMut(&Fingerprint),
+) -> Result<Fingerprint> {
     let mut fingerprint = Fingerprint::default();
     for batch in file.batches(None, 0)? {
         for hash in row_hashes(&batch?)? {

@@ -58,11 +58,27 @@ impl Hits {
         let batch = adapt(batch, &reading.target, &reading.zone)?;
         let columns = Columns::new(&batch)?;
         for ((row, hash), at) in row_hashes(&batch)?.into_iter().enumerate().zip(positions) {
-            let Some(key) = columns.key(row) else { continue };
-            let cell = self.cells.entry(columns.cell_key(row)).or_insert_with(|| columns.cell(row).into());
-            let (timestamp, outcome, task) =
-                (columns.timestamp(row), columns.outcome(row), columns.task(row));
-            self.found.push(Hit { key, timestamp, hash, at, outcome, task, cell: Arc::clone(cell) });
+            let Some(key) = columns.key(row) else {
+                continue;
+            };
+            let cell = self
+                .cells
+                .entry(columns.cell_key(row))
+                .or_insert_with(|| columns.cell(row).into());
+            let (timestamp, outcome, task) = (
+                columns.timestamp(row),
+                columns.outcome(row),
+                columns.task(row),
+            );
+            self.found.push(Hit {
+                key,
+                timestamp,
+                hash,
+                at,
+                outcome,
+                task,
+                cell: Arc::clone(cell),
+            });
         }
         Ok(())
     }

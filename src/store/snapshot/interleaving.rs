@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use super::tests::totals;
 use super::*;
 use crate::store::backup::restore;
-use crate::store::disk::{Disk, Entry, Known, LockFile, ReadFile, RealDisk, Space, Stat, WriteFile};
+use crate::store::disk::{
+    Disk, Entry, Known, LockFile, ReadFile, RealDisk, Space, Stat, WriteFile,
+};
 use crate::store::fixture::{Fixture, LEGACY, STEM, batch, legacy, record, records};
 use crate::store::{Control, Store, consolidate, increment, layout};
 
@@ -27,14 +29,20 @@ struct Interrupted {
 
 impl std::fmt::Debug for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Interrupted").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("Interrupted")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }
 
 impl Interrupted {
     fn at(moment: u64, happening: impl FnOnce() + Send + 'static) -> Arc<Self> {
         let happening = Mutex::new(Some(Box::new(happening) as Happening));
-        Arc::new(Self { left: AtomicU64::new(moment), happening, twice: false })
+        Arc::new(Self {
+            left: AtomicU64::new(moment),
+            happening,
+            twice: false,
+        })
     }
 
     fn tick(&self) {
@@ -101,7 +109,13 @@ impl Disk for Interrupted {
 }
 
 fn consolidate(store: &Store) {
-    consolidate::run(store, &consolidate::Options::default(), Timestamp::now(), &Control::default()).unwrap();
+    consolidate::run(
+        store,
+        &consolidate::Options::default(),
+        Timestamp::now(),
+        &Control::default(),
+    )
+    .unwrap();
 }
 
 /// A main of five rows, an increment of legacy code, and two segments of ours, as a
@@ -111,7 +125,10 @@ fn store(journals: bool) -> Fixture {
     let fixture = Fixture::new();
     fixture.increment(LEGACY, &batch(&records(0, 5)));
     consolidate(&fixture.store);
-    fixture.increment("increment_8_20260131_120000.parquet", &legacy(&["a", "b"], &[true, false]));
+    fixture.increment(
+        "increment_8_20260131_120000.parquet",
+        &legacy(&["a", "b"], &[true, false]),
+    );
     fixture.increment(&layout::increment_name(STEM), &batch(&records(5, 8)));
     if journals {
         drop(fixture.journal(STEM, &records(5, 8)));
@@ -128,15 +145,25 @@ fn at_every_moment(journals: bool, adds: u64, happening: fn(&Store)) {
         let fixture = store(journals);
         let store = fixture.store.clone();
         let disk = Interrupted::at(moment, move || happening(&store));
-        let read = Store { disk: disk.clone(), ..fixture.store.clone() };
+        let read = Store {
+            disk: disk.clone(),
+            ..fixture.store.clone()
+        };
         // What it knows from before must not mislead it either.
         let mut scanner = Scanner::new();
-        scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        scanner
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap();
         for scanner in [&mut scanner, &mut Scanner::new()] {
-            let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
+            let seen = scanner
+                .scan(&read, fixture.now, &Control::default())
+                .unwrap();
             assert_eq!(totals(&seen), (12, 6, 0), "before operation {moment}");
             // A record with an id that counted twice would be a repeat.
-            assert!(seen.superseded == 0 && seen.repeated <= adds, "before operation {moment}");
+            assert!(
+                seen.superseded == 0 && seen.repeated <= adds,
+                "before operation {moment}"
+            );
         }
         if disk.happening.lock().unwrap().is_some() {
             assert!(moment > 10);
@@ -183,10 +210,18 @@ fn a_writer_that_publishes_at_any_moment_is_never_dead() {
             drop(journal);
         };
         let disk = Interrupted::at(moment, happening);
-        let read = Store { disk: disk.clone(), ..fixture.store.clone() };
-        let seen = Scanner::new().scan(&read, fixture.now, &Control::default()).unwrap();
+        let read = Store {
+            disk: disk.clone(),
+            ..fixture.store.clone()
+        };
+        let seen = Scanner::new()
+            .scan(&read, fixture.now, &Control::default())
+            .unwrap();
         assert_eq!(totals(&seen).0, 3, "before operation {moment}");
-        assert!(seen.writers.iter().all(|writer| !writer.unclosed), "before operation {moment}");
+        assert!(
+            seen.writers.iter().all(|writer| !writer.unclosed),
+            "before operation {moment}"
+        );
         if disk.happening.lock().unwrap().is_some() {
             assert!(moment > 5);
             return;
@@ -210,14 +245,31 @@ fn an_increment_that_comes_back_at_any_moment_counts_once() {
     came_back();
     for moment in 1.. {
         let mut scanner = Scanner::new();
-        assert_eq!(totals(&scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap()).0, tests);
-        let path = fixture.store.layout.incremental().join(layout::increment_name(STEM));
+        assert_eq!(
+            totals(
+                &scanner
+                    .scan(&fixture.store, fixture.now, &Control::default())
+                    .unwrap()
+            )
+            .0,
+            tests
+        );
+        let path = fixture
+            .store
+            .layout
+            .incremental()
+            .join(layout::increment_name(STEM));
         std::fs::remove_file(path).unwrap();
         let store = fixture.store.clone();
         let happening = move || drop(increment::publish_journal(&store, STEM, None).unwrap());
         let disk = Interrupted::at(moment, happening);
-        let read = Store { disk: disk.clone(), ..fixture.store.clone() };
-        let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
+        let read = Store {
+            disk: disk.clone(),
+            ..fixture.store.clone()
+        };
+        let seen = scanner
+            .scan(&read, fixture.now, &Control::default())
+            .unwrap();
         assert_eq!(totals(&seen).0, tests, "before operation {moment}");
         if disk.happening.lock().unwrap().is_some() {
             assert!(moment > 5);
@@ -234,10 +286,17 @@ fn an_undo_at_any_moment() {
             let fixture = Fixture::new();
             for at in 0..2 {
                 let mut rows = records(3 * at, 3 * at + 3);
-                rows.iter_mut().filter(|_| loose).for_each(|row| row.test_id = None);
+                rows.iter_mut()
+                    .filter(|_| loose)
+                    .for_each(|row| row.test_id = None);
                 let stem = format!("99_20260131_120000_host_0a1b_{at}");
-                increment::publish(&fixture.store, &stem, &batch(&rows).schema(), [Ok(batch(&rows))])
-                    .unwrap();
+                increment::publish(
+                    &fixture.store,
+                    &stem,
+                    &batch(&rows).schema(),
+                    [Ok(batch(&rows))],
+                )
+                .unwrap();
                 consolidate(&fixture.store);
             }
             let store = fixture.store.clone();
@@ -246,11 +305,18 @@ fn an_undo_at_any_moment() {
                 restore::run(&store, &options, Timestamp::now(), &Control::default()).unwrap();
             };
             let disk = Interrupted::at(moment, undo);
-            let read = Store { disk: disk.clone(), ..fixture.store.clone() };
+            let read = Store {
+                disk: disk.clone(),
+                ..fixture.store.clone()
+            };
             let mut scanner = Scanner::new();
-            scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+            scanner
+                .scan(&fixture.store, fixture.now, &Control::default())
+                .unwrap();
             for scanner in [&mut scanner, &mut Scanner::new()] {
-                let seen = scanner.scan(&read, fixture.now, &Control::default()).unwrap();
+                let seen = scanner
+                    .scan(&read, fixture.now, &Control::default())
+                    .unwrap();
                 assert_eq!(totals(&seen).0, 6, "before operation {moment}");
             }
             if disk.happening.lock().unwrap().is_some() {
@@ -268,13 +334,30 @@ fn a_writer_that_writes_and_dies_at_any_moment_of_a_commit_loses_nothing() {
         let fixture = Fixture::new();
         let mut journal = fixture.journal(STEM, &[]);
         let happening = move || {
-            journal.append(&crate::store::journal::to_lines(&records(0, 1)).unwrap(), 1, false).unwrap();
+            journal
+                .append(
+                    &crate::store::journal::to_lines(&records(0, 1)).unwrap(),
+                    1,
+                    false,
+                )
+                .unwrap();
         };
         let disk = Interrupted::at(moment, happening);
-        let store = Store { disk: disk.clone(), ..fixture.store.clone() };
+        let store = Store {
+            disk: disk.clone(),
+            ..fixture.store.clone()
+        };
         consolidate(&store);
-        let over = disk.happening.lock().unwrap().take().map(|late| late()).is_some();
-        let seen = Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        let over = disk
+            .happening
+            .lock()
+            .unwrap()
+            .take()
+            .map(|late| late())
+            .is_some();
+        let seen = Scanner::new()
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap();
         assert_eq!(totals(&seen).0, 1, "before operation {moment}");
         if over {
             assert!(moment > 5);
@@ -287,13 +370,24 @@ fn a_writer_that_writes_and_dies_at_any_moment_of_a_commit_loses_nothing() {
 #[test]
 fn a_name_that_is_listed_twice_counts_once() {
     let f = Fixture::new();
-    let disk = Arc::new(Interrupted { left: AtomicU64::new(0), happening: Mutex::new(None), twice: true });
-    let store = Store { disk, ..f.store.clone() };
+    let disk = Arc::new(Interrupted {
+        left: AtomicU64::new(0),
+        happening: Mutex::new(None),
+        twice: true,
+    });
+    let store = Store {
+        disk,
+        ..f.store.clone()
+    };
     f.increment(LEGACY, &legacy(&["a", "b"], &[true, false]));
     let _journal = f.journal(STEM, &records(0, 3));
-    let seen = Scanner::new().scan(&store, f.now, &Control::default()).unwrap();
+    let seen = Scanner::new()
+        .scan(&store, f.now, &Control::default())
+        .unwrap();
     assert_eq!(totals(&seen).0, 5);
     consolidate(&store);
-    let seen = Scanner::new().scan(&f.store, f.now, &Control::default()).unwrap();
+    let seen = Scanner::new()
+        .scan(&f.store, f.now, &Control::default())
+        .unwrap();
     assert_eq!(totals(&seen).0, 5);
 }

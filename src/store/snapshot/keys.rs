@@ -29,7 +29,9 @@ impl Keys {
         if new.is_empty() {
             return;
         }
-        threads::sort(threads::for_rows(new.len() as u64), &mut new, |place| *place);
+        threads::sort(threads::for_rows(new.len() as u64), &mut new, |place| {
+            *place
+        });
         if let Some(unasked) = &mut self.unasked {
             unasked.extend(new.iter().map(|place| place.short));
         }
@@ -40,7 +42,10 @@ impl Keys {
             }
             // Stable sorting merges runs that are sorted already.
             new.sort();
-            for pair in new.chunk_by(|a, b| a.short == b.short).filter(|same| same.len() > 1) {
+            for pair in new
+                .chunk_by(|a, b| a.short == b.short)
+                .filter(|same| same.len() > 1)
+            {
                 let short = pair.first().map(|place| place.short);
                 self.contested.extend(short);
                 self.unread.extend(short);
@@ -50,8 +55,11 @@ impl Keys {
             return;
         }
         for same in new.chunk_by(|a, b| a.short == b.short) {
-            let Some(short) = same.first().map(|place| place.short) else { continue };
-            if same.len() > 1 || self.contested.contains(&short) || self.of(short).next().is_some() {
+            let Some(short) = same.first().map(|place| place.short) else {
+                continue;
+            };
+            if same.len() > 1 || self.contested.contains(&short) || self.of(short).next().is_some()
+            {
                 self.contest(short);
             }
         }
@@ -80,14 +88,20 @@ impl Keys {
         self.runs.retain(|run| !run.is_empty());
         self.runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
         let contested = std::mem::take(&mut self.contested);
-        self.contested = contested.into_iter().filter(|short| self.of(*short).next().is_some()).collect();
+        self.contested = contested
+            .into_iter()
+            .filter(|short| self.of(*short).next().is_some())
+            .collect();
     }
 
     /// The rows with a key's hash.
     pub(super) fn of(&self, short: u64) -> impl Iterator<Item = Place> + '_ {
         self.runs.iter().flat_map(move |run| {
             let from = run.partition_point(|place| place.short < short);
-            run.iter().skip(from).take_while(move |place| place.short == short).copied()
+            run.iter()
+                .skip(from)
+                .take_while(move |place| place.short == short)
+                .copied()
         })
     }
 
@@ -99,7 +113,11 @@ impl Keys {
 
     /// The rows to read before attempts can be compared; [`Keys::read`] says that they were.
     pub(super) fn unread(&self) -> Vec<Place> {
-        let mut places: Vec<Place> = self.unread.iter().flat_map(|short| self.of(*short)).collect();
+        let mut places: Vec<Place> = self
+            .unread
+            .iter()
+            .flat_map(|short| self.of(*short))
+            .collect();
         places.sort_unstable_by_key(|place| (place.source, place.at));
         places.dedup();
         places
@@ -115,7 +133,12 @@ impl Keys {
     pub(super) fn unasked(&mut self, another: bool) -> Vec<u64> {
         let mut shorts = match self.unasked.take().filter(|_| !another) {
             Some(shorts) => shorts,
-            None => self.runs.iter().flatten().map(|place| place.short).collect(),
+            None => self
+                .runs
+                .iter()
+                .flatten()
+                .map(|place| place.short)
+                .collect(),
         };
         shorts.sort_unstable();
         shorts.dedup();
@@ -168,7 +191,11 @@ mod tests {
 
     #[test]
     fn only_what_is_new_is_asked_and_read() {
-        let place = |short, source| Place { short, source, at: 0 };
+        let place = |short, source| Place {
+            short,
+            source,
+            at: 0,
+        };
         let mut keys = Keys::default();
         keys.add((0..100).map(|short| place(short, 0)).collect());
         assert_eq!(keys.unasked(false).len(), 100);

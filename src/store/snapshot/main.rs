@@ -35,7 +35,11 @@ impl Main {
 }
 
 /// Opens main; `None` where there is none.
-pub(super) fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) -> Result<Option<Main>> {
+pub(super) fn open_main(
+    store: &Store,
+    now: Timestamp,
+    footers: &mut Footers,
+) -> Result<Option<Main>> {
     let path = store.layout.main();
     let file = match ParquetFile::open(&*store.disk, &path) {
         Ok(file) => file,
@@ -71,16 +75,26 @@ pub(super) fn open_main(store: &Store, now: Timestamp, footers: &mut Footers) ->
         }
     }
     let (commit, inherited) = (commit.map(Arc::new), inherited.map(Arc::new));
-    Ok(Some(Main { file, commit, inherited }))
+    Ok(Some(Main {
+        file,
+        commit,
+        inherited,
+    }))
 }
 
 /// The record that speaks for a main of other code: that of the newest commit which is known
 /// to have happened, or of one announced after it whose rows main has, because whoever made
 /// it has not come to confirm it.
-fn inherited(store: &Store, main: &ParquetFile, footers: &mut Footers) -> Result<Option<CommitRecord>> {
+fn inherited(
+    store: &Store,
+    main: &ParquetFile,
+    footers: &mut Footers,
+) -> Result<Option<CommitRecord>> {
     for copy in log::list(store)?.iter().take_while(|copy| !copy.done) {
         // Torn, it was never synced, and the rename never came; gone, it is no longer pending.
-        let Ok(announced) = log::read(store, copy) else { continue };
+        let Ok(announced) = log::read(store, copy) else {
+            continue;
+        };
         let happened = footers.announced(main, &announced.commit_id, || {
             main.changed_or(announced::happened(store, main, &announced))
         })?;
@@ -93,13 +107,26 @@ fn inherited(store: &Store, main: &ParquetFile, footers: &mut Footers) -> Result
 
 /// How many rows the last commit left in main, where it has fewer by now or is missing.
 pub(super) fn expected_rows(store: &Store, main: Option<&Main>) -> Result<Option<u64>> {
-    let own = main.and_then(Main::record).map(|record| (record.generation, record.rows));
+    let own = main
+        .and_then(Main::record)
+        .map(|record| (record.generation, record.rows));
     let newest = log::list(store)?.into_iter().find(|copy| copy.done);
-    let newer = newest.is_some_and(|copy| own.is_none_or(|(generation, _)| generation < copy.generation));
-    let done = if newer { log::newest_done(store)? } else { None };
-    let last = done.map(|record| (record.generation, record.rows)).into_iter().chain(own).max();
+    let newer =
+        newest.is_some_and(|copy| own.is_none_or(|(generation, _)| generation < copy.generation));
+    let done = if newer {
+        log::newest_done(store)?
+    } else {
+        None
+    };
+    let last = done
+        .map(|record| (record.generation, record.rows))
+        .into_iter()
+        .chain(own)
+        .max();
     let rows = main.map_or(0, |main| main.file.rows());
-    let Some((_, expected)) = last.filter(|(_, expected)| rows < *expected) else { return Ok(None) };
+    let Some((_, expected)) = last.filter(|(_, expected)| rows < *expected) else {
+        return Ok(None);
+    };
     // A commit that came in between speaks for the main that it made, not for this one.
     let path = store.layout.main();
     let unchanged = match (store.disk.stat(&path), main) {
@@ -107,18 +134,26 @@ pub(super) fn expected_rows(store: &Store, main: Option<&Main>) -> Result<Option
         (Err(error), None) => error.kind() == ErrorKind::NotFound,
         _ => false,
     };
-    if unchanged { Ok(Some(expected)) } else { Err(Error::Changed { path }) }
+    if unchanged {
+        Ok(Some(expected))
+    } else {
+        Err(Error::Changed { path })
+    }
 }
 
 /// The files of summary rows that main's commit record names.
 pub(super) fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<ParquetFile>> {
-    let Some(main) = main else { return Ok(Vec::new()) };
+    let Some(main) = main else {
+        return Ok(Vec::new());
+    };
     let named = main.record().map(|commit| commit.summaries.as_slice());
     summaries::open(store, named.unwrap_or_default()).map_err(|error| {
         // Another commit may name other files by now, and these may be gone.
         match store.disk.stat(&store.layout.main()) {
             Ok(stat) if same(&stat, &main.file.stat()) => error,
-            _ => Error::Changed { path: store.layout.main() },
+            _ => Error::Changed {
+                path: store.layout.main(),
+            },
         }
     })
 }
@@ -126,5 +161,7 @@ pub(super) fn open_summaries(store: &Store, main: Option<&Main>) -> Result<Vec<P
 /// The zone that the first commit fixed, else the store's.
 pub(super) fn zone(store: &Store, main: Option<&Main>) -> TimeZone {
     let fixed = main.and_then(Main::record);
-    fixed.and_then(|commit| TimeZone::get(&commit.zone).ok()).unwrap_or_else(|| store.zone.clone())
+    fixed
+        .and_then(|commit| TimeZone::get(&commit.zone).ok())
+        .unwrap_or_else(|| store.zone.clone())
 }

@@ -56,7 +56,12 @@ pub(super) struct MainRows {
 
 impl MainRows {
     /// Reads nothing yet: enough to look up single tests of a main that a commit made.
-    pub(super) fn unread(store: &Store, main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Self> {
+    pub(super) fn unread(
+        store: &Store,
+        main: &Main,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Result<Self> {
         Ok(Self {
             stat: main.file.stat(),
             reading: Reading::of(MAIN, main.file.schema(), zone, now)?,
@@ -65,7 +70,10 @@ impl MainRows {
             cells: Cells::default(),
             digest: Digest::default(),
             resolved: Resolved::default(),
-            test_keys: main.commit.as_ref().and_then(|commit| TestKeys::of(store, &main.file, commit)),
+            test_keys: main
+                .commit
+                .as_ref()
+                .and_then(|commit| TestKeys::of(store, &main.file, commit)),
             index: None,
             hits: HashMap::new(),
             asked: false,
@@ -73,10 +81,22 @@ impl MainRows {
     }
 
     /// Takes what the footer tells; `None` where it does not.
-    pub(super) fn told(store: &Store, main: &Main, zone: &TimeZone, now: Timestamp) -> Result<Option<Self>> {
-        let told = main.commit.as_ref().and_then(|commit| tallies::of(&main.file, commit));
+    pub(super) fn told(
+        store: &Store,
+        main: &Main,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        let told = main
+            .commit
+            .as_ref()
+            .and_then(|commit| tallies::of(&main.file, commit));
         let Some(digest) = told else { return Ok(None) };
-        let mut rows = Self { digest, tallied: true, ..Self::unread(store, main, zone, now)? };
+        let mut rows = Self {
+            digest,
+            tallied: true,
+            ..Self::unread(store, main, zone, now)?
+        };
         rows.digest.add_settled(&mut rows.cells);
         rows.digest.forget_cells();
         Ok(Some(rows))
@@ -144,7 +164,13 @@ impl MainRows {
     fn resolve_own(&mut self, main: &Main, twice: &HashSet<u64>, control: &Control) -> Result<()> {
         let found = fetch(&main.file, &self.reading, twice, &all(&main.file), control)?;
         let rows = found.iter().map(|hit| (0, hit));
-        self.resolved = resolve(1, rows, |_| None, &mut self.cells, &mut self.digest.clusters);
+        self.resolved = resolve(
+            1,
+            rows,
+            |_| None,
+            &mut self.cells,
+            &mut self.digest.clusters,
+        );
         let losers: HashSet<u64> = self.resolved.losers.iter().flatten().copied().collect();
         self.keep(found.into_iter().filter(|hit| !losers.contains(&hit.at)));
         Ok(())
@@ -170,14 +196,23 @@ impl MainRows {
 
     /// Which of these hashes of keys (ascending) main has: those [`MainRows::get`] knows
     /// from then on.
-    pub(super) fn look_up(&mut self, main: &Main, shorts: &[u64], control: &Control) -> Result<Vec<u64>> {
+    pub(super) fn look_up(
+        &mut self,
+        main: &Main,
+        shorts: &[u64],
+        control: &Control,
+    ) -> Result<Vec<u64>> {
         let indexed = self.test_keys.is_some() || self.index.is_some();
         if self.tallied && !indexed && main.file.rows() <= INDEXED_ROWS && !shorts.is_empty() {
             self.index = Some(hashes(&main.file, &self.reading, control)?);
         }
         let possible = |short: &u64| {
             let known = self.hits.contains_key(short);
-            !known && self.index.as_ref().is_none_or(|index| index.binary_search(short).is_ok())
+            !known
+                && self
+                    .index
+                    .as_ref()
+                    .is_none_or(|index| index.binary_search(short).is_ok())
         };
         let mut wanted: Vec<u64> = shorts.iter().copied().filter(possible).collect();
         if let Some(Ok(present)) = self.test_keys.as_ref().map(|index| index.present(&wanted)) {
@@ -192,12 +227,19 @@ impl MainRows {
             let found = fetch(&main.file, &self.reading, &wanted, &groups, control)?;
             self.keep(found.into_iter());
         }
-        Ok(shorts.iter().copied().filter(|short| self.hits.contains_key(short)).collect())
+        Ok(shorts
+            .iter()
+            .copied()
+            .filter(|short| self.hits.contains_key(short))
+            .collect())
     }
 
     /// Main's record of a test, if it has one.
     pub(super) fn get(&self, key: u128) -> Option<&Hit> {
-        self.hits.get(&short(key))?.iter().find(|hit| hit.key == key)
+        self.hits
+            .get(&short(key))?
+            .iter()
+            .find(|hit| hit.key == key)
     }
 }
 
@@ -209,7 +251,9 @@ fn all(file: &ParquetFile) -> Vec<usize> {
 /// The hashes of all keys of a file, sorted.
 fn hashes(file: &ParquetFile, reading: &Reading, control: &Control) -> Result<Vec<u64>> {
     let mut hashes = Vec::new();
-    each_key(file, &reading.zone, &all(file), control, |_, _, key| hashes.push(short(key)))?;
+    each_key(file, &reading.zone, &all(file), control, |_, _, key| {
+        hashes.push(short(key))
+    })?;
     hashes.sort_unstable();
     Ok(hashes)
 }

@@ -28,7 +28,11 @@ fn stretches(file: &ParquetFile) -> Vec<Stretch> {
         for start in (0..rows).step_by(ROWS) {
             let range = start..rows.min(start + ROWS);
             let rows_of = RowSelection::from_consecutive_ranges(std::iter::once(range), rows);
-            all.push(Stretch { group, rows: rows_of, position: position + start as u64 });
+            all.push(Stretch {
+                group,
+                rows: rows_of,
+                position: position + start as u64,
+            });
         }
         position += rows as u64;
     }
@@ -43,7 +47,10 @@ pub(super) fn tally(
     control: &Control,
 ) -> Result<Digest> {
     let file = file.with_dictionaries(&file.keyed(&TEXTS));
-    let reading = Reading { target: as_read(&reading.target, file.schema()), ..reading.clone() };
+    let reading = Reading {
+        target: as_read(&reading.target, file.schema()),
+        ..reading.clone()
+    };
     let (stretches, next) = (stretches(&file), AtomicUsize::new(0));
     let work = || -> Result<Digest> {
         let mut digest = Digest::default();
@@ -60,10 +67,16 @@ pub(super) fn tally(
     };
     let cores = threads::cores();
     let parts = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores.min(stretches.len())).map(|_| scope.spawn(work)).collect();
+        let others: Vec<_> = (1..cores.min(stretches.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
         let mut parts = vec![work()];
         for other in others {
-            parts.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            parts.push(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
         }
         parts
     });

@@ -52,9 +52,14 @@ impl Notes {
         if malformed > 0 {
             let (lines, are) = (
                 show_counted(malformed, "line"),
-                if malformed == 1 { "is no record and doesn't" } else { "are no records and don't" },
+                if malformed == 1 {
+                    "is no record and doesn't"
+                } else {
+                    "are no records and don't"
+                },
             );
-            self.sentences.insert(format!("{name}: {lines} {are} count"));
+            self.sentences
+                .insert(format!("{name}: {lines} {are} count"));
         }
     }
 
@@ -62,8 +67,10 @@ impl Notes {
     pub(super) fn into_sentences(self) -> Vec<String> {
         let mut sentences: Vec<String> = self.sentences.into_iter().collect();
         if self.bad_times > 0 {
-            let (rows, have) =
-                (show_counted(self.bad_times, "row"), if self.bad_times == 1 { "has" } else { "have" });
+            let (rows, have) = (
+                show_counted(self.bad_times, "row"),
+                if self.bad_times == 1 { "has" } else { "have" },
+            );
             sentences.push(format!(
                 "{rows} {have} a timestamp that is no time; it is kept in the column timestamp_text"
             ));
@@ -84,7 +91,10 @@ mod tests {
             notes.into_sentences()
         };
         assert_eq!(told(1), ["j: 1 line is no record and doesn't count"]);
-        assert_eq!(told(1_200), ["j: 1,200 lines are no records and don't count"]);
+        assert_eq!(
+            told(1_200),
+            ["j: 1,200 lines are no records and don't count"]
+        );
         assert!(told(0).is_empty());
     }
 }

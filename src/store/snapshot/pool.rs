@@ -20,7 +20,8 @@ impl Pools {
     pub(super) fn add(&mut self, sources: HashSet<u32>, digest: Digest) {
         self.version += 1;
         self.pools.push((sources, digest));
-        self.pools.sort_by_key(|(sources, _)| std::cmp::Reverse(sources.len()));
+        self.pools
+            .sort_by_key(|(sources, _)| std::cmp::Reverse(sources.len()));
         // What two become may be too large for the one before them.
         let alike = |pair: &[(HashSet<u32>, Digest)]| match pair {
             [(more, _), (less, _)] => more.len() < 2 * less.len(),
@@ -38,7 +39,9 @@ impl Pools {
     /// Forgets digests with one of these files in it, and adds the others of them.
     pub(super) fn dissolve(&mut self, gone: &mut HashSet<u32>) {
         let concerned = |sources: &HashSet<u32>| gone.iter().any(|source| sources.contains(source));
-        let (dissolved, kept) = std::mem::take(&mut self.pools).into_iter().partition(|(s, _)| concerned(s));
+        let (dissolved, kept) = std::mem::take(&mut self.pools)
+            .into_iter()
+            .partition(|(s, _)| concerned(s));
         self.pools = kept;
         let dissolved: Vec<(HashSet<u32>, Digest)> = dissolved;
         if !dissolved.is_empty() {
@@ -49,7 +52,10 @@ impl Pools {
 
     /// Without digests, and another version.
     pub(super) fn emptied(self) -> Self {
-        Self { pools: Vec::new(), version: self.version + 1 }
+        Self {
+            pools: Vec::new(),
+            version: self.version + 1,
+        }
     }
 
     /// The digests with the numbers of their files.

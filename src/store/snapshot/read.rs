@@ -70,7 +70,14 @@ impl Part {
 
     /// Takes in a file. One that can't be read is left out: whoever asks for it by itself is
     /// told why.
-    fn take(&mut self, look: Look<'_>, unread: &[Unread<'_>], at: usize, source: u32, plan: &mut Plan) {
+    fn take(
+        &mut self,
+        look: Look<'_>,
+        unread: &[Unread<'_>],
+        at: usize,
+        source: u32,
+        plan: &mut Plan,
+    ) {
         let Some(file) = unread.get(at) else { return };
         let opened = match open(look.store, file.name, file.stat) {
             Ok(Opened::File(opened)) => opened,
@@ -79,7 +86,14 @@ impl Part {
         };
         let schema = Arc::clone(opened.schema());
         let readable = opened.rows() > 0 && shape(&schema) == Shape::Records;
-        self.footers.push((at, Footer::Good { rows: opened.rows(), skip: file.skip, schema }));
+        self.footers.push((
+            at,
+            Footer::Good {
+                rows: opened.rows(),
+                skip: file.skip,
+                schema,
+            },
+        ));
         if !readable || plan.of(look, file.name, &opened, source).is_err() {
             return;
         }
@@ -91,11 +105,17 @@ impl Part {
 
     /// Some rows of a file that can't be read are in the digest: reads the others once more.
     fn begin_again(&mut self, look: Look<'_>, unread: &[Unread<'_>], plan: &mut Plan) {
-        let mut good: Vec<(usize, u32)> = self.files.drain(..).map(|(at, read)| (at, read.source)).collect();
+        let mut good: Vec<(usize, u32)> = self
+            .files
+            .drain(..)
+            .map(|(at, read)| (at, read.source))
+            .collect();
         'again: loop {
             (self.files, self.digest) = (Vec::new(), Digest::default());
             for (position, (at, source)) in good.iter().enumerate() {
-                let Some(file) = unread.get(*at) else { continue };
+                let Some(file) = unread.get(*at) else {
+                    continue;
+                };
                 let Ok(read) = read(look, file, *source, plan, &mut self.digest) else {
                     good.remove(position);
                     continue 'again;
@@ -122,19 +142,26 @@ pub(super) fn read_all(look: Look<'_>, files: &[Unread<'_>], first: u32) -> Vec<
     let work = || {
         let mut plan = Plan::default();
         while look.control.check().is_ok() {
-            let mut part = Part { together, ..Part::default() };
+            let mut part = Part {
+                together,
+                ..Part::default()
+            };
             while part.digest.rows() < ROWS && (together || part.footers.is_empty()) {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 if at >= files.len() {
                     break;
                 }
                 part.take(look, files, at, first + at as u32, &mut plan);
-                look.control.progress("reading increments", at as u64 + 1, files.len() as u64);
+                look.control
+                    .progress("reading increments", at as u64 + 1, files.len() as u64);
             }
             if part.footers.is_empty() && next.load(Ordering::Relaxed) >= files.len() {
                 return;
             }
-            parts.lock().unwrap_or_else(PoisonError::into_inner).push(part.settle());
+            parts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(part.settle());
         }
     };
     let threads = if together { threads::cores() } else { 1 };
@@ -174,7 +201,11 @@ impl Plan {
         source: u32,
     ) -> Result<(ParquetFile, &Reading)> {
         let records = shape(file.schema()) == Shape::Records;
-        let keyed = if records { file.keyed(&TEXTS) } else { Vec::new() };
+        let keyed = if records {
+            file.keyed(&TEXTS)
+        } else {
+            Vec::new()
+        };
         let same = |known: &Known| known.schema == *file.schema() && known.keyed == keyed;
         let known = if let Some(mut known) = self.last.take().filter(same) {
             if known.reading.process.as_deref() != process_id(name) {
@@ -187,7 +218,12 @@ impl Plan {
             if records {
                 reading.target = as_read(&project(&reading.target, &columns()), &read);
             }
-            Known { schema: Arc::clone(file.schema()), keyed, read, reading }
+            Known {
+                schema: Arc::clone(file.schema()),
+                keyed,
+                read,
+                reading,
+            }
         };
         let known = self.last.insert(known);
         known.reading.keep = Keep::Places(source);
@@ -198,12 +234,17 @@ impl Plan {
 /// The columns with those that are read as dictionaries.
 pub(super) fn as_read(target: &SchemaRef, read: &SchemaRef) -> SchemaRef {
     let field = |field: &FieldRef| match read.field_with_name(field.name()) {
-        Ok(own) if matches!(own.data_type(), DataType::Dictionary(..)) => {
-            Arc::new(field.as_ref().clone().with_data_type(own.data_type().clone()))
-        }
+        Ok(own) if matches!(own.data_type(), DataType::Dictionary(..)) => Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(own.data_type().clone()),
+        ),
         _ => Arc::clone(field),
     };
-    Arc::new(Schema::new(target.fields().iter().map(field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        target.fields().iter().map(field).collect::<Vec<_>>(),
+    ))
 }
 
 /// Texts that repeat.
@@ -235,9 +276,11 @@ pub(super) fn read(
     let path = look.store.layout.incremental().join(file.name);
     match open(look.store, file.name, file.stat)? {
         Opened::File(opened) => rows(look, file, &opened, source, plan, digest),
-        Opened::Footer(Footer::Refused(reason)) => {
-            Err(Error::Io { action: "read", path, source: std::io::Error::other(reason) })
-        }
+        Opened::Footer(Footer::Refused(reason)) => Err(Error::Io {
+            action: "read",
+            path,
+            source: std::io::Error::other(reason),
+        }),
         Opened::Footer(_) => Err(Error::Changed { path }),
     }
 }
@@ -264,7 +307,11 @@ fn rows(
     }
     // Pages of a newer version may have been read by an older footer.
     opened.check_unchanged()?;
-    let read = Read { source, rows: digest.rows() - before, oldest: digest.activity.oldest };
+    let read = Read {
+        source,
+        rows: digest.rows() - before,
+        oldest: digest.activity.oldest,
+    };
     digest.activity.oldest = [oldest, read.oldest].into_iter().flatten().min();
     Ok(read)
 }

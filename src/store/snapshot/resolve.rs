@@ -35,7 +35,10 @@ pub(super) fn resolve<'a>(
     cells: &mut Cells,
     clusters: &mut Clusters,
 ) -> Resolved {
-    let mut resolved = Resolved { losers: vec![Vec::new(); sources], ..Resolved::default() };
+    let mut resolved = Resolved {
+        losers: vec![Vec::new(); sources],
+        ..Resolved::default()
+    };
     let mut rows: Vec<(usize, &Hit)> = rows.collect();
     if rows.is_empty() {
         return resolved;
@@ -51,7 +54,9 @@ pub(super) fn resolve<'a>(
         }
     };
     for group in rows.chunk_by(|(_, a), (_, b)| a.key == b.key) {
-        let Some((_, best)) = group.first() else { continue };
+        let Some((_, best)) = group.first() else {
+            continue;
+        };
         let stored = main(best.key);
         if group.len() == 1 && stored.is_none() {
             continue;
@@ -115,7 +120,15 @@ mod tests {
             tool_coverage_rate: f64::NAN,
         };
         let (key, cell) = (u128::from(key), cell(key % 2).into());
-        Hit { key, timestamp, hash, cell, at, outcome, task: Some(hash % 2) }
+        Hit {
+            key,
+            timestamp,
+            hash,
+            cell,
+            at,
+            outcome,
+            task: Some(hash % 2),
+        }
     }
 
     type Made = (u8, Option<i64>, u64);
@@ -129,7 +142,12 @@ mod tests {
             cells.add(&hit.cell, &hit.outcome.tally());
             hit
         };
-        stored.extend(main.iter().enumerate().map(&mut made).map(|hit| (hit.key, hit)));
+        stored.extend(
+            main.iter()
+                .enumerate()
+                .map(&mut made)
+                .map(|hit| (hit.key, hit)),
+        );
         let rows: Vec<(usize, Hit)> = files
             .iter()
             .enumerate()
@@ -138,8 +156,15 @@ mod tests {
             .collect();
         let rows = rows.iter().map(|(source, hit)| (*source, hit));
         let mut clusters = Clusters::default();
-        let resolved = resolve(files.len(), rows, |key| stored.get(&key), &mut cells, &mut clusters);
-        let lost: usize = resolved.losers.iter().map(Vec::len).sum::<usize>() + resolved.main_losers.len();
+        let resolved = resolve(
+            files.len(),
+            rows,
+            |key| stored.get(&key),
+            &mut cells,
+            &mut clusters,
+        );
+        let lost: usize =
+            resolved.losers.iter().map(Vec::len).sum::<usize>() + resolved.main_losers.len();
         assert_eq!(lost as u64, resolved.superseded + resolved.repeated);
         (cells, resolved.superseded, resolved.repeated)
     }
@@ -148,7 +173,10 @@ mod tests {
     fn the_newest_attempt_counts_and_repeats_are_no_attempts() {
         // Two attempts, one repeated, one older than main's.
         let (cells, superseded, repeated) = run(
-            &[vec![(0, Some(5), 1), (0, Some(5), 1)], vec![(0, Some(7), 2), (2, None, 4)]],
+            &[
+                vec![(0, Some(5), 1), (0, Some(5), 1)],
+                vec![(0, Some(7), 2), (2, None, 4)],
+            ],
             &[(2, Some(1), 3)],
         );
         let tally = cells.get(&cell(0)).unwrap();
@@ -159,7 +187,10 @@ mod tests {
     #[test]
     fn a_repeat_of_mains_row_leaves_main_as_it_is() {
         let (cells, superseded, repeated) = run(&[vec![(0, Some(5), 1)]], &[(0, Some(5), 1)]);
-        assert_eq!((cells.get(&cell(0)).unwrap().tests, superseded, repeated), (1, 0, 1));
+        assert_eq!(
+            (cells.get(&cell(0)).unwrap().tests, superseded, repeated),
+            (1, 0, 1)
+        );
     }
 
     fn made() -> impl Strategy<Value = Vec<Made>> {

@@ -117,9 +117,13 @@ impl Scanner {
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         let view = self.view(store, now, Depth::Tallies, control)?;
         let settled = self.settled.as_ref();
-        let (mut activity, mut history) =
-            settled.map(|settled| (settled.activity.clone(), settled.history.clone())).unwrap_or_default();
-        for source in view.sources.iter().filter(|source| settled.is_none_or(|settled| !settled.has(source)))
+        let (mut activity, mut history) = settled
+            .map(|settled| (settled.activity.clone(), settled.history.clone()))
+            .unwrap_or_default();
+        for source in view
+            .sources
+            .iter()
+            .filter(|source| settled.is_none_or(|settled| !settled.has(source)))
         {
             if let Some(digest) = &source.digest {
                 activity.merge(&digest.activity);
@@ -154,7 +158,12 @@ impl Scanner {
     ) -> Result<View> {
         let listing = Listing::of(store, now, &mut self.footers)?;
         let zone = listing.zone.clone();
-        let look = Look { store, zone: &zone, now, control };
+        let look = Look {
+            store,
+            zone: &zone,
+            now,
+            control,
+        };
         if self.waiting.in_zone(&zone) {
             self.settled = None;
         }
@@ -178,7 +187,9 @@ impl Scanner {
         self.read_journals(store, &mut view, now, control)?;
         for entry in &view.files.strays {
             let transaction = classify(&entry.name) == IncrementalName::Transaction;
-            if transaction && transactions::look(store, entry, now) != transactions::Content::InProgress {
+            if transaction
+                && transactions::look(store, entry, now) != transactions::Content::InProgress
+            {
                 view.notes.transaction(&entry.name);
             }
         }
@@ -188,7 +199,9 @@ impl Scanner {
         if let Some(main) = &view.files.main
             && !same(&main.file.stat_now()?, &main.file.stat())
         {
-            return Err(Error::Changed { path: store.layout.main() });
+            return Err(Error::Changed {
+                path: store.layout.main(),
+            });
         }
         Ok(view)
     }
@@ -204,7 +217,10 @@ impl Scanner {
         self.main = match &view.files.main {
             None => None,
             Some(main) => {
-                let known = self.main.take().filter(|rows| rows.is_of(main, &view.files.zone, depth));
+                let known = self
+                    .main
+                    .take()
+                    .filter(|rows| rows.is_of(main, &view.files.zone, depth));
                 let rows = match (known, depth) {
                     (Some(rows), _) => rows,
                     (None, Depth::Rows(filter)) if main.commit.is_some() || is_plain(main) => {
@@ -232,16 +248,26 @@ impl Scanner {
 
     /// Reads the rows beside main.
     fn read_summaries(&mut self, view: &mut View, control: &Control) -> Result<()> {
-        self.summaries.retain(|name, _| view.files.summaries.iter().any(|file| file_name(file) == *name));
+        self.summaries.retain(|name, _| {
+            view.files
+                .summaries
+                .iter()
+                .any(|file| file_name(file) == *name)
+        });
         for file in &view.files.summaries {
             let name = file_name(file);
-            if !self.summaries.get(&name).is_some_and(|(stat, _)| same(stat, &file.stat())) {
+            if !self
+                .summaries
+                .get(&name)
+                .is_some_and(|(stat, _)| same(stat, &file.stat()))
+            {
                 let mut summaries = Summaries::default();
                 for batch in file.batches(None, 0)? {
                     control.check()?;
                     summaries.push(&batch?)?;
                 }
-                self.summaries.insert(name.clone(), (file.stat(), summaries));
+                self.summaries
+                    .insert(name.clone(), (file.stat(), summaries));
             }
             if let Some((_, summaries)) = self.summaries.get(&name) {
                 view.notes.summaries(&name, summaries);
@@ -252,28 +278,51 @@ impl Scanner {
 
     /// Adds the rows beside main, but for those that main or an increment continues. They
     /// need not be read to know which rows count, where none of them can be continued.
-    fn count_summaries(&mut self, view: &mut View, depth: Depth<'_>, control: &Control) -> Result<()> {
-        let sources = view.sources.iter().filter_map(|source| source.digest.as_deref());
+    fn count_summaries(
+        &mut self,
+        view: &mut View,
+        depth: Depth<'_>,
+        control: &Control,
+    ) -> Result<()> {
+        let sources = view
+            .sources
+            .iter()
+            .filter_map(|source| source.digest.as_deref());
         let newer = self.main.iter().map(|rows| &rows.digest).chain(sources);
-        if matches!(depth, Depth::Rows(_)) && newer.into_iter().all(|digest| digest.summaries.rows() == 0) {
+        if matches!(depth, Depth::Rows(_))
+            && newer.into_iter().all(|digest| digest.summaries.rows() == 0)
+        {
             return Ok(());
         }
         self.read_summaries(view, control)?;
         let main = self.main.iter().map(|rows| (MAIN, &rows.digest));
-        let of = |source: &'_ Source| source.digest.clone().map(|digest| (source.name.clone(), digest));
+        let of = |source: &'_ Source| {
+            source
+                .digest
+                .clone()
+                .map(|digest| (source.name.clone(), digest))
+        };
         let own: Vec<(String, Arc<Digest>)> = view.sources.iter().filter_map(of).collect();
         let waiting = own.iter().map(|(name, digest)| (name.as_str(), &**digest));
-        let newer: Vec<_> = main.chain(waiting).filter(|(_, digest)| digest.summaries.rows() > 0).collect();
+        let newer: Vec<_> = main
+            .chain(waiting)
+            .filter(|(_, digest)| digest.summaries.rows() > 0)
+            .collect();
         let mut first = 0;
         for file in &view.files.summaries {
-            let Some((_, summaries)) = self.summaries.get(&file_name(file)) else { continue };
+            let Some((_, summaries)) = self.summaries.get(&file_name(file)) else {
+                continue;
+            };
             let mut losers: Vec<u64> = newer
                 .iter()
-                .flat_map(|(name, digest)| summaries.continued_by(&source_of(name), &digest.summaries))
+                .flat_map(|(name, digest)| {
+                    summaries.continued_by(&source_of(name), &digest.summaries)
+                })
                 .collect();
             losers.sort_unstable();
             summaries.each_without(&losers, |cell, tally| view.cells.add(cell, tally));
-            view.summary_losers.extend(losers.into_iter().map(|at| first + at));
+            view.summary_losers
+                .extend(losers.into_iter().map(|at| first + at));
             first += summaries.rows();
         }
         Ok(())
@@ -285,12 +334,15 @@ impl Scanner {
                 None => FileState::InProgress,
                 Some(reason) => FileState::Unreadable(reason.clone()),
             };
-            view.waiting.push(waiting_file(&aside.name, &aside.stat, state));
+            view.waiting
+                .push(waiting_file(&aside.name, &aside.stat, state));
         }
         let increments = std::mem::take(&mut view.files.increments);
         let conflicts = self.unite(view, &increments, look)?;
-        let good: Vec<&Increment> =
-            increments.iter().filter(|file| !conflicts.contains_key(file.name.as_str())).collect();
+        let good: Vec<&Increment> = increments
+            .iter()
+            .filter(|file| !conflicts.contains_key(file.name.as_str()))
+            .collect();
         self.waiting.read_ahead(look, &good);
         let mut conflicts = conflicts;
         for increment in increments {
@@ -300,25 +352,44 @@ impl Scanner {
             };
             let state = match content {
                 Content::Rows(counted) => {
-                    let Counted { source: id, rows, records, oldest, digest } = counted;
+                    let Counted {
+                        source: id,
+                        rows,
+                        records,
+                        oldest,
+                        digest,
+                    } = counted;
                     let file = waiting_file(&increment.name, &increment.stat, FileState::Ready);
-                    view.waiting.push(WaitingFile { rows, oldest, ..file });
+                    view.waiting.push(WaitingFile {
+                        rows,
+                        oldest,
+                        ..file
+                    });
                     if let Some(digest) = &digest {
                         view.notes.digest(&increment.name, digest);
                     }
                     let (name, stays) = (increment.name.clone(), !increment.legacy);
-                    view.sources.push(Source { name, records, id, digest, stays, losers: Vec::new() });
+                    view.sources.push(Source {
+                        name,
+                        records,
+                        id,
+                        digest,
+                        stays,
+                        losers: Vec::new(),
+                    });
                     view.files.increments.push(increment);
                     continue;
                 }
                 Content::Conflict(sentence) => FileState::Conflict(sentence),
                 Content::Unreadable(reason) => {
                     // Its journal, where there is one, still has the rows.
-                    view.files.recover_journal(look.store, stem(&increment.name))?;
+                    view.files
+                        .recover_journal(look.store, stem(&increment.name))?;
                     FileState::Unreadable(reason)
                 }
             };
-            view.waiting.push(waiting_file(&increment.name, &increment.stat, state));
+            view.waiting
+                .push(waiting_file(&increment.name, &increment.stat, state));
         }
         Ok(())
     }
@@ -334,13 +405,20 @@ impl Scanner {
         let mut united: Vec<&SchemaRef> = Vec::new();
         for increment in increments {
             // Files of one writer, and most of one store, share their columns.
-            if united.iter().any(|schema| Arc::ptr_eq(schema, &increment.schema)) {
+            if united
+                .iter()
+                .any(|schema| Arc::ptr_eq(schema, &increment.schema))
+            {
                 continue;
             }
             let records = shape(&increment.schema) == Shape::Records;
             let counts = records
                 || matches!(self.waiting.increment(look, increment)?, Content::Rows(rows) if rows.records > 0);
-            match if counts { view.union.add(&increment.name, &increment.schema) } else { continue } {
+            match if counts {
+                view.union.add(&increment.name, &increment.schema)
+            } else {
+                continue;
+            } {
                 Ok(()) if records => united.push(&increment.schema),
                 Ok(()) => {}
                 Err(conflict) => {
@@ -368,8 +446,9 @@ impl Scanner {
                 continue;
             }
             let conflict = view.union.add(&journal.name, &tail.schema()).err();
-            let state =
-                conflict.map_or(FileState::Ready, |conflict| FileState::Conflict(conflict.to_string()));
+            let state = conflict.map_or(FileState::Ready, |conflict| {
+                FileState::Conflict(conflict.to_string())
+            });
             let counts = state == FileState::Ready;
             view.waiting.push(WaitingFile {
                 rows: digest.rows(),
@@ -381,7 +460,14 @@ impl Scanner {
             if counts {
                 let (name, records) = (journal.name.clone(), digest.records);
                 let (digest, stays) = (Some(digest), false);
-                view.sources.push(Source { name, records, id, digest, stays, losers: Vec::new() });
+                view.sources.push(Source {
+                    name,
+                    records,
+                    id,
+                    digest,
+                    stays,
+                    losers: Vec::new(),
+                });
             } else {
                 conflicting.push(journal.name.clone());
             }
@@ -395,11 +481,26 @@ impl Scanner {
         let main = view.files.main.as_ref().map(|main| main.file.stat());
         let asked = self.main.as_ref().is_none_or(|rows| rows.asked);
         let gone = std::mem::take(&mut self.waiting.gone);
-        let known = self.settled.take().filter(|known| asked && known.stands(main.as_ref(), &gone));
-        let settled = Settled::with(known, main, self.main.as_ref(), &self.waiting.pools, &view.sources);
+        let known = self
+            .settled
+            .take()
+            .filter(|known| asked && known.stands(main.as_ref(), &gone));
+        let settled = Settled::with(
+            known,
+            main,
+            self.main.as_ref(),
+            &self.waiting.pools,
+            &view.sources,
+        );
         view.cells.clone_from(&settled.cells);
         view.clusters.clone_from(&settled.clusters);
-        view.notes.bad_times(self.waiting.pools.digests().map(|digest| digest.bad_times).sum());
+        view.notes.bad_times(
+            self.waiting
+                .pools
+                .digests()
+                .map(|digest| digest.bad_times)
+                .sum(),
+        );
         for source in view.sources.iter().filter(|source| !settled.has(source)) {
             if let Some(digest) = &source.digest {
                 digest.add_settled(&mut view.cells);
@@ -410,7 +511,13 @@ impl Scanner {
     }
 
     /// Takes the rows that others replace out again.
-    fn resolve(&mut self, store: &Store, view: &mut View, now: Timestamp, control: &Control) -> Result<()> {
+    fn resolve(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<()> {
         if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
             let shorts = self.waiting.keys.unasked(!rows.asked);
             for short in main.file.changed_or(rows.look_up(main, &shorts, control))? {
@@ -419,19 +526,35 @@ impl Scanner {
             self.waiting.keys.asked();
             rows.asked = true;
         }
-        self.waiting.read_contested(store, &view.files, now, control)?;
+        self.waiting
+            .read_contested(store, &view.files, now, control)?;
         let rows = self.main.as_ref();
         let stored = |key| rows.and_then(|rows| rows.get(key));
         let sources = view.sources.iter().enumerate();
-        let waiting =
-            sources.flat_map(|(at, source)| self.waiting.hits(source.id).iter().map(move |hit| (at, hit)));
-        let mut resolved = resolve(view.sources.len(), waiting, stored, &mut view.cells, &mut view.clusters);
-        for (source, losers) in view.sources.iter_mut().zip(std::mem::take(&mut resolved.losers)) {
+        let waiting = sources.flat_map(|(at, source)| {
+            self.waiting
+                .hits(source.id)
+                .iter()
+                .map(move |hit| (at, hit))
+        });
+        let mut resolved = resolve(
+            view.sources.len(),
+            waiting,
+            stored,
+            &mut view.cells,
+            &mut view.clusters,
+        );
+        for (source, losers) in view
+            .sources
+            .iter_mut()
+            .zip(std::mem::take(&mut resolved.losers))
+        {
             source.losers = losers;
         }
         view.main_losers.append(&mut resolved.main_losers);
         if let Some(rows) = rows {
-            view.main_losers.extend(rows.resolved.losers.iter().flatten());
+            view.main_losers
+                .extend(rows.resolved.losers.iter().flatten());
             view.main_losers.sort_unstable();
             resolved.superseded += rows.resolved.superseded;
             resolved.repeated += rows.resolved.repeated;
@@ -454,14 +577,20 @@ impl Scanner {
         for &short in &shorts {
             self.waiting.keys.contest(short);
         }
-        self.waiting.read_contested(store, &view.files, Timestamp::now(), control)?;
+        self.waiting
+            .read_contested(store, &view.files, Timestamp::now(), control)?;
         let mut found: HashMap<u128, (Option<i64>, u64)> = HashMap::new();
         let mut take = |hit: &Hit| {
             let rank = found.entry(hit.key).or_insert_with(|| hit.rank());
             *rank = hit.rank().max(*rank);
         };
-        let waiting = view.sources.iter().flat_map(|source| self.waiting.hits(source.id));
-        waiting.filter(|hit| keys.contains(&hit.key)).for_each(&mut take);
+        let waiting = view
+            .sources
+            .iter()
+            .flat_map(|source| self.waiting.hits(source.id));
+        waiting
+            .filter(|hit| keys.contains(&hit.key))
+            .for_each(&mut take);
         if let (Some(rows), Some(main)) = (&mut self.main, &view.files.main) {
             main.file.changed_or(rows.look_up(main, &shorts, control))?;
             keys.iter().filter_map(|key| rows.get(*key)).for_each(take);
@@ -469,7 +598,13 @@ impl Scanner {
         Ok(found)
     }
 
-    fn snapshot(&self, store: &Store, view: View, activity: Activity, history: History) -> Snapshot {
+    fn snapshot(
+        &self,
+        store: &Store,
+        view: View,
+        activity: Activity,
+        history: History,
+    ) -> Snapshot {
         let mut waiting = view.waiting;
         waiting.sort_by(|a, b| (b.modified, &a.name).cmp(&(a.modified, &b.name)));
         let commit = view.files.main.as_ref().and_then(Main::record);
@@ -517,7 +652,9 @@ fn losers_of(main: &Main, filter: &Filter, zone: &TimeZone, control: &Control) -
 }
 
 fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
-    let (Some(main), Some(rows)) = (main, rows) else { return MainState::default() };
+    let (Some(main), Some(rows)) = (main, rows) else {
+        return MainState::default();
+    };
     let kind = match (rows.digest.records > 0, rows.digest.summaries.rows() > 0) {
         (false, false) => MainKind::Empty,
         (true, false) => MainKind::Records,
@@ -554,5 +691,8 @@ fn modified(stat: &Stat) -> Timestamp {
 }
 
 fn file_name(file: &ParquetFile) -> String {
-    file.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    file.path()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

@@ -14,7 +14,9 @@ use crate::store::writer::{Writer, WriterOptions};
 use crate::store::{Control, Error, Store, consolidate, disk};
 
 fn scan(fixture: &Fixture) -> Snapshot {
-    Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap()
+    Scanner::new()
+        .scan(&fixture.store, fixture.now, &Control::default())
+        .unwrap()
 }
 
 pub(super) fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
@@ -30,7 +32,9 @@ fn an_empty_store_and_none() {
     let fixture = Fixture::new();
     assert_eq!(scan(&fixture), Snapshot::default());
     let nowhere = Store::new(fixture.store.layout.root().join("nowhere"));
-    let error = Scanner::new().scan(&nowhere, fixture.now, &Control::default()).unwrap_err();
+    let error = Scanner::new()
+        .scan(&nowhere, fixture.now, &Control::default())
+        .unwrap_err();
     assert!(matches!(error, Error::NoStore { .. }), "{error}");
 }
 
@@ -38,23 +42,40 @@ fn an_empty_store_and_none() {
 fn main_increments_and_journals_count_each_record_once() {
     let fixture = Fixture::new();
     fixture.main(&batch(&records(0, 10)), Some(vec![]));
-    fixture.increment(&format!("increment_{STEM}.parquet"), &batch(&records(10, 14)));
+    fixture.increment(
+        &format!("increment_{STEM}.parquet"),
+        &batch(&records(10, 14)),
+    );
     // Its journal is still there, and another one has no increment yet.
     let _published = fixture.journal(STEM, &records(10, 14));
     let mut live = fixture.journal("12_20260131_120000_host_0a1b_1", &records(14, 16));
     live.append(b"{\"model\":\"half", 0, false).unwrap();
     let mut scanner = Scanner::new();
-    let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    let snapshot = scanner
+        .scan(&fixture.store, fixture.now, &Control::default())
+        .unwrap();
     assert_eq!(totals(&snapshot), (16, 8, 0));
-    assert_eq!((snapshot.superseded, snapshot.superseded_waiting, snapshot.repeated), (10, 0, 20));
+    assert_eq!(
+        (
+            snapshot.superseded,
+            snapshot.superseded_waiting,
+            snapshot.repeated
+        ),
+        (10, 0, 20)
+    );
     assert_eq!(snapshot.main.generation, 3);
-    assert_eq!(snapshot.waiting.iter().map(|file| file.rows).sum::<u64>(), 6);
+    assert_eq!(
+        snapshot.waiting.iter().map(|file| file.rows).sum::<u64>(),
+        6
+    );
     assert_eq!(snapshot.writers.len(), 1);
     assert!(snapshot.writers[0].lock_held && !snapshot.writers[0].unclosed);
     assert_eq!(snapshot.writers[0].rows, 6);
     // The next look reads on where the last one ended.
     live.append(b"\",\"success\":true}\n", 1, false).unwrap();
-    let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    let snapshot = scanner
+        .scan(&fixture.store, fixture.now, &Control::default())
+        .unwrap();
     assert_eq!(totals(&snapshot), (17, 9, 0));
     assert_eq!(snapshot, scan(&fixture));
     drop(live);
@@ -67,11 +88,17 @@ fn newer_attempts_supersede_and_repeats_are_no_attempts() {
     let fixture = Fixture::new();
     fixture.main(&batch(&records(0, 10)), Some(vec![]));
     // t1 failed in main; a newer attempt succeeds. t2's is older. t4 is the same row.
-    let attempts = [record("t1", true, 99_000_000), record("t2", false, 1), record("t4", true, 4_000_000)];
+    let attempts = [
+        record("t1", true, 99_000_000),
+        record("t2", false, 1),
+        record("t4", true, 4_000_000),
+    ];
     fixture.increment(LEGACY, &batch(&attempts));
     let mut scanner = Scanner::new();
     for _ in 0..2 {
-        let snapshot = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        let snapshot = scanner
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap();
         assert_eq!(totals(&snapshot), (10, 6, 0));
         assert_eq!((snapshot.superseded_waiting, snapshot.repeated), (2, 21));
     }
@@ -80,7 +107,11 @@ fn newer_attempts_supersede_and_repeats_are_no_attempts() {
 #[test]
 fn a_main_of_other_code_is_resolved_too() {
     let fixture = Fixture::new();
-    let rows = [records(0, 4), vec![record("t1", true, 99_000_000), record("t0", true, 0)]].concat();
+    let rows = [
+        records(0, 4),
+        vec![record("t1", true, 99_000_000), record("t0", true, 0)],
+    ]
+    .concat();
     fixture.main(&batch(&rows), None);
     fixture.increment(LEGACY, &batch(&[record("t1", false, 100_000_000)]));
     let snapshot = scan(&fixture);
@@ -107,7 +138,12 @@ fn what_main_consumed_does_not_count_again() {
     };
     let open = ParquetFile::open(&*fixture.store.disk, &path(LEGACY)).unwrap();
     let entries = vec![
-        consumed(&ours, disk::hash(&*fixture.store.disk, &path(&ours)).unwrap(), 4, false),
+        consumed(
+            &ours,
+            disk::hash(&*fixture.store.disk, &path(&ours)).unwrap(),
+            4,
+            false,
+        ),
         consumed(LEGACY, fingerprint(&open, 2).unwrap(), 2, true),
     ];
     fixture.main(&batch(&records(0, 6)), Some(entries));
@@ -119,7 +155,10 @@ fn what_main_consumed_does_not_count_again() {
     // Its writer extends it, with other types: only the rows after the old ones are new.
     fixture.increment(LEGACY, &legacy(&["a", "b", "c"], &[true, false, true]));
     let snapshot = scan(&fixture);
-    assert_eq!((totals(&snapshot), snapshot.waiting[0].rows), ((7, 4, 0), 1));
+    assert_eq!(
+        (totals(&snapshot), snapshot.waiting[0].rows),
+        ((7, 4, 0), 1)
+    );
     // It was made anew: all of it is new.
     fixture.increment(LEGACY, &legacy(&["c", "b"], &[true, false]));
     assert_eq!(totals(&scan(&fixture)), (8, 4, 0));
@@ -132,14 +171,24 @@ fn fresh_files_without_a_footer_are_in_progress_and_old_ones_unreadable() {
     fs::write(folder.join(LEGACY), b"PAR1 and no more than that").unwrap();
     fs::write(folder.join("increment_8_20260131_120000.parquet"), b"").unwrap();
     fs::create_dir(folder.join("increment_9_20260131_120000.parquet")).unwrap();
-    for stray in [".DS_Store", "increment_1_20260131_120000.parquet.lock", "notes.txt"] {
+    for stray in [
+        ".DS_Store",
+        "increment_1_20260131_120000.parquet.lock",
+        "notes.txt",
+    ] {
         fs::write(folder.join(stray), b"x").unwrap();
     }
     let snapshot = scan(&fixture);
     assert_eq!(snapshot.waiting.len(), 1);
     assert_eq!(snapshot.waiting[0].state, FileState::InProgress);
-    fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_secs(61)).unwrap();
-    assert!(matches!(scan(&fixture).waiting[0].state, FileState::Unreadable(_)));
+    fixture.now = fixture
+        .now
+        .checked_add(jiff::SignedDuration::from_secs(61))
+        .unwrap();
+    assert!(matches!(
+        scan(&fixture).waiting[0].state,
+        FileState::Unreadable(_)
+    ));
 }
 
 #[test]
@@ -174,8 +223,13 @@ fn columns_that_conflict_are_told_and_left_out() {
     .unwrap();
     fixture.increment(LEGACY, &bad);
     let snapshot = scan(&fixture);
-    let FileState::Conflict(sentence) = &snapshot.waiting[0].state else { panic!("{snapshot:?}") };
-    assert!(sentence.contains(LEGACY) && sentence.contains("'execution_time'"), "{sentence}");
+    let FileState::Conflict(sentence) = &snapshot.waiting[0].state else {
+        panic!("{snapshot:?}")
+    };
+    assert!(
+        sentence.contains(LEGACY) && sentence.contains("'execution_time'"),
+        "{sentence}"
+    );
     assert_eq!(totals(&snapshot), (2, 1, 0));
 }
 
@@ -184,13 +238,22 @@ fn a_torn_main_is_in_progress_while_it_is_fresh_and_unreadable_later() {
     let mut fixture = Fixture::new();
     fixture.main(&batch(&records(0, 2)), None);
     let mut scanner = Scanner::new();
-    scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+    scanner
+        .scan(&fixture.store, fixture.now, &Control::default())
+        .unwrap();
     let whole = fs::read(fixture.store.layout.main()).unwrap();
     fs::write(fixture.store.layout.main(), &whole[..whole.len() - 5]).unwrap();
-    let error = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap_err();
+    let error = scanner
+        .scan(&fixture.store, fixture.now, &Control::default())
+        .unwrap_err();
     assert!(matches!(error, Error::InProgress { .. }), "{error}");
-    fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_secs(120)).unwrap();
-    let error = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap_err();
+    fixture.now = fixture
+        .now
+        .checked_add(jiff::SignedDuration::from_secs(120))
+        .unwrap();
+    let error = scanner
+        .scan(&fixture.store, fixture.now, &Control::default())
+        .unwrap_err();
     assert!(matches!(error, Error::Unreadable { .. }), "{error}");
 }
 
@@ -199,8 +262,16 @@ fn a_main_that_other_code_empties_under_the_lock_is_being_written() {
     let fixture = Fixture::new();
     fixture.main(&batch(&records(0, 3)), Some(vec![]));
     fs::write(fixture.store.layout.main(), b"").unwrap();
-    let lock = fixture.store.disk.try_lock(&fixture.store.layout.lock()).unwrap();
-    let scan = || Scanner::new().scan(&fixture.store, fixture.now, &Control::default()).unwrap_err();
+    let lock = fixture
+        .store
+        .disk
+        .try_lock(&fixture.store.layout.lock())
+        .unwrap();
+    let scan = || {
+        Scanner::new()
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap_err()
+    };
     assert!(matches!(scan(), Error::InProgress { .. }));
     drop(lock);
     assert!(matches!(scan(), Error::Unreadable { .. }));
@@ -210,7 +281,10 @@ fn a_main_that_other_code_empties_under_the_lock_is_being_written() {
 fn summaries_and_mixed_mains_weigh_their_totals() {
     let fixture = Fixture::new();
     let summaries = RecordBatch::try_from_iter([
-        ("model", Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef),
+        (
+            "model",
+            Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef,
+        ),
         ("total", Arc::new(Int64Array::from(vec![100, 50]))),
         ("successful", Arc::new(Int64Array::from(vec![60, 10]))),
         ("partial", Arc::new(Int64Array::from(vec![20, 30]))),
@@ -222,10 +296,22 @@ fn summaries_and_mixed_mains_weigh_their_totals() {
     assert_eq!(snapshot.main.kind, MainKind::Summaries);
     assert_eq!(totals(&snapshot), (151, 71, 50));
     let mixed = RecordBatch::try_from_iter([
-        ("model", Arc::new(StringArray::from(vec!["a", "b", "b"])) as ArrayRef),
-        ("test_id", Arc::new(StringArray::from(vec![Some("1"), None, Some("2")]))),
-        ("success", Arc::new(Float64Array::from(vec![1.0, 30.0, 0.0]))),
-        ("total", Arc::new(Float64Array::from(vec![f64::NAN, 40.0, f64::NAN]))),
+        (
+            "model",
+            Arc::new(StringArray::from(vec!["a", "b", "b"])) as ArrayRef,
+        ),
+        (
+            "test_id",
+            Arc::new(StringArray::from(vec![Some("1"), None, Some("2")])),
+        ),
+        (
+            "success",
+            Arc::new(Float64Array::from(vec![1.0, 30.0, 0.0])),
+        ),
+        (
+            "total",
+            Arc::new(Float64Array::from(vec![f64::NAN, 40.0, f64::NAN])),
+        ),
     ])
     .unwrap();
     fixture.main(&mixed, None);
@@ -240,7 +326,10 @@ fn group_totals_on_every_record_are_not_trusted() {
     let fixture = Fixture::new();
     fixture.main(&legacy(&["a", "b", "a"], &[true, false, false]), None);
     let snapshot = scan(&fixture);
-    assert_eq!((snapshot.main.kind, totals(&snapshot)), (MainKind::Records, (3, 1, 0)));
+    assert_eq!(
+        (snapshot.main.kind, totals(&snapshot)),
+        (MainKind::Records, (3, 1, 0))
+    );
     assert_eq!(snapshot.models["a"].last_row, Some(1_769_860_800_000_000));
 }
 
@@ -258,7 +347,9 @@ fn while_data_moves_every_acknowledged_record_counts_once() {
             let mut journal = Writer::open(&fixture.store, WriterOptions::default()).unwrap();
             for at in 0..ROWS {
                 attempted.fetch_add(1, SeqCst);
-                journal.append(record(&format!("{writer}-{segment}-{at}"), true, 1)).unwrap();
+                journal
+                    .append(record(&format!("{writer}-{segment}-{at}"), true, 1))
+                    .unwrap();
                 acknowledged.fetch_add(1, SeqCst);
             }
             journal.close().unwrap();
@@ -279,9 +370,14 @@ fn while_data_moves_every_acknowledged_record_counts_once() {
     let mut scanner = Scanner::new();
     let mut look = || {
         let before = acknowledged.load(SeqCst);
-        let seen = scanner.scan(&fixture.store, fixture.now, &Control::default()).unwrap();
+        let seen = scanner
+            .scan(&fixture.store, fixture.now, &Control::default())
+            .unwrap();
         let (after, tests) = (attempted.load(SeqCst), totals(&seen).0);
-        assert!((before..=after).contains(&tests), "{tests} tests of {before} to {after}");
+        assert!(
+            (before..=after).contains(&tests),
+            "{tests} tests of {before} to {after}"
+        );
         assert_eq!((seen.superseded, seen.repeated), (0, 0));
     };
     std::thread::scope(|scope| {
@@ -299,33 +395,59 @@ fn while_data_moves_every_acknowledged_record_counts_once() {
 }
 
 fn trial(id: &str, task: &str, success: bool, timestamp: i64) -> crate::store::Record {
-    crate::store::Record { task_id: Some(task.into()), ..record(id, success, timestamp) }
+    crate::store::Record {
+        task_id: Some(task.into()),
+        ..record(id, success, timestamp)
+    }
 }
 
 #[test]
 fn trials_of_a_task_are_counted_once_each_wherever_they_are() {
     let fixture = Fixture::new();
-    fixture.main(&batch(&[trial("a", "x", false, 1), trial("b", "x", false, 1)]), Some(vec![]));
+    fixture.main(
+        &batch(&[trial("a", "x", false, 1), trial("b", "x", false, 1)]),
+        Some(vec![]),
+    );
     // One is tried again; one has no id, so nothing can replace it.
     let mut anonymous = trial("-", "y", true, 1);
     anonymous.test_id = None;
-    fixture.increment(LEGACY, &batch(&[trial("a", "x", true, 2_000_000), anonymous]));
+    fixture.increment(
+        LEGACY,
+        &batch(&[trial("a", "x", true, 2_000_000), anonymous]),
+    );
     let _journal = fixture.journal(STEM, &[trial("c", "y", true, 3_000_000)]);
     let snapshot = scan(&fixture);
     let mut expected = crate::stats::clusters::Clusters::default();
     for task in ["x", "y"] {
-        let trials = crate::stats::paired::Trials { n: 2, full: if task == "x" { 1 } else { 2 } };
-        expected.add(&"m".into(), xxhash_rust::xxh3::xxh3_64(task.as_bytes()), trials);
+        let trials = crate::stats::paired::Trials {
+            n: 2,
+            full: if task == "x" { 1 } else { 2 },
+        };
+        expected.add(
+            &"m".into(),
+            xxhash_rust::xxh3::xxh3_64(task.as_bytes()),
+            trials,
+        );
     }
     assert_eq!(snapshot.clusters, expected);
     assert_eq!(snapshot.superseding, [2_000_000]);
     let model = &snapshot.models["m"];
-    assert_eq!((model.recent.len(), model.failures.len()), (5, 2), "every attempt happened");
+    assert_eq!(
+        (model.recent.len(), model.failures.len()),
+        (5, 2),
+        "every attempt happened"
+    );
     assert_eq!(&*model.failures[0].test_id, "a");
     // The same in a main that other code wrote, which nobody has resolved yet.
     let fixture = Fixture::new();
-    fixture
-        .main(&batch(&[trial("a", "x", false, 1), trial("a", "x", true, 2), trial("b", "x", true, 1)]), None);
+    fixture.main(
+        &batch(&[
+            trial("a", "x", false, 1),
+            trial("a", "x", true, 2),
+            trial("b", "x", true, 1),
+        ]),
+        None,
+    );
     let mut expected = crate::stats::clusters::Clusters::default();
     expected.add(
         &"m".into(),
@@ -348,9 +470,15 @@ fn many_increments_are_read_at_once_and_a_broken_one_is_still_told() {
     bytes[4..60].fill(0xff);
     fs::write(&broken, bytes).unwrap();
     let snapshot = scan(&fixture);
-    let bad: Vec<_> =
-        snapshot.waiting.iter().filter(|file| matches!(file.state, FileState::Unreadable(_))).collect();
-    assert_eq!(bad.iter().map(|file| &file.name).collect::<Vec<_>>(), [&name(40)]);
+    let bad: Vec<_> = snapshot
+        .waiting
+        .iter()
+        .filter(|file| matches!(file.state, FileState::Unreadable(_)))
+        .collect();
+    assert_eq!(
+        bad.iter().map(|file| &file.name).collect::<Vec<_>>(),
+        [&name(40)]
+    );
     let tests: u64 = snapshot.cells.values().map(|tally| tally.tests).sum();
     assert_eq!((tests, snapshot.repeated), (401 - 4, 77));
 }
@@ -358,15 +486,29 @@ fn many_increments_are_read_at_once_and_a_broken_one_is_still_told() {
 #[test]
 fn a_writers_journals_are_weighed_also_when_their_rows_are_elsewhere() {
     let fixture = Fixture::new();
-    fixture.increment(&format!("increment_{STEM}.parquet"), &batch(&records(10, 14)));
+    fixture.increment(
+        &format!("increment_{STEM}.parquet"),
+        &batch(&records(10, 14)),
+    );
     let _published = fixture.journal(STEM, &records(10, 14));
     let _live = fixture.journal("12_20260131_120000_host_0a1b_1", &records(14, 16));
     let size = |stem: &str| {
-        fs::metadata(fixture.store.layout.incremental().join(format!("journal_{stem}.jsonl"))).unwrap().len()
+        fs::metadata(
+            fixture
+                .store
+                .layout
+                .incremental()
+                .join(format!("journal_{stem}.jsonl")),
+        )
+        .unwrap()
+        .len()
     };
     let writers = scan(&fixture).writers;
     assert_eq!((writers.len(), writers[0].rows), (1, 6));
-    assert_eq!(writers[0].journal_bytes, size(STEM) + size("12_20260131_120000_host_0a1b_1"));
+    assert_eq!(
+        writers[0].journal_bytes,
+        size(STEM) + size("12_20260131_120000_host_0a1b_1")
+    );
 }
 
 #[test]
@@ -375,12 +517,26 @@ fn a_time_that_is_no_time_is_told_and_its_row_counts() {
     let columns: [(&str, ArrayRef); 3] = [
         ("model", Arc::new(StringArray::from(vec!["m", "m"]))),
         ("success", Arc::new(BooleanArray::from(vec![true, false]))),
-        ("timestamp", Arc::new(StringArray::from(vec!["soon", "2026-01-31T12:00:00"]))),
+        (
+            "timestamp",
+            Arc::new(StringArray::from(vec!["soon", "2026-01-31T12:00:00"])),
+        ),
     ];
     fixture.increment(LEGACY, &RecordBatch::try_from_iter(columns).unwrap());
     let snapshot = scan(&fixture);
-    assert_eq!(snapshot.cells.values().map(|tally| tally.tests).sum::<u64>(), 2);
-    assert!(snapshot.notes[0].starts_with("1 row has a timestamp"), "{:?}", snapshot.notes);
+    assert_eq!(
+        snapshot
+            .cells
+            .values()
+            .map(|tally| tally.tests)
+            .sum::<u64>(),
+        2
+    );
+    assert!(
+        snapshot.notes[0].starts_with("1 row has a timestamp"),
+        "{:?}",
+        snapshot.notes
+    );
 }
 
 #[test]
@@ -388,19 +544,31 @@ fn what_is_known_of_our_files_is_believed_only_while_main_stays_and_for_a_minute
     let fixture = Fixture::new();
     let name = |at: u8| format!("increment_12_20260131_120000_host_0a1b_{at}.parquet");
     for at in 0..2 {
-        fixture.increment(&name(at), &batch(&records(10 * i64::from(at), 10 * i64::from(at) + 3)));
+        fixture.increment(
+            &name(at),
+            &batch(&records(10 * i64::from(at), 10 * i64::from(at) + 3)),
+        );
     }
     let mut scanner = Scanner::new();
     let mut tests = |after: i64| {
         let now = fixture.now + jiff::SignedDuration::from_secs(after);
-        totals(&scanner.scan(&fixture.store, now, &Control::default()).unwrap()).0
+        totals(
+            &scanner
+                .scan(&fixture.store, now, &Control::default())
+                .unwrap(),
+        )
+        .0
     };
     assert_eq!(tests(0), 6);
     // As no program of ours does it: other rows in place, under the same name.
     let path = fixture.store.layout.incremental().join(name(0));
     let other = Fixture::new();
     other.increment(&name(0), &batch(&records(20, 25)));
-    fs::write(&path, fs::read(other.store.layout.incremental().join(name(0))).unwrap()).unwrap();
+    fs::write(
+        &path,
+        fs::read(other.store.layout.incremental().join(name(0))).unwrap(),
+    )
+    .unwrap();
     assert_eq!(tests(59), 6, "it is not asked for");
     assert_eq!(tests(60), 8, "once a minute everything is");
     // One that goes is missed at once, and so is one that main takes in.
@@ -419,6 +587,18 @@ fn a_main_by_other_code_is_tallied_in_parts_like_as_a_whole() {
     let snapshot = scan(&fixture);
     let full = rows.iter().filter(|record| record.success).count() as u64;
     assert_eq!(totals(&snapshot), (300_000, full, 0));
-    let grouped = query::grouped(&fixture.store, &Filter::default(), &["model".into()], &Control::default());
-    assert_eq!(grouped.unwrap().iter().map(|group| group.tally.tests).sum::<u64>(), 300_000);
+    let grouped = query::grouped(
+        &fixture.store,
+        &Filter::default(),
+        &["model".into()],
+        &Control::default(),
+    );
+    assert_eq!(
+        grouped
+            .unwrap()
+            .iter()
+            .map(|group| group.tally.tests)
+            .sum::<u64>(),
+        300_000
+    );
 }

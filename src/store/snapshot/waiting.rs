@@ -107,7 +107,11 @@ impl Waiting {
         let another = self.zone.as_ref() != Some(zone);
         if another {
             let pools = std::mem::take(&mut self.pools).emptied();
-            *self = Self { zone: Some(zone.clone()), pools, ..Self::default() };
+            *self = Self {
+                zone: Some(zone.clone()),
+                pools,
+                ..Self::default()
+            };
         }
         another
     }
@@ -116,13 +120,22 @@ impl Waiting {
     /// their rows. What fails is tried again by [`Waiting::increment`], which says why.
     pub(super) fn read_new(&mut self, look: Look<'_>, listing: &Listing, footers: &mut Footers) {
         let entries = listing.unread(footers);
-        let files: Vec<Unread<'_>> =
-            entries.iter().map(|entry| Unread { name: &entry.name, stat: &entry.stat, skip: 0 }).collect();
+        let files: Vec<Unread<'_>> = entries
+            .iter()
+            .map(|entry| Unread {
+                name: &entry.name,
+                stat: &entry.stat,
+                skip: 0,
+            })
+            .collect();
         // A look that failed half-way may have left their rows here, and forgotten the files.
         self.forget(files.iter().map(|file| file.name));
         for mut part in self.read_unread(look, &files) {
             for (at, footer) in std::mem::take(&mut part.footers) {
-                entries.get(at).into_iter().for_each(|entry| footers.learn(entry, footer.clone()));
+                entries
+                    .get(at)
+                    .into_iter()
+                    .for_each(|entry| footers.learn(entry, footer.clone()));
             }
             self.take(part, &files, |_| true);
         }
@@ -137,12 +150,32 @@ impl Waiting {
     /// Takes in what was read; `settled` tells which files won't change.
     fn take(&mut self, part: Part, files: &[Unread<'_>], settled: impl Fn(&Unread<'_>) -> bool) {
         let sources = part.sources();
-        let Part { files: found, places, digest, together, .. } = part;
+        let Part {
+            files: found,
+            places,
+            digest,
+            together,
+            ..
+        } = part;
         let digest = Arc::new(digest);
-        for (at, Read { source, rows, oldest }) in found {
+        for (
+            at,
+            Read {
+                source,
+                rows,
+                oldest,
+            },
+        ) in found
+        {
             let Some(file) = files.get(at) else { continue };
             let own = (!together).then(|| Arc::clone(&digest));
-            let counted = Counted { source, rows, records: rows, oldest, digest: own };
+            let counted = Counted {
+                source,
+                rows,
+                records: rows,
+                oldest,
+                digest: own,
+            };
             self.keep(file, settled(file), Content::Rows(counted));
         }
         self.keys.add(places);
@@ -153,26 +186,48 @@ impl Waiting {
 
     /// Forgets what is gone or changed.
     pub(super) fn begin(&mut self, files: &Files) {
-        let stay = files.increments.iter().filter(|file| self.known(file).is_some_and(|known| known.settled));
-        let gone = if stay.count() == self.increments.len() { Vec::new() } else { self.gone(files) };
-        let journals: ByName<&str, &Stat> =
-            files.journals.iter().map(|file| (file.name.as_str(), &file.stat)).collect();
-        let stays = |name: &str, tail: &Tail| {
-            journals.get(name).is_some_and(|stat| stat.inode == tail.inode && tail.offset <= stat.bytes)
+        let stay = files
+            .increments
+            .iter()
+            .filter(|file| self.known(file).is_some_and(|known| known.settled));
+        let gone = if stay.count() == self.increments.len() {
+            Vec::new()
+        } else {
+            self.gone(files)
         };
-        let cut: Vec<String> =
-            self.journals.iter().filter(|(name, tail)| !stays(name, tail)).map(|(n, _)| n.clone()).collect();
+        let journals: ByName<&str, &Stat> = files
+            .journals
+            .iter()
+            .map(|file| (file.name.as_str(), &file.stat))
+            .collect();
+        let stays = |name: &str, tail: &Tail| {
+            journals
+                .get(name)
+                .is_some_and(|stat| stat.inode == tail.inode && tail.offset <= stat.bytes)
+        };
+        let cut: Vec<String> = self
+            .journals
+            .iter()
+            .filter(|(name, tail)| !stays(name, tail))
+            .map(|(n, _)| n.clone())
+            .collect();
         self.forget(gone.iter().chain(&cut).map(String::as_str));
     }
 
     /// The names of increments that are gone, changed or not settled.
     fn gone(&self, files: &Files) -> Vec<String> {
-        let there: ByName<&str, &Increment> =
-            files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
+        let there: ByName<&str, &Increment> = files
+            .increments
+            .iter()
+            .map(|file| (file.name.as_str(), file))
+            .collect();
         let stays = |name: &str, known: &Known| {
             known.settled && there.get(name).is_some_and(|file| known.is_of(file))
         };
-        let known = self.increments.iter().filter(|(name, known)| !stays(name, known));
+        let known = self
+            .increments
+            .iter()
+            .filter(|(name, known)| !stays(name, known));
         known.map(|(name, _)| name.clone()).collect()
     }
 
@@ -181,7 +236,11 @@ impl Waiting {
         let mut gone = HashSet::new();
         for name in names {
             gone.extend(self.journals.remove(name).map(|tail| tail.source));
-            if let Some(Known { content: Content::Rows(counted), .. }) = self.increments.remove(name) {
+            if let Some(Known {
+                content: Content::Rows(counted),
+                ..
+            }) = self.increments.remove(name)
+            {
                 gone.insert(counted.source);
             }
         }
@@ -199,7 +258,9 @@ impl Waiting {
     }
 
     fn known(&self, increment: &Increment) -> Option<&Known> {
-        self.increments.get(&increment.name).filter(|known| known.is_of(increment))
+        self.increments
+            .get(&increment.name)
+            .filter(|known| known.is_of(increment))
     }
 
     fn number(&mut self) -> u32 {
@@ -208,7 +269,12 @@ impl Waiting {
     }
 
     fn keep(&mut self, file: &Unread<'_>, settled: bool, content: Content) {
-        let known = Known { stat: *file.stat, settled, skip: file.skip, content };
+        let known = Known {
+            stat: *file.stat,
+            settled,
+            skip: file.skip,
+            content,
+        };
         self.increments.insert(file.name.to_owned(), known);
     }
 
@@ -221,30 +287,43 @@ impl Waiting {
     /// and those of which others were digested with one that is gone. What fails is tried
     /// again by [`Waiting::increment`], which says why.
     pub(super) fn read_ahead(&mut self, look: Look<'_>, increments: &[&Increment]) {
-        let unread = increments.iter().filter(|file| self.known(file).is_none() && file.is_calm(look.now));
+        let unread = increments
+            .iter()
+            .filter(|file| self.known(file).is_none() && file.is_calm(look.now));
         let unread: Vec<&Increment> = unread.copied().collect();
-        let legacy: Names<&str> =
-            unread.iter().filter(|file| file.legacy).map(|file| file.name.as_str()).collect();
+        let legacy: Names<&str> = unread
+            .iter()
+            .filter(|file| file.legacy)
+            .map(|file| file.name.as_str())
+            .collect();
         let files: Vec<Unread<'_>> = unread.iter().map(|file| file.unread()).collect();
         for part in self.read_unread(look, &files) {
-            self.take(part, &files, |file| !legacy.contains(file.name) || is_settled(file.stat));
+            self.take(part, &files, |file| {
+                !legacy.contains(file.name) || is_settled(file.stat)
+            });
         }
         self.merge_singles(look.now, increments);
     }
 
     /// Digests of single files become one, where there are many.
     fn merge_singles(&mut self, now: Timestamp, increments: &[&Increment]) {
-        let single = |known: &&Known| matches!(&known.content, Content::Rows(c) if c.digest.is_some());
+        let single =
+            |known: &&Known| matches!(&known.content, Content::Rows(c) if c.digest.is_some());
         if self.increments.values().filter(single).count() < SINGLES {
             return;
         }
-        let calm: Names<&str> =
-            increments.iter().filter(|file| file.is_calm(now)).map(|file| file.name.as_str()).collect();
+        let calm: Names<&str> = increments
+            .iter()
+            .filter(|file| file.is_calm(now))
+            .map(|file| file.name.as_str())
+            .collect();
         let mut singles: Vec<&mut Counted> = Vec::new();
         for (name, known) in &mut self.increments {
             match &mut known.content {
                 Content::Rows(counted)
-                    if known.settled && counted.digest.is_some() && calm.contains(name.as_str()) =>
+                    if known.settled
+                        && counted.digest.is_some()
+                        && calm.contains(name.as_str()) =>
                 {
                     singles.push(counted);
                 }
@@ -269,11 +348,23 @@ impl Waiting {
             return Ok(known.content.clone());
         }
         let (source, mut digest) = (self.number(), Digest::default());
-        let content = match read(look, &increment.unread(), source, &mut Plan::default(), &mut digest) {
+        let content = match read(
+            look,
+            &increment.unread(),
+            source,
+            &mut Plan::default(),
+            &mut digest,
+        ) {
             Ok(Read { oldest, .. }) => {
                 self.keys.add(std::mem::take(&mut digest.places));
                 let (rows, records) = (digest.rows(), digest.records);
-                Content::Rows(Counted { source, rows, records, oldest, digest: Some(Arc::new(digest)) })
+                Content::Rows(Counted {
+                    source,
+                    rows,
+                    records,
+                    oldest,
+                    digest: Some(Arc::new(digest)),
+                })
             }
             Err(error) => {
                 increment.check(look.store)?;
@@ -301,7 +392,11 @@ impl Waiting {
         let tail = self.journals.entry(file.name.clone()).or_insert_with(|| {
             // Each once: they would be used up within weeks, if each look took one.
             *next += 1;
-            Tail { source: *next, inode: file.stat.inode, ..Tail::default() }
+            Tail {
+                source: *next,
+                inode: file.stat.inode,
+                ..Tail::default()
+            }
         });
         let path = store.layout.incremental().join(&file.name);
         while tail.offset < file.stat.bytes {
@@ -313,7 +408,13 @@ impl Waiting {
                 let batch = extras.to_batch(&chunk.records)?;
                 let reading = Reading::of(&file.name, &batch.schema(), &zone, now)?;
                 let digest = Arc::make_mut(&mut tail.digest);
-                digest.push(&batch, &Reading { keep: Keep::Places(tail.source), ..reading })?;
+                digest.push(
+                    &batch,
+                    &Reading {
+                        keep: Keep::Places(tail.source),
+                        ..reading
+                    },
+                )?;
                 self.keys.add(std::mem::take(&mut digest.places));
                 tail.extras.add(&chunk.records);
                 tail.starts.extend(chunk.starts);
@@ -339,37 +440,50 @@ impl Waiting {
         let mut places = self.keys.unread();
         places.retain(|place| {
             let known = self.hits.get(&place.source);
-            known.is_none_or(|hits| hits.binary_search_by_key(&u64::from(place.at), |hit| hit.at).is_err())
+            known.is_none_or(|hits| {
+                hits.binary_search_by_key(&u64::from(place.at), |hit| hit.at)
+                    .is_err()
+            })
         });
         if places.is_empty() {
             self.keys.read();
             return Ok(());
         }
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let mut names: HashMap<u32, String> =
-            self.journals.iter().map(|(name, tail)| (tail.source, name.clone())).collect();
+        let mut names: HashMap<u32, String> = self
+            .journals
+            .iter()
+            .map(|(name, tail)| (tail.source, name.clone()))
+            .collect();
         for (name, known) in &self.increments {
             if let Content::Rows(counted) = &known.content {
                 names.insert(counted.source, name.clone());
             }
         }
-        let increments: ByName<&str, &Increment> =
-            files.increments.iter().map(|file| (file.name.as_str(), file)).collect();
+        let increments: ByName<&str, &Increment> = files
+            .increments
+            .iter()
+            .map(|file| (file.name.as_str(), file))
+            .collect();
         for group in places.chunk_by(|a, b| a.source == b.source) {
-            let Some((source, name)) =
-                group.first().and_then(|place| Some((place.source, names.get(&place.source)?)))
+            let Some((source, name)) = group
+                .first()
+                .and_then(|place| Some((place.source, names.get(&place.source)?)))
             else {
                 continue;
             };
             let positions: Vec<u64> = group.iter().map(|place| u64::from(place.at)).collect();
             let found = match increments.get(name.as_str()) {
-                Some(increment) => match rows_at(store, increment, &positions, &zone, now, control) {
+                Some(increment) => match rows_at(store, increment, &positions, &zone, now, control)
+                {
                     // A page that nobody had to read before.
                     Err(Error::Unreadable { reason, .. }) => {
                         increment.check(store)?;
                         self.forget([name.as_str()].into_iter());
                         self.keep_increment(increment, Content::Unreadable(reason));
-                        return Err(Error::Changed { path: increment.path(store) });
+                        return Err(Error::Changed {
+                            path: increment.path(store),
+                        });
                     }
                     found => found?,
                 },
@@ -392,12 +506,20 @@ impl Waiting {
         now: Timestamp,
     ) -> Result<Vec<Hit>> {
         let path = store.layout.incremental().join(name);
-        let Some(tail) = self.journals.get(name) else { return Ok(Vec::new()) };
+        let Some(tail) = self.journals.get(name) else {
+            return Ok(Vec::new());
+        };
         let file = store.disk.open(&path).map_err(Error::io("read", &path))?;
         let mut records = Vec::with_capacity(positions.len());
         for &at in positions {
-            let Some(start) = tail.starts.get(at as usize) else { continue };
-            let end = tail.starts.get(at as usize + 1).copied().unwrap_or(tail.offset);
+            let Some(start) = tail.starts.get(at as usize) else {
+                continue;
+            };
+            let end = tail
+                .starts
+                .get(at as usize + 1)
+                .copied()
+                .unwrap_or(tail.offset);
             let line = journal::read_open(&file, end, *start).map_err(Error::io("read", &path))?;
             records.extend(line.records.into_iter().next());
         }
@@ -413,7 +535,10 @@ impl Waiting {
 
     /// The rows of a source that have to be compared with others.
     pub(super) fn hits(&self, source: u32) -> &[Hit] {
-        self.hits.get(&source).map(Vec::as_slice).unwrap_or_default()
+        self.hits
+            .get(&source)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 }
 
@@ -454,7 +579,9 @@ mod tests {
         let mut waiting = Waiting::default();
         for _ in 0..3 {
             for file in &listed.journals {
-                waiting.journal(&fixture.store, file, fixture.now, &Control::default()).unwrap();
+                waiting
+                    .journal(&fixture.store, file, fixture.now, &Control::default())
+                    .unwrap();
             }
         }
         assert_eq!((listed.journals.len(), waiting.next), (1, 1));

@@ -25,14 +25,21 @@ pub(super) fn writers(
         .filter(|file| file.state == FileState::Ready)
         .map(|file| (file.name.as_str(), file.rows))
         .collect();
-    let counted: ByName<&str, bool> =
-        files.journals.iter().map(|journal| (journal.name.as_str(), journal.locked)).collect();
+    let counted: ByName<&str, bool> = files
+        .journals
+        .iter()
+        .map(|journal| (journal.name.as_str(), journal.locked))
+        .collect();
     let mut found: BTreeMap<(&str, Option<&str>), WriterFacts> = BTreeMap::new();
     let mut seen = Names::default();
     for (name, bytes) in names(files) {
-        let Some(id) = process_id(name).filter(|_| seen.insert(name)) else { continue };
+        let Some(id) = process_id(name).filter(|_| seen.insert(name)) else {
+            continue;
+        };
         let ours = stem(name).and_then(host);
-        let facts = found.entry((id, ours)).or_insert_with(|| facts(id, ours, processes));
+        let facts = found
+            .entry((id, ours))
+            .or_insert_with(|| facts(id, ours, processes));
         let counts = rows.get(name);
         facts.rows += counts.copied().unwrap_or(0);
         if classify(name) != IncrementalName::Journal {
@@ -43,7 +50,10 @@ pub(super) fn writers(
             *locked
         } else {
             // Its rows count elsewhere: one that may not be opened is no reason to stop.
-            store.disk.is_locked(&store.layout.incremental().join(name)).unwrap_or(false)
+            store
+                .disk
+                .is_locked(&store.layout.incremental().join(name))
+                .unwrap_or(false)
         };
         facts.lock_held |= locked;
         // An empty journal has nothing to recover: its writer ended before a row.
@@ -54,16 +64,30 @@ pub(super) fn writers(
 
 /// Every file of a writer, and its size.
 fn names(files: &Files) -> impl Iterator<Item = (&str, u64)> {
-    let increments = files.increments.iter().map(|file| (file.name.as_str(), file.stat.bytes));
-    let journals = files.journals.iter().map(|file| (file.name.as_str(), file.stat.bytes));
-    let aside = files.set_aside.iter().map(|file| (file.name.as_str(), file.stat.bytes));
-    let leftovers = files.leftovers.iter().map(|file| (file.name.as_str(), file.stat.bytes));
+    let increments = files
+        .increments
+        .iter()
+        .map(|file| (file.name.as_str(), file.stat.bytes));
+    let journals = files
+        .journals
+        .iter()
+        .map(|file| (file.name.as_str(), file.stat.bytes));
+    let aside = files
+        .set_aside
+        .iter()
+        .map(|file| (file.name.as_str(), file.stat.bytes));
+    let leftovers = files
+        .leftovers
+        .iter()
+        .map(|file| (file.name.as_str(), file.stat.bytes));
     increments.chain(journals).chain(aside).chain(leftovers)
 }
 
 fn facts(id: &str, host: Option<&str>, processes: &HashMap<Arc<str>, Process>) -> WriterFacts {
     let process = processes.get(id);
-    let mut times = process.map(|process| process.times.clone()).unwrap_or_default();
+    let mut times = process
+        .map(|process| process.times.clone())
+        .unwrap_or_default();
     times.sort_unstable();
     let mut gaps: Vec<f64> = times
         .iter()

@@ -58,10 +58,14 @@ pub(super) fn write(
     let target = root.join(&name);
     let published = match store.disk.publish(&path, &target) {
         // A damaged file of that name has other bytes by now; a whole one has these.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => store.disk.replace(&path, &target),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            store.disk.replace(&path, &target)
+        }
         other => other,
     };
-    published.map_err(Error::io("publish", &target)).inspect_err(|_| clean())?;
+    published
+        .map_err(Error::io("publish", &target))
+        .inspect_err(|_| clean())?;
     Ok(vec![Summaries { name, rows }])
 }
 
@@ -74,7 +78,11 @@ fn write_to(
 ) -> Result<u64> {
     let target = columns(old, &parts)?;
     let file = store.disk.create(path).map_err(Error::io("create", path))?;
-    let mut out = Out { table: TableWriter::new(file, path, &target)?, target, rows: 0 };
+    let mut out = Out {
+        table: TableWriter::new(file, path, &target)?,
+        target,
+        rows: 0,
+    };
     let mut parts = Some(parts);
     let mut position = 0;
     for file in old.files {
@@ -82,7 +90,10 @@ fn write_to(
             control.check()?;
             let batch = batch?;
             let end = position + batch.num_rows() as u64;
-            let cut = old.at.filter(|at| (position..end).contains(at)).map_or(0, |at| at - position);
+            let cut = old
+                .at
+                .filter(|at| (position..end).contains(at))
+                .map_or(0, |at| at - position);
             let (before, after) = halves(&batch, cut as usize);
             out.kept(&before, position, old.losers)?;
             if old.at.is_some_and(|at| at < end) {
@@ -98,7 +109,10 @@ fn write_to(
 }
 
 fn halves(batch: &RecordBatch, cut: usize) -> (RecordBatch, RecordBatch) {
-    (batch.slice(0, cut), batch.slice(cut, batch.num_rows() - cut))
+    (
+        batch.slice(0, cut),
+        batch.slice(cut, batch.num_rows() - cut),
+    )
 }
 
 struct Out<'a> {
@@ -110,7 +124,9 @@ struct Out<'a> {
 impl Out<'_> {
     /// Rows that are there, from a position on.
     fn kept(&mut self, batch: &RecordBatch, position: u64, losers: &[u64]) -> Result<()> {
-        let stays = (position..).take(batch.num_rows()).map(|at| losers.binary_search(&at).is_err());
+        let stays = (position..)
+            .take(batch.num_rows())
+            .map(|at| losers.binary_search(&at).is_err());
         let stays: BooleanArray = stays.map(Some).collect();
         let batch = filter_record_batch(batch, &stays).map_err(refused)?;
         self.write(&batch)
@@ -132,7 +148,8 @@ impl Out<'_> {
         }
         self.rows += batch.num_rows() as u64;
         // Summary rows have no time of their own, so the zone does not matter.
-        self.table.write(&adapt(batch, &self.target, &TimeZone::UTC)?)
+        self.table
+            .write(&adapt(batch, &self.target, &TimeZone::UTC)?)
     }
 }
 
@@ -152,26 +169,39 @@ fn columns(old: &Old<'_>, parts: &[Part<'_>]) -> Result<SchemaRef> {
 }
 
 fn plain(schema: &Schema) -> Schema {
-    let fields = schema.fields().iter().filter(|field| field.name() != SOURCE).map(|field| {
-        let data_type = match field.data_type() {
-            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => DataType::Utf8,
-            DataType::Boolean => DataType::Int64,
-            other => other.clone(),
-        };
-        Field::new(field.name(), data_type, true)
-    });
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|field| field.name() != SOURCE)
+        .map(|field| {
+            let data_type = match field.data_type() {
+                DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => DataType::Utf8,
+                DataType::Boolean => DataType::Int64,
+                other => other.clone(),
+            };
+            Field::new(field.name(), data_type, true)
+        });
     Schema::new(fields.collect::<Vec<_>>())
 }
 
 fn with_source(batch: &RecordBatch, source: &str) -> Result<RecordBatch> {
     let names: ArrayRef = Arc::new(StringArray::from(vec![source; batch.num_rows()]));
     let own = batch.schema();
-    let columns = own.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != SOURCE);
-    let mut columns: Vec<(&str, ArrayRef)> =
-        columns.map(|(field, column)| (field.name().as_str(), column.clone())).collect();
+    let columns = own
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .filter(|(field, _)| field.name() != SOURCE);
+    let mut columns: Vec<(&str, ArrayRef)> = columns
+        .map(|(field, column)| (field.name().as_str(), column.clone()))
+        .collect();
     columns.push((SOURCE, names));
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
-        .map_err(refused)
+    RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+    .map_err(refused)
 }
 
 #[allow(clippy::needless_pass_by_value)] // as map_err wants it

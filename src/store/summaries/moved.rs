@@ -53,7 +53,9 @@ impl Moved {
             let all = read(std::slice::from_ref(file), control)?;
             let sources: BTreeSet<&str> = all.sources().filter_map(|(_, source)| source).collect();
             for source in sources.into_iter().filter(|source| wanted(source)) {
-                let rows = file.rows_at(None, &all.of_source(source))?.collect::<Result<_>>()?;
+                let rows = file
+                    .rows_at(None, &all.of_source(source))?
+                    .collect::<Result<_>>()?;
                 self.add(source.to_owned(), rows)?;
             }
         }
@@ -72,7 +74,9 @@ impl Moved {
             let mut position = 0;
             for batch in there {
                 let end = position + batch.num_rows() as u64;
-                let keep = (position..end).map(|at| losers.binary_search(&at).is_err()).collect();
+                let keep = (position..end)
+                    .map(|at| losers.binary_search(&at).is_err())
+                    .collect();
                 *batch = filtered(batch, keep)?;
                 position = end;
             }
@@ -83,7 +87,11 @@ impl Moved {
 
     /// How many rows move.
     pub(in crate::store) fn rows(&self) -> u64 {
-        self.sources.iter().flat_map(|(_, rows)| rows).map(|batch| batch.num_rows() as u64).sum()
+        self.sources
+            .iter()
+            .flat_map(|(_, rows)| rows)
+            .map(|batch| batch.num_rows() as u64)
+            .sum()
     }
 
     /// Writes them beside those that `named` files hold; what the record is to name.
@@ -106,10 +114,21 @@ impl Moved {
         losers.dedup();
         let parts = self.sources.into_iter().map(|(source, rows)| Part {
             source,
-            schema: rows.first().map_or_else(|| SchemaRef::new(Schema::empty()), RecordBatch::schema),
+            schema: rows
+                .first()
+                .map_or_else(|| SchemaRef::new(Schema::empty()), RecordBatch::schema),
             rows: Box::new(rows.into_iter().map(Ok)),
         });
-        write(store, &Old { files: &files, losers: &losers, at: None }, parts.collect(), control)
+        write(
+            store,
+            &Old {
+                files: &files,
+                losers: &losers,
+                at: None,
+            },
+            parts.collect(),
+            control,
+        )
     }
 }
 
@@ -124,11 +143,20 @@ fn counts(rows: &[RecordBatch]) -> Result<summary::Summaries> {
 /// Without the columns that have no value in any row: those of the records that the
 /// rows shared a file with.
 fn filled(rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-    let Some(first) = rows.first() else { return Ok(rows) };
+    let Some(first) = rows.first() else {
+        return Ok(rows);
+    };
     let columns: Vec<usize> = (0..first.num_columns())
         .filter(|&at| {
-            rows.iter().any(|batch| batch.columns().get(at).is_some_and(|column| has_value(column)))
+            rows.iter().any(|batch| {
+                batch
+                    .columns()
+                    .get(at)
+                    .is_some_and(|column| has_value(column))
+            })
         })
         .collect();
-    rows.iter().map(|batch| batch.project(&columns).map_err(refused)).collect()
+    rows.iter()
+        .map(|batch| batch.project(&columns).map_err(refused))
+        .collect()
 }

@@ -33,7 +33,12 @@ pub(in crate::store) fn unneeded(store: &Store) -> Result<Vec<Entry>> {
         // What can't be opened can't be restored.
         let opened = ParquetFile::open(&*store.disk, &folder.join(&entry.name)).map_err(drop);
         match opened.and_then(|file| CommitRecord::of(&file).map_err(drop)) {
-            Ok(record) => named.extend(record.into_iter().flat_map(|r| r.summaries).map(|file| file.name)),
+            Ok(record) => named.extend(
+                record
+                    .into_iter()
+                    .flat_map(|r| r.summaries)
+                    .map(|file| file.name),
+            ),
             Err(()) if entry.name == MAIN => return Ok(Vec::new()),
             Err(()) => {}
         }

@@ -64,7 +64,8 @@ impl Meanings {
         for row in 0..batch.num_rows() {
             let counts = reader.counts(row);
             self.add(&counts);
-            let tallies = [Convention::FullAndPartial, Convention::FullOnly].map(|c| counts.tally(c));
+            let tallies =
+                [Convention::FullAndPartial, Convention::FullOnly].map(|c| counts.tally(c));
             tell(counts.source, counts.cell, tallies)?;
         }
         Ok(())
@@ -79,7 +80,9 @@ impl Meanings {
 
     /// What `success` counts in the rows of a source.
     pub fn of(&self, source: Option<&Arc<str>>) -> Convention {
-        self.0.get(&source.cloned()).map_or(Convention::Assumed, |evidence| evidence.convention())
+        self.0
+            .get(&source.cloned())
+            .map_or(Convention::Assumed, |evidence| evidence.convention())
     }
 
     /// What `success` counts: assumed where it is so for any of the sources.

@@ -8,7 +8,9 @@ use super::*;
 /// The tests of every cell, without the rows at these positions.
 fn cells(summaries: &Summaries, losers: &[u64]) -> BTreeMap<Cell, Tally> {
     let mut cells = BTreeMap::<Cell, Tally>::new();
-    summaries.each_without(losers, |cell, tally| cells.entry(cell.clone()).or_default().add(tally));
+    summaries.each_without(losers, |cell, tally| {
+        cells.entry(cell.clone()).or_default().add(tally)
+    });
     cells
 }
 
@@ -21,9 +23,17 @@ fn read(columns: &[(&str, Vec<f64>)]) -> (Convention, Vec<(u64, u64, u64)>) {
         all.push((name, Arc::new(Float64Array::from(values.clone()))));
     }
     let mut summaries = Summaries::default();
-    summaries.push(&RecordBatch::try_from_iter(all).unwrap()).unwrap();
+    summaries
+        .push(&RecordBatch::try_from_iter(all).unwrap())
+        .unwrap();
     let cells = cells(&summaries, &[]);
-    (summaries.convention(), cells.values().map(|t| (t.tests, t.full, t.partial)).collect())
+    (
+        summaries.convention(),
+        cells
+            .values()
+            .map(|t| (t.tests, t.full, t.partial))
+            .collect(),
+    )
 }
 
 #[test]
@@ -50,7 +60,10 @@ fn zero_filled_aliases_do_not_hide_the_counts() {
         ("partial", vec![100.0]),
         ("success_rate", vec![0.0]),
     ]);
-    assert_eq!((convention, rows), (Convention::Assumed, vec![(1_000, 729, 100)]));
+    assert_eq!(
+        (convention, rows),
+        (Convention::Assumed, vec![(1_000, 729, 100)])
+    );
 }
 
 #[test]
@@ -61,7 +74,10 @@ fn one_row_with_more_partial_than_success_proves_full_alone() {
         ("partial", vec![30.0, 20.0]),
         ("weighted_success_score", vec![f64::NAN, 0.5]),
     ]);
-    assert_eq!((convention, rows), (Convention::FullOnly, vec![(100, 10, 30), (100, 60, 20)]));
+    assert_eq!(
+        (convention, rows),
+        (Convention::FullOnly, vec![(100, 10, 30), (100, 60, 20)])
+    );
 }
 
 #[test]
@@ -86,7 +102,10 @@ fn typed_columns_means_and_errors() {
         ("success", Arc::new(Int64Array::from(vec![4]))),
         ("failed", Arc::new(Int64Array::from(vec![99]))),
         ("timeout_errors", Arc::new(Int32Array::from(vec![3]))),
-        ("avg_execution_time", Arc::new(Float32Array::from(vec![2.5]))),
+        (
+            "avg_execution_time",
+            Arc::new(Float32Array::from(vec![2.5])),
+        ),
     ])
     .unwrap();
     let mut summaries = Summaries::default();
@@ -146,13 +165,19 @@ fn of_source(source: &str, columns: &[(&str, Vec<f64>)]) -> Summaries {
         all.push((name, Arc::new(Float64Array::from(values.clone()))));
     }
     let mut summaries = Summaries::default();
-    summaries.push(&RecordBatch::try_from_iter(all).unwrap()).unwrap();
+    summaries
+        .push(&RecordBatch::try_from_iter(all).unwrap())
+        .unwrap();
     summaries
 }
 
 #[test]
 fn each_source_has_its_own_meaning_of_success() {
-    let alone = [("total", vec![100.0]), ("success", vec![10.0]), ("partial", vec![30.0])];
+    let alone = [
+        ("total", vec![100.0]),
+        ("success", vec![10.0]),
+        ("partial", vec![30.0]),
+    ];
     let both = [
         ("total", vec![100.0]),
         ("success", vec![60.0]),
@@ -170,13 +195,23 @@ fn each_source_has_its_own_meaning_of_success() {
 fn a_row_that_counted_on_stands_for_the_older_one() {
     let row = |total: f64, success: f64| [("total", vec![total]), ("success", vec![success])];
     let older = of_source("a", &row(10.0, 5.0));
-    assert_eq!(older.continued_by("a", &of_source("x", &row(12.0, 5.0))), [0]);
+    assert_eq!(
+        older.continued_by("a", &of_source("x", &row(12.0, 5.0))),
+        [0]
+    );
     assert_eq!(older.continued_by("a", &older), [0]);
     // Counted anew, or something else.
-    assert!(older.continued_by("a", &of_source("x", &row(12.0, 4.0))).is_empty());
+    assert!(
+        older
+            .continued_by("a", &of_source("x", &row(12.0, 4.0)))
+            .is_empty()
+    );
     assert!(older.continued_by("b", &older).is_empty());
     // One row continues one row.
-    let twice = of_source("a", &[("total", vec![10.0, 10.0]), ("success", vec![5.0, 5.0])]);
+    let twice = of_source(
+        "a",
+        &[("total", vec![10.0, 10.0]), ("success", vec![5.0, 5.0])],
+    );
     assert_eq!(twice.continued_by("a", &older), [0]);
     assert_eq!(cells(&twice, &[0]).into_values().next().unwrap().tests, 10);
 }

@@ -77,13 +77,22 @@ impl Columns {
         factory: ArrowRowGroupWriterFactory,
         path: &Path,
     ) -> Self {
-        Self { schema, fields, factory, path: path.to_path_buf() }
+        Self {
+            schema,
+            fields,
+            factory,
+            path: path.to_path_buf(),
+        }
     }
 
     fn open(&self) -> Result<Open, ParquetError> {
         let mut writers: Vec<Vec<ArrowColumnWriter>> = Vec::new();
         writers.resize_with(self.schema.fields().len(), Vec::new);
-        for (field, writer) in self.fields.iter().zip(self.factory.create_column_writers(0)?) {
+        for (field, writer) in self
+            .fields
+            .iter()
+            .zip(self.factory.create_column_writers(0)?)
+        {
             if let Some(leaves) = writers.get_mut(*field) {
                 leaves.push(writer);
             }
@@ -92,9 +101,16 @@ impl Columns {
     }
 }
 
-fn write(field: &FieldRef, leaves: &mut [ArrowColumnWriter], values: &ArrayRef) -> Result<(), ParquetError> {
+fn write(
+    field: &FieldRef,
+    leaves: &mut [ArrowColumnWriter],
+    values: &ArrayRef,
+) -> Result<(), ParquetError> {
     let parts = compute_leaves(field, values)?;
-    leaves.iter_mut().zip(&parts).try_for_each(|(writer, leaf)| writer.write(leaf))
+    leaves
+        .iter_mut()
+        .zip(&parts)
+        .try_for_each(|(writer, leaf)| writer.write(leaf))
 }
 
 fn close(
@@ -105,22 +121,38 @@ fn close(
 
 impl Open {
     fn bytes(&self) -> usize {
-        self.writers.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        self.writers
+            .iter()
+            .flatten()
+            .map(ArrowColumnWriter::get_estimated_total_bytes)
+            .sum()
     }
 
     fn close(self) -> Result<Encoded, ParquetError> {
-        Ok(Encoded { chunks: close(self.writers.into_iter().flatten())? })
+        Ok(Encoded {
+            chunks: close(self.writers.into_iter().flatten())?,
+        })
     }
 }
 
 impl Groups {
     pub(super) fn new(columns: Arc<Columns>) -> Self {
-        Self { columns, full: (group_rows(), group_bytes()), open: None, closed: 0 }
+        Self {
+            columns,
+            full: (group_rows(), group_bytes()),
+            open: None,
+            closed: 0,
+        }
     }
 
     /// Others with the same columns.
     pub(in crate::store) fn anew(&self) -> Self {
-        Self { columns: self.columns.clone(), full: self.full, open: None, closed: 0 }
+        Self {
+            columns: self.columns.clone(),
+            full: self.full,
+            open: None,
+            closed: 0,
+        }
     }
 
     /// Adds rows, of which `column` tells the values by the number of a field and a range of
@@ -138,7 +170,10 @@ impl Groups {
         let mut stretches = Vec::new();
         let mut start = 0;
         while start < rows {
-            let open = self.open.take().map_or_else(|| columns.open().map_err(failed), Ok)?;
+            let open = self
+                .open
+                .take()
+                .map_or_else(|| columns.open().map_err(failed), Ok)?;
             let end = rows.min(start + (self.full.0 - open.rows));
             let rows = open.rows + end - start;
             stretches.push(Stretch {
@@ -162,8 +197,11 @@ impl Groups {
                 write(field, &mut leaves, &values).map_err(failed)?;
             }
             // The last pages and the dictionary are encoded here.
-            let leaves =
-                if full { Leaves::Closed(close(leaves).map_err(failed)?) } else { Leaves::Open(leaves) };
+            let leaves = if full {
+                Leaves::Closed(close(leaves).map_err(failed)?)
+            } else {
+                Leaves::Open(leaves)
+            };
             Ok((at, leaves))
         };
         // In the order of the row groups, and within them of the fields.
@@ -180,7 +218,9 @@ impl Groups {
             numbers.push((self.closed, stretch.rows.end));
             if stretch.full {
                 self.closed += 1;
-                out(Encoded { chunks: stretch.chunks })?;
+                out(Encoded {
+                    chunks: stretch.chunks,
+                })?;
             } else if stretch.open.bytes() >= self.full.1 {
                 self.closed += 1;
                 out(stretch.open.close().map_err(failed)?)?;
@@ -193,8 +233,12 @@ impl Groups {
 
     /// Hands out the row group that is not full.
     pub(in crate::store) fn close(&mut self) -> Result<Option<Encoded>> {
-        let Some(open) = self.open.take() else { return Ok(None) };
+        let Some(open) = self.open.take() else {
+            return Ok(None);
+        };
         self.closed += 1;
-        open.close().map(Some).map_err(|error| parquet_error(&self.columns.path, error))
+        open.close()
+            .map(Some)
+            .map_err(|error| parquet_error(&self.columns.path, error))
     }
 }

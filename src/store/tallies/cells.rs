@@ -33,7 +33,9 @@ struct Sums {
 
 impl Sums {
     fn of(sums: impl Iterator<Item = Sum> + Clone) -> Self {
-        let common = sums.clone().fold(0, |unit, sum| divisor(unit, sum.micros.unsigned_abs()));
+        let common = sums
+            .clone()
+            .fold(0, |unit, sum| divisor(unit, sum.micros.unsigned_abs()));
         let unit = i128::try_from(common).unwrap_or(1).max(1);
         Self {
             n: sums.clone().map(|sum| sum.n).collect(),
@@ -43,7 +45,10 @@ impl Sums {
     }
 
     fn get(&self, at: usize) -> Option<Sum> {
-        Some(Sum { n: *self.n.get(at)?, micros: self.multiples.get(at)?.checked_mul(self.unit)? })
+        Some(Sum {
+            n: *self.n.get(at)?,
+            micros: self.multiples.get(at)?.checked_mul(self.unit)?,
+        })
     }
 }
 
@@ -56,15 +61,27 @@ fn divisor(mut a: u128, mut b: u128) -> u128 {
 }
 
 fn texts(cell: &Cell) -> [&Arc<str>; 4] {
-    [&cell.model, &cell.prompt_type, &cell.difficulty, &cell.task_type]
+    [
+        &cell.model,
+        &cell.prompt_type,
+        &cell.difficulty,
+        &cell.task_type,
+    ]
 }
 
 fn counts(tally: &Tally) -> impl Iterator<Item = u64> {
-    [tally.tests, tally.full, tally.partial].into_iter().chain(tally.errors)
+    [tally.tests, tally.full, tally.partial]
+        .into_iter()
+        .chain(tally.errors)
 }
 
 fn sums(tally: &Tally) -> [Sum; 4] {
-    [tally.execution_time, tally.turns, tally.tool_calls, tally.tool_coverage_rate]
+    [
+        tally.execution_time,
+        tally.turns,
+        tally.tool_calls,
+        tally.tool_coverage_rate,
+    ]
 }
 
 impl Cells {
@@ -80,7 +97,10 @@ impl Cells {
         }
         let number = |text: &Arc<str>| numbers.get(text).copied().unwrap_or_default();
         let [model, prompt_type, difficulty, task_type] = [0, 1, 2, 3].map(|at| {
-            cells.iter().filter_map(|(cell, _)| texts(cell).get(at).map(|text| number(text))).collect()
+            cells
+                .iter()
+                .filter_map(|(cell, _)| texts(cell).get(at).map(|text| number(text)))
+                .collect()
         });
         let mut columns: Vec<Counts> = Vec::new();
         for (at, (_, tally)) in cells.iter().enumerate() {
@@ -88,15 +108,26 @@ impl Cells {
                 if at == 0 {
                     columns.push(Vec::with_capacity(cells.len()));
                 }
-                columns.get_mut(column).into_iter().for_each(|column| column.push(count));
+                columns
+                    .get_mut(column)
+                    .into_iter()
+                    .for_each(|column| column.push(count));
             }
         }
-        let of =
-            |at: usize| Sums::of(cells.iter().filter_map(move |(_, tally)| sums(tally).get(at).copied()));
+        let of = |at: usize| {
+            Sums::of(
+                cells
+                    .iter()
+                    .filter_map(move |(_, tally)| sums(tally).get(at).copied()),
+            )
+        };
         Self {
             texts: numbers.into_keys().cloned().collect(),
             dimensions: [model, prompt_type, difficulty, task_type],
-            rates: cells.iter().map(|(cell, _)| cell.tool_success_rate).collect(),
+            rates: cells
+                .iter()
+                .map(|(cell, _)| cell.tool_success_rate)
+                .collect(),
             counts: columns,
             sums: [of(0), of(1), of(2), of(3)],
         }
@@ -104,7 +135,11 @@ impl Cells {
 
     /// The cells; `None` where the columns don't fit each other.
     pub(super) fn unpack(&self) -> Option<Vec<(Cell, Tally)>> {
-        self.rates.iter().enumerate().map(|(at, rate)| self.row(at, *rate)).collect()
+        self.rates
+            .iter()
+            .enumerate()
+            .map(|(at, rate)| self.row(at, *rate))
+            .collect()
     }
 
     fn row(&self, at: usize, tool_success_rate: Option<Rate>) -> Option<(Cell, Tally)> {

@@ -36,7 +36,13 @@ fn cell(model: &str) -> Cell {
 }
 
 fn cells() -> impl Strategy<Value = Vec<(Cell, Tally)>> {
-    let one = (".{0,6}", 0..30_000_i64, 1..1_000_u64, any::<i128>(), any::<[u64; 9]>());
+    let one = (
+        ".{0,6}",
+        0..30_000_i64,
+        1..1_000_u64,
+        any::<i128>(),
+        any::<[u64; 9]>(),
+    );
     let cell = one.prop_map(|(text, rate, tests, micros, errors)| {
         let cell = Cell {
             tool_success_rate: Rate::new(rate as f64 / 1e4),
@@ -44,8 +50,21 @@ fn cells() -> impl Strategy<Value = Vec<(Cell, Tally)>> {
             ..cell(&text)
         };
         let execution_time = Sum { n: tests, micros };
-        let turns = Sum { n: tests, micros: i128::from(tests) * 1_000_000 };
-        (cell, Tally { tests, full: tests / 2, errors, execution_time, turns, ..Tally::default() })
+        let turns = Sum {
+            n: tests,
+            micros: i128::from(tests) * 1_000_000,
+        };
+        (
+            cell,
+            Tally {
+                tests,
+                full: tests / 2,
+                errors,
+                execution_time,
+                turns,
+                ..Tally::default()
+            },
+        )
     });
     prop::collection::btree_map(any::<u16>(), cell, 0..20).prop_map(|cells| {
         let mut unique = std::collections::BTreeMap::new();
@@ -82,7 +101,14 @@ fn happened(models: usize, tests: i64) -> Digest {
                 message: Some("late"),
             };
             digest.activity.add(event, now);
-            digest.clusters.add(&cell.model, at as u64 % 100, Trials { n: 1, full: u64::from(full) });
+            digest.clusters.add(
+                &cell.model,
+                at as u64 % 100,
+                Trials {
+                    n: 1,
+                    full: u64::from(full),
+                },
+            );
         }
     }
     digest
@@ -107,7 +133,10 @@ fn what_happened_survives_and_is_small() {
     digest.activity.settle();
     let sorted = |digest: &Digest| {
         let mut activity = digest.activity.clone();
-        activity.processes.values_mut().for_each(|process| process.times.sort_unstable());
+        activity
+            .processes
+            .values_mut()
+            .for_each(|process| process.times.sort_unstable());
         activity
     };
     assert_eq!(sorted(&read), sorted(&digest));
@@ -120,16 +149,38 @@ fn only_what_belongs_to_the_commit_is_believed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("main");
     let rows = batch(&[row("a", true, 1), row("b", true, 2), row("c", true, 3)]);
-    let digest = Digest::of_cells(vec![(cell("m"), Tally { tests: 3, ..Tally::default() })]);
-    let mut table = TableWriter::new(RealDisk.create(&path).unwrap(), &path, &rows.schema()).unwrap();
+    let digest = Digest::of_cells(vec![(
+        cell("m"),
+        Tally {
+            tests: 3,
+            ..Tally::default()
+        },
+    )]);
+    let mut table =
+        TableWriter::new(RealDisk.create(&path).unwrap(), &path, &rows.schema()).unwrap();
     table.write(&rows).unwrap();
     write(&mut table, &record(3), &digest).unwrap();
     table.finish().unwrap();
     let open = || ParquetFile::open(&RealDisk, &path).unwrap();
     let main = open();
-    assert_eq!(main.batches(None, 0).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 3);
+    assert_eq!(
+        main.batches(None, 0)
+            .unwrap()
+            .map(|batch| batch.unwrap().num_rows())
+            .sum::<usize>(),
+        3
+    );
     assert!(of(&main, &record(3)).is_some());
-    assert!(of(&main, &CommitRecord { commit_id: "d".into(), ..record(3) }).is_none());
+    assert!(
+        of(
+            &main,
+            &CommitRecord {
+                commit_id: "d".into(),
+                ..record(3)
+            }
+        )
+        .is_none()
+    );
     assert!(of(&main, &record(4)).is_none());
 
     let good = std::fs::read(&path).unwrap();
@@ -141,7 +192,10 @@ fn only_what_belongs_to_the_commit_is_believed() {
         assert!(of(&open(), &record(3)).is_none(), "byte {at}");
     }
     let place = format!("\"format\":{FORMAT}");
-    let at = good.windows(place.len()).position(|window| window == place.as_bytes()).unwrap();
+    let at = good
+        .windows(place.len())
+        .position(|window| window == place.as_bytes())
+        .unwrap();
     let mut other = good;
     other[at + place.len() - 1] = b'1';
     std::fs::write(&path, other).unwrap();
@@ -151,6 +205,16 @@ fn only_what_belongs_to_the_commit_is_believed() {
 #[test]
 fn what_is_too_long_is_left_out() {
     let cell = |at: u32| cell(&format!("{at}{}", "m".repeat(400)));
-    let cells = (0..50_000).map(|at| (cell(at), Tally { tests: 1, ..Tally::default() })).collect();
+    let cells = (0..50_000)
+        .map(|at| {
+            (
+                cell(at),
+                Tally {
+                    tests: 1,
+                    ..Tally::default()
+                },
+            )
+        })
+        .collect();
     assert!(pack(&Digest::of_cells(cells)).is_none());
 }

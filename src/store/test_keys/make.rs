@@ -37,9 +37,13 @@ pub(in crate::store) fn each_key(
     control: &Control,
     mut take: impl FnMut(usize, u64, u128),
 ) -> Result<()> {
-    let Some(reading) = Reading::of(main, zone, control)? else { return Ok(()) };
+    let Some(reading) = Reading::of(main, zone, control)? else {
+        return Ok(());
+    };
     let mut cells = CellKeys::default();
-    groups.iter().try_for_each(|group| reading.group(*group, &mut cells, &mut take))
+    groups
+        .iter()
+        .try_for_each(|group| reading.group(*group, &mut cells, &mut take))
 }
 
 /// What `pick` makes of these, in the order of the row groups; all cores read.
@@ -50,12 +54,16 @@ pub(in crate::store) fn keys_in<T: Send>(
     control: &Control,
     pick: impl Fn(usize, u64, u128) -> Option<T> + Sync,
 ) -> Result<Vec<T>> {
-    let Some(reading) = Reading::of(main, zone, control)? else { return Ok(Vec::new()) };
+    let Some(reading) = Reading::of(main, zone, control)? else {
+        return Ok(Vec::new());
+    };
     let rows = groups.iter().map(|group| reading.rows(*group)).sum();
     let found = threads::each(threads::for_rows(rows), groups.to_vec(), |group| {
         let mut picked = Vec::new();
         let take = |group: usize, at, key| picked.extend(pick(group, at, key));
-        reading.group(group, &mut CellKeys::default(), take).map(|()| picked)
+        reading
+            .group(group, &mut CellKeys::default(), take)
+            .map(|()| picked)
     });
     found.into_iter().try_fold(Vec::new(), |mut all, found| {
         all.append(&mut found?);
@@ -75,8 +83,14 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    const NAMES: [&'static str; DIMENSIONS.len() + 1] =
-        ["model", "prompt_type", "tool_success_rate", "difficulty", "task_type", "test_id"];
+    const NAMES: [&'static str; DIMENSIONS.len() + 1] = [
+        "model",
+        "prompt_type",
+        "tool_success_rate",
+        "difficulty",
+        "task_type",
+        "test_id",
+    ];
 
     /// `None` where no record has a key.
     fn of(main: &'a ParquetFile, zone: &'a TimeZone, control: &'a Control) -> Result<Option<Self>> {
@@ -92,7 +106,14 @@ impl<'a> Reading<'a> {
             starts.push(starts.last().copied().unwrap_or_default() + rows);
         }
         let keyed = main.with_dictionaries(&DIMENSIONS);
-        Ok(Some(Self { main, keyed, target, starts, zone, control }))
+        Ok(Some(Self {
+            main,
+            keyed,
+            target,
+            starts,
+            zone,
+            control,
+        }))
     }
 
     fn start(&self, group: usize) -> u64 {
@@ -110,7 +131,8 @@ impl<'a> Reading<'a> {
         mut take: impl FnMut(usize, u64, u128),
     ) -> Result<()> {
         let mut at = self.start(group);
-        self.control.progress("looking for earlier attempts", at, self.main.rows());
+        self.control
+            .progress("looking for earlier attempts", at, self.main.rows());
         for batch in self.keyed.row_groups(Some(&Self::NAMES), vec![group])? {
             self.control.check()?;
             let batch = batch?;
@@ -150,14 +172,27 @@ pub(in crate::store) fn make(
     let path = root.join(&name);
     let temporary = root.join(format!("{name}.tmp"));
     if u16::try_from(main.metadata().num_row_groups()).is_ok() {
-        let file = store.disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+        let file = store
+            .disk
+            .create(&temporary)
+            .map_err(Error::io("create", &temporary))?;
         if let Some(entries) = &mut made.entries {
-            threads::sort(threads::for_rows(entries.len() as u64), entries, |entry| *entry);
+            threads::sort(threads::for_rows(entries.len() as u64), entries, |entry| {
+                *entry
+            });
         }
-        let making = Making { main: &main, record, zone, made };
-        let written = making
-            .write(old, file)
-            .and_then(|()| store.disk.replace(&temporary, &path).map_err(Error::io("replace", &path)));
+        let making = Making {
+            main: &main,
+            record,
+            zone,
+            made,
+        };
+        let written = making.write(old, file).and_then(|()| {
+            store
+                .disk
+                .replace(&temporary, &path)
+                .map_err(Error::io("replace", &path))
+        });
         if let Err(error) = written {
             let _ = store.disk.remove(root, &[&format!("{name}.tmp")]);
             return Err(error);
@@ -168,7 +203,10 @@ pub(in crate::store) fn make(
         return Ok(());
     }
     let stale: Vec<&str> = stale.iter().map(String::as_str).collect();
-    store.disk.remove(root, &stale).map_err(Error::io("clean up", root))
+    store
+        .disk
+        .remove(root, &stale)
+        .map_err(Error::io("clean up", root))
 }
 
 /// The names of files that are no part of a commit's index.
@@ -177,7 +215,9 @@ fn stale(store: &Store, current: &str) -> Result<Vec<String>> {
     let entries = store.disk.list(root).map_err(Error::io("read", root))?;
     let names = entries.into_iter().map(|entry| entry.name);
     let used = names_of(store, current);
-    Ok(names.filter(|name| layout::test_keys_of(name).is_some() && !used.contains(name)).collect())
+    Ok(names
+        .filter(|name| layout::test_keys_of(name).is_some() && !used.contains(name))
+        .collect())
 }
 
 /// What an index is made of.
@@ -201,27 +241,57 @@ impl Making<'_> {
             self.all(old, &mut output, failed)?;
         }
         let commit = xxh3_64(self.record.commit_id.as_bytes());
-        output.finish(&Trailer { commit, main: self.main.stat().bytes, base }).map_err(failed)
+        output
+            .finish(&Trailer {
+                commit,
+                main: self.main.stat().bytes,
+                base,
+            })
+            .map_err(failed)
     }
 
     /// Rows of the row groups from a number on.
     fn rows_from(&self, group: usize) -> u64 {
         let groups = self.main.metadata().row_groups().iter().skip(group);
-        groups.map(|group| u64::try_from(group.num_rows()).unwrap_or_default()).sum()
+        groups
+            .map(|group| u64::try_from(group.num_rows()).unwrap_or_default())
+            .sum()
     }
 
     /// The large file of the old index, where it goes on to be one: the row groups before
     /// the first that is not what it was have kept their numbers, few rows come after
     /// these, and none of them has its entry in that file only.
     fn base(&self, old: &TestKeys) -> Option<Base> {
-        let same =
-            self.made.copied.iter().enumerate().take_while(|(at, copied)| **copied == (*at, *at)).count();
+        let same = self
+            .made
+            .copied
+            .iter()
+            .enumerate()
+            .take_while(|(at, copied)| **copied == (*at, *at))
+            .count();
         let (base, until) = if let Some((base, _)) = &old.base {
-            (Base { groups: base.groups.min(same), ..base.clone() }, base.groups)
+            (
+                Base {
+                    groups: base.groups.min(same),
+                    ..base.clone()
+                },
+                base.groups,
+            )
         } else {
-            (Base { id: old.id.clone(), checksum: old.own.checksum, groups: same }, usize::MAX)
+            (
+                Base {
+                    id: old.id.clone(),
+                    checksum: old.own.checksum,
+                    groups: same,
+                },
+                usize::MAX,
+            )
         };
-        let moved = self.made.copied.iter().any(|(_, before)| (base.groups..until).contains(before));
+        let moved = self
+            .made
+            .copied
+            .iter()
+            .any(|(_, before)| (base.groups..until).contains(before));
         let few = self.rows_from(base.groups) <= (self.main.rows() / SHARE).min(MOST);
         (few && !moved && is_plain(&base.id)).then_some(base)
     }
@@ -235,25 +305,43 @@ impl Making<'_> {
         };
         let Ok(taken) = taken else { return Ok(None) };
         let now = self.numbers();
-        let mut entries: Vec<Entry> = taken.into_iter().filter_map(|entry| now.of(entry)).collect();
+        let mut entries: Vec<Entry> = taken
+            .into_iter()
+            .filter_map(|entry| now.of(entry))
+            .collect();
         let anew: Vec<usize> = self.anew().into_iter().map(|(group, _)| group).collect();
-        let Ok(found) = self.entries_of(&anew, 0..=u64::MAX) else { return Ok(None) };
+        let Ok(found) = self.entries_of(&anew, 0..=u64::MAX) else {
+            return Ok(None);
+        };
         entries.extend(found);
         entries.sort_unstable();
-        entries.into_iter().try_for_each(|entry| output.push(entry))?;
+        entries
+            .into_iter()
+            .try_for_each(|entry| output.push(entry))?;
         Ok(Some(base))
     }
 
     /// The entries of row groups that were encoded anew, or of all; those of some hashes.
     fn entries_of(&self, groups: &[usize], range: RangeInclusive<u64>) -> Result<Vec<Entry>> {
-        if let Some(entries) = self.made.entries.as_ref().filter(|_| groups.len() == self.anew().len()) {
+        if let Some(entries) = self
+            .made
+            .entries
+            .as_ref()
+            .filter(|_| groups.len() == self.anew().len())
+        {
             let from = entries.partition_point(|(hash, _)| hash < range.start());
             let to = entries.partition_point(|(hash, _)| hash <= range.end());
             return Ok(entries.get(from..to).unwrap_or_default().to_vec());
         }
-        keys_in(self.main, self.zone, groups, &Control::default(), |group, _, key| {
-            Some((short(key), group as u16)).filter(|(hash, _)| range.contains(hash))
-        })
+        keys_in(
+            self.main,
+            self.zone,
+            groups,
+            &Control::default(),
+            |group, _, key| {
+                Some((short(key), group as u16)).filter(|(hash, _)| range.contains(hash))
+            },
+        )
     }
 
     /// The numbers that the row groups which were copied have now.
@@ -277,7 +365,9 @@ impl Making<'_> {
     fn but(&self, some: &HashSet<usize>) -> Vec<(usize, u64)> {
         let groups = self.main.metadata().row_groups().iter().enumerate();
         let others = groups.filter(|(now, _)| !some.contains(now));
-        others.map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default())).collect()
+        others
+            .map(|(now, group)| (now, u64::try_from(group.num_rows()).unwrap_or_default()))
+            .collect()
     }
 
     /// All entries: a new base.
@@ -295,10 +385,17 @@ impl Making<'_> {
         };
         let (mut small, mut before) = (small, large.into_iter().flatten().peekable());
         let groups: Vec<usize> = anew.iter().map(|(group, _)| *group).collect();
-        let passes = anew.iter().map(|(_, rows)| rows).sum::<u64>().div_ceil(AT_ONCE).max(1);
+        let passes = anew
+            .iter()
+            .map(|(_, rows)| rows)
+            .sum::<u64>()
+            .div_ceil(AT_ONCE)
+            .max(1);
         for pass in 0..passes {
             let range = part(pass, passes);
-            let mut found: Vec<Entry> = small.extract_if(.., |(hash, _)| range.contains(hash)).collect();
+            let mut found: Vec<Entry> = small
+                .extract_if(.., |(hash, _)| range.contains(hash))
+                .collect();
             found.extend(self.entries_of(&groups, range.clone())?);
             found.sort_unstable();
             for entry in found {
@@ -308,9 +405,13 @@ impl Making<'_> {
                 output.push(entry).map_err(&failed)?;
             }
         }
-        before.try_for_each(|entry| output.push(entry)).map_err(&failed)?;
+        before
+            .try_for_each(|entry| output.push(entry))
+            .map_err(&failed)?;
         if lost.get() {
-            Err(failed(io::Error::other("a part of the old one can't be read again")))
+            Err(failed(io::Error::other(
+                "a part of the old one can't be read again",
+            )))
         } else {
             Ok(())
         }
@@ -320,7 +421,11 @@ impl Making<'_> {
 /// The hashes of one pass.
 fn part(pass: u64, passes: u64) -> RangeInclusive<u64> {
     let width = u64::MAX / passes;
-    let end = if pass + 1 == passes { u64::MAX } else { (pass + 1) * width - 1 };
+    let end = if pass + 1 == passes {
+        u64::MAX
+    } else {
+        (pass + 1) * width - 1
+    };
     pass * width..=end
 }
 
@@ -339,9 +444,22 @@ impl<'a> Known<'a> {
             None => (&old.own, usize::MAX, Vec::new()),
         };
         keys.check().ok()?;
-        let small = small.into_iter().filter_map(|entry| now.of(entry)).collect();
+        let small = small
+            .into_iter()
+            .filter_map(|entry| now.of(entry))
+            .collect();
         let entries = Vec::new().into_iter();
-        Some(Self { large: Blocks { keys, until, now, block: 0, entries, lost }, small })
+        Some(Self {
+            large: Blocks {
+                keys,
+                until,
+                now,
+                block: 0,
+                entries,
+                lost,
+            },
+            small,
+        })
     }
 }
 
@@ -362,7 +480,10 @@ impl Iterator for Blocks<'_> {
     fn next(&mut self) -> Option<Entry> {
         loop {
             for entry in self.entries.by_ref() {
-                let now = self.now.of(entry).filter(|_| usize::from(entry.1) < self.until);
+                let now = self
+                    .now
+                    .of(entry)
+                    .filter(|_| usize::from(entry.1) < self.until);
                 if now.is_some() {
                     return now;
                 }
@@ -387,6 +508,10 @@ struct Numbers(Vec<Option<u16>>);
 impl Numbers {
     /// An entry as it is now; `None` where its row group was not copied.
     fn of(&self, (hash, group): Entry) -> Option<Entry> {
-        self.0.get(usize::from(group)).copied().flatten().map(|now| (hash, now))
+        self.0
+            .get(usize::from(group))
+            .copied()
+            .flatten()
+            .map(|now| (hash, now))
     }
 }

@@ -61,7 +61,9 @@ pub(super) fn damaged() -> io::Error {
 }
 
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.chunks_exact(8).map(|bytes| bytes.try_into().map_or(0, u64::from_le_bytes))
+    bytes
+        .chunks_exact(8)
+        .map(|bytes| bytes.try_into().map_or(0, u64::from_le_bytes))
 }
 
 /// Whether a commit's id can stand in a trailer.
@@ -77,12 +79,17 @@ impl Sorted {
         let mut numbers_of = numbers(&trailer);
         let mut next = || numbers_of.next().unwrap_or_default();
         let (magic, commit, main, entries) = (next(), next(), next(), next());
-        let id: Vec<u8> = (0..ID / 8).flat_map(|_| next().to_le_bytes()).filter(|byte| *byte != 0).collect();
+        let id: Vec<u8> = (0..ID / 8)
+            .flat_map(|_| next().to_le_bytes())
+            .filter(|byte| *byte != 0)
+            .collect();
         let (base, groups, checksum) = (next(), next(), next());
         let entries = usize::try_from(entries).map_err(|_| damaged())?;
         let body = entries.checked_mul(ENTRY).ok_or_else(damaged)?;
         let directory = entries.div_ceil(BLOCK) * PLACE;
-        let whole = body.checked_add(directory).and_then(|bytes| bytes.checked_add(TRAILER));
+        let whole = body
+            .checked_add(directory)
+            .and_then(|bytes| bytes.checked_add(TRAILER));
         if magic != MAGIC || whole.map(|bytes| bytes as u64) != Some(length) {
             return Err(damaged());
         }
@@ -92,11 +99,27 @@ impl Sorted {
             return Err(damaged());
         }
         let all: Vec<u64> = numbers(ending.get(..directory).unwrap_or_default()).collect();
-        let places = all.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
+        let places = all
+            .chunks_exact(2)
+            .filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
         let id = String::from_utf8(id).map_err(|_| damaged())?;
-        let base = Base { id, checksum: base, groups: usize::try_from(groups).map_err(|_| damaged())? };
-        let trailer = Trailer { commit, main, base: is_plain(&base.id).then_some(base) };
-        Ok(Self { file, entries, places: places.collect(), trailer, checksum })
+        let base = Base {
+            id,
+            checksum: base,
+            groups: usize::try_from(groups).map_err(|_| damaged())?,
+        };
+        let trailer = Trailer {
+            commit,
+            main,
+            base: is_plain(&base.id).then_some(base),
+        };
+        Ok(Self {
+            file,
+            entries,
+            places: places.collect(),
+            trailer,
+            checksum,
+        })
     }
 
     /// Number of blocks.
@@ -108,7 +131,9 @@ impl Sorted {
     pub(super) fn block(&self, at: usize) -> io::Result<Vec<Entry>> {
         let content = self.content(at)?;
         let (hashes, groups) = content.split_at(content.len() / ENTRY * 8);
-        let groups = groups.chunks_exact(2).map(|bytes| bytes.try_into().map_or(0, u16::from_le_bytes));
+        let groups = groups
+            .chunks_exact(2)
+            .map(|bytes| bytes.try_into().map_or(0, u16::from_le_bytes));
         Ok(numbers(hashes).zip(groups).collect())
     }
 
@@ -117,7 +142,11 @@ impl Sorted {
         let n = BLOCK.min(self.entries.saturating_sub(at * BLOCK));
         let content = bytes_at(&*self.file, (at * BLOCK * ENTRY) as u64, n * ENTRY)?;
         let (_, checksum) = self.places.get(at).ok_or_else(damaged)?;
-        if xxh3_64(&content) == *checksum { Ok(content) } else { Err(damaged()) }
+        if xxh3_64(&content) == *checksum {
+            Ok(content)
+        } else {
+            Err(damaged())
+        }
     }
 
     /// Whether every block is what it was.
@@ -144,8 +173,12 @@ impl Sorted {
         let mut found = Vec::new();
         for (at, (first, _)) in self.places.iter().enumerate() {
             let next = self.places.get(at + 1).map(|(next, _)| *next);
-            wanted = wanted.get(wanted.partition_point(|hash| hash < first)..).unwrap_or_default();
-            let end = next.map_or(wanted.len(), |next| wanted.partition_point(|hash| *hash < next));
+            wanted = wanted
+                .get(wanted.partition_point(|hash| hash < first)..)
+                .unwrap_or_default();
+            let end = next.map_or(wanted.len(), |next| {
+                wanted.partition_point(|hash| *hash < next)
+            });
             let (here, rest) = wanted.split_at(end);
             wanted = rest;
             if here.is_empty() {
@@ -172,7 +205,10 @@ impl Sorted {
         let mut found = Vec::new();
         let mut current: Option<(usize, Vec<Entry>)> = None;
         for &hash in wanted {
-            let first = self.places.partition_point(|(first, _)| *first < hash).saturating_sub(1);
+            let first = self
+                .places
+                .partition_point(|(first, _)| *first < hash)
+                .saturating_sub(1);
             let last = self.places.partition_point(|(first, _)| *first <= hash);
             for at in first..last {
                 let entries = match current.take() {
@@ -180,7 +216,12 @@ impl Sorted {
                     _ => self.block(at)?,
                 };
                 let from = entries.partition_point(|(other, _)| *other < hash);
-                found.extend(entries.iter().skip(from).take_while(|(other, _)| *other == hash));
+                found.extend(
+                    entries
+                        .iter()
+                        .skip(from)
+                        .take_while(|(other, _)| *other == hash),
+                );
                 current = Some((at, entries));
             }
         }
@@ -189,7 +230,10 @@ impl Sorted {
 }
 
 /// What is found of these hashes, by two threads where there are many.
-fn halves<T: Send>(wanted: &[u64], find: impl Fn(&[u64]) -> io::Result<Vec<T>> + Sync) -> io::Result<Vec<T>> {
+fn halves<T: Send>(
+    wanted: &[u64],
+    find: impl Fn(&[u64]) -> io::Result<Vec<T>> + Sync,
+) -> io::Result<Vec<T>> {
     const MANY: usize = 100_000;
     if wanted.len() < MANY {
         return find(wanted);
@@ -216,8 +260,17 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(file: Box<dyn WriteFile>) -> Self {
         let file = io::BufWriter::with_capacity(1 << 20, file);
-        let (hashes, groups) = (Vec::with_capacity(BLOCK * ENTRY), Vec::with_capacity(BLOCK * 2));
-        Self { file, hashes, groups, directory: Vec::new(), entries: 0 }
+        let (hashes, groups) = (
+            Vec::with_capacity(BLOCK * ENTRY),
+            Vec::with_capacity(BLOCK * 2),
+        );
+        Self {
+            file,
+            hashes,
+            groups,
+            directory: Vec::new(),
+            entries: 0,
+        }
     }
 
     pub(super) fn push(&mut self, (hash, group): Entry) -> io::Result<()> {
@@ -227,7 +280,11 @@ impl Output {
         self.hashes.extend(hash.to_le_bytes());
         self.groups.extend(group.to_le_bytes());
         self.entries += 1;
-        if self.hashes.len() == BLOCK * 8 { self.flush() } else { Ok(()) }
+        if self.hashes.len() == BLOCK * 8 {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -248,7 +305,11 @@ impl Output {
         for number in [MAGIC, trailer.commit, trailer.main, self.entries] {
             ending.extend(number.to_le_bytes());
         }
-        let none = Base { id: String::new(), checksum: 0, groups: 0 };
+        let none = Base {
+            id: String::new(),
+            checksum: 0,
+            groups: 0,
+        };
         let base = trailer.base.as_ref().unwrap_or(&none);
         let mut id = base.id.clone().into_bytes();
         id.resize(ID, 0);

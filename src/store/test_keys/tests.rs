@@ -7,7 +7,8 @@ use crate::store::{Control, consolidate};
 
 fn consolidate(fixture: &Fixture) -> (ParquetFile, CommitRecord) {
     let options = consolidate::Options::default();
-    let done = consolidate::run(&fixture.store, &options, fixture.now, &Control::default()).unwrap();
+    let done =
+        consolidate::run(&fixture.store, &options, fixture.now, &Control::default()).unwrap();
     assert!(done.notes.is_empty(), "{:?}", done.notes);
     let main = ParquetFile::open(&*fixture.store.disk, &fixture.store.layout.main()).unwrap();
     let commit = CommitRecord::of(&main).unwrap().unwrap();
@@ -20,7 +21,12 @@ fn entries(index: &TestKeys) -> Vec<Entry> {
 
 /// The index's files, by size.
 fn files(fixture: &Fixture) -> Vec<(u64, String)> {
-    let names = fixture.store.disk.list(fixture.store.layout.root()).unwrap().into_iter();
+    let names = fixture
+        .store
+        .disk
+        .list(fixture.store.layout.root())
+        .unwrap()
+        .into_iter();
     let keys = names.filter(|entry| layout::test_keys_of(&entry.name).is_some());
     let mut files: Vec<_> = keys.map(|entry| (entry.stat.bytes, entry.name)).collect();
     files.sort();
@@ -32,16 +38,25 @@ fn expected(main: &ParquetFile) -> Vec<Entry> {
     let mut found = Vec::new();
     let groups: Vec<usize> = (0..main.metadata().num_row_groups()).collect();
     let zone = jiff::tz::TimeZone::UTC;
-    each_key(main, &zone, &groups, &Control::default(), |group, _, key| {
-        found.push((short(key), group as u16));
-    })
+    each_key(
+        main,
+        &zone,
+        &groups,
+        &Control::default(),
+        |group, _, key| {
+            found.push((short(key), group as u16));
+        },
+    )
     .unwrap();
     found.sort_unstable();
     found
 }
 
 fn rows(ids: std::ops::Range<i64>, time: i64) -> arrow::array::RecordBatch {
-    batch(&ids.map(|id| record(&format!("t{id:03}"), true, time)).collect::<Vec<_>>())
+    batch(
+        &ids.map(|id| record(&format!("t{id:03}"), true, time))
+            .collect::<Vec<_>>(),
+    )
 }
 
 #[test]
@@ -50,7 +65,10 @@ fn each_commit_carries_the_index_on() {
         let fixture = Fixture::new();
         // Many new rows, few, attempts at old tests in one row group, and in all.
         for (at, ids) in [0..170, 200..205, 30..33, 0..204].into_iter().enumerate() {
-            fixture.increment(&LEGACY.replace("7_", &format!("{at}7_")), &rows(ids, at as i64));
+            fixture.increment(
+                &LEGACY.replace("7_", &format!("{at}7_")),
+                &rows(ids, at as i64),
+            );
             let (main, commit) = consolidate(&fixture);
             let index = TestKeys::of(&fixture.store, &main, &commit).expect("an index");
             assert_eq!(entries(&index), expected(&main));
@@ -70,7 +88,10 @@ fn small_commits_write_a_small_file_beside_the_large_one() {
             let index = TestKeys::of(&fixture.store, &main, &commit).expect("an index");
             assert_eq!(entries(&index), expected(&main), "commit {at}");
             for (hash, group) in expected(&main) {
-                assert_eq!(index.groups(&HashSet::from([hash])).unwrap(), [usize::from(group)]);
+                assert_eq!(
+                    index.groups(&HashSet::from([hash])).unwrap(),
+                    [usize::from(group)]
+                );
             }
             files(&fixture)
         };
@@ -86,7 +107,10 @@ fn small_commits_write_a_small_file_beside_the_large_one() {
         let large = commit(50, 700..701).pop();
         // An old test in the middle: what comes after moved, so all is written anew.
         let found = commit(60, 100..101);
-        assert!(!found.contains(&large.unwrap()) && found.len() == 1, "{found:?}");
+        assert!(
+            !found.contains(&large.unwrap()) && found.len() == 1,
+            "{found:?}"
+        );
     });
 }
 
@@ -111,7 +135,10 @@ fn a_small_file_without_its_large_one_is_not_believed() {
         fixture.increment(&LEGACY.replace("7_", "9_"), &rows(0..2, 2));
         let (main, commit) = consolidate(&fixture);
         assert_eq!(main.rows(), 401);
-        assert_eq!(entries(&TestKeys::of(&fixture.store, &main, &commit).unwrap()), expected(&main));
+        assert_eq!(
+            entries(&TestKeys::of(&fixture.store, &main, &commit).unwrap()),
+            expected(&main)
+        );
     });
 }
 
@@ -123,7 +150,10 @@ fn every_key_is_found_in_its_row_group() {
         let (main, commit) = consolidate(&fixture);
         let index = TestKeys::of(&fixture.store, &main, &commit).unwrap();
         for (hash, group) in expected(&main) {
-            assert_eq!(index.groups(&HashSet::from([hash])).unwrap(), [usize::from(group)]);
+            assert_eq!(
+                index.groups(&HashSet::from([hash])).unwrap(),
+                [usize::from(group)]
+            );
         }
         let all: HashSet<u64> = expected(&main).iter().map(|(hash, _)| *hash).collect();
         assert_eq!(index.groups(&all).unwrap().len(), 9);
@@ -138,7 +168,11 @@ fn a_damaged_index_or_one_of_another_main_is_not_believed() {
     let fixture = Fixture::new();
     fixture.increment(LEGACY, &rows(0..50, 1));
     let (main, commit) = consolidate(&fixture);
-    let path = fixture.store.layout.root().join(layout::test_keys_name(&commit.commit_id));
+    let path = fixture
+        .store
+        .layout
+        .root()
+        .join(layout::test_keys_name(&commit.commit_id));
     let good = std::fs::read(&path).unwrap();
     let wanted: HashSet<u64> = expected(&main).iter().map(|(hash, _)| *hash).collect();
     let believed = || {
@@ -157,18 +191,35 @@ fn a_damaged_index_or_one_of_another_main_is_not_believed() {
         assert_eq!(believed(), None, "{length} bytes");
     }
     std::fs::write(&path, &good).unwrap();
-    let other = CommitRecord { commit_id: "other".into(), ..commit.clone() };
-    std::fs::copy(&path, fixture.store.layout.root().join(layout::test_keys_name("other"))).unwrap();
+    let other = CommitRecord {
+        commit_id: "other".into(),
+        ..commit.clone()
+    };
+    std::fs::copy(
+        &path,
+        fixture
+            .store
+            .layout
+            .root()
+            .join(layout::test_keys_name("other")),
+    )
+    .unwrap();
     assert!(TestKeys::of(&fixture.store, &main, &other).is_none());
     fixture.increment(&LEGACY.replace("7_", "6_"), &rows(60..61, 1));
     let (larger, _) = consolidate(&fixture);
     std::fs::write(&path, &good).unwrap();
-    assert!(TestKeys::of(&fixture.store, &larger, &commit).is_none(), "of another size");
+    assert!(
+        TestKeys::of(&fixture.store, &larger, &commit).is_none(),
+        "of another size"
+    );
     // Whatever it is, second attempts are found.
     let path = fixture.store.layout.root().join(&files(&fixture)[0].1);
     std::fs::write(path, &good[1..]).unwrap();
     fixture.increment(&LEGACY.replace("7_", "8_"), &rows(0..10, 2));
     let (main, commit) = consolidate(&fixture);
     assert_eq!(main.rows(), 51);
-    assert_eq!(entries(&TestKeys::of(&fixture.store, &main, &commit).unwrap()), expected(&main));
+    assert_eq!(
+        entries(&TestKeys::of(&fixture.store, &main, &commit).unwrap()),
+        expected(&main)
+    );
 }

@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::{Level, Repair, Report, generation, incremental};
 use crate::store::commit::{CommitRecord, Summaries, log};
 use crate::store::disk::{Entry, ReadFile};
-use crate::store::layout::{IncrementalName, METADATA, MODEL_STATS, classify, is_backup, is_temporary};
+use crate::store::layout::{
+    IncrementalName, METADATA, MODEL_STATS, classify, is_backup, is_temporary,
+};
 use crate::store::parquet_file::{OpenError, ParquetFile};
 use crate::store::snapshot::{Files, Snapshot};
 use crate::store::transactions::{self, Content};
@@ -24,13 +26,16 @@ pub(super) fn derived(store: &Store, files: &Files, snapshot: &Snapshot, report:
         return;
     }
     let rebuild = |report: &mut Report, name: &str, what: &str| {
-        let message = format!("{what}; nothing depends on it, and the next consolidate writes it anew");
+        let message =
+            format!("{what}; nothing depends on it, and the next consolidate writes it anew");
         report.mendable(Level::Note, name, message, Repair::RebuildDerived);
     };
     match ParquetFile::open(&*store.disk, &store.layout.model_stats()) {
         Ok(file) => {
             report.files += 1;
-            let own = file.key_value("evaltop.generation").and_then(|text| text.parse::<u64>().ok());
+            let own = file
+                .key_value("evaltop.generation")
+                .and_then(|text| text.parse::<u64>().ok());
             if own != Some(generation) {
                 rebuild(report, MODEL_STATS, "it is not of the last commit");
             }
@@ -64,8 +69,16 @@ fn json(store: &Store, path: &Path) -> Result<Option<Value>, String> {
         file => file.map_err(|error| error.to_string())?,
     };
     let mut text = Vec::new();
-    Onwards { file: &*file, at: 0 }.take(LIMIT).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&text).map(Some).map_err(|error| error.to_string())
+    Onwards {
+        file: &*file,
+        at: 0,
+    }
+    .take(LIMIT)
+    .read_to_end(&mut text)
+    .map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 struct Onwards<'a> {
@@ -95,7 +108,10 @@ fn entries(store: &Store, folder: &Path) -> Result<Vec<Entry>> {
 /// Backups: each must open, or it is none.
 pub(super) fn backups(store: &Store, report: &mut Report, control: &Control) -> Result<()> {
     let main = store.disk.stat(&store.layout.main()).ok();
-    for entry in entries(store, &store.layout.backups())?.iter().filter(|entry| is_backup(&entry.name)) {
+    for entry in entries(store, &store.layout.backups())?
+        .iter()
+        .filter(|entry| is_backup(&entry.name))
+    {
         control.check()?;
         report.files += 1;
         let name = format!("backups/{}", entry.name);
@@ -125,7 +141,8 @@ fn backup(
 ) -> Result<()> {
     match file.check_pages(|| control.check()) {
         Err(Error::Unreadable { reason, .. }) => {
-            let message = format!("it is damaged ({reason}), and not all of it can be restored: remove it");
+            let message =
+                format!("it is damaged ({reason}), and not all of it can be restored: remove it");
             report.add(Level::Warning, name, message);
             return Ok(());
         }
@@ -140,12 +157,24 @@ fn backup(
             return Ok(());
         }
     };
-    let missing = |file: &&Summaries| store.disk.stat(&store.layout.root().join(&file.name)).is_err();
+    let missing = |file: &&Summaries| {
+        store
+            .disk
+            .stat(&store.layout.root().join(&file.name))
+            .is_err()
+    };
     if let Some(file) = record.summaries.iter().find(missing) {
-        let message = format!("{} is missing, so it can't be restored with its summary rows", file.name);
+        let message = format!(
+            "{} is missing, so it can't be restored with its summary rows",
+            file.name
+        );
         report.add(Level::Warning, name, message);
     } else if record.rows != file.rows() {
-        let message = format!("its commit record says {} rows and it has {}", record.rows, file.rows());
+        let message = format!(
+            "its commit record says {} rows and it has {}",
+            record.rows,
+            file.rows()
+        );
         report.add(Level::Warning, name, message);
     }
     Ok(())
@@ -165,13 +194,18 @@ pub(super) fn others(store: &Store, now: Timestamp, report: &mut Report) -> Resu
                 );
             }
             IncrementalName::Temporary => temporary(&entry, path, now, report),
-            IncrementalName::Increment | IncrementalName::LegacyIncrement if entry.stat.bytes == 0 => {
+            IncrementalName::Increment | IncrementalName::LegacyIncrement
+                if entry.stat.bytes == 0 =>
+            {
                 report.add(Level::Note, path, "it is empty and does not count");
             }
             _ => {}
         }
     }
-    for entry in entries(store, store.layout.root())?.iter().filter(|entry| is_temporary(&entry.name)) {
+    for entry in entries(store, store.layout.root())?
+        .iter()
+        .filter(|entry| is_temporary(&entry.name))
+    {
         temporary(entry, entry.name.clone(), now, report);
     }
     for copy in log::list(store)? {
@@ -191,9 +225,13 @@ pub(super) fn others(store: &Store, now: Timestamp, report: &mut Report) -> Resu
         }
     }
     let quarantined = entries(store, &store.layout.quarantine())?;
-    let files = quarantined.iter().filter(|entry| !entry.name.ends_with(".reason.txt")).count();
+    let files = quarantined
+        .iter()
+        .filter(|entry| !entry.name.ends_with(".reason.txt"))
+        .count();
     if files > 0 {
-        let message = format!("{files} files that could not be read are kept here, each with its reason");
+        let message =
+            format!("{files} files that could not be read are kept here, each with its reason");
         report.add(Level::Note, "quarantine/", message);
     }
     Ok(())
@@ -223,6 +261,10 @@ fn transaction(store: &Store, entry: &Entry, path: String, now: Timestamp, repor
 fn temporary(entry: &Entry, path: String, now: Timestamp, report: &mut Report) {
     const HOUR_NS: i128 = 3_600 * 1_000_000_000;
     if now.as_nanosecond().saturating_sub(entry.stat.modified_ns) > HOUR_NS {
-        report.add(Level::Note, path, "an interrupted program left it; cleanup removes it");
+        report.add(
+            Level::Note,
+            path,
+            "an interrupted program left it; cleanup removes it",
+        );
     }
 }

@@ -15,7 +15,10 @@ fn store() -> Fixture {
     let fixture = Fixture::new();
     let name = |n: u32| format!("increment_2{n}_20260131_120000_host_0a1b_0.parquet");
     for n in 0..3 {
-        fixture.increment(&name(n), &batch(&records(i64::from(n) * 40, i64::from(n) * 40 + 40)));
+        fixture.increment(
+            &name(n),
+            &batch(&records(i64::from(n) * 40, i64::from(n) * 40 + 40)),
+        );
         if n < 2 {
             let options = consolidate::Options::default();
             consolidate::run(&fixture.store, &options, fixture.now, &Control::default()).unwrap();
@@ -28,12 +31,20 @@ fn store() -> Fixture {
 /// The file of this name, or the first in a folder of this suffix.
 fn find(fixture: &Fixture, name: &str) -> PathBuf {
     let path = fixture.store.layout.root().join(name);
-    let Some((folder, suffix)) = name.split_once('*') else { return path };
+    let Some((folder, suffix)) = name.split_once('*') else {
+        return path;
+    };
     let folder = fixture.store.layout.root().join(folder);
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     paths.retain(|path| path.to_str().unwrap().ends_with(suffix) && path.is_file());
-    paths.into_iter().next_back().unwrap_or_else(|| panic!("{name}"))
+    paths
+        .into_iter()
+        .next_back()
+        .unwrap_or_else(|| panic!("{name}"))
 }
 
 /// Where the footer of a Parquet file begins.
@@ -43,14 +54,20 @@ fn footer(bytes: &[u8]) -> usize {
 
 fn rows(fixture: &Fixture) -> u64 {
     let snapshot = Scanner::new().scan(&fixture.store, fixture.now, &Control::default());
-    snapshot.map_or(0, |snapshot| snapshot.cells.values().map(|tally| tally.tests).sum())
+    snapshot.map_or(0, |snapshot| {
+        snapshot.cells.values().map(|tally| tally.tests).sum()
+    })
 }
 
 /// Where the pages of a column are.
 fn chunk(path: &Path, column: &str) -> Range<usize> {
     let file = ParquetFile::open(&crate::store::RealDisk, path).unwrap();
     let group = file.metadata().row_group(0);
-    let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column).unwrap();
+    let chunk = group
+        .columns()
+        .iter()
+        .find(|chunk| chunk.column_path().string() == column)
+        .unwrap();
     let (start, length) = chunk.byte_range();
     start as usize..(start + length) as usize
 }
@@ -83,10 +100,18 @@ fn a_turned_byte_is_told_by_the_name_of_its_file() {
     ] {
         let mut fixture = store();
         let path = if name == "*" {
-            let names = fs::read_dir(fixture.store.layout.root()).unwrap().map(|entry| entry.unwrap().path());
+            let names = fs::read_dir(fixture.store.layout.root())
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
             names
                 .into_iter()
-                .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(".test_keys."))
+                .find(|path| {
+                    path.file_name()
+                        .unwrap()
+                        .to_str()
+                        .unwrap()
+                        .starts_with(".test_keys.")
+                })
                 .unwrap()
         } else {
             find(&fixture, name)
@@ -97,18 +122,37 @@ fn a_turned_byte_is_told_by_the_name_of_its_file() {
         let at = at(&path, &bytes);
         bytes[at] ^= 0x55;
         fs::write(&path, &bytes).unwrap();
-        fixture.now = fixture.now.checked_add(jiff::SignedDuration::from_hours(2)).unwrap();
+        fixture.now = fixture
+            .now
+            .checked_add(jiff::SignedDuration::from_hours(2))
+            .unwrap();
         let before = rows(&fixture);
         let report = check(&fixture.store, fixture.now, &Control::default()).unwrap();
-        let file = path.strip_prefix(fixture.store.layout.root()).unwrap().display().to_string();
-        let told = report.findings.iter().find(|finding| finding.file == file && !is_ordinary(finding));
+        let file = path
+            .strip_prefix(fixture.store.layout.root())
+            .unwrap()
+            .display()
+            .to_string();
+        let told = report
+            .findings
+            .iter()
+            .find(|finding| finding.file == file && !is_ordinary(finding));
         assert!(told.is_some(), "{region} of {name}: {:?}", report.findings);
         repair(&fixture.store, &report, fixture.now, &Control::default()).unwrap();
         assert_eq!(rows(&fixture), before, "{region} of {name}");
         // What is damaged is still there, or in quarantine.
-        let kept = fixture.store.layout.quarantine().join(path.file_name().unwrap());
+        let kept = fixture
+            .store
+            .layout
+            .quarantine()
+            .join(path.file_name().unwrap());
         let derived = ["metadata.json", "model_stats.parquet"].contains(&file.as_str());
-        assert!(derived || [&path, &kept].iter().any(|path| fs::read(path).is_ok_and(|now| now == bytes)));
+        assert!(
+            derived
+                || [&path, &kept]
+                    .iter()
+                    .any(|path| fs::read(path).is_ok_and(|now| now == bytes))
+        );
     }
 }
 

@@ -30,7 +30,10 @@ pub(super) fn check(
     }
     if let Some(expected) = snapshot.main.expected_rows {
         let rows = files.main.as_ref().map(|main| main.file.rows());
-        let what = rows.map_or_else(|| "it is missing".to_owned(), |rows| format!("it has {rows} rows"));
+        let what = rows.map_or_else(
+            || "it is missing".to_owned(),
+            |rows| format!("it has {rows} rows"),
+        );
         report.add(
             Level::Critical,
             MAIN,
@@ -40,7 +43,9 @@ pub(super) fn check(
             ),
         );
     }
-    let Some(main) = &files.main else { return Ok(()) };
+    let Some(main) = &files.main else {
+        return Ok(());
+    };
     read_all(&main.file, report, control)?;
     match &main.commit {
         Some(commit) => {
@@ -97,7 +102,11 @@ fn foreign(main: &Main, snapshot: &Snapshot, report: &mut Report) {
 
 /// Decodes every page of a file.
 fn read_all(file: &ParquetFile, report: &mut Report, control: &Control) -> Result<()> {
-    let name = file.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = file
+        .path()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     report.files += 1;
     let mut rows = 0;
     for batch in file.batches(None, 0)? {
@@ -113,7 +122,10 @@ fn read_all(file: &ParquetFile, report: &mut Report, control: &Control) -> Resul
     }
     report.rows += rows;
     if rows != file.rows() {
-        let message = format!("its footer says {} rows and its pages hold {rows}", file.rows());
+        let message = format!(
+            "its footer says {} rows and its pages hold {rows}",
+            file.rows()
+        );
         report.add(Level::Critical, name, message);
     }
     Ok(())
@@ -123,7 +135,9 @@ fn read_all(file: &ParquetFile, report: &mut Report, control: &Control) -> Resul
 fn consumed(store: &Store, commit: &CommitRecord, report: &mut Report) {
     for entry in commit.consumed.iter().filter(|entry| !entry.legacy) {
         let path = store.layout.incremental().join(&entry.name);
-        let Ok(stat) = store.disk.stat(&path) else { continue };
+        let Ok(stat) = store.disk.stat(&path) else {
+            continue;
+        };
         let hash = disk::hash(&*store.disk, &path).unwrap_or_default();
         if stat.bytes != entry.bytes || hash != entry.xxh3 {
             report.add(
@@ -143,10 +157,16 @@ fn counted(
     report: &mut Report,
     control: &Control,
 ) -> Result<()> {
-    let Some(told) = tallies::of(&main.file, commit) else { return Ok(()) };
+    let Some(told) = tallies::of(&main.file, commit) else {
+        return Ok(());
+    };
     let reading = Reading::of(MAIN, main.file.schema(), &files.zone, commit.created)?;
     let names = [&Columns::NAMES[..], &kind::NAMES].concat();
-    let reading = Reading { keep: Keep::Hashes, target: project(&reading.target, &names), ..reading };
+    let reading = Reading {
+        keep: Keep::Hashes,
+        target: project(&reading.target, &names),
+        ..reading
+    };
     let mut found = Digest::default();
     for batch in main.file.batches(Some(&names), 0)? {
         control.check()?;
@@ -196,9 +216,15 @@ fn indexed(
     };
     let groups: Vec<usize> = (0..main.file.metadata().num_row_groups()).collect();
     let mut found = Vec::new();
-    let read = each_key(&main.file, &files.zone, &groups, control, |group, _, key| {
-        found.push((short(key), group as u16));
-    });
+    let read = each_key(
+        &main.file,
+        &files.zone,
+        &groups,
+        control,
+        |group, _, key| {
+            found.push((short(key), group as u16));
+        },
+    );
     match read {
         // Said before.
         Err(Error::Unreadable { .. }) => return Ok(()),
@@ -233,10 +259,18 @@ fn duplicates(files: &Files, file: &ParquetFile, control: &Control) -> Result<u6
             Err(error) => return Err(error),
         };
         let columns = Columns::new(&batch)?;
-        keys.extend((0..batch.num_rows()).filter_map(|row| columns.key(row)).map(short));
+        keys.extend(
+            (0..batch.num_rows())
+                .filter_map(|row| columns.key(row))
+                .map(short),
+        );
     }
     keys.sort_unstable();
-    let twice: HashSet<u64> =
-        keys.iter().zip(keys.iter().skip(1)).filter(|(a, b)| a == b).map(|(a, _)| *a).collect();
+    let twice: HashSet<u64> = keys
+        .iter()
+        .zip(keys.iter().skip(1))
+        .filter(|(a, b)| a == b)
+        .map(|(a, _)| *a)
+        .collect();
     Ok(twice.len() as u64)
 }

@@ -13,11 +13,19 @@ use crate::store::{Control, Error, Result, Store, transactions};
 
 /// Does the repairs that a report proposes; says for each what was done. One that is
 /// cancelled or fails when others were done says so.
-pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control) -> Result<Vec<String>> {
+pub fn repair(
+    store: &Store,
+    report: &Report,
+    now: Timestamp,
+    control: &Control,
+) -> Result<Vec<String>> {
     let mut done = Vec::new();
     let mut rebuilt = false;
-    let repairs: Vec<&Repair> =
-        report.findings.iter().filter_map(|finding| finding.repair.as_ref()).collect();
+    let repairs: Vec<&Repair> = report
+        .findings
+        .iter()
+        .filter_map(|finding| finding.repair.as_ref())
+        .collect();
     for (at, repair) in repairs.iter().enumerate() {
         control.progress("mending", at as u64, repairs.len() as u64);
         let mended = control.check().and_then(|()| match repair {
@@ -25,11 +33,15 @@ pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control)
             Repair::RebuildDerived => {
                 rebuild_derived(store, now, control)?;
                 rebuilt = true;
-                Ok(Some("wrote model_stats.parquet and metadata.json anew".to_owned()))
+                Ok(Some(
+                    "wrote model_stats.parquet and metadata.json anew".to_owned(),
+                ))
             }
             Repair::RecoverJournal(name) => recover(store, name),
-            Repair::RecoverTransaction(name) => Ok(transactions::recover(store, name, now, control)?
-                .map(|(rows, increment)| format!("published {name} as {increment} ({rows} rows)"))),
+            Repair::RecoverTransaction(name) => Ok(transactions::recover(
+                store, name, now, control,
+            )?
+            .map(|(rows, increment)| format!("published {name} as {increment} ({rows} rows)"))),
             Repair::Quarantine { name, reason } => quarantine(store, name, reason),
         });
         match mended {
@@ -38,7 +50,10 @@ pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control)
             Err(Error::Cancelled) => break,
             Err(source) => {
                 let done = format!("{}; what else is wrong is as before", done.join(", "));
-                return Err(Error::Partly { done, source: Box::new(source) });
+                return Err(Error::Partly {
+                    done,
+                    source: Box::new(source),
+                });
             }
         }
     }
@@ -48,17 +63,24 @@ pub fn repair(store: &Store, report: &Report, now: Timestamp, control: &Control)
 /// Publishes a journal, unless its writer lives after all or somebody was faster.
 fn recover(store: &Store, name: &str) -> Result<Option<String>> {
     let path = store.layout.incremental().join(name);
-    let Some(stem) = stem(name) else { return Ok(None) };
+    let Some(stem) = stem(name) else {
+        return Ok(None);
+    };
     if store.disk.stat(&path).is_err() {
         return Ok(None);
     }
-    let Some(_lock) = store.disk.try_lock(&path).map_err(Error::io("lock", &path))? else {
+    let Some(_lock) = store
+        .disk
+        .try_lock(&path)
+        .map_err(Error::io("lock", &path))?
+    else {
         return Ok(None);
     };
     match publish_journal(store, stem, None) {
-        Ok(published) => {
-            Ok(Some(format!("published {name} as {} ({} rows)", published.name, published.rows)))
-        }
+        Ok(published) => Ok(Some(format!(
+            "published {name} as {} ({} rows)",
+            published.name, published.rows
+        ))),
         Err(error) if already_published(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -68,8 +90,13 @@ fn recover(store: &Store, name: &str) -> Result<Option<String>> {
 fn quarantine(store: &Store, name: &str, reason: &str) -> Result<Option<String>> {
     let from = store.layout.incremental().join(name);
     let folder = store.layout.quarantine();
-    let Ok(before) = store.disk.stat(&from) else { return Ok(None) };
-    let is_written = store.disk.is_open_for_writing(&from).is_ok_and(|open| open == Some(true));
+    let Ok(before) = store.disk.stat(&from) else {
+        return Ok(None);
+    };
+    let is_written = store
+        .disk
+        .is_open_for_writing(&from)
+        .is_ok_and(|open| open == Some(true));
     if is_written || is_whole(store, name) {
         return Ok(None);
     }
@@ -90,10 +117,19 @@ fn quarantine(store: &Store, name: &str, reason: &str) -> Result<Option<String>>
         file.write_all(text.as_bytes())?;
         file.sync()
     });
-    written.and_then(|()| store.disk.sync_folder(&folder)).map_err(Error::io("write", &note))?;
+    written
+        .and_then(|()| store.disk.sync_folder(&folder))
+        .map_err(Error::io("write", &note))?;
     // Whoever put another file there meanwhile keeps it.
-    if store.disk.stat(&from).is_ok_and(|now| now.inode == before.inode) {
-        store.disk.remove(&store.layout.incremental(), &[name]).map_err(Error::io("remove", &from))?;
+    if store
+        .disk
+        .stat(&from)
+        .is_ok_and(|now| now.inode == before.inode)
+    {
+        store
+            .disk
+            .remove(&store.layout.incremental(), &[name])
+            .map_err(Error::io("remove", &from))?;
     }
     Ok(Some(format!("moved {name} to quarantine/{kept}")))
 }
@@ -101,6 +137,9 @@ fn quarantine(store: &Store, name: &str, reason: &str) -> Result<Option<String>>
 /// Whether every page of a file can be read.
 fn is_whole(store: &Store, name: &str) -> bool {
     let path = store.layout.incremental().join(name);
-    let Ok(file) = ParquetFile::open(&*store.disk, &path) else { return false };
-    file.batches(None, 0).is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
+    let Ok(file) = ParquetFile::open(&*store.disk, &path) else {
+        return false;
+    };
+    file.batches(None, 0)
+        .is_ok_and(|mut batches| batches.all(|batch| batch.is_ok()))
 }

@@ -13,9 +13,16 @@ pub(super) fn check(store: &Store, files: &Files, report: &mut Report) -> Result
     let record = files.main.as_ref().and_then(Main::record);
     for named in record.map_or(&[][..], |record| &record.summaries) {
         let path = store.layout.root().join(&named.name);
-        let rows = files.summaries.iter().find(|file| file.path() == path).map_or(0, ParquetFile::rows);
+        let rows = files
+            .summaries
+            .iter()
+            .find(|file| file.path() == path)
+            .map_or(0, ParquetFile::rows);
         if rows != named.rows {
-            let message = format!("main's commit record says {} rows and it has {rows}", named.rows);
+            let message = format!(
+                "main's commit record says {} rows and it has {rows}",
+                named.rows
+            );
             report.add(Level::Critical, named.name.clone(), message);
         }
         let hash = disk::hash(&*store.disk, &path).unwrap_or_default();
@@ -26,7 +33,8 @@ pub(super) fn check(store: &Store, files: &Files, report: &mut Report) -> Result
         }
     }
     for entry in unneeded(store)? {
-        let message = "summary rows that neither main nor a backup counts; cleanup removes the file";
+        let message =
+            "summary rows that neither main nor a backup counts; cleanup removes the file";
         report.add(Level::Note, entry.name, message);
     }
     Ok(())

@@ -50,13 +50,24 @@ pub(super) fn check(
         }
     }
     // A snapshot reads only the columns that it needs.
-    let ready = snapshot.waiting.iter().filter(|file| file.state == FileState::Ready);
+    let ready = snapshot
+        .waiting
+        .iter()
+        .filter(|file| file.state == FileState::Ready);
     let ready: HashSet<&str> = ready.map(|file| file.name.as_str()).collect();
-    for increment in files.increments.iter().filter(|increment| ready.contains(increment.name.as_str())) {
-        match increment.open(store).and_then(|file| file.check_pages(|| control.check())) {
+    for increment in files
+        .increments
+        .iter()
+        .filter(|increment| ready.contains(increment.name.as_str()))
+    {
+        match increment
+            .open(store)
+            .and_then(|file| file.check_pages(|| control.check()))
+        {
             Err(Error::Unreadable { reason, .. }) => {
-                let message =
-                    format!("it is damaged ({reason}), so it can't be consolidated: write it again");
+                let message = format!(
+                    "it is damaged ({reason}), so it can't be consolidated: write it again"
+                );
                 report.add(Level::Warning, incremental(&increment.name), message);
             }
             // It was consolidated meanwhile, or rewritten.
@@ -86,7 +97,10 @@ pub(super) fn alone(store: &Store, report: &mut Report, control: &Control) -> Re
     };
     for entry in entries.into_iter().filter(|entry| entry.stat.is_file) {
         let kind = classify(&entry.name);
-        if !matches!(kind, IncrementalName::Increment | IncrementalName::LegacyIncrement) {
+        if !matches!(
+            kind,
+            IncrementalName::Increment | IncrementalName::LegacyIncrement
+        ) {
             continue;
         }
         report.files += 1;
@@ -108,5 +122,8 @@ pub(super) fn alone(store: &Store, report: &mut Report, control: &Control) -> Re
 /// Whether the operating system refuses it: then nothing is known against the file itself.
 fn may_not_be_opened(store: &Store, name: &str) -> bool {
     let path = store.layout.incremental().join(name);
-    matches!(ParquetFile::open(&*store.disk, &path), Err(OpenError::Io(_)))
+    matches!(
+        ParquetFile::open(&*store.disk, &path),
+        Err(OpenError::Io(_))
+    )
 }

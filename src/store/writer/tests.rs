@@ -9,18 +9,28 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn record(model: &str) -> Record {
-    Record { model: model.into(), success: true, ..Record::default() }
+    Record {
+        model: model.into(),
+        success: true,
+        ..Record::default()
+    }
 }
 
 fn named(store: &Store, kind: IncrementalName) -> Vec<String> {
     let entries = store.disk.list(&store.layout.incremental()).unwrap();
-    let mut names: Vec<_> = entries.into_iter().map(|e| e.name).filter(|n| classify(n) == kind).collect();
+    let mut names: Vec<_> = entries
+        .into_iter()
+        .map(|e| e.name)
+        .filter(|n| classify(n) == kind)
+        .collect();
     names.sort_by_key(|name| stem(name).and_then(|s| s.rsplit('_').next()?.parse::<u64>().ok()));
     names
 }
 
 fn rows(store: &Store, name: &str) -> u64 {
-    ParquetFile::open(&*store.disk, &store.layout.incremental().join(name)).unwrap().rows()
+    ParquetFile::open(&*store.disk, &store.layout.incremental().join(name))
+        .unwrap()
+        .rows()
 }
 
 #[test]
@@ -29,8 +39,12 @@ fn a_record_is_stamped_and_in_the_journal_when_it_is_acknowledged() {
     let mut writer = Writer::open(&store, WriterOptions::default()).unwrap();
     let id = writer.append(record("m")).unwrap();
     let journals = named(&store, IncrementalName::Journal);
-    let chunk =
-        crate::store::journal::read(&*store.disk, &store.layout.incremental().join(&journals[0]), 0).unwrap();
+    let chunk = crate::store::journal::read(
+        &*store.disk,
+        &store.layout.incremental().join(&journals[0]),
+        0,
+    )
+    .unwrap();
     let found = &chunk.records[0];
     assert_eq!(found.test_id.as_deref(), Some(id.as_str()));
     assert_eq!(found.process_id.as_deref(), Some(writer.process_id()));
@@ -50,34 +64,56 @@ fn closing_publishes_and_keeps_the_journal_unlocked() {
     assert!(!store.disk.is_locked(&path).unwrap());
     let stem = stem(&journal).unwrap();
     assert_eq!(rows(&store, &increment_name(stem)), 2);
-    assert_eq!(named(&store, IncrementalName::Journal), [journal_name(stem)]);
+    assert_eq!(
+        named(&store, IncrementalName::Journal),
+        [journal_name(stem)]
+    );
     assert!(named(&store, IncrementalName::Temporary).is_empty());
 }
 
 #[test]
 fn a_full_segment_is_followed_by_another() {
     let (_folder, store) = store();
-    let options = WriterOptions { segment_rows: 2, ..WriterOptions::default() };
+    let options = WriterOptions {
+        segment_rows: 2,
+        ..WriterOptions::default()
+    };
     let mut writer = Writer::open(&store, options).unwrap();
     for _ in 0..5 {
         writer.append(record("m")).unwrap();
     }
     writer.close().unwrap();
     let increments = named(&store, IncrementalName::Increment);
-    assert_eq!(increments.iter().map(|name| rows(&store, name)).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(
+        increments
+            .iter()
+            .map(|name| rows(&store, name))
+            .collect::<Vec<_>>(),
+        [2, 2, 1]
+    );
 }
 
 #[test]
 fn an_old_segment_is_published_and_its_lock_shows_that_the_writer_lives() {
     let (_folder, store) = store();
-    let options = WriterOptions { segment_age: Duration::from_millis(1), ..WriterOptions::default() };
+    let options = WriterOptions {
+        segment_age: Duration::from_millis(1),
+        ..WriterOptions::default()
+    };
     let mut writer = Writer::open(&store, options).unwrap();
     writer.append(record("m")).unwrap();
-    while named(&store, IncrementalName::Increment).is_empty() || writer.shared.lock().newest.is_none() {
+    while named(&store, IncrementalName::Increment).is_empty()
+        || writer.shared.lock().newest.is_none()
+    {
         thread::sleep(Duration::from_millis(5));
     }
     let journal = named(&store, IncrementalName::Journal).remove(0);
-    assert!(store.disk.is_locked(&store.layout.incremental().join(&journal)).unwrap());
+    assert!(
+        store
+            .disk
+            .is_locked(&store.layout.incremental().join(&journal))
+            .unwrap()
+    );
     writer.append(record("m")).unwrap();
     assert_eq!(named(&store, IncrementalName::Journal).len(), 2);
     writer.close().unwrap();
@@ -94,6 +130,7 @@ fn publishing_fails_without_losing_rows() {
     std::fs::rename(store.layout.root().join("away"), store.layout.incremental()).unwrap();
     assert!(named(&store, IncrementalName::Increment).is_empty());
     let chunk =
-        crate::store::journal::read(&*store.disk, &store.layout.incremental().join(&journal), 0).unwrap();
+        crate::store::journal::read(&*store.disk, &store.layout.incremental().join(&journal), 0)
+            .unwrap();
     assert_eq!(chunk.records.len(), 1);
 }

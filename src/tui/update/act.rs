@@ -25,16 +25,29 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             toggle(model, Overlay::Help(Scroll::default()));
         }
         Action::History => toggle(model, Overlay::History(Scroll::default())),
-        Action::Left | Action::Right if matches!(model.overlays.last(), Some(Overlay::History(_))) => {
-            model.period = model.period.step(if action == Action::Right { 1 } else { -1 });
+        Action::Left | Action::Right
+            if matches!(model.overlays.last(), Some(Overlay::History(_))) =>
+        {
+            model.period = model
+                .period
+                .step(if action == Action::Right { 1 } else { -1 });
         }
-        Action::Left | Action::Right if matches!(model.overlays.last(), Some(Overlay::Drill(..))) => {
+        Action::Left | Action::Right
+            if matches!(model.overlays.last(), Some(Overlay::Drill(..))) =>
+        {
             neighbour(model, if action == Action::Right { 1 } else { -1 });
         }
         Action::Progress => toggle(model, Overlay::Progress(Scroll::default())),
         Action::Writers => toggle(model, Overlay::Writers(Scroll::default())),
         Action::Files => toggle(model, Overlay::Files(Scroll::default())),
-        Action::Inspect => inspect(model, if model.focus == Focus::Alerts { model.alert.at } else { 0 }),
+        Action::Inspect => inspect(
+            model,
+            if model.focus == Focus::Alerts {
+                model.alert.at
+            } else {
+                0
+            },
+        ),
         Action::Acknowledge | Action::Snooze => return silence(model, action),
         Action::AlertLog => toggle(model, Overlay::AlertLog(Scroll::default())),
         Action::Mark => compare::mark(model),
@@ -72,13 +85,20 @@ fn filter(model: &mut Model) {
             model.table.filter.clone()
         }
     };
-    model.typing = Some(Typing { input: before.clone().into(), before });
+    model.typing = Some(Typing {
+        input: before.clone().into(),
+        before,
+    });
 }
 
 /// From one model's details to those of the one before or after it in the table.
 fn neighbour(model: &mut Model, by: isize) {
-    let Some(Overlay::Drill(name, _)) = model.overlays.last() else { return };
-    let Some(row) = model.table.order.iter().position(|m| m == name) else { return };
+    let Some(Overlay::Drill(name, _)) = model.overlays.last() else {
+        return;
+    };
+    let Some(row) = model.table.order.iter().position(|m| m == name) else {
+        return;
+    };
     model.table.select(row.saturating_add_signed(by));
     if let (Some(Overlay::Drill(name, _)), Some(selected)) =
         (model.overlays.last_mut(), &model.table.selected)
@@ -90,16 +110,23 @@ fn neighbour(model: &mut Model, by: isize) {
 fn maintain(model: &mut Model, action: Action) -> Vec<Effect> {
     if model.settings.readonly {
         let key = model.settings.keymap.key(action);
-        model.note(Severity::Healthy, format!("{key} is off: opened with --readonly"));
+        model.note(
+            Severity::Healthy,
+            format!("{key} is off: opened with --readonly"),
+        );
         return Vec::new();
     }
     match action {
         Action::Consolidate => job::ask(model, Request::Consolidate(ConsolidateOptions::default())),
         Action::Cleanup => job::ask(model, Request::Cleanup(CleanupOptions::default())),
         Action::Backup => job::ask_nothing(model, Request::Backup),
-        Action::Undo => {
-            job::ask(model, Request::Restore(RestoreOptions { from: None, discard_newer: false }))
-        }
+        Action::Undo => job::ask(
+            model,
+            Request::Restore(RestoreOptions {
+                from: None,
+                discard_newer: false,
+            }),
+        ),
         Action::Validate => job::ask_nothing(model, Request::Validate { repair: false }),
         _ => {
             job::ask_export(model);
@@ -131,7 +158,11 @@ fn inspect(model: &mut Model, row: usize) {
 /// Acknowledges or snoozes the alert that is open, else the selected one, else the
 /// worst; the second time takes that back.
 fn silence(model: &mut Model, action: Action) -> Vec<Effect> {
-    let row = if model.focus == Focus::Alerts { model.alert.at } else { 0 };
+    let row = if model.focus == Focus::Alerts {
+        model.alert.at
+    } else {
+        0
+    };
     let alerts = model.alerts();
     let found = match model.overlays.last() {
         Some(Overlay::Alert(key, _)) => alerts.into_iter().find(|a| alert_key(a) == *key),
@@ -139,7 +170,9 @@ fn silence(model: &mut Model, action: Action) -> Vec<Effect> {
         Some(_) => None,
         None => alerts.get(row).copied(),
     };
-    let Some(alert) = found.cloned() else { return Vec::new() };
+    let Some(alert) = found.cloned() else {
+        return Vec::new();
+    };
     if action == Action::Snooze {
         model.book.snooze(&alert, model.now, model.settings.snooze);
     } else {
@@ -181,7 +214,11 @@ fn focus(model: &mut Model, steps: usize) {
     // A low terminal has the models only, unless a pane is given the whole of it.
     if model.overlays.is_empty() && (model.zoomed || layout::is_full(model.area)) {
         let at = PANES.iter().position(|p| *p == model.focus).unwrap_or(0);
-        model.focus = PANES.into_iter().cycle().nth(at + steps).unwrap_or_default();
+        model.focus = PANES
+            .into_iter()
+            .cycle()
+            .nth(at + steps)
+            .unwrap_or_default();
     }
 }
 
@@ -198,18 +235,28 @@ fn evidence(alert: &Alert) -> Option<Overlay> {
 fn open(model: &mut Model) {
     match model.overlays.last() {
         Some(Overlay::Alert(key, _)) => {
-            let next = model.alerts().into_iter().find(|a| alert_key(a) == *key).and_then(evidence);
+            let next = model
+                .alerts()
+                .into_iter()
+                .find(|a| alert_key(a) == *key)
+                .and_then(evidence);
             model.overlays.extend(next);
         }
         Some(_) => {}
         None => match model.focus {
-            Focus::Models => model
-                .overlays
-                .extend(model.table.selected.clone().map(|m| Overlay::Drill(m, Scroll::default()))),
+            Focus::Models => model.overlays.extend(
+                model
+                    .table
+                    .selected
+                    .clone()
+                    .map(|m| Overlay::Drill(m, Scroll::default())),
+            ),
             Focus::Alerts => inspect(model, model.alert.at),
             Focus::Activity => {
                 let entry = model.activity.get(model.entry.at).cloned();
-                model.overlays.extend(entry.map(|e| Overlay::Entry(e, Scroll::default())));
+                model
+                    .overlays
+                    .extend(entry.map(|e| Overlay::Entry(e, Scroll::default())));
             }
         },
     }

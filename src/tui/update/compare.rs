@@ -17,7 +17,9 @@ pub(super) fn mark(model: &mut Model) {
     if !model.overlays.is_empty() || model.focus != Focus::Models {
         return;
     }
-    let Some(selected) = model.table.selected.clone() else { return };
+    let Some(selected) = model.table.selected.clone() else {
+        return;
+    };
     let marked = &mut model.table.marked;
     if let Some(at) = marked.iter().position(|m| *m == selected) {
         marked.remove(at);
@@ -35,22 +37,40 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     let mut both = model.table.marked.clone();
-    both.extend(model.table.selected.clone().filter(|s| both.len() == 1 && !both.contains(s)));
+    both.extend(
+        model
+            .table
+            .selected
+            .clone()
+            .filter(|s| both.len() == 1 && !both.contains(s)),
+    );
     let Ok(both) = <[String; 2]>::try_from(both) else {
         let key = model.settings.keymap.key(Action::Mark);
-        model.note(Severity::Healthy, format!("mark two models with {key} to compare them"));
+        model.note(
+            Severity::Healthy,
+            format!("mark two models with {key} to compare them"),
+        );
         return Vec::new();
     };
-    model.overlays.retain(|o| !matches!(o, Overlay::Compare(..)));
-    model.overlays.push(Overlay::Compare(both.clone(), Scroll::default()));
+    model
+        .overlays
+        .retain(|o| !matches!(o, Overlay::Compare(..)));
+    model
+        .overlays
+        .push(Overlay::Compare(both.clone(), Scroll::default()));
     ask(model, both)
 }
 
 /// More rows may have come for the comparison on top.
 pub(super) fn refresh(model: &mut Model) -> Vec<Effect> {
-    let Some(Overlay::Compare(both, _)) = model.overlays.last() else { return Vec::new() };
+    let Some(Overlay::Compare(both, _)) = model.overlays.last() else {
+        return Vec::new();
+    };
     let both = both.clone();
-    let current = model.compared.as_ref().filter(|compared| compared.both == both);
+    let current = model
+        .compared
+        .as_ref()
+        .filter(|compared| compared.both == both);
     let due = current.is_none_or(|compared| {
         let since = model.now.duration_since(compared.asked);
         compared.result.is_some()
@@ -62,16 +82,29 @@ pub(super) fn refresh(model: &mut Model) -> Vec<Effect> {
 
 fn ask(model: &mut Model, both: [String; 2]) -> Vec<Effect> {
     let tests = tests(model, &both);
-    let before = model.compared.take().filter(|compared| compared.both == both);
+    let before = model
+        .compared
+        .take()
+        .filter(|compared| compared.both == both);
     // What is known stays on the screen until there is something newer.
     let shown = before.and_then(|compared| compared.result.or(compared.shown));
-    model.compared = Some(Compared { both: both.clone(), tests, asked: model.now, result: None, shown });
+    model.compared = Some(Compared {
+        both: both.clone(),
+        tests,
+        asked: model.now,
+        result: None,
+        shown,
+    });
     vec![Effect::Compare(both)]
 }
 
 /// The answer.
 pub(super) fn compared(model: &mut Model, both: &[String; 2], result: Result<Comparison, String>) {
-    if let Some(compared) = model.compared.as_mut().filter(|compared| compared.both == *both) {
+    if let Some(compared) = model
+        .compared
+        .as_mut()
+        .filter(|compared| compared.both == *both)
+    {
         compared.result = Some(result);
         compared.shown = None;
     }
@@ -80,5 +113,8 @@ pub(super) fn compared(model: &mut Model, both: &[String; 2], result: Result<Com
 /// How many tests the two have: whether there is anything new to compare.
 fn tests(model: &Model, both: &[String; 2]) -> u64 {
     let models = model.seen.iter().flat_map(|seen| &seen.models);
-    models.filter(|m| both.contains(&m.model)).map(|m| m.tally.tests).sum()
+    models
+        .filter(|m| both.contains(&m.model))
+        .map(|m| m.tally.tests)
+        .sum()
 }

@@ -62,13 +62,28 @@ pub(super) fn export_name(format: ExportFormat) -> String {
 
 /// The form is filled in: plan the export.
 pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
-    let filter = Filter { models: form.models.clone().unwrap_or_default(), ..Filter::default() };
+    let filter = Filter {
+        models: form.models.clone().unwrap_or_default(),
+        ..Filter::default()
+    };
     let output = form.name.value().trim().into();
-    ask(model, Request::Export(ExportOptions { format: form.format, output, filter, overwrite: false }))
+    ask(
+        model,
+        Request::Export(ExportOptions {
+            format: form.format,
+            output,
+            filter,
+            overwrite: false,
+        }),
+    )
 }
 
 /// A plan is there.
-pub(super) fn planned(model: &mut Model, id: JobId, plan: Result<Box<Plan>, String>) -> Vec<Effect> {
+pub(super) fn planned(
+    model: &mut Model,
+    id: JobId,
+    plan: Result<Box<Plan>, String>,
+) -> Vec<Effect> {
     let unasked = model.jobs.unasked.iter().position(|waiting| *waiting == id);
     let of = match &model.prompt {
         Prompt::Planning(waiting, request) if *waiting == id => Some(title(request)),
@@ -83,9 +98,21 @@ pub(super) fn planned(model: &mut Model, id: JobId, plan: Result<Box<Plan>, Stri
         return Vec::new();
     }
     match plan {
-        Err(why) => tell(model, &not_done(of.unwrap_or("job")), Severity::Warning, why, Vec::new()),
+        Err(why) => tell(
+            model,
+            &not_done(of.unwrap_or("job")),
+            Severity::Warning,
+            why,
+            Vec::new(),
+        ),
         Ok(plan) if plan.is_empty => {
-            tell(model, title(&plan.request), Severity::Healthy, plan.summary, plan.lines);
+            tell(
+                model,
+                title(&plan.request),
+                Severity::Healthy,
+                plan.summary,
+                plan.lines,
+            );
         }
         Ok(plan) if unasked.is_some() => return start(model, *plan),
         Ok(plan) => model.prompt = Prompt::Confirm(plan, 0),
@@ -106,20 +133,29 @@ fn tell(model: &mut Model, head: &str, severity: Severity, text: String, lines: 
     let free = matches!(model.prompt, Prompt::None) && model.typing.is_none() && !model.leaving;
     if severity != Severity::Healthy && !fits && free {
         let entry = model.activity.front().cloned();
-        model.prompt = entry.map_or(Prompt::None, |entry| Prompt::Told(head.to_uppercase(), entry, 0));
+        model.prompt = entry.map_or(Prompt::None, |entry| {
+            Prompt::Told(head.to_uppercase(), entry, 0)
+        });
     }
 }
 
 /// Runs a confirmed plan, now or after the others.
 pub(super) fn start(model: &mut Model, plan: Plan) -> Vec<Effect> {
     if model.jobs.running.is_some() {
-        model.note(Severity::Healthy, format!("{} waits for the running job", title(&plan.request)));
+        model.note(
+            Severity::Healthy,
+            format!("{} waits for the running job", title(&plan.request)),
+        );
         model.jobs.queue.push_back(plan);
         return Vec::new();
     }
     let id = next_id(model);
-    model.jobs.running =
-        Some(Running { id, title: title(&plan.request), progress: Progress::default(), cancelling: false });
+    model.jobs.running = Some(Running {
+        id,
+        title: title(&plan.request),
+        progress: Progress::default(),
+        cancelling: false,
+    });
     model.jobs.ours = true;
     vec![Effect::Run(id, Box::new(plan))]
 }
@@ -133,18 +169,39 @@ pub(super) fn progress(model: &mut Model, id: JobId, progress: Progress) -> Vec<
 }
 
 /// The running job ended: say how, start the next one.
-pub(super) fn finished(model: &mut Model, id: JobId, result: Result<Box<Outcome>, Failure>) -> Vec<Effect> {
-    let Some(running) = model.jobs.running.take_if(|r| r.id == id) else { return Vec::new() };
+pub(super) fn finished(
+    model: &mut Model,
+    id: JobId,
+    result: Result<Box<Outcome>, Failure>,
+) -> Vec<Effect> {
+    let Some(running) = model.jobs.running.take_if(|r| r.id == id) else {
+        return Vec::new();
+    };
     if matches!(model.prompt, Prompt::CancelJob | Prompt::QuitJob) {
         model.prompt = Prompt::None;
     }
     match result {
-        Ok(outcome) => tell(model, running.title, outcome.severity, outcome.summary, outcome.lines),
+        Ok(outcome) => tell(
+            model,
+            running.title,
+            outcome.severity,
+            outcome.summary,
+            outcome.lines,
+        ),
         Err(Failure::Cancelled) => {
-            model.note(Severity::Healthy, format!("{} cancelled: nothing was changed", running.title));
+            model.note(
+                Severity::Healthy,
+                format!("{} cancelled: nothing was changed", running.title),
+            );
         }
         Err(Failure::Failed(why)) => {
-            tell(model, &not_done(running.title), Severity::Critical, why, Vec::new());
+            tell(
+                model,
+                &not_done(running.title),
+                Severity::Critical,
+                why,
+                Vec::new(),
+            );
         }
     }
     let mut effects = vec![Effect::Scan];
@@ -159,7 +216,9 @@ pub(super) fn finished(model: &mut Model, id: JobId, result: Result<Box<Outcome>
 /// Tells the running job to stop; those that wait are dropped.
 pub(super) fn cancel(model: &mut Model) -> Vec<Effect> {
     model.prompt = Prompt::None;
-    let Some(running) = model.jobs.running.as_mut() else { return Vec::new() };
+    let Some(running) = model.jobs.running.as_mut() else {
+        return Vec::new();
+    };
     running.cancelling = true;
     let dropped = model.jobs.queue.len();
     let id = running.id;
@@ -172,7 +231,9 @@ pub(super) fn cancel(model: &mut Model) -> Vec<Effect> {
 
 /// Leaves, after asking where a job runs.
 pub(super) fn quit(model: &mut Model) -> Vec<Effect> {
-    let Some(running) = model.jobs.running.as_ref() else { return vec![Effect::Quit] };
+    let Some(running) = model.jobs.running.as_ref() else {
+        return vec![Effect::Quit];
+    };
     // Asked again: jobs stop safely wherever they are, so nobody has to wait for one.
     if model.leaving && running.cancelling {
         return vec![Effect::Quit];

@@ -19,9 +19,14 @@ const NOTCH: isize = 3;
 pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     let at = Position::new(event.column, event.row);
     let areas = layout::areas(model);
-    let panes =
-        [(Focus::Models, areas.models), (Focus::Alerts, areas.alerts), (Focus::Activity, areas.activity)];
-    let hit = panes.into_iter().find(|(_, area)| model.overlays.is_empty() && area.contains(at));
+    let panes = [
+        (Focus::Models, areas.models),
+        (Focus::Alerts, areas.alerts),
+        (Focus::Activity, areas.activity),
+    ];
+    let hit = panes
+        .into_iter()
+        .find(|(_, area)| model.overlays.is_empty() && area.contains(at));
     match event.kind {
         MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
             if let Some((focus, _)) = hit {
@@ -45,7 +50,8 @@ pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
                     if let Some(column) = models::column_at(model, area.width, at.x - area.x) {
                         sort(model, |table: &mut Table| table.sort_by(column));
                     }
-                } else if select(model, focus, area, at) && before == (focus, chosen(model, focus)) {
+                } else if select(model, focus, area, at) && before == (focus, chosen(model, focus))
+                {
                     return act(model, Action::Open);
                 }
             }
@@ -67,7 +73,9 @@ fn chosen(model: &Model, focus: Focus) -> usize {
 /// Selects what was clicked on; whether that was a row.
 fn select(model: &mut Model, focus: Focus, area: Rect, at: Position) -> bool {
     // The heading is no row.
-    let Some(line) = at.y.checked_sub(area.y + 1).map(usize::from) else { return false };
+    let Some(line) = at.y.checked_sub(area.y + 1).map(usize::from) else {
+        return false;
+    };
     let placed = |rows: Vec<(usize, usize)>| rows.get(line).map(|(item, _)| *item);
     let found = match focus {
         Focus::Models => {

@@ -31,7 +31,11 @@ pub(super) fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
     {
         model.table.refresh(&seen.models, now);
     }
-    if model.book.wake(now) { vec![Effect::Alerts] } else { Vec::new() }
+    if model.book.wake(now) {
+        vec![Effect::Alerts]
+    } else {
+        Vec::new()
+    }
 }
 
 /// What was seen is older than it seems, or younger: look again.
@@ -110,7 +114,10 @@ pub(super) fn freeze(model: &mut Model) {
 }
 
 fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<Item = Change>) {
-    let old = model.seen.replace(Arc::clone(new)).filter(|old| old.reading.is_none());
+    let old = model
+        .seen
+        .replace(Arc::clone(new))
+        .filter(|old| old.reading.is_none());
     let first = old.is_none();
     if let Some(old) = old {
         note_state(model, &old.state, &new.state);
@@ -137,12 +144,20 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
 
 /// How far the run is now; its end is told once.
 fn note_progress(model: &mut Model, new: &Observation) {
-    let Some(expected) = &model.settings.expected else { return };
+    let Some(expected) = &model.settings.expected else {
+        return;
+    };
     let progress = RunProgress::of(expected, &new.cells, new.totals.tests);
-    let was_open = model.progress.as_ref().is_some_and(|before| !before.is_done());
+    let was_open = model
+        .progress
+        .as_ref()
+        .is_some_and(|before| !before.is_done());
     if was_open && progress.is_done() {
         let all = thousands(progress.total.planned);
-        model.note(Severity::Healthy, format!("the run is done: all {all} planned tests are there"));
+        model.note(
+            Severity::Healthy,
+            format!("the run is done: all {all} planned tests are there"),
+        );
     }
     model.progress = Some(progress);
 }
@@ -152,11 +167,22 @@ fn note_history(model: &mut Model, new: &Observation) {
     let first = new.operations.len().saturating_sub(REMEMBERED);
     note_operations(model, new.operations.iter().skip(first));
     model.notice = None;
-    let told = new.operations.iter().any(|done| done.generation == Some(new.main.generation));
-    if let Some(committed) = new.main.committed.filter(|_| new.main.generation > 0 && !told) {
+    let told = new
+        .operations
+        .iter()
+        .any(|done| done.generation == Some(new.main.generation));
+    if let Some(committed) = new
+        .main
+        .committed
+        .filter(|_| new.main.generation > 0 && !told)
+    {
         model.note(
             Severity::Healthy,
-            format!("committed generation {}: {} in main", new.main.generation, plural(new.main.rows, "row")),
+            format!(
+                "committed generation {}: {} in main",
+                new.main.generation,
+                plural(new.main.rows, "row")
+            ),
         );
         model.notice = None;
         if let Some(entry) = model.activity.front_mut() {
@@ -175,7 +201,10 @@ fn note_state(model: &mut Model, old: &StoreState, new: &StoreState) {
     match new {
         StoreState::Ready => model.note(Severity::Healthy, "the store is there"),
         StoreState::Missing => {
-            model.note(Severity::Critical, "the store is gone: waiting for it to come back");
+            model.note(
+                Severity::Critical,
+                "the store is gone: waiting for it to come back",
+            );
         }
         StoreState::Unreadable(why) => model.note(Severity::Critical, why.clone()),
     }
@@ -189,14 +218,23 @@ fn news<'a>(old: &Observation, new: &'a Observation) -> impl Iterator<Item = &'a
     let committed = |done: &OperationView| {
         old.main.generation != new.main.generation && done.generation == Some(new.main.generation)
     };
-    let is_new =
-        |done: &&OperationView| !old.operations.contains(done) && (done.at > before || committed(done));
-    new.operations.iter().filter(is_new).collect::<Vec<_>>().into_iter()
+    let is_new = |done: &&OperationView| {
+        !old.operations.contains(done) && (done.at > before || committed(done))
+    };
+    new.operations
+        .iter()
+        .filter(is_new)
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn note_operations<'a>(model: &mut Model, operations: impl Iterator<Item = &'a OperationView>) {
     for done in operations.filter(|done| !done.own) {
-        let severity = if done.failed { Severity::Warning } else { Severity::Healthy };
+        let severity = if done.failed {
+            Severity::Warning
+        } else {
+            Severity::Healthy
+        };
         model.note(severity, format!("{} ({})", done.summary, done.by));
         if let Some(entry) = model.activity.front_mut() {
             entry.at = done.at.min(model.now);
@@ -213,11 +251,22 @@ fn note_generation(model: &mut Model, old: &Observation, new: &Observation) {
     }
     let changed = old.state == StoreState::Ready && old.main.generation != new.main.generation;
     if changed && !model.jobs.ours {
-        let rows = model.unexplained.map_or(old.main.rows, |commit| commit.rows);
-        model.unexplained = Some(Unexplained { rows, since: model.now });
+        let rows = model
+            .unexplained
+            .map_or(old.main.rows, |commit| commit.rows);
+        model.unexplained = Some(Unexplained {
+            rows,
+            since: model.now,
+        });
     }
-    let Some(commit) = model.unexplained else { return };
-    if new.operations.iter().any(|done| done.generation == Some(new.main.generation)) {
+    let Some(commit) = model.unexplained else {
+        return;
+    };
+    if new
+        .operations
+        .iter()
+        .any(|done| done.generation == Some(new.main.generation))
+    {
         model.unexplained = None;
         return;
     }
@@ -231,16 +280,34 @@ fn note_generation(model: &mut Model, old: &Observation, new: &Observation) {
     } else {
         format!("{} fewer rows", thousands(before - after))
     };
-    let severity = if after >= before { Severity::Healthy } else { Severity::Warning };
-    model.note(severity, format!("another process committed generation {}: {rows}", new.main.generation));
+    let severity = if after >= before {
+        Severity::Healthy
+    } else {
+        Severity::Warning
+    };
+    model.note(
+        severity,
+        format!(
+            "another process committed generation {}: {rows}",
+            new.main.generation
+        ),
+    );
 }
 
 /// Alerts that appeared or are over, at the time when that was seen.
 fn note_alerts(model: &mut Model, changes: impl IntoIterator<Item = Change>) {
-    for Change { at, alert, appeared } in changes {
+    for Change {
+        at,
+        alert,
+        appeared,
+    } in changes
+    {
         // What a job of ours mended is told by the job's outcome.
         let mended = model.jobs.ours
-            && matches!(alert.action, Remedy::Consolidate | Remedy::Cleanup | Remedy::Validate);
+            && matches!(
+                alert.action,
+                Remedy::Consolidate | Remedy::Cleanup | Remedy::Validate
+            );
         if appeared {
             model.note(alert.severity, alert.message);
         } else if !mended {

@@ -36,14 +36,22 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         Prompt::Told(title, entry, line) => told(model, title, entry, line, action),
         prompt => {
             model.prompt = prompt;
-            action.map(|a| answer(model, a, key.code)).unwrap_or_default()
+            action
+                .map(|a| answer(model, a, key.code))
+                .unwrap_or_default()
         }
     }
 }
 
 /// Pasted text goes into the line being typed, and nowhere else.
 pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
-    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let line: String = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     let insert = |input: &mut Input| {
         for c in line.chars() {
             input.handle(tui_input::InputRequest::InsertChar(c));
@@ -67,7 +75,8 @@ fn type_filter(model: &mut Model, mut typing: Typing, key: KeyEvent) {
         KeyCode::Enter => {
             let of_help = matches!(model.overlays.last(), Some(Overlay::Help(_)));
             if let Some(word) = model.table.pointless().filter(|_| !of_help) {
-                let text = format!("“{word}” has no number and hides nothing: type it as in rate:>=0.5");
+                let text =
+                    format!("“{word}” has no number and hides nothing: type it as in rate:>=0.5");
                 model.note(Severity::Warning, text);
             }
         }
@@ -94,7 +103,13 @@ pub(super) fn filter(model: &mut Model, text: &str) {
 }
 
 /// What was told stays until a key says that it was read, or does something else.
-fn told(model: &mut Model, title: String, entry: Entry, line: usize, action: Option<Action>) -> Vec<Effect> {
+fn told(
+    model: &mut Model,
+    title: String,
+    entry: Entry,
+    line: usize,
+    action: Option<Action>,
+) -> Vec<Effect> {
     let last = prompt::last_told_line(&entry, layout::areas_asking(model).prompt);
     let line = match action {
         Some(Action::Down | Action::PageDown) if last > 0 => (line + 1).min(last),
@@ -107,7 +122,12 @@ fn told(model: &mut Model, title: String, entry: Entry, line: usize, action: Opt
     Vec::new()
 }
 
-fn fill_in(model: &mut Model, mut form: ExportForm, key: KeyEvent, action: Option<Action>) -> Vec<Effect> {
+fn fill_in(
+    model: &mut Model,
+    mut form: ExportForm,
+    key: KeyEvent,
+    action: Option<Action>,
+) -> Vec<Effect> {
     match key.code {
         KeyCode::Esc => return Vec::new(),
         KeyCode::Enter if form.in_name => {

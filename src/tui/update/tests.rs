@@ -11,7 +11,9 @@ use ratatui::widgets::Widget;
 
 use super::update;
 use crate::health::{Remedy, Severity};
-use crate::jobs::{CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request, RestoreOptions};
+use crate::jobs::{
+    CleanupOptions, ConsolidateOptions, ExportFormat, Outcome, Plan, Request, RestoreOptions,
+};
 use crate::observation::{Observation, OperationView, Reading, StoreState};
 use crate::stats::Cell;
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
@@ -42,7 +44,9 @@ fn type_text(model: &mut Model, text: &str) {
 /// Asks for a job and hands in its plan.
 fn planned(model: &mut Model, c: char, plan: Plan) -> Vec<Effect> {
     let effects = press(model, c);
-    let [Effect::Plan(id, _)] = effects.as_slice() else { panic!("no plan asked for: {effects:?}") };
+    let [Effect::Plan(id, _)] = effects.as_slice() else {
+        panic!("no plan asked for: {effects:?}")
+    };
     update(model, Message::Planned(*id, Ok(Box::new(plan))))
 }
 
@@ -59,7 +63,9 @@ fn outcome() -> Outcome {
 fn running(model: &mut Model) -> u64 {
     planned(model, 'c', plan());
     let effects = press(model, 'y');
-    let [Effect::Run(id, _)] = effects.as_slice() else { panic!("not started: {effects:?}") };
+    let [Effect::Run(id, _)] = effects.as_slice() else {
+        panic!("not started: {effects:?}")
+    };
     *id
 }
 
@@ -67,7 +73,11 @@ fn running(model: &mut Model) -> u64 {
 fn shown(model: &Model) -> String {
     let mut buffer = Buffer::empty(model.area);
     Screen(model).render(model.area, &mut buffer);
-    buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect()
+    buffer
+        .content
+        .iter()
+        .map(ratatui::buffer::Cell::symbol)
+        .collect()
 }
 
 fn newest(model: &Model) -> &str {
@@ -75,7 +85,11 @@ fn newest(model: &Model) -> &str {
 }
 
 fn cleanup() -> Plan {
-    Plan { request: Request::Cleanup(CleanupOptions::default()), needs_yes: true, ..plan() }
+    Plan {
+        request: Request::Cleanup(CleanupOptions::default()),
+        needs_yes: true,
+        ..plan()
+    }
 }
 
 #[test]
@@ -83,13 +97,19 @@ fn y_and_enter_confirm_n_and_esc_decline() {
     for code in [KeyCode::Char('y'), KeyCode::Enter] {
         let mut model = showing(80, 24, healthy());
         planned(&mut model, 'c', plan());
-        assert!(matches!(key(&mut model, code).as_slice(), [Effect::Run(..)]), "{code:?}");
+        assert!(
+            matches!(key(&mut model, code).as_slice(), [Effect::Run(..)]),
+            "{code:?}"
+        );
     }
     for code in [KeyCode::Char('n'), KeyCode::Esc] {
         let mut model = showing(80, 24, healthy());
         planned(&mut model, 'c', plan());
         assert!(key(&mut model, code).is_empty());
-        assert!(matches!(model.prompt, Prompt::None) && model.jobs.running.is_none(), "{code:?}");
+        assert!(
+            matches!(model.prompt, Prompt::None) && model.jobs.running.is_none(),
+            "{code:?}"
+        );
     }
 }
 
@@ -99,26 +119,48 @@ fn what_removes_needs_y() {
     planned(&mut model, 'x', cleanup());
     assert!(key(&mut model, KeyCode::Enter).is_empty());
     assert!(matches!(model.prompt, Prompt::Confirm(..)), "still asking");
-    assert!(matches!(press(&mut model, 'y').as_slice(), [Effect::Run(..)]));
+    assert!(matches!(
+        press(&mut model, 'y').as_slice(),
+        [Effect::Run(..)]
+    ));
 }
 
 #[test]
 fn undo_asks_for_the_last_operation_and_needs_y() {
     let mut model = showing(80, 24, healthy());
-    let request = Request::Restore(RestoreOptions { from: None, discard_newer: false });
-    planned(&mut model, 'u', Plan { request: request.clone(), needs_yes: true, ..plan() });
+    let request = Request::Restore(RestoreOptions {
+        from: None,
+        discard_newer: false,
+    });
+    planned(
+        &mut model,
+        'u',
+        Plan {
+            request: request.clone(),
+            needs_yes: true,
+            ..plan()
+        },
+    );
     assert!(shown(&model).contains("UNDO?"));
     assert!(key(&mut model, KeyCode::Enter).is_empty());
     let effects = press(&mut model, 'y');
-    let [Effect::Run(_, plan)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Run(_, plan)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert_eq!(plan.request, request);
 }
 
 #[test]
 fn what_is_told_names_files_of_the_store_as_seen_from_it() {
     let mut model = showing(100, 30, healthy());
-    let backup = model.settings.store.join("backups/test_results_20260131_120000.parquet");
-    let text = format!("restored 80,497 rows of {}; 5,987 rows wait again", backup.display());
+    let backup = model
+        .settings
+        .store
+        .join("backups/test_results_20260131_120000.parquet");
+    let text = format!(
+        "restored 80,497 rows of {}; 5,987 rows wait again",
+        backup.display()
+    );
     model.note(Severity::Healthy, text);
     let rows = shown(&model);
     let row = "restored 80,497 rows of backups/test_results_20260131_120000.parquet; 5,987 rows wait again";
@@ -142,7 +184,9 @@ fn backup_and_validate_ask_nothing() {
 fn a_plan_that_comes_too_late_is_dropped() {
     let mut model = showing(80, 24, healthy());
     let effects = press(&mut model, 'c');
-    let [Effect::Plan(id, _)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Plan(id, _)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert_eq!(key(&mut model, KeyCode::Esc), [Effect::Cancel(*id)]);
     update(&mut model, Message::Planned(*id, Ok(Box::new(plan()))));
     assert!(matches!(model.prompt, Prompt::None));
@@ -151,7 +195,11 @@ fn a_plan_that_comes_too_late_is_dropped() {
 #[test]
 fn a_plan_with_nothing_to_do_is_told_rather_than_asked() {
     let mut model = showing(80, 24, healthy());
-    let nothing = Plan { is_empty: true, summary: "nothing waits".to_owned(), ..plan() };
+    let nothing = Plan {
+        is_empty: true,
+        summary: "nothing waits".to_owned(),
+        ..plan()
+    };
     planned(&mut model, 'c', nothing);
     assert!(matches!(model.prompt, Prompt::None));
     assert_eq!(newest(&model), "nothing waits");
@@ -163,7 +211,10 @@ fn esc_asks_before_it_cancels() {
     let id = running(&mut model);
     assert!(key(&mut model, KeyCode::Esc).is_empty());
     key(&mut model, KeyCode::Esc);
-    assert!(!model.jobs.running.as_ref().unwrap().cancelling, "Esc goes back");
+    assert!(
+        !model.jobs.running.as_ref().unwrap().cancelling,
+        "Esc goes back"
+    );
     key(&mut model, KeyCode::Esc);
     assert_eq!(press(&mut model, 'y'), [Effect::Cancel(id)]);
     update(&mut model, Message::Finished(id, Err(Failure::Cancelled)));
@@ -187,13 +238,19 @@ fn quitting_during_a_job_waits_or_cancels() {
     let id = running(&mut model);
     assert!(press(&mut model, 'q').is_empty());
     assert!(key(&mut model, KeyCode::Enter).is_empty(), "waits");
-    assert_eq!(update(&mut model, Message::Finished(id, Ok(Box::new(outcome())))), [Effect::Quit]);
+    assert_eq!(
+        update(&mut model, Message::Finished(id, Ok(Box::new(outcome())))),
+        [Effect::Quit]
+    );
 
     let mut model = showing(80, 24, healthy());
     let id = running(&mut model);
     press(&mut model, 'q');
     assert_eq!(press(&mut model, 'c'), [Effect::Cancel(id)]);
-    assert_eq!(update(&mut model, Message::Finished(id, Err(Failure::Cancelled))), [Effect::Quit]);
+    assert_eq!(
+        update(&mut model, Message::Finished(id, Err(Failure::Cancelled))),
+        [Effect::Quit]
+    );
 
     let mut model = showing(80, 24, healthy());
     running(&mut model);
@@ -206,10 +263,26 @@ fn quitting_during_a_job_waits_or_cancels() {
 fn jobs_run_one_at_a_time() {
     let mut model = showing(80, 24, healthy());
     let first = running(&mut model);
-    assert!(planned(&mut model, 'b', Plan { request: Request::Backup, ..plan() }).is_empty());
+    assert!(
+        planned(
+            &mut model,
+            'b',
+            Plan {
+                request: Request::Backup,
+                ..plan()
+            }
+        )
+        .is_empty()
+    );
     assert_eq!(model.jobs.queue.len(), 1);
-    let effects = update(&mut model, Message::Finished(first, Ok(Box::new(outcome()))));
-    assert!(matches!(effects.as_slice(), [Effect::Scan, Effect::Run(..)]), "{effects:?}");
+    let effects = update(
+        &mut model,
+        Message::Finished(first, Ok(Box::new(outcome()))),
+    );
+    assert!(
+        matches!(effects.as_slice(), [Effect::Scan, Effect::Run(..)]),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -234,9 +307,17 @@ fn an_export_asks_for_format_and_name() {
     }
     type_text(&mut model, "quiet q.csv");
     let effects = key(&mut model, KeyCode::Enter);
-    let [Effect::Plan(_, Request::Export(options))] = effects.as_slice() else { panic!("{effects:?}") };
-    assert_eq!((options.format, options.output.as_path()), (ExportFormat::Csv, "quiet q.csv".as_ref()));
-    assert_eq!((&options.filter, options.overwrite), (&Filter::default(), false));
+    let [Effect::Plan(_, Request::Export(options))] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        (options.format, options.output.as_path()),
+        (ExportFormat::Csv, "quiet q.csv".as_ref())
+    );
+    assert_eq!(
+        (&options.filter, options.overwrite),
+        (&Filter::default(), false)
+    );
 }
 
 #[test]
@@ -248,7 +329,9 @@ fn an_export_of_the_filtered_view_names_its_models() {
     press(&mut model, 'e');
     key(&mut model, KeyCode::Enter);
     let effects = key(&mut model, KeyCode::Enter);
-    let [Effect::Plan(_, Request::Export(options))] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Plan(_, Request::Export(options))] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert_eq!(options.filter.models.len(), 3);
 }
 
@@ -258,7 +341,10 @@ fn esc_undoes_a_filter_being_typed_and_clears_a_kept_one() {
     press(&mut model, '/');
     type_text(&mut model, "q");
     key(&mut model, KeyCode::Esc);
-    assert_eq!((model.table.filter.as_str(), model.table.order.len()), ("", 12));
+    assert_eq!(
+        (model.table.filter.as_str(), model.table.order.len()),
+        ("", 12)
+    );
     press(&mut model, '/');
     type_text(&mut model, "q");
     key(&mut model, KeyCode::Enter);
@@ -299,11 +385,20 @@ fn what_another_process_did_is_told_and_what_we_did_is_not_told_twice() {
     };
     let mut model = showing(80, 24, healthy());
     let before = model.noted;
-    assert!(update(&mut model, later(8)).contains(&Effect::Scan), "its maker may still say what it did");
+    assert!(
+        update(&mut model, later(8)).contains(&Effect::Scan),
+        "its maker may still say what it did"
+    );
     assert_eq!(model.noted, before);
-    update(&mut model, Message::Tick(now() + SignedDuration::from_secs(6)));
+    update(
+        &mut model,
+        Message::Tick(now() + SignedDuration::from_secs(6)),
+    );
     assert!(!update(&mut model, later(8)).contains(&Effect::Scan));
-    assert_eq!(newest(&model), "another process committed generation 8: 2,013 more rows");
+    assert_eq!(
+        newest(&model),
+        "another process committed generation 8: 2,013 more rows"
+    );
     update(&mut model, later(8));
     assert_eq!(model.noted, before + 1, "once");
 
@@ -330,23 +425,39 @@ fn other_processes_say_themselves_what_they_did() {
     seen.main.generation = 8;
     update(&mut model, look(&seen));
     seen.operations = vec![
-        OperationView { at: now() - SignedDuration::from_hours(3), ..done("of another store", None, false) },
+        OperationView {
+            at: now() - SignedDuration::from_hours(3),
+            ..done("of another store", None, false)
+        },
         done("consolidated 4 files", Some(8), false),
         done("our own", None, true),
     ];
-    assert!(!update(&mut model, look(&seen)).contains(&Effect::Scan), "told, so nothing is waited for");
+    assert!(
+        !update(&mut model, look(&seen)).contains(&Effect::Scan),
+        "told, so nothing is waited for"
+    );
     assert_eq!(newest(&model), "consolidated 4 files (process 4711)");
-    seen.operations.push(done("backup failed: the disk is full", None, false));
+    seen.operations
+        .push(done("backup failed: the disk is full", None, false));
     update(&mut model, look(&seen));
     let noted = model.noted;
-    assert_eq!(newest(&model), "backup failed: the disk is full (process 4711)");
+    assert_eq!(
+        newest(&model),
+        "backup failed: the disk is full (process 4711)"
+    );
     assert_eq!(model.activity[0].severity, Severity::Warning);
-    update(&mut model, Message::Tick(now() + SignedDuration::from_secs(60)));
+    update(
+        &mut model,
+        Message::Tick(now() + SignedDuration::from_secs(60)),
+    );
     update(&mut model, look(&seen));
     assert_eq!(model.noted, noted, "once");
     // Who opens it later is told of the past, and is not asked to read it now.
     let model = showing(80, 24, seen);
-    assert_eq!(newest(&model), "backup failed: the disk is full (process 4711)");
+    assert_eq!(
+        newest(&model),
+        "backup failed: the disk is full (process 4711)"
+    );
     assert_eq!((model.activity.len(), model.notice), (3, None));
 }
 
@@ -354,7 +465,10 @@ fn other_processes_say_themselves_what_they_did() {
 fn alerts_that_come_and_go_are_told() {
     let mut model = showing(80, 24, healthy());
     update(&mut model, Message::Observed(Box::new(warning())));
-    assert_eq!(newest(&model), "writer 48213 (qwen2.5-72b) quiet 6m, process alive");
+    assert_eq!(
+        newest(&model),
+        "writer 48213 (qwen2.5-72b) quiet 6m, process alive"
+    );
     update(&mut model, Message::Observed(Box::new(healthy())));
     assert!(newest(&model).starts_with("over: "));
 }
@@ -399,10 +513,19 @@ fn alerts_are_told_while_the_picture_is_held_and_noted_when_it_goes_on() {
     let mut model = showing(80, 24, healthy());
     press(&mut model, 'p');
     let effects = update(&mut model, Message::Observed(Box::new(warning())));
-    assert_eq!((effects.as_slice(), model.activity.len()), (&[Effect::Alerts][..], 1));
-    update(&mut model, Message::Tick(now() + SignedDuration::from_secs(600)));
+    assert_eq!(
+        (effects.as_slice(), model.activity.len()),
+        (&[Effect::Alerts][..], 1)
+    );
+    update(
+        &mut model,
+        Message::Tick(now() + SignedDuration::from_secs(600)),
+    );
     press(&mut model, 'p');
-    assert_eq!(newest(&model), "writer 48213 (qwen2.5-72b) quiet 6m, process alive");
+    assert_eq!(
+        newest(&model),
+        "writer 48213 (qwen2.5-72b) quiet 6m, process alive"
+    );
     assert_eq!(model.activity[0].at, now(), "as of when it was seen");
 }
 
@@ -411,7 +534,13 @@ fn a_hook_that_fails_is_told_once_until_it_works() {
     let mut model = showing(80, 24, healthy());
     let fails = || Message::Told(Err("notify.hook: page failed".to_owned()));
     let before = model.noted;
-    for message in [fails(), fails(), Message::Told(Ok(())), Message::Told(Ok(())), fails()] {
+    for message in [
+        fails(),
+        fails(),
+        Message::Told(Ok(())),
+        Message::Told(Ok(())),
+        fails(),
+    ] {
         update(&mut model, message);
     }
     assert_eq!(model.noted - before, 3);
@@ -420,7 +549,10 @@ fn a_hook_that_fails_is_told_once_until_it_works() {
 #[test]
 fn a_store_that_vanishes_and_comes_back_is_told() {
     let mut model = showing(80, 24, healthy());
-    let gone = Observation { state: StoreState::Missing, ..fixture::empty() };
+    let gone = Observation {
+        state: StoreState::Missing,
+        ..fixture::empty()
+    };
     update(&mut model, Message::Observed(Box::new(gone)));
     assert!(newest(&model).contains("gone"));
     update(&mut model, Message::Observed(Box::new(healthy())));
@@ -434,10 +566,17 @@ fn a_picture_that_is_held_shows_the_newest_look_when_let_go() {
     let mut seen = healthy();
     seen.per_minute = 99.0;
     update(&mut model, Message::Observed(Box::new(seen)));
-    update(&mut model, Message::Tick(now() + SignedDuration::from_hours(1)));
+    update(
+        &mut model,
+        Message::Tick(now() + SignedDuration::from_hours(1)),
+    );
     let held = model.seen.as_ref().unwrap().per_minute;
     assert!((held - 41.3).abs() < 1e-9);
-    assert_eq!(model.when(now() - SignedDuration::from_secs(9)), "9s", "ages stand still too");
+    assert_eq!(
+        model.when(now() - SignedDuration::from_secs(9)),
+        "9s",
+        "ages stand still too"
+    );
     press(&mut model, 'p');
     assert!((model.seen.as_ref().unwrap().per_minute - 99.0).abs() < 1e-9);
 }
@@ -445,23 +584,52 @@ fn a_picture_that_is_held_shows_the_newest_look_when_let_go() {
 #[test]
 fn clicks_focus_and_select_and_the_wheel_scrolls() {
     let mut model = showing(80, 24, warning());
-    let mouse =
-        |kind, row| Message::Mouse(MouseEvent { kind, column: 5, row, modifiers: KeyModifiers::NONE });
-    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 9));
+    let mouse = |kind, row| {
+        Message::Mouse(MouseEvent {
+            kind,
+            column: 5,
+            row,
+            modifiers: KeyModifiers::NONE,
+        })
+    };
+    update(
+        &mut model,
+        mouse(MouseEventKind::Down(MouseButton::Left), 9),
+    );
     assert_eq!(model.table.row(), 2);
     update(&mut model, mouse(MouseEventKind::ScrollDown, 10));
     assert_eq!(model.table.row(), 5);
-    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 20));
+    update(
+        &mut model,
+        mouse(MouseEventKind::Down(MouseButton::Left), 20),
+    );
     assert_eq!((model.focus, model.alert.at), (Focus::Alerts, 1));
     assert!(model.overlays.is_empty());
-    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 20));
-    assert!(matches!(model.overlays.last(), Some(Overlay::Alert((rule, _), _)) if rule == "stalled_writer"));
+    update(
+        &mut model,
+        mouse(MouseEventKind::Down(MouseButton::Left), 20),
+    );
+    assert!(
+        matches!(model.overlays.last(), Some(Overlay::Alert((rule, _), _)) if rule == "stalled_writer")
+    );
     model.overlays.clear();
-    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 1));
-    assert!(matches!(model.overlays.last(), Some(Overlay::Alert(..))), "the sentence");
+    update(
+        &mut model,
+        mouse(MouseEventKind::Down(MouseButton::Left), 1),
+    );
+    assert!(
+        matches!(model.overlays.last(), Some(Overlay::Alert(..))),
+        "the sentence"
+    );
     model.overlays.clear();
-    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 6));
-    update(&mut model, mouse(MouseEventKind::Down(MouseButton::Left), 6));
+    update(
+        &mut model,
+        mouse(MouseEventKind::Down(MouseButton::Left), 6),
+    );
+    update(
+        &mut model,
+        mouse(MouseEventKind::Down(MouseButton::Left), 6),
+    );
     assert!(model.overlays.is_empty(), "a heading is no row");
     let click = |column| MouseEvent {
         kind: MouseEventKind::Down(MouseButton::Left),
@@ -479,7 +647,11 @@ fn clicks_focus_and_select_and_the_wheel_scrolls() {
         (76, (Column::Infra, false)),
     ] {
         update(&mut model, Message::Mouse(click(column)));
-        assert_eq!((model.table.column, model.table.reversed), expected, "{column}");
+        assert_eq!(
+            (model.table.column, model.table.reversed),
+            expected,
+            "{column}"
+        );
     }
 }
 
@@ -490,11 +662,21 @@ fn the_help_is_searched_by_all_words_that_are_typed() {
     press(&mut model, '/');
     type_text(&mut model, "Alert SNOOZE");
     key(&mut model, KeyCode::Enter);
-    assert_eq!((model.help_filter.as_str(), model.table.filter.as_str()), ("Alert SNOOZE", ""));
+    assert_eq!(
+        (model.help_filter.as_str(), model.table.filter.as_str()),
+        ("Alert SNOOZE", "")
+    );
     let shown = shown(&model);
-    assert!(shown.contains("silence an alert") && !shown.contains("explain the selected alert"), "{shown}");
+    assert!(
+        shown.contains("silence an alert") && !shown.contains("explain the selected alert"),
+        "{shown}"
+    );
     key(&mut model, KeyCode::Esc);
-    assert_eq!((model.help_filter.as_str(), model.overlays.len()), ("", 1), "Esc shows all keys again");
+    assert_eq!(
+        (model.help_filter.as_str(), model.overlays.len()),
+        ("", 1),
+        "Esc shows all keys again"
+    );
     key(&mut model, KeyCode::Esc);
     assert!(model.overlays.is_empty());
 }
@@ -503,13 +685,21 @@ fn the_help_is_searched_by_all_words_that_are_typed() {
 fn enter_opens_what_is_selected_and_esc_goes_back() {
     let mut model = showing(80, 24, warning());
     key(&mut model, KeyCode::Enter);
-    assert!(matches!(model.overlays.last(), Some(Overlay::Drill(name, _)) if name == "DeepSeek-V3-0324"));
+    assert!(
+        matches!(model.overlays.last(), Some(Overlay::Drill(name, _)) if name == "DeepSeek-V3-0324")
+    );
     key(&mut model, KeyCode::Esc);
     key(&mut model, KeyCode::Tab);
     key(&mut model, KeyCode::Enter);
-    assert!(matches!(model.overlays.last(), Some(Overlay::Alert(..))), "its explanation");
+    assert!(
+        matches!(model.overlays.last(), Some(Overlay::Alert(..))),
+        "its explanation"
+    );
     key(&mut model, KeyCode::Enter);
-    assert!(matches!(model.overlays.last(), Some(Overlay::Drill(..))), "the alert's errors");
+    assert!(
+        matches!(model.overlays.last(), Some(Overlay::Drill(..))),
+        "the alert's errors"
+    );
     press(&mut model, 'q');
 }
 
@@ -524,48 +714,88 @@ fn the_end_of_a_planned_run_is_told_once() {
     for _ in 0..2 {
         update(&mut model, Message::Observed(Box::new(all.clone())));
     }
-    let told = model.activity.iter().filter(|e| e.text.starts_with("the run is done: all 12,443")).count();
+    let told = model
+        .activity
+        .iter()
+        .filter(|e| e.text.starts_with("the run is done: all 12,443"))
+        .count();
     assert_eq!(told, 1, "{:?}", model.activity);
     let mut late = Model::new(fixture::settings(), now());
     late.settings.expected = Some(Expected::Tests(10));
     update(&mut late, Message::Observed(Box::new(all)));
-    assert!(!late.activity.iter().any(|e| e.text.contains("done")), "it was done before the start");
+    assert!(
+        !late.activity.iter().any(|e| e.text.contains("done")),
+        "it was done before the start"
+    );
 }
 
 #[test]
 fn left_and_right_choose_the_period_of_the_history() {
     let mut model = showing(80, 24, healthy());
     key(&mut model, KeyCode::Left);
-    assert_eq!(model.period, Period::All, "elsewhere they do what they always do");
+    assert_eq!(
+        model.period,
+        Period::All,
+        "elsewhere they do what they always do"
+    );
     press(&mut model, 'H');
     let mut periods = Vec::new();
-    for code in [KeyCode::Right, KeyCode::Left, KeyCode::Left, KeyCode::Left, KeyCode::Left, KeyCode::Right] {
+    for code in [
+        KeyCode::Right,
+        KeyCode::Left,
+        KeyCode::Left,
+        KeyCode::Left,
+        KeyCode::Left,
+        KeyCode::Right,
+    ] {
         key(&mut model, code);
         periods.push(model.period.seconds());
     }
     let hours = |hours: i64| Some(hours * 3_600);
-    assert_eq!(periods, [None, hours(24), hours(6), hours(1), hours(1), hours(6)]);
+    assert_eq!(
+        periods,
+        [None, hours(24), hours(6), hours(1), hours(1), hours(6)]
+    );
 }
 
 #[test]
 fn an_alert_does_not_repeat_the_advice_of_its_key() {
     let mut seen = healthy();
     let advice = "104 increments wait (limit 100): consolidate";
-    seen.alerts = vec![fixture::alert("too_many", Severity::Warning, advice, Remedy::Consolidate, "")];
+    seen.alerts = vec![fixture::alert(
+        "too_many",
+        Severity::Warning,
+        advice,
+        Remedy::Consolidate,
+        "",
+    )];
     let mut model = showing(80, 24, seen);
     for readonly in [false, true] {
         model.settings.readonly = readonly;
         let mut buffer = Buffer::empty(model.area);
         Screen(&model).render(model.area, &mut buffer);
-        let text: String = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        let text: String = buffer
+            .content
+            .iter()
+            .map(ratatui::buffer::Cell::symbol)
+            .collect();
         // Without the key the sentence stands as it is.
-        assert_eq!(text.matches("(limit 100): consolidate").count(), if readonly { 2 } else { 0 });
-        assert_eq!(text.matches("c: consolidate").count(), if readonly { 0 } else { 2 });
+        assert_eq!(
+            text.matches("(limit 100): consolidate").count(),
+            if readonly { 2 } else { 0 }
+        );
+        assert_eq!(
+            text.matches("c: consolidate").count(),
+            if readonly { 0 } else { 2 }
+        );
     }
 }
 
 fn compared(model: &mut Model, both: [&str; 2], comparison: Comparison) {
-    update(model, Message::Compared(both.map(str::to_owned), Ok(comparison)));
+    update(
+        model,
+        Message::Compared(both.map(str::to_owned), Ok(comparison)),
+    );
 }
 
 #[test]
@@ -575,10 +805,16 @@ fn two_marked_models_are_compared() {
     assert_eq!(newest(&model), "mark two models with Space to compare them");
     press(&mut model, ' ');
     let first = model.table.selected.clone().unwrap();
-    assert!(press(&mut model, '=').is_empty(), "the same one is no second one");
+    assert!(
+        press(&mut model, '=').is_empty(),
+        "the same one is no second one"
+    );
     key(&mut model, KeyCode::Down);
     let second = model.table.selected.clone().unwrap();
-    assert_eq!(press(&mut model, '='), [Effect::Compare([first.clone(), second.clone()])]);
+    assert_eq!(
+        press(&mut model, '='),
+        [Effect::Compare([first.clone(), second.clone()])]
+    );
     press(&mut model, '=');
     assert!(model.overlays.is_empty());
     for _ in 0..2 {
@@ -597,24 +833,54 @@ fn a_comparison_is_made_again_when_there_is_more_to_compare() {
     press(&mut model, ' ');
     key(&mut model, KeyCode::Down);
     let effects = press(&mut model, '=');
-    let [Effect::Compare([first, second])] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Compare([first, second])] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     let later = |model: &mut Model, seconds: i64, seen: Observation| {
-        update(model, Message::Tick(now() + SignedDuration::from_secs(seconds)));
+        update(
+            model,
+            Message::Tick(now() + SignedDuration::from_secs(seconds)),
+        );
         update(model, Message::Observed(Box::new(seen)))
     };
     let mut more = healthy();
     more.models.iter_mut().for_each(|m| m.tally.tests += 1);
-    assert_eq!(later(&mut model, 60, more.clone()), [Effect::Alerts], "still at the first one");
+    assert_eq!(
+        later(&mut model, 60, more.clone()),
+        [Effect::Alerts],
+        "still at the first one"
+    );
     let comparison = compare([Ok::<_, Infallible>(Pair::default())]).unwrap();
     compared(&mut model, ["somebody", "else"], comparison);
     assert_eq!(model.compared.as_ref().unwrap().result, None);
     compared(&mut model, [first, second], comparison);
-    assert_eq!(model.compared.as_ref().unwrap().result, Some(Ok(comparison)));
-    assert_eq!(later(&mut model, 5, more.clone()), [Effect::Alerts], "too soon");
-    assert_eq!(later(&mut model, 61, healthy()), [Effect::Alerts], "nothing new");
+    assert_eq!(
+        model.compared.as_ref().unwrap().result,
+        Some(Ok(comparison))
+    );
+    assert_eq!(
+        later(&mut model, 5, more.clone()),
+        [Effect::Alerts],
+        "too soon"
+    );
+    assert_eq!(
+        later(&mut model, 61, healthy()),
+        [Effect::Alerts],
+        "nothing new"
+    );
     let effects = later(&mut model, 62, more);
-    assert_eq!(effects, [Effect::Alerts, Effect::Compare([first.clone(), second.clone()])]);
-    assert_eq!(model.compared.as_ref().unwrap().shown, Some(Ok(comparison)), "shown until then");
+    assert_eq!(
+        effects,
+        [
+            Effect::Alerts,
+            Effect::Compare([first.clone(), second.clone()])
+        ]
+    );
+    assert_eq!(
+        model.compared.as_ref().unwrap().shown,
+        Some(Ok(comparison)),
+        "shown until then"
+    );
     key(&mut model, KeyCode::Esc);
     assert_eq!(later(&mut model, 99, healthy()), [Effect::Alerts]);
 }
@@ -625,13 +891,21 @@ fn a_refusal_that_is_too_long_for_a_row_is_told_in_full() {
                bring back another one with evaltop restore --from BACKUP";
     let mut model = showing(80, 24, healthy());
     let effects = press(&mut model, 'u');
-    let [Effect::Plan(id, _)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Plan(id, _)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     update(&mut model, Message::Planned(*id, Err(why.to_owned())));
     let words: String = shown(&model).split_whitespace().collect();
-    assert!(words.contains(&why.split_whitespace().collect::<String>()), "{words}");
+    assert!(
+        words.contains(&why.split_whitespace().collect::<String>()),
+        "{words}"
+    );
     assert!(words.contains("UNDO:NOTDONE"));
     press(&mut model, '%');
-    assert!(matches!(model.prompt, Prompt::Told(..)), "a key without a meaning leaves it");
+    assert!(
+        matches!(model.prompt, Prompt::Told(..)),
+        "a key without a meaning leaves it"
+    );
     key(&mut model, KeyCode::Esc);
     assert!(matches!(model.prompt, Prompt::None) && newest(&model) == why);
 
@@ -639,12 +913,20 @@ fn a_refusal_that_is_too_long_for_a_row_is_told_in_full() {
     for (keys, told) in [("", false), ("H", true)] {
         type_text(&mut model, keys);
         let effects = press(&mut model, 'u');
-        let [Effect::Plan(id, _)] = effects.as_slice() else { panic!("{effects:?}") };
-        update(&mut model, Message::Planned(*id, Err("nothing to undo".to_owned())));
+        let [Effect::Plan(id, _)] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        update(
+            &mut model,
+            Message::Planned(*id, Err("nothing to undo".to_owned())),
+        );
         assert_eq!(matches!(model.prompt, Prompt::Told(..)), told, "{keys}");
     }
     press(&mut model, 't');
-    assert!(matches!(model.prompt, Prompt::None), "another key does what it does");
+    assert!(
+        matches!(model.prompt, Prompt::None),
+        "another key does what it does"
+    );
     assert!(matches!(model.overlays.last(), Some(Overlay::Progress(_))));
 }
 
@@ -665,7 +947,11 @@ fn left_and_right_go_from_model_to_model() {
             matches!(model.overlays.last(), Some(Overlay::Drill(name, _)) if *name == names[row]),
             "{code:?}"
         );
-        assert_eq!(model.table.selected.as_ref(), Some(&names[row]), "the selection goes along");
+        assert_eq!(
+            model.table.selected.as_ref(),
+            Some(&names[row]),
+            "the selection goes along"
+        );
     }
 }
 
@@ -678,9 +964,19 @@ fn what_is_covered_is_not_changed() {
         for c in ['s', 'S', 'z', ' ', 'a', 'A'] {
             press(&mut model, c);
         }
-        assert_eq!((format!("{:?}", model.table), model.focus), (table, focus), "{overlay}");
+        assert_eq!(
+            (format!("{:?}", model.table), model.focus),
+            (table, focus),
+            "{overlay}"
+        );
         assert!(!model.zoomed && model.overlays.len() == 1, "{overlay}");
-        assert!(!model.alerts().into_iter().any(|alert| model.is_quiet(alert)), "{overlay}");
+        assert!(
+            !model
+                .alerts()
+                .into_iter()
+                .any(|alert| model.is_quiet(alert)),
+            "{overlay}"
+        );
     }
 }
 
@@ -689,7 +985,9 @@ fn what_is_covered_is_not_changed() {
 #[test]
 fn every_key_in_every_view_can_be_taken_back() {
     use strum::IntoEnumIterator;
-    let views = ["", "?", "H", "t", "w", "f", "L", "i", "\n", "z", "\t", "\t\t", "p", "c", "e"];
+    let views = [
+        "", "?", "H", "t", "w", "f", "L", "i", "\n", "z", "\t", "\t\t", "p", "c", "e",
+    ];
     let enter = |c| match c {
         '\n' => KeyCode::Enter,
         '\t' => KeyCode::Tab,
@@ -713,17 +1011,29 @@ fn every_key_in_every_view_can_be_taken_back() {
                         || matches!((effect, action), (Effect::Suspend, Action::Suspend))
                         || matches!(
                             (effect, action),
-                            (Effect::Alerts, Action::Acknowledge | Action::Snooze | Action::Freeze)
+                            (
+                                Effect::Alerts,
+                                Action::Acknowledge | Action::Snooze | Action::Freeze
+                            )
                         )
                 };
-                assert!(effects.iter().all(harmless), "{action:?} in {view:?}: {effects:?}");
+                assert!(
+                    effects.iter().all(harmless),
+                    "{action:?} in {view:?}: {effects:?}"
+                );
                 shown(&model);
             }
             for _ in 0..6 {
                 key(&mut model, KeyCode::Esc);
             }
-            assert!(model.overlays.is_empty() && !model.zoomed, "{action:?} in {view:?}");
-            assert!(matches!(model.prompt, Prompt::None) && model.typing.is_none(), "{action:?} in {view:?}");
+            assert!(
+                model.overlays.is_empty() && !model.zoomed,
+                "{action:?} in {view:?}"
+            );
+            assert!(
+                matches!(model.prompt, Prompt::None) && model.typing.is_none(),
+                "{action:?} in {view:?}"
+            );
         }
     }
 }
@@ -756,7 +1066,10 @@ fn any_text() -> impl Strategy<Value = String> {
         "通义千问👩\u{200d}👩\u{200d}👧e\u{301}\u{301}\u{301}ﷺ",
         "\u{301}\u{301}",
     ];
-    let piece = prop_oneof![any::<String>(), prop::sample::select(nasty.to_vec()).prop_map(str::to_owned)];
+    let piece = prop_oneof![
+        any::<String>(),
+        prop::sample::select(nasty.to_vec()).prop_map(str::to_owned)
+    ];
     prop::collection::vec(piece, 0..3).prop_map(|pieces| pieces.concat())
 }
 
@@ -787,7 +1100,10 @@ fn any_observation() -> impl Strategy<Value = Message> {
                 }
             }
             let cells = seen.cells.iter().map(|(cell, tally)| {
-                let cell = Cell { task_type: format!("{}{text}", cell.task_type).into(), ..cell.clone() };
+                let cell = Cell {
+                    task_type: format!("{}{text}", cell.task_type).into(),
+                    ..cell.clone()
+                };
                 (cell, tally.clone())
             });
             seen.cells = Arc::new(cells.collect());
@@ -831,13 +1147,21 @@ fn any_message() -> impl Strategy<Value = Message> {
             ..plan()
         };
         let refused = format!("refused: {}", plan.summary).repeat(3);
-        let plan = if flags[2] { Ok(Box::new(plan)) } else { Err(refused) };
+        let plan = if flags[2] {
+            Ok(Box::new(plan))
+        } else {
+            Err(refused)
+        };
         Message::Planned(id, plan)
     });
     let finished = (id.clone(), any::<bool>()).prop_map(|(id, good)| {
         Message::Finished(
             id,
-            if good { Ok(Box::new(outcome())) } else { Err(Failure::Failed("no".to_owned())) },
+            if good {
+                Ok(Box::new(outcome()))
+            } else {
+                Err(Failure::Failed("no".to_owned()))
+            },
         )
     });
     let mouse = (0_u16..250, 0_u16..80, 0_u8..3).prop_map(|(column, row, kind)| {
@@ -846,7 +1170,12 @@ fn any_message() -> impl Strategy<Value = Message> {
             1 => MouseEventKind::ScrollUp,
             _ => MouseEventKind::Down(MouseButton::Left),
         };
-        Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+        Message::Mouse(MouseEvent {
+            kind,
+            column,
+            row,
+            modifiers: KeyModifiers::NONE,
+        })
     });
     prop_oneof![
         12 => any_key(),
@@ -939,14 +1268,29 @@ fn what_is_shown_before_the_first_look_is_no_news() {
     let mut model = Model::new(fixture::settings(), now());
     let mut early = fixture::many(2);
     (early.alerts, early.reading) = (Vec::new(), Some(Reading { read: 0, files: 70 }));
-    assert_eq!(update(&mut model, Message::Glimpsed(Box::new(early.clone()))), []);
+    assert_eq!(
+        update(&mut model, Message::Glimpsed(Box::new(early.clone()))),
+        []
+    );
     update(&mut model, Message::Read(12));
-    assert_eq!(model.seen.as_ref().unwrap().reading, Some(Reading { read: 12, files: 70 }));
+    assert_eq!(
+        model.seen.as_ref().unwrap().reading,
+        Some(Reading {
+            read: 12,
+            files: 70
+        })
+    );
     assert!(model.activity.is_empty(), "{:?}", model.activity);
     update(&mut model, Message::Observed(Box::new(fixture::many(2))));
     let mut at_once = Model::new(fixture::settings(), now());
     update(&mut at_once, Message::Observed(Box::new(fixture::many(2))));
-    let told = |model: &Model| model.activity.iter().map(|entry| entry.text.clone()).collect::<Vec<_>>();
+    let told = |model: &Model| {
+        model
+            .activity
+            .iter()
+            .map(|entry| entry.text.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(told(&model), told(&at_once));
     // One that comes late shows nothing old.
     update(&mut model, Message::Glimpsed(Box::new(early)));

@@ -25,15 +25,26 @@ impl Widget for Activity<'_> {
         let focused = model.focus == Focus::Activity;
         heading(model, "ACTIVITY", "", area.width, focused).render(area, buffer);
         for (row, (item, part)) in area.rows().skip(1).zip(placed(model, area)) {
-            let Some(entry) = model.activity.get(item) else { continue };
+            let Some(entry) = model.activity.get(item) else {
+                continue;
+            };
             let chosen = focused && item == model.entry.at;
-            let style = if chosen { model.style(Role::Selected) } else { Style::new() };
+            let style = if chosen {
+                model.style(Role::Selected)
+            } else {
+                Style::new()
+            };
             let text = if rows::wraps(area) {
-                broken(model, entry, area.width).into_iter().nth(part).unwrap_or_default()
+                broken(model, entry, area.width)
+                    .into_iter()
+                    .nth(part)
+                    .unwrap_or_default()
             } else {
                 text::clean(&within(model, &entry.text)).into_owned()
             };
-            line(model, entry, text, chosen, part, row.width).style(style).render(row, buffer);
+            line(model, entry, text, chosen, part, row.width)
+                .style(style)
+                .render(row, buffer);
         }
     }
 }
@@ -55,16 +66,30 @@ pub(super) fn within(model: &Model, said: &str) -> String {
 /// The text of an entry in lines that fit beside its time.
 fn broken(model: &Model, entry: &Entry, width: u16) -> Vec<String> {
     let before = text::width(&model.clock(entry.at)) + 3;
-    text::wrap(&within(model, &entry.text), usize::from(width).saturating_sub(before))
+    text::wrap(
+        &within(model, &entry.text),
+        usize::from(width).saturating_sub(before),
+    )
 }
 
-fn line(model: &Model, entry: &Entry, text: String, chosen: bool, part: usize, width: u16) -> Line<'static> {
+fn line(
+    model: &Model,
+    entry: &Entry,
+    text: String,
+    chosen: bool,
+    part: usize,
+    width: u16,
+) -> Line<'static> {
     let role = match entry.severity {
         Severity::Healthy => Role::Text,
         severity => severity.into(),
     };
     let clock = model.clock(entry.at);
-    let time = if part == 0 { clock } else { " ".repeat(text::width(&clock)) };
+    let time = if part == 0 {
+        clock
+    } else {
+        " ".repeat(text::width(&clock))
+    };
     let line = Line::from(vec![
         model.span(Role::Text, if chosen && part == 0 { "›" } else { " " }),
         model.span(Role::Dim, format!("{time} ")),

@@ -22,9 +22,19 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
     let severity: Role = alert.severity.into();
     let help = help(model, alert);
     let message = said(alert, help.as_deref().unwrap_or_default());
-    for (i, line) in text::wrap(&message, cells.saturating_sub(2)).into_iter().enumerate() {
-        let lead = if i == 0 { format!(" {} ", sign(alert.severity)) } else { "   ".to_owned() };
-        lines.push(Line::from(vec![model.span(severity, lead), model.span(Role::Title, line)]));
+    for (i, line) in text::wrap(&message, cells.saturating_sub(2))
+        .into_iter()
+        .enumerate()
+    {
+        let lead = if i == 0 {
+            format!(" {} ", sign(alert.severity))
+        } else {
+            "   ".to_owned()
+        };
+        lines.push(Line::from(vec![
+            model.span(severity, lead),
+            model.span(Role::Title, line),
+        ]));
     }
     if let Some(since) = model.book.since(key) {
         let age = format::span(model.age(since));
@@ -33,16 +43,25 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
         } else {
             format!("   seen since {}", model.clock(since))
         };
-        lines.push(Line::from(
-            model.span(Role::Dim, format!("{text}{}", quiet(model, model.book.quiet(alert)))),
-        ));
+        lines.push(Line::from(model.span(
+            Role::Dim,
+            format!("{text}{}", quiet(model, model.book.quiet(alert))),
+        )));
     }
     lines.push(Line::default());
     lines.extend(paragraph(model, Role::Text, &alert.explanation, cells));
-    if let Some(subject) = alert.subject.as_ref().filter(|subject| !alert.message.contains(subject.as_str()))
+    if let Some(subject) = alert
+        .subject
+        .as_ref()
+        .filter(|subject| !alert.message.contains(subject.as_str()))
     {
         lines.push(Line::default());
-        lines.extend(paragraph(model, Role::Dim, &format!("about {}", text::name(subject)), cells));
+        lines.extend(paragraph(
+            model,
+            Role::Dim,
+            &format!("about {}", text::name(subject)),
+            cells,
+        ));
     }
     lines.push(Line::default());
     lines.extend(help.map(|help| Line::from(model.span(Role::Key, format!(" {help}")))));
@@ -62,11 +81,19 @@ fn quiet(model: &Model, quiet: Option<Quiet>) -> String {
 fn silence(model: &Model, quiet: Option<Quiet>) -> impl Iterator<Item = Line<'static>> {
     let snooze = format!("snooze for {}", format::span(model.settings.snooze as f64));
     let words = match quiet {
-        None => [(Action::Acknowledge, "acknowledge".to_owned()), (Action::Snooze, snooze)].to_vec(),
-        Some(Quiet::Acknowledged(_)) => vec![(Action::Acknowledge, "not acknowledged after all".to_owned())],
+        None => [
+            (Action::Acknowledge, "acknowledge".to_owned()),
+            (Action::Snooze, snooze),
+        ]
+        .to_vec(),
+        Some(Quiet::Acknowledged(_)) => {
+            vec![(Action::Acknowledge, "not acknowledged after all".to_owned())]
+        }
         Some(Quiet::Snoozed(..)) => vec![(Action::Snooze, "wake it".to_owned())],
     };
-    let keyed = words.into_iter().map(|(action, what)| (model.settings.keymap.key(action), what));
+    let keyed = words
+        .into_iter()
+        .map(|(action, what)| (model.settings.keymap.key(action), what));
     keyed
         .filter(|(key, _)| !key.is_empty())
         .map(|(key, what)| Line::from(model.span(Role::Key, format!(" {key}: {what}"))))
@@ -76,14 +103,26 @@ fn silence(model: &Model, quiet: Option<Quiet>) -> impl Iterator<Item = Line<'st
 
 /// What is remembered of an alert that is there no more.
 fn over(model: &Model, key: &AlertKey, cells: usize) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::default(), Line::from(model.span(Role::Healthy, " ✓ This is over."))];
-    if let Some(episode) = model.book.episodes().iter().find(|e| alert_key(&e.alert) == *key) {
+    let mut lines = vec![
+        Line::default(),
+        Line::from(model.span(Role::Healthy, " ✓ This is over.")),
+    ];
+    if let Some(episode) = model
+        .book
+        .episodes()
+        .iter()
+        .find(|e| alert_key(&e.alert) == *key)
+    {
         lines.push(Line::default());
         lines.extend(paragraph(model, Role::Text, &episode.alert.message, cells));
-        let until = episode.until.map(|t| format!(" to {}", model.clock(t))).unwrap_or_default();
-        lines.push(Line::from(
-            model.span(Role::Dim, format!(" seen from {}{until}", model.clock(episode.since))),
-        ));
+        let until = episode
+            .until
+            .map(|t| format!(" to {}", model.clock(t)))
+            .unwrap_or_default();
+        lines.push(Line::from(model.span(
+            Role::Dim,
+            format!(" seen from {}{until}", model.clock(episode.since)),
+        )));
     }
     lines
 }

@@ -28,24 +28,56 @@ impl Widget for Alerts<'_> {
         }
         let alerts = model.alerts();
         let focused = model.focus == Focus::Alerts;
-        let title = if alerts.is_empty() { "ALERTS".to_owned() } else { format!("ALERTS {}", alerts.len()) };
+        let title = if alerts.is_empty() {
+            "ALERTS".to_owned()
+        } else {
+            format!("ALERTS {}", alerts.len())
+        };
         let placed = placed(model, area);
         let granted = granted(model, area);
-        let hidden = alerts.len() - placed.iter().filter(|(_, part)| *part == 0).count().min(alerts.len());
-        let more = if hidden > 0 { format!("{hidden} more") } else { String::new() };
+        let hidden = alerts.len()
+            - placed
+                .iter()
+                .filter(|(_, part)| *part == 0)
+                .count()
+                .min(alerts.len());
+        let more = if hidden > 0 {
+            format!("{hidden} more")
+        } else {
+            String::new()
+        };
         heading(model, &title, &more, area.width, focused).render(area, buffer);
         if alerts.is_empty() && area.height > 1 {
-            let row = Rect { y: area.y + 1, height: 1, ..area };
-            let reading = model.seen.as_ref().is_some_and(|seen| seen.reading.is_some());
-            let text = if reading { " not looked for yet" } else { " nothing needs anybody" };
+            let row = Rect {
+                y: area.y + 1,
+                height: 1,
+                ..area
+            };
+            let reading = model
+                .seen
+                .as_ref()
+                .is_some_and(|seen| seen.reading.is_some());
+            let text = if reading {
+                " not looked for yet"
+            } else {
+                " nothing needs anybody"
+            };
             Line::from(model.span(Role::Dim, text)).render(row, buffer);
         }
         for (row, (item, part)) in area.rows().skip(1).zip(placed) {
-            let Some(alert) = alerts.get(item) else { continue };
+            let Some(alert) = alerts.get(item) else {
+                continue;
+            };
             let chosen = focused && item == model.alert.at;
-            let style = if chosen { model.style(Role::Selected) } else { Style::new() };
+            let style = if chosen {
+                model.style(Role::Selected)
+            } else {
+                Style::new()
+            };
             let last = granted.get(item).is_none_or(|rows| part + 1 == *rows);
-            line(model, alert, chosen, (part, last), area.width).style(style).render(row, buffer);
+            line(model, alert, chosen, (part, last), area.width)
+                .style(style)
+                .render(row, buffer);
         }
     }
 }
@@ -59,7 +91,11 @@ pub(crate) fn placed(model: &Model, area: Rect) -> Vec<(usize, usize)> {
 
 /// Rows that all alerts take in full at a width.
 pub(super) fn lines(model: &Model, width: u16) -> usize {
-    model.alerts().into_iter().map(|alert| broken(model, alert, width).len()).sum()
+    model
+        .alerts()
+        .into_iter()
+        .map(|alert| broken(model, alert, width).len())
+        .sum()
 }
 
 /// Rows for each alert: one, so that as many as can be are seen, and what is left over for
@@ -122,13 +158,24 @@ fn line(
     width: u16,
 ) -> Line<'static> {
     let noted = model.is_quiet(alert);
-    let (of_sign, of_text) = if noted { (Role::Dim, Role::Dim) } else { (alert.severity.into(), Role::Text) };
+    let (of_sign, of_text) = if noted {
+        (Role::Dim, Role::Dim)
+    } else {
+        (alert.severity.into(), Role::Text)
+    };
     let right = right(model, alert);
     let mut parts = broken(model, alert, width).into_iter().skip(part);
     // The last row that it has tells that there is more.
-    let text = if last { parts.collect::<Vec<_>>().join(" ") } else { parts.next().unwrap_or_default() };
+    let text = if last {
+        parts.collect::<Vec<_>>().join(" ")
+    } else {
+        parts.next().unwrap_or_default()
+    };
     let (marker, sign) = match part {
-        0 => (if chosen { "›" } else { " " }, if noted { "·" } else { sign(alert.severity) }),
+        0 => (
+            if chosen { "›" } else { " " },
+            if noted { "·" } else { sign(alert.severity) },
+        ),
         _ => (" ", " "),
     };
     let left = Line::from(vec![

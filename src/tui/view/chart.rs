@@ -58,7 +58,12 @@ impl Stretch {
         }
         let width = (shown / room as i64 / 60 + 1) * 60;
         let columns = usize::try_from(shown / width + 1).unwrap_or(room).min(room);
-        Some(Self { end: end - (end + 1).rem_euclid(width), width, columns, cells: room / columns })
+        Some(Self {
+            end: end - (end + 1).rem_euclid(width),
+            width,
+            columns,
+            cells: room / columns,
+        })
     }
 
     /// Its length in seconds.
@@ -73,13 +78,20 @@ impl Stretch {
 
     /// A value for each cell, from one for each column.
     pub(super) fn spread(&self, values: impl IntoIterator<Item = f64>) -> Vec<f64> {
-        values.into_iter().flat_map(|value| std::iter::repeat_n(value, self.cells)).collect()
+        values
+            .into_iter()
+            .flat_map(|value| std::iter::repeat_n(value, self.cells))
+            .collect()
     }
 
     /// Rows a minute, cell by cell.
     pub(super) fn per_minute(&self, history: &History) -> Vec<f64> {
         let buckets = history.columns(self.end, self.seconds(), self.columns);
-        self.spread(buckets.iter().map(|bucket| bucket.rows * 60.0 / self.width as f64))
+        self.spread(
+            buckets
+                .iter()
+                .map(|bucket| bucket.rows * 60.0 / self.width as f64),
+        )
     }
 
     /// Success at so many points of time.
@@ -89,14 +101,21 @@ impl Stretch {
         let rows = history.between(begin, self.end + 1, self.end).rows;
         let own = seconds / points.max(1) as i64;
         // Whole minutes, as many as hold enough tests where tests are evenly spread.
-        let each = if rows > 0.0 { (seconds as f64 * TESTS / rows).ceil() as i64 } else { own };
+        let each = if rows > 0.0 {
+            (seconds as f64 * TESTS / rows).ceil() as i64
+        } else {
+            own
+        };
         let each = (each.max(own) + 59) / 60 * 60;
         let rate = |point: usize| {
             let to = begin + seconds * (point as i64 + 1) / points as i64;
             let bucket = history.between(to - each, to, self.end);
             (bucket.rows >= 0.5).then(|| (bucket.full / bucket.rows).clamp(0.0, 1.0))
         };
-        Success { rates: (0..points).map(rate).collect(), smoothed: (each > own.max(60)).then_some(each) }
+        Success {
+            rates: (0..points).map(rate).collect(),
+            smoothed: (each > own.max(60)).then_some(each),
+        }
     }
 }
 
@@ -120,7 +139,10 @@ pub(super) fn line(
         braille(rates, columns, rows)
     } else {
         let tower = |row| {
-            rates.iter().map(|r| r.map_or(' ', |r| spark::tower(r.max(1e-9), 1.0, row, rows))).collect()
+            rates
+                .iter()
+                .map(|r| r.map_or(' ', |r| spark::tower(r.max(1e-9), 1.0, row, rows)))
+                .collect()
         };
         (0..rows).rev().map(tower).collect()
     };
@@ -152,11 +174,20 @@ fn braille(rates: &[Option<f64>], columns: usize, rows: usize) -> Vec<String> {
             before = None;
             continue;
         };
-        let from = before
-            .map_or(at, |before| if before < at { before + 1 } else { before.saturating_sub(1).max(at) });
+        let from = before.map_or(at, |before| {
+            if before < at {
+                before + 1
+            } else {
+                before.saturating_sub(1).max(at)
+            }
+        });
         for y in from.min(at)..=from.max(at) {
             let row = rows - 1 - (y / 4).min(rows - 1);
-            let dot = DOTS.get(y % 4).and_then(|pair| pair.get(x % 2)).copied().unwrap_or(0);
+            let dot = DOTS
+                .get(y % 4)
+                .and_then(|pair| pair.get(x % 2))
+                .copied()
+                .unwrap_or(0);
             if let Some(cell) = cells.get_mut(row).and_then(|row| row.get_mut(x / 2)) {
                 *cell |= dot;
             }
@@ -167,7 +198,10 @@ fn braille(rates: &[Option<f64>], columns: usize, rows: usize) -> Vec<String> {
         0 => ' ',
         bits => char::from_u32(0x2800 + bits).unwrap_or(' '),
     };
-    cells.iter().map(|row| row.iter().map(symbol).collect()).collect()
+    cells
+        .iter()
+        .map(|row| row.iter().map(symbol).collect())
+        .collect()
 }
 
 #[cfg(test)]
@@ -185,8 +219,14 @@ mod tests {
 
     #[test]
     fn a_line_rises_without_gaps() {
-        assert_eq!(braille(&[Some(0.0), Some(1.0), None, Some(0.5)], 2, 1), ["\u{2878}\u{2810}"]);
-        assert_eq!(braille(&[Some(1.0), Some(0.0)], 1, 2), ["\u{28b1}", "\u{28b8}"]);
+        assert_eq!(
+            braille(&[Some(0.0), Some(1.0), None, Some(0.5)], 2, 1),
+            ["\u{2878}\u{2810}"]
+        );
+        assert_eq!(
+            braille(&[Some(1.0), Some(0.0)], 1, 2),
+            ["\u{28b1}", "\u{28b8}"]
+        );
     }
 
     #[test]
@@ -195,16 +235,30 @@ mod tests {
         let model = fixture::showing(80, 24, seen.clone());
         let run = history(600, 4, 2);
         let stretch = Stretch::new(&model, &seen, &run, 60, None).unwrap();
-        assert_eq!((stretch.width % 60, (stretch.end + 1) % stretch.width), (0, 0));
+        assert_eq!(
+            (stretch.width % 60, (stretch.end + 1) % stretch.width),
+            (0, 0)
+        );
         assert!((35_000..43_200).contains(&stretch.seconds()), "{stretch:?}");
         let hour = Stretch::new(&model, &seen, &run, 60, Some(3_600)).unwrap();
         assert_eq!((hour.seconds(), hour.cells), (3_600, 1));
         let wide = Stretch::new(&model, &seen, &run, 134, Some(3_600)).unwrap();
-        assert_eq!((wide.seconds(), wide.room()), (3_600, 120), "an hour is an hour at any width");
+        assert_eq!(
+            (wide.seconds(), wide.room()),
+            (3_600, 120),
+            "an hour is an hour at any width"
+        );
         assert_eq!(wide.per_minute(&run).len(), 120);
         let young = Stretch::new(&model, &seen, &history(10, 4, 2), 60, None).unwrap();
-        assert_eq!((young.seconds(), young.room()), (600, 60), "a young run fills the chart");
-        assert_eq!(Stretch::new(&model, &seen, &History::default(), 60, None), None);
+        assert_eq!(
+            (young.seconds(), young.room()),
+            (600, 60),
+            "a young run fills the chart"
+        );
+        assert_eq!(
+            Stretch::new(&model, &seen, &History::default(), 60, None),
+            None
+        );
         assert_eq!(Stretch::new(&model, &seen, &run, 0, None), None);
     }
 
@@ -215,10 +269,20 @@ mod tests {
         let rare = history(600, 1, 1);
         let stretch = Stretch::new(&model, &seen, &rare, 60, None).unwrap();
         let found = stretch.success(&rare, 120);
-        assert!(found.smoothed.is_some_and(|each| (1_200..2_400).contains(&each)), "{found:?}");
+        assert!(
+            found
+                .smoothed
+                .is_some_and(|each| (1_200..2_400).contains(&each)),
+            "{found:?}"
+        );
         assert_eq!(found.rates.last(), Some(&Some(1.0)));
         let many = history(600, 100, 25);
-        let found = Stretch::new(&model, &seen, &many, 60, None).unwrap().success(&many, 60);
-        assert_eq!((found.smoothed, found.rates.last()), (None, Some(&Some(0.25))));
+        let found = Stretch::new(&model, &seen, &many, 60, None)
+            .unwrap()
+            .success(&many, 60);
+        assert_eq!(
+            (found.smoothed, found.rates.last()),
+            (None, Some(&Some(0.25)))
+        );
     }
 }

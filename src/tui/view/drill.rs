@@ -15,7 +15,9 @@ use crate::monitor::observation::ModelView;
 use crate::stats::cell::UNKNOWN;
 use crate::stats::interval::wilson_of;
 use crate::stats::{Cell, ErrorCategory, Tally};
-use crate::tui::format::{count, interval, mean_time, per_minute, percent, plural, thousands, whole_percent};
+use crate::tui::format::{
+    count, interval, mean_time, per_minute, percent, plural, thousands, whole_percent,
+};
 use crate::tui::model::Model;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -36,15 +38,24 @@ type Cells<'a> = Vec<(&'a Cell, &'a Tally)>;
 /// The drill-down into a model.
 pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     let place = model.table.order.iter().position(|m| m == name);
-    let place = place.map(|at| format!("  {} of {}", at + 1, model.table.order.len())).unwrap_or_default();
+    let place = place
+        .map(|at| format!("  {} of {}", at + 1, model.table.order.len()))
+        .unwrap_or_default();
     let title = title(&text::name(name), &place, width);
     let seen = model.seen.as_ref();
     let view = seen.and_then(|o| o.models.iter().find(|m| m.model == name));
     let (Some(seen), Some(view)) = (seen, view) else {
-        return Content::new(title, vec![Line::from(model.span(Role::Dim, " no test of it is left"))]);
+        return Content::new(
+            title,
+            vec![Line::from(model.span(Role::Dim, " no test of it is left"))],
+        );
     };
     let cells: Cells<'_> = seen.cells.of_model(name).collect();
-    let half = if width >= TWO { (width - GAP) / 2 } else { width };
+    let half = if width >= TWO {
+        (width - GAP) / 2
+    } else {
+        width
+    };
     let mut parts = vec![
         errors(model, view),
         failures::latest(model, view, half),
@@ -56,7 +67,11 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     parts.push(everywhere(model, &cells));
     parts.push(time::spread(model, &view.detail.times));
     let mut lines = figures(model, view, width);
-    lines.extend(if width >= TWO { side_by_side(parts, half) } else { parts.concat() });
+    lines.extend(if width >= TWO {
+        side_by_side(parts, half)
+    } else {
+        parts.concat()
+    });
     lines.extend(failures::earlier(model, view, width));
     Content::new(title, lines)
 }
@@ -72,8 +87,11 @@ fn side_by_side(parts: Vec<Vec<Line<'static>>>, width: u16) -> Vec<Line<'static>
     let all: usize = parts.iter().map(Vec::len).sum();
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for part in parts {
-        let column =
-            if right.is_empty() && left.len() + part.len() / 2 <= all / 2 { &mut left } else { &mut right };
+        let column = if right.is_empty() && left.len() + part.len() / 2 <= all / 2 {
+            &mut left
+        } else {
+            &mut right
+        };
         column.extend(part);
     }
     let height = left.len().max(right.len());
@@ -91,9 +109,12 @@ fn side_by_side(parts: Vec<Vec<Line<'static>>>, width: u16) -> Vec<Line<'static>
 
 fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     let tally = &view.tally;
-    let figure =
-        |value: String, unit: String| vec![model.span(Role::Text, value), model.span(Role::Dim, unit)];
-    let ci = view.interval().map(|i| format!(" ({})", interval(i.low, i.high)));
+    let figure = |value: String, unit: String| {
+        vec![model.span(Role::Text, value), model.span(Role::Dim, unit)]
+    };
+    let ci = view
+        .interval()
+        .map(|i| format!(" ({})", interval(i.low, i.high)));
     let share = |n: u64| percent((tally.tests > 0).then(|| n as f64 / tally.tests as f64));
     let full = percent(tally.success_rate());
     let first = vec![
@@ -107,15 +128,24 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     ];
     let mut second = Vec::new();
     if let Some(last) = view.last_row {
-        second.push(vec![model.span(Role::Dim, "last row "), model.span(Role::Text, model.when(last))]);
+        second.push(vec![
+            model.span(Role::Dim, "last row "),
+            model.span(Role::Text, model.when(last)),
+        ]);
     }
     let pace = per_minute(view.per_minute);
-    second.push(figure(if pace == "·" { "0".to_owned() } else { pace }, "/min".to_owned()));
+    second.push(figure(
+        if pace == "·" { "0".to_owned() } else { pace },
+        "/min".to_owned(),
+    ));
     if let Some(mean) = tally.execution_time.mean() {
         second.push(figure(mean_time(mean), " a test".to_owned()));
     }
     for (sum, unit) in [(&tally.turns, " turns"), (&tally.tool_calls, " tool calls")] {
-        second.extend(sum.mean().map(|mean| figure(format!("{mean:.1}"), unit.to_owned())));
+        second.extend(
+            sum.mean()
+                .map(|mean| figure(format!("{mean:.1}"), unit.to_owned())),
+        );
     }
     if tally.tool_coverage_rate.n > 0 {
         let mean = whole_percent(tally.tool_coverage_rate.mean());
@@ -124,13 +154,17 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     let mut rows = vec![first, second];
     if let Some(effective) = view.effective {
         let like = plural(effective.round() as u64, "independent one");
-        rows.push(vec![vec![
-            model.span(Role::Dim, format!("tasks repeat: the tests count like {like}, here and below")),
-        ]]);
+        rows.push(vec![vec![model.span(
+            Role::Dim,
+            format!("tasks repeat: the tests count like {like}, here and below"),
+        )]]);
     }
     if tally.infrastructure() > 0 {
         let scored = percent(tally.scored_rate());
-        rows.push(vec![figure(scored, " of scored".to_owned()), figure(full, " of all".to_owned())]);
+        rows.push(vec![
+            figure(scored, " of scored".to_owned()),
+            figure(full, " of all".to_owned()),
+        ]);
     }
     let margin = |groups_of| {
         let mut line = Line::from(" ");
@@ -151,12 +185,20 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
 }
 
 fn section(model: &Model, title: &str) -> [Line<'static>; 2] {
-    [Line::default(), Line::from(model.span(Role::Title, format!(" {title}")))]
+    [
+        Line::default(),
+        Line::from(model.span(Role::Title, format!(" {title}"))),
+    ]
 }
 
 fn errors(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
     let mut found: Vec<(u64, ErrorCategory)> = ErrorCategory::iter()
-        .filter_map(|category| view.tally.errors.get(category as usize).map(|n| (*n, category)))
+        .filter_map(|category| {
+            view.tally
+                .errors
+                .get(category as usize)
+                .map(|n| (*n, category))
+        })
         .filter(|(n, _)| *n > 0)
         .collect();
     let all: u64 = found.iter().map(|(n, _)| n).sum();
@@ -168,8 +210,10 @@ fn errors(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
     for (n, category) in found {
         let name: &'static str = category.into();
         let share = n as f64 / all as f64;
-        let mut line =
-            Line::from(model.span(Role::Text, format!("   {} ", text::left(&name.replace('_', " "), 20))));
+        let mut line = Line::from(model.span(
+            Role::Text,
+            format!("   {} ", text::left(&name.replace('_', " "), 20)),
+        ));
         line.extend(gauge(model, share, BAR, Role::Bar));
         line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
         line.push_span(model.span(Role::Dim, text::right(&whole_percent(Some(share)), 6)));
@@ -181,7 +225,8 @@ fn errors(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
 type Key = fn(&Cell) -> String;
 
 fn rate(cell: &Cell) -> String {
-    cell.tool_success_rate.map_or_else(|| UNKNOWN.to_owned(), |r| r.to_string())
+    cell.tool_success_rate
+        .map_or_else(|| UNKNOWN.to_owned(), |r| r.to_string())
 }
 
 fn dimensions() -> [(&'static str, Key); 4] {
@@ -195,13 +240,36 @@ fn dimensions() -> [(&'static str, Key); 4] {
 
 /// A value's place: what says how hard something is goes from easy to hard, the rest by name.
 fn natural(value: String) -> (usize, String) {
-    const STEPS: [&str; 6] = ["trivial", "very_easy", "easy", "medium", "hard", "very_hard"];
-    let step = STEPS.iter().position(|step| value.eq_ignore_ascii_case(step)).unwrap_or(STEPS.len());
-    (if value == UNKNOWN { STEPS.len() + 1 } else { step }, value)
+    const STEPS: [&str; 6] = [
+        "trivial",
+        "very_easy",
+        "easy",
+        "medium",
+        "hard",
+        "very_hard",
+    ];
+    let step = STEPS
+        .iter()
+        .position(|step| value.eq_ignore_ascii_case(step))
+        .unwrap_or(STEPS.len());
+    (
+        if value == UNKNOWN {
+            STEPS.len() + 1
+        } else {
+            step
+        },
+        value,
+    )
 }
 
 /// The tests by the values of a dimension; nothing where they all have the same.
-fn by(model: &Model, view: &ModelView, dimension: &str, cells: &Cells<'_>, key: Key) -> Vec<Line<'static>> {
+fn by(
+    model: &Model,
+    view: &ModelView,
+    dimension: &str,
+    cells: &Cells<'_>,
+    key: Key,
+) -> Vec<Line<'static>> {
     let mut groups: BTreeMap<(usize, String), Tally> = BTreeMap::new();
     for (cell, tally) in cells {
         groups.entry(natural(key(cell))).or_default().add(tally);
@@ -214,16 +282,29 @@ fn by(model: &Model, view: &ModelView, dimension: &str, cells: &Cells<'_>, key: 
     // The heads of the columns, in the row of the title.
     if let Some(title) = lines.last_mut() {
         let gap = (name + BAR + 4).saturating_sub(title.width());
-        let heads = format!("{}{:>7}{:>8}{:>9}", " ".repeat(gap), "FULL", "95% CI", "TESTS");
+        let heads = format!(
+            "{}{:>7}{:>8}{:>9}",
+            " ".repeat(gap),
+            "FULL",
+            "95% CI",
+            "TESTS"
+        );
         title.push_span(model.span(Role::Dim, heads));
     }
     // A part of the tests repeats its tasks as much as all of them do.
-    let independent = view.effective.map_or(1.0, |effective| effective / view.tally.tests.max(1) as f64);
+    let independent = view
+        .effective
+        .map_or(1.0, |effective| effective / view.tally.tests.max(1) as f64);
     for ((_, value), tally) in &groups {
-        let mut line =
-            Line::from(model.span(Role::Text, format!("   {} ", text::left(&text::name(value), name))));
+        let mut line = Line::from(model.span(
+            Role::Text,
+            format!("   {} ", text::left(&text::name(value), name)),
+        ));
         let size = tally.tests as f64 * independent;
-        let sure = tally.success_rate().filter(|_| size > 0.0).map(|rate| wilson_of(rate, size));
+        let sure = tally
+            .success_rate()
+            .filter(|_| size > 0.0)
+            .map(|rate| wilson_of(rate, size));
         line.extend(bar(model, tally, sure, BAR));
         line.push_span(model.span(Role::Text, text::right(&percent(tally.success_rate()), 7)));
         let ci = sure.map(|i| interval(i.low, i.high)).unwrap_or_default();
@@ -240,13 +321,18 @@ fn everywhere(model: &Model, cells: &Cells<'_>) -> Vec<Line<'static>> {
     let same = dimensions().into_iter().filter_map(|(dimension, key)| {
         let mut values = cells.iter().map(|(cell, _)| key(cell));
         let first = values.next().filter(|first| first != UNKNOWN)?;
-        values.all(|value| value == first).then(|| format!("{dimension} {}", text::name(&first)))
+        values
+            .all(|value| value == first)
+            .then(|| format!("{dimension} {}", text::name(&first)))
     });
     let same: Vec<String> = same.collect();
     if same.is_empty() {
         return Vec::new();
     }
-    vec![Line::default(), Line::from(model.span(Role::Dim, format!(" all of them: {}", same.join(", "))))]
+    vec![
+        Line::default(),
+        Line::from(model.span(Role::Dim, format!(" all of them: {}", same.join(", ")))),
+    ]
 }
 
 #[cfg(test)]
@@ -257,6 +343,9 @@ mod tests {
     fn a_long_name_leaves_room_for_its_place() {
         assert_eq!(title("gpt-4o", "  3 of 23", 40), "MODEL gpt-4o  3 of 23");
         let found = title(&"long-name-".repeat(9), "  3 of 23", 80);
-        assert!(found.ends_with("long-name-  3 of 23") && text::width(&found) == 78, "{found}");
+        assert!(
+            found.ends_with("long-name-  3 of 23") && text::width(&found) == 78,
+            "{found}"
+        );
     }
 }

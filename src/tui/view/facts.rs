@@ -43,12 +43,18 @@ fn totals(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let least = if seen.reading.is_some() { "≥ " } else { "" };
     let tests = vec![
         model.span(Role::Title, format!(" {least}{}", thousands(totals.tests))),
-        model.span(Role::Dim, if totals.tests == 1 { " test" } else { " tests" }),
+        model.span(
+            Role::Dim,
+            if totals.tests == 1 { " test" } else { " tests" },
+        ),
     ];
     let partial = (totals.tests > 0).then(|| totals.partial as f64 / totals.tests as f64);
     let mut parts = vec![
         tests,
-        vec![model.span(Role::Title, percent(totals.success_rate())), model.span(Role::Dim, " full")],
+        vec![
+            model.span(Role::Title, percent(totals.success_rate())),
+            model.span(Role::Dim, " full"),
+        ],
         figure(model, percent(partial), " partial"),
     ];
     if totals.tests == 0 {
@@ -105,32 +111,54 @@ fn judge(value: u64, warning: u64, critical: u64) -> (Role, u64) {
 fn waiting(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let limits = &model.settings.thresholds;
     let waiting = &seen.waiting;
-    let (role, limit) = judge(waiting.increments, limits.increments_warning, limits.increments_critical);
+    let (role, limit) = judge(
+        waiting.increments,
+        limits.increments_warning,
+        limits.increments_critical,
+    );
     let mut files = vec![
         label(model, "waiting"),
-        model.span(role, format!("{}/{}", thousands(waiting.increments), thousands(limit))),
+        model.span(
+            role,
+            format!("{}/{}", thousands(waiting.increments), thousands(limit)),
+        ),
         model.span(Role::Dim, " files "),
     ];
     let bar = if role == Role::Text { Role::Bar } else { role };
     let share = waiting.increments as f64 / limit.max(1) as f64;
     files.extend(gauge(model, share, GAUGE, bar));
-    let (role, limit) = judge(waiting.increment_bytes, limits.bytes_warning, limits.bytes_critical);
+    let (role, limit) = judge(
+        waiting.increment_bytes,
+        limits.bytes_warning,
+        limits.bytes_critical,
+    );
     let rows = waiting.increment_rows + waiting.journal_rows;
     let mut parts = vec![
         files,
         vec![model.span(role, bytes_of(waiting.increment_bytes, limit))],
         match seen.reading {
             Some(_) => figure(model, "…".to_owned(), " rows"),
-            None => figure(model, thousands(rows), if rows == 1 { " row" } else { " rows" }),
+            None => figure(
+                model,
+                thousands(rows),
+                if rows == 1 { " row" } else { " rows" },
+            ),
         },
     ];
     if let Some(oldest) = waiting.oldest.filter(|_| rows > 0) {
         let late = seen.at.duration_since(oldest).as_secs_f64() > limits.oldest_seconds as f64;
         let role = if late { Role::Warning } else { Role::Text };
-        parts.push(vec![model.span(Role::Dim, "oldest "), model.span(role, model.when(oldest))]);
+        parts.push(vec![
+            model.span(Role::Dim, "oldest "),
+            model.span(role, model.when(oldest)),
+        ]);
     }
     if waiting.in_progress > 0 {
-        parts.push(figure(model, thousands(waiting.in_progress), " in progress"));
+        parts.push(figure(
+            model,
+            thousands(waiting.in_progress),
+            " in progress",
+        ));
     }
     groups(parts, 3, width)
 }
@@ -144,11 +172,21 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     };
     let (figures, unit) = rows.split_once(' ').unwrap_or((rows.as_str(), ""));
     let unreadable = seen.waiting.unreadable;
-    let role = if unreadable > 0 { Role::Warning } else { Role::Text };
-    let mut parts = if main.bytes == 0 {
-        vec![vec![label(model, "main"), model.span(Role::Dim, "no rows yet")]]
+    let role = if unreadable > 0 {
+        Role::Warning
     } else {
-        let rows = [model.span(Role::Text, figures.to_owned()), model.span(Role::Dim, format!(" {unit}"))];
+        Role::Text
+    };
+    let mut parts = if main.bytes == 0 {
+        vec![vec![
+            label(model, "main"),
+            model.span(Role::Dim, "no rows yet"),
+        ]]
+    } else {
+        let rows = [
+            model.span(Role::Text, figures.to_owned()),
+            model.span(Role::Dim, format!(" {unit}")),
+        ];
         vec![
             std::iter::once(label(model, "main")).chain(rows).collect(),
             vec![model.span(Role::Text, bytes(main.bytes))],
@@ -159,7 +197,10 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     }
     parts.extend([
         figure(model, thousands(seen.superseded), " superseded"),
-        vec![model.span(role, thousands(unreadable)), model.span(Role::Dim, " unreadable")],
+        vec![
+            model.span(role, thousands(unreadable)),
+            model.span(Role::Dim, " unreadable"),
+        ],
     ]);
     if seen.repeated > 0 {
         parts.push(figure(model, thousands(seen.repeated), " repeated"));
@@ -170,7 +211,11 @@ fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
 fn writers(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     use WriterState::{Done, Gone, Live, Quiet, Unknown};
     if seen.reading.is_some() {
-        return groups(vec![vec![label(model, "writers"), model.span(Role::Dim, "…")]], 2, width);
+        return groups(
+            vec![vec![label(model, "writers"), model.span(Role::Dim, "…")]],
+            2,
+            width,
+        );
     }
     let count = |state| seen.writers.iter().filter(|w| w.state == state).count() as u64;
     let mut parts = vec![vec![
@@ -186,7 +231,10 @@ fn writers(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     ];
     for (state, word, role) in others {
         if count(state) > 0 {
-            parts.push(vec![model.span(role, thousands(count(state))), model.span(Role::Dim, word)]);
+            parts.push(vec![
+                model.span(role, thousands(count(state))),
+                model.span(Role::Dim, word),
+            ]);
         }
     }
     let mut line = groups(parts, 2, width);
@@ -206,10 +254,15 @@ fn writers(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
 /// The newest row of all.
 pub(super) fn newest(seen: &Observation) -> Option<Timestamp> {
     let of_models = seen.models.iter().filter_map(|m| m.last_row);
-    of_models.chain(seen.writers.iter().filter_map(|w| w.last_row)).max()
+    of_models
+        .chain(seen.writers.iter().filter_map(|w| w.last_row))
+        .max()
 }
 
 /// Widest part of a text that names something, for callers that lay out columns.
 pub(super) fn widest<'n>(names: impl Iterator<Item = &'n str>) -> usize {
-    names.map(|n| text::width(&text::name(n))).max().unwrap_or(0)
+    names
+        .map(|n| text::width(&text::name(n)))
+        .max()
+        .unwrap_or(0)
 }

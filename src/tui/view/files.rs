@@ -12,8 +12,16 @@ use crate::tui::theme::Role;
 
 /// The table of files.
 pub(super) fn content(model: &Model, width: u16) -> Content {
-    let files = model.seen.as_ref().map(|o| o.waiting.files.as_slice()).unwrap_or_default();
-    let (changed, when) = if model.moving() { ("AGE", 8) } else { ("CHANGED", 14) };
+    let files = model
+        .seen
+        .as_ref()
+        .map(|o| o.waiting.files.as_slice())
+        .unwrap_or_default();
+    let (changed, when) = if model.moving() {
+        ("AGE", 8)
+    } else {
+        ("CHANGED", 14)
+    };
     let name = usize::from(width).saturating_sub(37 + when).clamp(12, 80);
     let head = format!(
         " {}{}{}{}  {}",
@@ -30,9 +38,16 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     for file in order {
         let (role, word, _) = state(file);
         let counted = matches!(file.state, FileState::Ready);
-        let rows = if counted { thousands(file.rows) } else { "–".to_owned() };
+        let rows = if counted {
+            thousands(file.rows)
+        } else {
+            "–".to_owned()
+        };
         lines.push(Line::from(vec![
-            model.span(Role::Text, format!(" {}", text::left_middle(&file.name, name))),
+            model.span(
+                Role::Text,
+                format!(" {}", text::left_middle(&file.name, name)),
+            ),
             model.span(Role::Dim, text::right(&bytes(file.bytes), 11)),
             model.span(Role::Text, text::right(&rows, 9)),
             model.span(Role::Dim, text::right(&model.when(file.modified), when)),

@@ -24,13 +24,22 @@ impl Widget for Footer<'_> {
             return;
         }
         // Where the activity has no pane, what just happened stands here until a key is pressed.
-        if let Some(notice) = model.notice.as_ref().filter(|_| !layout::is_full(model.area)) {
-            let text = text::truncate(&format!(" {}", activity::within(model, notice)), area.width.into());
+        if let Some(notice) = model
+            .notice
+            .as_ref()
+            .filter(|_| !layout::is_full(model.area))
+        {
+            let text = text::truncate(
+                &format!(" {}", activity::within(model, notice)),
+                area.width.into(),
+            );
             Line::from(model.span(Role::Text, text)).render(area, buffer);
             return;
         }
-        let keys: Vec<Vec<Span<'_>>> =
-            hints(model).into_iter().map(|(key, what)| hint(model, &key, &what)).collect();
+        let keys: Vec<Vec<Span<'_>>> = hints(model)
+            .into_iter()
+            .map(|(key, what)| hint(model, &key, &what))
+            .collect();
         let mut line = Line::from(" ");
         line.extend(groups(keys, 2, area.width.saturating_sub(2)));
         line.render(area, buffer);
@@ -41,7 +50,10 @@ fn hint(model: &Model, key: &str, what: &str) -> Vec<Span<'static>> {
     if key.is_empty() {
         return vec![model.span(Role::Dim, what.to_owned())];
     }
-    vec![model.span(Role::Key, key.to_owned()), model.span(Role::Dim, format!(" {what}"))]
+    vec![
+        model.span(Role::Key, key.to_owned()),
+        model.span(Role::Dim, format!(" {what}")),
+    ]
 }
 
 /// Keys and what they do, the most important first.
@@ -63,7 +75,10 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             hints
         }
         Prompt::CancelJob => {
-            vec![pair(Action::Yes, "cancel it"), both(Action::No, Action::Back, "let it run")]
+            vec![
+                pair(Action::Yes, "cancel it"),
+                both(Action::No, Action::Back, "let it run"),
+            ]
         }
         Prompt::QuitJob => vec![
             pair(Action::Open, "wait, then quit"),
@@ -92,13 +107,21 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             let mut hints = vec![pair(Action::Back, "back")];
             let body = layout::areas(model).body;
             let rows = usize::from(body.height.saturating_sub(1));
-            if model.overlays.last().is_some_and(|top| overlay::height(model, top, body.width) > rows) {
+            if model
+                .overlays
+                .last()
+                .is_some_and(|top| overlay::height(model, top, body.width) > rows)
+            {
                 hints.push(both(Action::Up, Action::Down, "scroll"));
             }
             match model.overlays.last() {
                 Some(Overlay::Help(_)) => hints.push(pair(Action::Filter, "search")),
-                Some(Overlay::History(_)) => hints.push(both(Action::Left, Action::Right, "period")),
-                Some(Overlay::Drill(..)) => hints.push(both(Action::Left, Action::Right, "other models")),
+                Some(Overlay::History(_)) => {
+                    hints.push(both(Action::Left, Action::Right, "period"))
+                }
+                Some(Overlay::Drill(..)) => {
+                    hints.push(both(Action::Left, Action::Right, "other models"))
+                }
                 _ => {}
             }
             if !matches!(model.overlays.last(), Some(Overlay::Help(_))) {
@@ -109,7 +132,9 @@ fn hints(model: &Model) -> Vec<(String, String)> {
         }
         Prompt::None if !matches!(model.store_state(), Some(StoreState::Ready)) => {
             let mut hints = vec![pair(Action::Help, "help"), pair(Action::Quit, "quit")];
-            if matches!(model.store_state(), Some(StoreState::Unreadable(_))) && !model.settings.readonly {
+            if matches!(model.store_state(), Some(StoreState::Unreadable(_)))
+                && !model.settings.readonly
+            {
                 hints.insert(0, pair(Action::Validate, "validate"));
             }
             hints
@@ -119,18 +144,34 @@ fn hints(model: &Model) -> Vec<(String, String)> {
 }
 
 fn panes(model: &Model) -> Vec<(String, String)> {
-    let pair = |action: &Action| (model.settings.keymap.key(*action), action.about().hint.to_owned());
+    let pair = |action: &Action| {
+        (
+            model.settings.keymap.key(*action),
+            action.about().hint.to_owned(),
+        )
+    };
     let mut hints: Vec<_> = Vec::new();
     if model.settings.readonly {
-        let off: Vec<String> =
-            FOOTER.iter().filter(|a| a.is_maintenance()).map(|a| model.settings.keymap.key(*a)).collect();
-        hints.push((String::new(), format!("read-only: {} are off", off.join(" "))));
+        let off: Vec<String> = FOOTER
+            .iter()
+            .filter(|a| a.is_maintenance())
+            .map(|a| model.settings.keymap.key(*a))
+            .collect();
+        hints.push((
+            String::new(),
+            format!("read-only: {} are off", off.join(" ")),
+        ));
     }
-    let offered = FOOTER.iter().filter(|a| !(model.settings.readonly && a.is_maintenance()));
+    let offered = FOOTER
+        .iter()
+        .filter(|a| !(model.settings.readonly && a.is_maintenance()));
     hints.extend(offered.map(pair).filter(|(key, _)| !key.is_empty()));
     // Help and quit stay when there is no room for all.
     let wide = |hints: &[(String, String)]| {
-        hints.iter().map(|(k, w)| text::width(k) + text::width(w) + 3).sum::<usize>()
+        hints
+            .iter()
+            .map(|(k, w)| text::width(k) + text::width(w) + 3)
+            .sum::<usize>()
     };
     while wide(&hints) > usize::from(model.area.width) && hints.len() > 3 {
         hints.remove(hints.len() - 3);
@@ -145,7 +186,11 @@ fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
         format!("{} keys", help::found(model).len())
     } else {
         let all = model.seen.as_ref().map_or(0, |o| o.models.len());
-        format!("{} of {}", model.table.order.len(), plural(all as u64, "model"))
+        format!(
+            "{} of {}",
+            model.table.order.len(),
+            plural(all as u64, "model")
+        )
     };
     let mut left = Line::from(vec![
         model.span(Role::Key, " /"),
@@ -154,7 +199,11 @@ fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
     if typing.input.value().is_empty() && !matches!(model.overlays.last(), Some(Overlay::Help(_))) {
         left.push_span(model.span(Role::Dim, " part of a name, rate:<0.5, tests:>100 …"));
     }
-    let keys = if width < 60 { String::new() } else { "   Enter keep  Esc undo".to_owned() };
+    let keys = if width < 60 {
+        String::new()
+    } else {
+        "   Enter keep  Esc undo".to_owned()
+    };
     let right = vec![model.span(Role::Dim, count), model.span(Role::Dim, keys)];
     Some(super::with_right(left, right, width))
 }

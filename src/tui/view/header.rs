@@ -20,7 +20,10 @@ impl Widget for Header<'_> {
         let wide: usize = right.iter().map(|s| text::width(&s.content)).sum();
         let room = usize::from(area.width).saturating_sub(wide + " evaltop  ".len() + 3);
         let path = text::truncate_front(&store(model), room);
-        let left = Line::from(vec![model.span(Role::Title, " evaltop  "), model.span(Role::Text, path)]);
+        let left = Line::from(vec![
+            model.span(Role::Title, " evaltop  "),
+            model.span(Role::Text, path),
+        ]);
         super::with_right(left, right, area.width).render(area, buffer);
     }
 }
@@ -28,7 +31,11 @@ impl Widget for Header<'_> {
 /// The store's folder with the home shortened.
 pub(super) fn store(model: &Model) -> String {
     let path = &model.settings.store;
-    let short = model.settings.home.as_ref().and_then(|home| path.strip_prefix(home).ok());
+    let short = model
+        .settings
+        .home
+        .as_ref()
+        .and_then(|home| path.strip_prefix(home).ok());
     match short {
         Some(rest) => format!("~/{}", rest.display()),
         None => path.display().to_string(),
@@ -46,7 +53,11 @@ fn right(model: &Model, width: u16) -> Vec<Span<'static>> {
     if let Some(seen) = &model.seen {
         let narrow = width < 70;
         if seen.main.generation > 0 {
-            let when = seen.main.committed.filter(|_| !narrow).map(|t| format!(", {}", model.clock(t)));
+            let when = seen
+                .main
+                .committed
+                .filter(|_| !narrow)
+                .map(|t| format!(", {}", model.clock(t)));
             let text = format!("gen {}{}", seen.main.generation, when.unwrap_or_default());
             parts.push(model.span(Role::Dim, text));
         }

@@ -34,19 +34,31 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         }
         let name: &'static str = group.into();
         let off = group == Group::Maintenance && model.settings.readonly;
-        let note = if off { "  off: opened with --readonly" } else { "" };
-        lines
-            .push(Line::from(vec![model.span(Role::Title, format!(" {name}")), model.span(Role::Dim, note)]));
+        let note = if off {
+            "  off: opened with --readonly"
+        } else {
+            ""
+        };
+        lines.push(Line::from(vec![
+            model.span(Role::Title, format!(" {name}")),
+            model.span(Role::Dim, note),
+        ]));
         for action in actions {
             let keys = model.settings.keymap.keys(*action);
             let role = if off { Role::Dim } else { Role::Key };
             lines.push(Line::from(vec![
                 model.span(role, format!("   {}", text::left(&keys, 14))),
-                model.span(if off { Role::Dim } else { Role::Text }, action.about().help),
+                model.span(
+                    if off { Role::Dim } else { Role::Text },
+                    action.about().help,
+                ),
             ]));
         }
     }
-    let signs: Vec<&str> = SIGNS.into_iter().filter(|sign| matches(&model.help_filter, sign)).collect();
+    let signs: Vec<&str> = SIGNS
+        .into_iter()
+        .filter(|sign| matches(&model.help_filter, sign))
+        .collect();
     if !signs.is_empty() {
         lines.push(Line::from(model.span(Role::Title, " Signs")));
     }
@@ -59,7 +71,9 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         }));
     }
     if lines.is_empty() {
-        lines.push(Line::from(model.span(Role::Dim, " nothing has all these words")));
+        lines.push(Line::from(
+            model.span(Role::Dim, " nothing has all these words"),
+        ));
     }
     let search = match model.help_filter.as_str() {
         "" => String::new(),
@@ -84,5 +98,8 @@ pub(super) fn found(model: &Model) -> Vec<Action> {
 /// Whether a text has all the words, in any case.
 fn matches(words: &str, text: &str) -> bool {
     let text = text.to_lowercase();
-    words.to_lowercase().split_whitespace().all(|word| text.contains(word))
+    words
+        .to_lowercase()
+        .split_whitespace()
+        .all(|word| text.contains(word))
 }

@@ -23,12 +23,19 @@ pub(super) struct Chart<'a>(pub &'a Model);
 impl Widget for Chart<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let model = self.0;
-        let Some(seen) = model.seen.as_ref().filter(|_| area.height > 1) else { return };
+        let Some(seen) = model.seen.as_ref().filter(|_| area.height > 1) else {
+            return;
+        };
         let beside = area.width >= layout::WIDE;
-        let left = Rect { width: if beside { area.width / 2 } else { area.width }, ..area };
+        let left = Rect {
+            width: if beside { area.width / 2 } else { area.width },
+            ..area
+        };
         let columns = usize::from(left.width).saturating_sub(chart::AXIS + 1);
         let longest = model.period.seconds();
-        let Some(stretch) = Stretch::new(model, seen, &seen.history, columns, longest) else { return };
+        let Some(stretch) = Stretch::new(model, seen, &seen.history, columns, longest) else {
+            return;
+        };
         let last = format!("last {}", span(stretch.seconds() as f64));
         let rates = stretch.per_minute(&seen.history);
         let most = rates.iter().copied().fold(0.0, f64::max);
@@ -39,13 +46,24 @@ impl Widget for Chart<'_> {
                 line.render(row, buffer);
             }
         };
-        let lines = towers(model, &rates, rows, |most| count(most.round() as u64, chart::AXIS - 1)).collect();
+        let lines = towers(model, &rates, rows, |most| {
+            count(most.round() as u64, chart::AXIS - 1)
+        })
+        .collect();
         draw(left, &format!("ROWS/MIN  most {}", per_minute(most)), lines);
         if beside {
-            let right = Rect { x: left.right(), width: area.width - left.width, ..area };
+            let right = Rect {
+                x: left.right(),
+                width: area.width - left.width,
+                ..area
+            };
             let found = stretch.success(&seen.history, stretch.room() * chart::dots(model));
             let lines = chart::line(model, &found.rates, stretch.room(), rows);
-            draw(right, "FULL SUCCESS", lines.into_iter().map(Line::from).collect());
+            draw(
+                right,
+                "FULL SUCCESS",
+                lines.into_iter().map(Line::from).collect(),
+            );
         }
     }
 }
@@ -58,13 +76,18 @@ const CHARTS: usize = 4;
 /// Everything over time.
 pub(super) fn content(model: &Model, width: u16) -> Content {
     let room = usize::from(layout::areas(model).body.height.saturating_sub(1));
-    let rows = (room.saturating_sub(1) / CHARTS).saturating_sub(HEAD).clamp(2, 12);
+    let rows = (room.saturating_sub(1) / CHARTS)
+        .saturating_sub(HEAD)
+        .clamp(2, 12);
     // What the division leaves goes to the first two.
     let spare = room.saturating_sub(1 + CHARTS * (rows + HEAD)) / 2;
     let first = (rows + spare).min(12);
     let columns = usize::from(width).saturating_sub(chart::AXIS + 1);
     let stretch = model.seen.as_ref().and_then(|seen| {
-        Some((seen, Stretch::new(model, seen, &seen.history, columns, model.period.seconds())?))
+        Some((
+            seen,
+            Stretch::new(model, seen, &seen.history, columns, model.period.seconds())?,
+        ))
     });
     let mut lines = vec![periods(model, stretch.map(|(_, stretch)| stretch))];
     match stretch {
@@ -90,8 +113,13 @@ fn periods(model: &Model, stretch: Option<Stretch>) -> Line<'static> {
         };
         line.push_span(model.span(role, text));
     }
-    let clock = |second: i64| jiff::Timestamp::from_second(second).ok().map(|at| model.clock(at));
-    if let Some((from, to)) = stretch.and_then(|s| Some((clock(s.end + 1 - s.seconds())?, clock(s.end + 1)?)))
+    let clock = |second: i64| {
+        jiff::Timestamp::from_second(second)
+            .ok()
+            .map(|at| model.clock(at))
+    };
+    if let Some((from, to)) =
+        stretch.and_then(|s| Some((clock(s.end + 1 - s.seconds())?, clock(s.end + 1)?)))
     {
         line.push_span(model.span(Role::Dim, format!("    {from} to {to}")));
     }
@@ -124,9 +152,15 @@ fn towers(
             } else {
                 ""
             };
-            let blocks: String = values.iter().map(|value| spark::tower(*value, most, row, rows)).collect();
+            let blocks: String = values
+                .iter()
+                .map(|value| spark::tower(*value, most, row, rows))
+                .collect();
             Line::from(vec![
-                model.span(Role::Dim, format!("{} ", text::right(label, chart::AXIS - 1))),
+                model.span(
+                    Role::Dim,
+                    format!("{} ", text::right(label, chart::AXIS - 1)),
+                ),
                 model.span(Role::Bar, blocks),
             ])
         })
@@ -134,42 +168,103 @@ fn towers(
         .into_iter()
 }
 
-fn throughput(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
+fn throughput(
+    model: &Model,
+    seen: &Observation,
+    stretch: &Stretch,
+    rows: usize,
+) -> Vec<Line<'static>> {
     let rates = stretch.per_minute(&seen.history);
-    let all = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end).rows;
+    let all = seen
+        .history
+        .between(
+            stretch.end + 1 - stretch.seconds(),
+            stretch.end + 1,
+            stretch.end,
+        )
+        .rows;
     let now = per_minute(seen.per_minute);
     let now = if now == "·" { "0" } else { &now };
     let figures = format!("now {now}, {} rows shown", thousands(all.round() as u64));
     let mut lines = vec![title(model, "rows/min", &figures)];
-    lines.extend(towers(model, &rates, rows, |most| count(most.round() as u64, chart::AXIS - 1)));
+    lines.extend(towers(model, &rates, rows, |most| {
+        count(most.round() as u64, chart::AXIS - 1)
+    }));
     lines
 }
 
-fn success(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
+fn success(
+    model: &Model,
+    seen: &Observation,
+    stretch: &Stretch,
+    rows: usize,
+) -> Vec<Line<'static>> {
     let found = stretch.success(&seen.history, stretch.room() * chart::dots(model));
-    let bucket = seen.history.between(stretch.end + 1 - stretch.seconds(), stretch.end + 1, stretch.end);
+    let bucket = seen.history.between(
+        stretch.end + 1 - stretch.seconds(),
+        stretch.end + 1,
+        stretch.end,
+    );
     let mean = percent((bucket.rows > 0.0).then(|| bucket.full / bucket.rows));
-    let each =
-        found.smoothed.map(|each| format!(", each point over {}", span(each as f64))).unwrap_or_default();
-    let mut lines = vec![title(model, "full success", &format!("{mean} of all attempts{each}"))];
+    let each = found
+        .smoothed
+        .map(|each| format!(", each point over {}", span(each as f64)))
+        .unwrap_or_default();
+    let mut lines = vec![title(
+        model,
+        "full success",
+        &format!("{mean} of all attempts{each}"),
+    )];
     let line = |spans: Vec<Span<'static>>| Line::from(spans);
-    lines.extend(chart::line(model, &found.rates, stretch.room(), rows).into_iter().map(line));
+    lines.extend(
+        chart::line(model, &found.rates, stretch.room(), rows)
+            .into_iter()
+            .map(line),
+    );
     lines
 }
 
-fn waiting(model: &Model, seen: &Observation, stretch: &Stretch, rows: usize) -> Vec<Line<'static>> {
-    let mut levels = seen.levels.columns(stretch.end, stretch.seconds(), stretch.columns);
+fn waiting(
+    model: &Model,
+    seen: &Observation,
+    stretch: &Stretch,
+    rows: usize,
+) -> Vec<Line<'static>> {
+    let mut levels = seen
+        .levels
+        .columns(stretch.end, stretch.seconds(), stretch.columns);
     // The last column ends with what stands now.
     if let Some(last) = levels.last_mut() {
-        *last = Some(Level { files: seen.waiting.increments, bytes: seen.waiting.increment_bytes });
+        *last = Some(Level {
+            files: seen.waiting.increments,
+            bytes: seen.waiting.increment_bytes,
+        });
     }
-    let files = stretch.spread(levels.iter().map(|level| level.map_or(0.0, |l| l.files as f64)));
-    let sizes = stretch.spread(levels.iter().map(|level| level.map_or(0.0, |l| l.bytes as f64)));
+    let files = stretch.spread(
+        levels
+            .iter()
+            .map(|level| level.map_or(0.0, |l| l.files as f64)),
+    );
+    let sizes = stretch.spread(
+        levels
+            .iter()
+            .map(|level| level.map_or(0.0, |l| l.bytes as f64)),
+    );
     let now = &seen.waiting;
-    let mut lines = vec![title(model, "waiting files", &format!("now {}", thousands(now.increments)))];
-    lines.extend(towers(model, &files, rows, |most| count(most as u64, chart::AXIS - 1)));
+    let mut lines = vec![title(
+        model,
+        "waiting files",
+        &format!("now {}", thousands(now.increments)),
+    )];
+    lines.extend(towers(model, &files, rows, |most| {
+        count(most as u64, chart::AXIS - 1)
+    }));
     let most = sizes.iter().copied().fold(0.0, f64::max);
-    let figures = format!("now {}, most {}", bytes(now.increment_bytes), bytes(most as u64));
+    let figures = format!(
+        "now {}, most {}",
+        bytes(now.increment_bytes),
+        bytes(most as u64)
+    );
     lines.push(title(model, "waiting bytes", &figures));
     lines.extend(towers(model, &sizes, rows, |_| String::new()));
     lines

@@ -73,14 +73,30 @@ fn divide(model: &Model, asking: bool) -> Areas {
     }
     let rows = |from: u16, height: u16| Rect::new(area.x, area.y + from, area.width, height);
     let bottom = area.height - 1;
-    let mut areas =
-        Areas { header: rows(0, 1), status: rows(1, 1), footer: rows(bottom, 1), ..Areas::default() };
+    let mut areas = Areas {
+        header: rows(0, 1),
+        status: rows(1, 1),
+        footer: rows(bottom, 1),
+        ..Areas::default()
+    };
     let full = is_full(area);
-    let facts = if full { TOP - 2 } else { (area.height - 6).div_ceil(3).min(TOP - 2) };
-    let (history, alerts, activity) = if full { split(model, bottom - TOP - 1) } else { (0, 0, 0) };
+    let facts = if full {
+        TOP - 2
+    } else {
+        (area.height - 6).div_ceil(3).min(TOP - 2)
+    };
+    let (history, alerts, activity) = if full {
+        split(model, bottom - TOP - 1)
+    } else {
+        (0, 0, 0)
+    };
     let beside = area.width >= WIDE;
     // A question takes their place, so they are never lower than one.
-    let events = if beside && full { alerts.max(activity).max(PROMPT) } else { alerts + activity };
+    let events = if beside && full {
+        alerts.max(activity).max(PROMPT)
+    } else {
+        alerts + activity
+    };
     let below = history + events;
     let prompt = match (asking, full) {
         (true, true) => events.max(PROMPT),
@@ -100,10 +116,18 @@ fn divide(model: &Model, asking: bool) -> Areas {
         return areas;
     }
     // In a low terminal a question takes the place of the facts before that of models.
-    let facts = if asking && !full { facts.min((bottom - prompt - 2).saturating_sub(3)) } else { facts };
+    let facts = if asking && !full {
+        facts.min((bottom - prompt - 2).saturating_sub(3))
+    } else {
+        facts
+    };
     areas.facts = rows(2, facts);
     let models = 2 + facts;
-    let end = if full { bottom - below } else { bottom - prompt };
+    let end = if full {
+        bottom - below
+    } else {
+        bottom - prompt
+    };
     areas.models = rows(models, end - models);
     areas.history = rows(end, history);
     if !asking {
@@ -111,8 +135,15 @@ fn divide(model: &Model, asking: bool) -> Areas {
         let job = if full { prompt } else { 0 };
         if beside {
             let both = rows(end + history, events.saturating_sub(job));
-            areas.alerts = Rect { width: both.width / 2, ..both };
-            areas.activity = Rect { x: both.x + both.width / 2, width: both.width.div_ceil(2), ..both };
+            areas.alerts = Rect {
+                width: both.width / 2,
+                ..both
+            };
+            areas.activity = Rect {
+                x: both.x + both.width / 2,
+                width: both.width.div_ceil(2),
+                ..both
+            };
         } else {
             areas.alerts = rows(end + history, alerts);
             areas.activity = rows(end + history + alerts, activity.saturating_sub(job));
@@ -129,19 +160,35 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16) {
     let room = room - 2;
     let spare = room.saturating_sub(14);
     let beside = model.area.width >= WIDE;
-    let width = if beside { model.area.width / 2 } else { model.area.width };
+    let width = if beside {
+        model.area.width / 2
+    } else {
+        model.area.width
+    };
     let full = wanted(alerts::lines(model, width));
     let mut alerts = 2 + full.saturating_sub(2).min(spare / 6);
     let mut activity = 1 + spare / 6;
     let models = wanted(model.table.order.len()).max(11);
     // Side by side they need one heading, and the rows of the higher one.
-    let events = if beside { alerts.max(activity).max(PROMPT - 1) - 1 } else { alerts + activity };
+    let events = if beside {
+        alerts.max(activity).max(PROMPT - 1) - 1
+    } else {
+        alerts + activity
+    };
     let surplus = room.saturating_sub(events + models);
     let share = if beside { surplus * 2 / 3 } else { surplus / 2 };
-    let history = if surplus > HISTORY { share.clamp(HISTORY, 24) } else { 0 };
+    let history = if surplus > HISTORY {
+        share.clamp(HISTORY, 24)
+    } else {
+        0
+    };
     let left = (surplus - history.min(surplus)).min(24);
     // What needs somebody goes before what happened.
-    let told = if beside { 0 } else { full.saturating_sub(alerts).min(left) };
+    let told = if beside {
+        0
+    } else {
+        full.saturating_sub(alerts).min(left)
+    };
     alerts += told;
     activity += left - told;
     (history, alerts + 1, activity + 1)
@@ -156,7 +203,12 @@ mod tests {
     fn the_small_screen_has_eleven_models_two_alerts_one_activity() {
         let areas = areas(&fixture::model(80, 24));
         assert_eq!(
-            (areas.models.height, areas.alerts.height, areas.activity.height, areas.history.height),
+            (
+                areas.models.height,
+                areas.alerts.height,
+                areas.activity.height,
+                areas.history.height
+            ),
             (12, 3, 2, 0)
         );
     }
@@ -179,14 +231,21 @@ mod tests {
                         assert_eq!(ends, (a.activity.x, width, a.activity.height));
                     }
                     assert!(!beside || width == 150);
-                    let alerts = if beside { ratatui::layout::Rect::default() } else { a.alerts };
+                    let alerts = if beside {
+                        ratatui::layout::Rect::default()
+                    } else {
+                        a.alerts
+                    };
                     let panes = [
-                        a.header, a.status, a.facts, a.models, a.history, alerts, a.activity, a.prompt,
-                        a.footer,
+                        a.header, a.status, a.facts, a.models, a.history, alerts, a.activity,
+                        a.prompt, a.footer,
                     ];
                     let mut next = 0;
                     for pane in panes.iter().filter(|p| p.height > 0) {
-                        assert_eq!(pane.y, next, "{width}×{height}, {models} models, {state}: {a:?}");
+                        assert_eq!(
+                            pane.y, next,
+                            "{width}×{height}, {models} models, {state}: {a:?}"
+                        );
                         next = pane.bottom();
                     }
                     assert_eq!(next, height);

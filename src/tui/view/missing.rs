@@ -26,19 +26,29 @@ impl Widget for Missing<'_> {
         if let Some(StoreState::Unreadable(why)) = model.store_state() {
             lines.extend(text::wrap(why, width).into_iter().map(|l| (Role::Text, l)));
             lines.push((Role::Text, String::new()));
-            lines.push((Role::Dim, "The dashboard goes on by itself when that is mended.".to_owned()));
+            lines.push((
+                Role::Dim,
+                "The dashboard goes on by itself when that is mended.".to_owned(),
+            ));
         } else {
-            let title = if model.was_there { "The store is gone." } else { "There is no store here yet." };
+            let title = if model.was_there {
+                "The store is gone."
+            } else {
+                "There is no store here yet."
+            };
             lines.push((Role::Title, title.to_owned()));
             lines.push((Role::Text, text::truncate_front(&store, width)));
             lines.push((Role::Text, String::new()));
-            lines.push((Role::Dim, "It appears by itself as soon as something makes one:".to_owned()));
+            lines.push((
+                Role::Dim,
+                "It appears by itself as soon as something makes one:".to_owned(),
+            ));
             ways = self::ways(model, width);
         }
         let top = usize::from(area.height).saturating_sub(lines.len() + ways.len()) / 3;
-        let lines = lines
-            .into_iter()
-            .map(|(role, line)| Line::from(vec![model.span(Role::Text, "   "), model.span(role, line)]));
+        let lines = lines.into_iter().map(|(role, line)| {
+            Line::from(vec![model.span(Role::Text, "   "), model.span(role, line)])
+        });
         for (row, line) in area.rows().skip(top).zip(lines.chain(ways)) {
             line.render(row, buffer);
         }
@@ -49,13 +59,22 @@ impl Widget for Missing<'_> {
 pub(super) fn ways(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let commands = [
         ("evaltop record DIR", "results as JSON lines"),
-        ("evaltop import FILE --into DIR", "results from another file"),
+        (
+            "evaltop import FILE --into DIR",
+            "results from another file",
+        ),
         ("evaltop run DIR … -- COMMAND", "a command, once a test"),
         ("evaltop demo", "a made-up run to look at"),
     ];
     let line = |(command, what): (&str, &str)| {
-        let (command, what) = (format!("     {command:<32}"), text::truncate(what, cells.saturating_sub(37)));
-        Line::from(vec![model.span(Role::Text, command), model.span(Role::Dim, what)])
+        let (command, what) = (
+            format!("     {command:<32}"),
+            text::truncate(what, cells.saturating_sub(37)),
+        );
+        Line::from(vec![
+            model.span(Role::Text, command),
+            model.span(Role::Dim, what),
+        ])
     };
     commands.into_iter().map(line).collect()
 }

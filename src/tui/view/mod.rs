@@ -61,8 +61,15 @@ impl Widget for &Screen<'_> {
         } else {
             let (columns, rows) = layout::SMALLEST;
             let message = format!("too small: needs {columns}×{rows}");
-            let line = Line::styled(text::truncate(&message, area.width.into()), model.style(Role::Dim));
-            let row = Rect { y: area.y + area.height / 2, height: area.height.min(1), ..area };
+            let line = Line::styled(
+                text::truncate(&message, area.width.into()),
+                model.style(Role::Dim),
+            );
+            let row = Rect {
+                y: area.y + area.height / 2,
+                height: area.height.min(1),
+                ..area
+            };
             line.centered().render(row, buffer);
         }
         if model.settings.ascii {
@@ -108,7 +115,11 @@ impl Model {
     }
 
     /// Text in a role.
-    pub(super) fn span<'t>(&self, role: Role, text: impl Into<std::borrow::Cow<'t, str>>) -> Span<'t> {
+    pub(super) fn span<'t>(
+        &self,
+        role: Role,
+        text: impl Into<std::borrow::Cow<'t, str>>,
+    ) -> Span<'t> {
         Span::styled(text, self.style(role))
     }
 }
@@ -118,7 +129,11 @@ fn heading(model: &Model, title: &str, right: &str, width: u16, focused: bool) -
     let width = usize::from(width);
     let title = text::truncate(title, width.saturating_sub(2));
     let room = width.saturating_sub(text::width(&title) + 4);
-    let right = if text::width(right) <= room { text::clean(right).into_owned() } else { String::new() };
+    let right = if text::width(right) <= room {
+        text::clean(right).into_owned()
+    } else {
+        String::new()
+    };
     let rule = width.saturating_sub(2 + text::width(&title) + text::width(&right));
     let role = if focused { Role::Title } else { Role::Dim };
     Line::from(vec![
@@ -184,5 +199,8 @@ fn fit(line: Line<'_>, cells: usize) -> Line<'_> {
 /// A bar of whole cells: filled up to `share` of `cells`.
 fn gauge(model: &Model, share: f64, cells: usize, role: Role) -> Vec<Span<'static>> {
     let filled = ((share.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
-    vec![model.span(role, "█".repeat(filled)), model.span(Role::Rest, "·".repeat(cells - filled))]
+    vec![
+        model.span(role, "█".repeat(filled)),
+        model.span(Role::Rest, "·".repeat(cells - filled)),
+    ]
 }

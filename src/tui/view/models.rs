@@ -15,7 +15,9 @@ use crate::monitor::observation::ModelView;
 use crate::stats::Tally;
 use crate::stats::interval::Interval;
 use crate::tui::action::Action;
-use crate::tui::format::{count, count_or_dot, interval, mean_time, per_minute, percent, thousands};
+use crate::tui::format::{
+    count, count_or_dot, interval, mean_time, per_minute, percent, thousands,
+};
 use crate::tui::model::{Focus, Model};
 use crate::tui::table::Column;
 use crate::tui::text;
@@ -67,7 +69,11 @@ impl Number {
 
 /// What is left of a plan is shown where there is a plan that names models.
 fn is_wanted(model: &Model, number: Number) -> bool {
-    !matches!(number, Number::Left) || model.progress.as_ref().is_some_and(|p| !p.models.is_empty())
+    !matches!(number, Number::Left)
+        || model
+            .progress
+            .as_ref()
+            .is_some_and(|p| !p.models.is_empty())
 }
 
 struct Columns {
@@ -91,7 +97,11 @@ impl Columns {
         let least = (room / 2).min(21);
         // A bar can be shorter than a name that says which model it is.
         let name = longest.clamp(least, (room * 3 / 5).max(least));
-        Self { name, bar: room - name, numbers }
+        Self {
+            name,
+            bar: room - name,
+            numbers,
+        }
     }
 }
 
@@ -131,7 +141,9 @@ fn thumb(model: &Model, area: Rect, first: usize, buffer: &mut Buffer) {
 impl Widget for Models<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let model = self.0;
-        let Some(seen) = model.seen.as_ref().filter(|_| area.height > 0) else { return };
+        let Some(seen) = model.seen.as_ref().filter(|_| area.height > 0) else {
+            return;
+        };
         let columns = Columns::new(model, area.width);
         title(model, &columns, area.width).render(area, buffer);
         let rows = usize::from(area.height - 1);
@@ -146,10 +158,16 @@ impl Widget for Models<'_> {
                 } else {
                     Style::new()
                 };
-                line(model, view, &columns, chosen).style(style).render(row, buffer);
+                line(model, view, &columns, chosen)
+                    .style(style)
+                    .render(row, buffer);
             }
         }
-        let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        let below = Rect {
+            y: area.y + 1,
+            height: area.height - 1,
+            ..area
+        };
         thumb(model, below, first, buffer);
         if model.table.order.is_empty() {
             for (row, line) in below.rows().zip(nothing(model, area.width)) {
@@ -168,15 +186,28 @@ fn nothing(model: &Model, width: u16) -> Vec<Line<'static>> {
         return paragraph(model, Role::Dim, &text, cells).collect();
     }
     let begin = "No test yet. Results appear here as soon as something records one:";
-    paragraph(model, Role::Dim, begin, cells).chain(missing::ways(model, cells)).collect()
+    paragraph(model, Role::Dim, begin, cells)
+        .chain(missing::ways(model, cells))
+        .collect()
 }
 
 fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
     let table = &model.table;
-    let arrow = if table.reversed == (table.column == Column::Name) { '▼' } else { '▲' };
+    let arrow = if table.reversed == (table.column == Column::Name) {
+        '▼'
+    } else {
+        '▲'
+    };
     let column: &str = table.column.into();
-    let role = if model.focus == Focus::Models { Role::Title } else { Role::Dim };
-    let (models, all) = (table.order.len(), model.seen.as_ref().map_or(0, |o| o.models.len()));
+    let role = if model.focus == Focus::Models {
+        Role::Title
+    } else {
+        Role::Dim
+    };
+    let (models, all) = (
+        table.order.len(),
+        model.seen.as_ref().map_or(0, |o| o.models.len()),
+    );
     let mut name = match all {
         1 => format!("1 MODEL {arrow}{column}"),
         all => format!("{} MODELS {arrow}{column}", thousands(all as u64)),
@@ -195,18 +226,34 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
     } else {
         "█ full".to_owned()
     };
-    let name =
-        text::truncate(&name, if legend.is_empty() { columns.name + columns.bar } else { columns.name });
+    let name = text::truncate(
+        &name,
+        if legend.is_empty() {
+            columns.name + columns.bar
+        } else {
+            columns.name
+        },
+    );
     let rule = |n: usize| model.span(Role::Rule, "─".repeat(n));
     let mut spans = vec![rule(1)];
     let wide = text::width(&name);
     let gap = (columns.name + 1).saturating_sub(wide);
     spans.extend([model.span(role, name), rule(gap)]);
     let used = text::width(&legend) + wide.saturating_sub(columns.name + 1);
-    spans.extend([model.span(Role::Dim, legend), rule(columns.bar.saturating_sub(used))]);
+    spans.extend([
+        model.span(Role::Dim, legend),
+        rule(columns.bar.saturating_sub(used)),
+    ]);
     for (number, title, cells) in &columns.numbers {
-        let role = if number.column() == Some(table.column) { role } else { Role::Dim };
-        spans.extend([rule(cells - title.len().min(*cells)), model.span(role, *title)]);
+        let role = if number.column() == Some(table.column) {
+            role
+        } else {
+            Role::Dim
+        };
+        spans.extend([
+            rule(cells - title.len().min(*cells)),
+            model.span(role, *title),
+        ]);
     }
     let used: usize = spans.iter().map(|s| text::width(&s.content)).sum();
     spans.push(rule(usize::from(width).saturating_sub(used)));
@@ -214,7 +261,11 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
 }
 
 fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Line<'static> {
-    let role = if view.burst.is_some() { Role::Warning } else { Role::Text };
+    let role = if view.burst.is_some() {
+        Role::Warning
+    } else {
+        Role::Text
+    };
     let sign = match (chosen, model.table.marked.contains(&view.model)) {
         (true, true) => "◆",
         (false, true) => "●",
@@ -223,7 +274,10 @@ fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Lin
     };
     let mut spans = vec![
         model.span(Role::Text, sign),
-        model.span(role, text::left_middle(&text::name(&view.model), columns.name)),
+        model.span(
+            role,
+            text::left_middle(&text::name(&view.model), columns.name),
+        ),
         Span::raw(" "),
     ];
     spans.extend(bar(model, &view.tally, view.interval(), columns.bar));
@@ -243,7 +297,11 @@ fn figure(model: &Model, view: &ModelView, number: Number, cells: usize) -> (Rol
             (Role::Dim, text.unwrap_or_else(|| "–".to_owned()))
         }
         Number::Tests => (Role::Text, count(tally.tests, cells)),
-        Number::Left => match model.progress.as_ref().and_then(|p| p.models.get(view.model.as_str())) {
+        Number::Left => match model
+            .progress
+            .as_ref()
+            .and_then(|p| p.models.get(view.model.as_str()))
+        {
             Some(part) if part.left() == 0 => (Role::Healthy, "done".to_owned()),
             Some(part) => (Role::Text, count(part.left(), cells)),
             None => (Role::Dim, "·".to_owned()),
@@ -297,5 +355,8 @@ pub(super) fn bar(
             _ => spans.push((role, symbol.to_string())),
         }
     }
-    spans.into_iter().map(|(role, text)| model.span(role, text)).collect()
+    spans
+        .into_iter()
+        .map(|(role, text)| model.span(role, text))
+        .collect()
 }

@@ -6,7 +6,9 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-use super::{alert, alert_log, compare, drill, files, fit, heading, help, history, progress, writers};
+use super::{
+    alert, alert_log, compare, drill, files, fit, heading, help, history, progress, writers,
+};
 use crate::tui::model::{Entry, Model, Overlay};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -24,12 +26,19 @@ pub(super) struct Content {
 impl Content {
     /// A title and lines.
     pub(super) fn new(title: impl Into<String>, lines: Vec<Line<'static>>) -> Self {
-        Self { title: title.into(), lines, head: 0 }
+        Self {
+            title: title.into(),
+            lines,
+            head: 0,
+        }
     }
 
     /// A title and a table whose first line says what its columns are.
     pub(super) fn table(title: impl Into<String>, lines: Vec<Line<'static>>) -> Self {
-        Self { head: 1, ..Self::new(title, lines) }
+        Self {
+            head: 1,
+            ..Self::new(title, lines)
+        }
     }
 }
 
@@ -54,7 +63,9 @@ impl Widget for Pane<'_> {
         };
         heading(model, &content.title, &place, area.width, true).render(area, buffer);
         let shown = content.lines.into_iter().enumerate();
-        let shown = shown.filter(|(i, _)| *i < head || *i >= head + first).map(|(_, line)| line);
+        let shown = shown
+            .filter(|(i, _)| *i < head || *i >= head + first)
+            .map(|(_, line)| line);
         for (row, line) in area.rows().skip(1).zip(shown) {
             fit(line, usize::from(row.width)).render(row, buffer);
         }
@@ -98,5 +109,7 @@ pub(super) fn paragraph<'t>(
     words: &str,
     cells: usize,
 ) -> impl Iterator<Item = Line<'static>> + use<'t> {
-    text::wrap(words, cells).into_iter().map(move |l| Line::from(model.span(role, format!(" {l}"))))
+    text::wrap(words, cells)
+        .into_iter()
+        .map(move |l| Line::from(model.span(role, format!(" {l}"))))
 }

@@ -21,13 +21,20 @@ const WINDOWS: [(i64, &str); 3] = [(300, "5m"), (3_600, "1h"), (86_400, "24h")];
 /// Throughput and progress.
 pub(super) fn content(model: &Model, width: u16) -> Content {
     let title = "PROGRESS";
-    let Some(seen) = &model.seen else { return Content::new(title, Vec::new()) };
+    let Some(seen) = &model.seen else {
+        return Content::new(title, Vec::new());
+    };
     let mut lines = vec![Line::default(), throughput(model, seen)];
     lines.push(Line::default());
     let Some(progress) = &model.progress else {
         let how = "Start evaltop watch with --target N, or with --plan FILE that says how many tests of each \
                    cell are expected, to see what is left and how long it takes.";
-        lines.extend(paragraph(model, Role::Dim, how, usize::from(width).saturating_sub(2)));
+        lines.extend(paragraph(
+            model,
+            Role::Dim,
+            how,
+            usize::from(width).saturating_sub(2),
+        ));
         return Content::new(title, lines);
     };
     let name = widest(progress.models.keys().map(|name| &**name)).clamp(5, 30);
@@ -42,11 +49,18 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         "TIME LEFT",
     );
     lines.push(Line::from(model.span(Role::Dim, head)));
-    lines.push(row(model, ("all", &progress.total), total_left(progress, seen), name, bar));
+    lines.push(row(
+        model,
+        ("all", &progress.total),
+        total_left(progress, seen),
+        name,
+        bar,
+    ));
     for (of, part) in &progress.models {
         let view = seen.models.iter().find(|m| m.model == **of);
         let none = History::default();
-        let (history, tests) = view.map_or((&none, 0), |view| (&view.detail.history, view.tally.tests));
+        let (history, tests) =
+            view.map_or((&none, 0), |view| (&view.detail.history, view.tally.tests));
         let left = time_left(history, seen, part, tests).map(show);
         lines.push(row(model, (of, part), left, name, bar));
     }
@@ -58,7 +72,11 @@ fn throughput(model: &Model, seen: &Observation) -> Line<'static> {
     let mut line = Line::from(model.span(Role::Dim, " rows/min"));
     let run = seen.history.first().map_or(0, |first| now + 1 - first);
     let whole = (run, "the whole run");
-    for (seconds, name) in WINDOWS.into_iter().filter(|(seconds, _)| *seconds < run).chain([whole]) {
+    for (seconds, name) in WINDOWS
+        .into_iter()
+        .filter(|(seconds, _)| *seconds < run)
+        .chain([whole])
+    {
         let window = seen.history.window(now, seconds);
         let rate = per_minute(seen.history.per_minute(now, window));
         line.push_span(Span::raw("   "));
@@ -75,8 +93,15 @@ fn row(
     cells: usize,
     bar: usize,
 ) -> Line<'static> {
-    let share = if part.planned > 0 { part.done as f64 / part.planned as f64 } else { 1.0 };
-    let mut line = Line::from(model.span(Role::Text, format!(" {} ", text::left(&text::name(name), cells))));
+    let share = if part.planned > 0 {
+        part.done as f64 / part.planned as f64
+    } else {
+        1.0
+    };
+    let mut line = Line::from(model.span(
+        Role::Text,
+        format!(" {} ", text::left(&text::name(name), cells)),
+    ));
     line.extend(gauge(model, share, bar, Role::Bar));
     // Rounded down, so that 100 % means all.
     let percent = whole_percent(Some((share * 100.0).floor() / 100.0));
@@ -87,7 +112,11 @@ fn row(
     let (role, left) = if part.left() == 0 {
         (Role::Healthy, "done".to_owned())
     } else {
-        let still = if part.done == 0 { "not begun" } else { "stands still" };
+        let still = if part.done == 0 {
+            "not begun"
+        } else {
+            "stands still"
+        };
         (Role::Dim, time_left.unwrap_or_else(|| still.to_owned()))
     };
     line.push_span(model.span(role, format!("  {left}")));
@@ -98,8 +127,14 @@ fn row(
 /// begun has no pace yet, so with one of those nobody knows the end.
 pub(super) fn total_left(progress: &RunProgress, seen: &Observation) -> Option<String> {
     let eta = time_left(&seen.history, seen, &progress.total, seen.totals.tests)?;
-    let unknown = progress.models.values().any(|part| part.done == 0 && part.left() > 0);
-    Some(show(Eta { high: eta.high.filter(|_| !unknown), ..eta }))
+    let unknown = progress
+        .models
+        .values()
+        .any(|part| part.done == 0 && part.left() > 0);
+    Some(show(Eta {
+        high: eta.high.filter(|_| !unknown),
+        ..eta
+    }))
 }
 
 /// The time that a part still takes, when as much of the throughput goes into it as of the

@@ -36,7 +36,11 @@ impl Widget for Bottom<'_> {
                 }
                 return;
             }
-            Prompt::Export(form) => ("EXPORT".to_owned(), String::new(), export(model, form, area.width)),
+            Prompt::Export(form) => (
+                "EXPORT".to_owned(),
+                String::new(),
+                export(model, form, area.width),
+            ),
             Prompt::Planning(_, request) => {
                 let line = Line::from(model.span(Role::Dim, " looking at what there is to do …"));
                 (title(request).to_uppercase(), String::new(), vec![line])
@@ -51,9 +55,11 @@ impl Widget for Bottom<'_> {
                 String::new(),
                 running(model, "It would stop at its next safe point.", area.width),
             ),
-            Prompt::QuitJob => {
-                ("QUIT?".to_owned(), String::new(), running(model, "It is not finished.", area.width))
-            }
+            Prompt::QuitJob => (
+                "QUIT?".to_owned(),
+                String::new(),
+                running(model, "It is not finished.", area.width),
+            ),
         };
         heading(model, &head, &right, area.width, true).render(area, buffer);
         for (row, line) in area.rows().skip(1).zip(lines) {
@@ -68,11 +74,23 @@ fn job(model: &Model, job: &Running, width: u16) -> Line<'static> {
     let mut spans = vec![model.span(Role::Title, format!(" {} ", job.title))];
     if progress.total > 0 {
         let share = progress.done as f64 / progress.total as f64;
-        spans.extend(gauge(model, share, GAUGE.min(usize::from(width) / 4), Role::Bar));
+        spans.extend(gauge(
+            model,
+            share,
+            GAUGE.min(usize::from(width) / 4),
+            Role::Bar,
+        ));
         let done = progress.done.min(progress.total);
-        spans.push(model.span(Role::Text, format!(" {}/{}", thousands(done), thousands(progress.total))));
+        spans.push(model.span(
+            Role::Text,
+            format!(" {}/{}", thousands(done), thousands(progress.total)),
+        ));
     }
-    let what = if job.cancelling { "stopping at the next safe point" } else { &progress.what };
+    let what = if job.cancelling {
+        "stopping at the next safe point"
+    } else {
+        &progress.what
+    };
     spans.push(model.span(Role::Dim, format!("  {}", text::clean(what))));
     let queued = model.jobs.queue.len() as u64;
     if queued > 0 {
@@ -80,23 +98,45 @@ fn job(model: &Model, job: &Running, width: u16) -> Line<'static> {
     }
     let key = model.settings.keymap.key(Action::Back);
     let asked = !matches!(model.prompt, Prompt::None);
-    let hint = if job.cancelling || asked || width < 60 { String::new() } else { format!("{key}: cancel") };
+    let hint = if job.cancelling || asked || width < 60 {
+        String::new()
+    } else {
+        format!("{key}: cancel")
+    };
     with_right(Line::from(spans), vec![model.span(Role::Dim, hint)], width)
 }
 
 /// The running job, and a sentence about the question.
 fn running(model: &Model, what: &str, width: u16) -> Vec<Line<'static>> {
-    let Some(running) = &model.jobs.running else { return Vec::new() };
-    vec![job(model, running, width), Line::from(model.span(Role::Dim, format!(" {what}")))]
+    let Some(running) = &model.jobs.running else {
+        return Vec::new();
+    };
+    vec![
+        job(model, running, width),
+        Line::from(model.span(Role::Dim, format!(" {what}"))),
+    ]
 }
 
-fn confirm(model: &Model, plan: &Plan, first: usize, area: Rect) -> (String, String, Vec<Line<'static>>) {
+fn confirm(
+    model: &Model,
+    plan: &Plan,
+    first: usize,
+    area: Rect,
+) -> (String, String, Vec<Line<'static>>) {
     let (right, shown) = window(plan_lines(plan, area.width), first, area);
-    let urgent = if plan.needs_yes { Role::Warning } else { Role::Text };
-    let lines = shown
-        .into_iter()
-        .map(|(head, l)| Line::from(model.span(if head { urgent } else { Role::Dim }, format!(" {l}"))));
-    (format!("{}?", title(&plan.request).to_uppercase()), right, lines.collect())
+    let urgent = if plan.needs_yes {
+        Role::Warning
+    } else {
+        Role::Text
+    };
+    let lines = shown.into_iter().map(|(head, l)| {
+        Line::from(model.span(if head { urgent } else { Role::Dim }, format!(" {l}")))
+    });
+    (
+        format!("{}?", title(&plan.request).to_uppercase()),
+        right,
+        lines.collect(),
+    )
 }
 
 /// What came of a job: what does not fit into a row.
@@ -115,15 +155,23 @@ fn told_lines(entry: &Entry, width: u16) -> Vec<(bool, String)> {
 
 /// How far what came of a job can be scrolled in its area.
 pub(crate) fn last_told_line(entry: &Entry, area: Rect) -> usize {
-    told_lines(entry, area.width).len().saturating_sub(usize::from(area.height.saturating_sub(1)))
+    told_lines(entry, area.width)
+        .len()
+        .saturating_sub(usize::from(area.height.saturating_sub(1)))
 }
 
 /// The lines that an area shows from the `first` one on, and where they are among all.
 fn window(lines: Vec<(bool, String)>, first: usize, area: Rect) -> (String, Vec<(bool, String)>) {
     let rows = usize::from(area.height.saturating_sub(1));
-    let (first, last) = (first.min(lines.len().saturating_sub(rows)), (first + rows).min(lines.len()));
-    let right =
-        if lines.len() > rows { format!("{}–{last} of {}", first + 1, lines.len()) } else { String::new() };
+    let (first, last) = (
+        first.min(lines.len().saturating_sub(rows)),
+        (first + rows).min(lines.len()),
+    );
+    let right = if lines.len() > rows {
+        format!("{}–{last} of {}", first + 1, lines.len())
+    } else {
+        String::new()
+    };
     (right, lines.into_iter().skip(first).take(rows).collect())
 }
 
@@ -135,19 +183,27 @@ fn plan_lines(plan: &Plan, width: u16) -> Vec<(bool, String)> {
 fn broken(summary: &str, lines: &[String], width: u16) -> Vec<(bool, String)> {
     let cells = usize::from(width).saturating_sub(2);
     let summary = text::wrap(summary, cells).into_iter().map(|l| (true, l));
-    let details = lines.iter().flat_map(|l| text::wrap(l, cells)).map(|l| (false, l));
+    let details = lines
+        .iter()
+        .flat_map(|l| text::wrap(l, cells))
+        .map(|l| (false, l));
     summary.chain(details).collect()
 }
 
 /// How far a plan can be scrolled in its area.
 pub(crate) fn last_plan_line(plan: &Plan, area: Rect) -> usize {
-    plan_lines(plan, area.width).len().saturating_sub(usize::from(area.height.saturating_sub(1)))
+    plan_lines(plan, area.width)
+        .len()
+        .saturating_sub(usize::from(area.height.saturating_sub(1)))
 }
 
 fn export(model: &Model, form: &ExportForm, width: u16) -> Vec<Line<'static>> {
     let label = |text: &'static str, active: bool| {
         let marker = if active { "›" } else { " " };
-        model.span(if active { Role::Text } else { Role::Dim }, format!("{marker}{text:<10}"))
+        model.span(
+            if active { Role::Text } else { Role::Dim },
+            format!("{marker}{text:<10}"),
+        )
     };
     let mut formats = vec![label("format", !form.in_name)];
     for format in ExportForm::formats() {
@@ -162,12 +218,18 @@ fn export(model: &Model, form: &ExportForm, width: u16) -> Vec<Line<'static>> {
     }
     let (shown, _) = visible(form, width);
     let what = match &form.models {
-        Some(models) => format!("the {} that the filter leaves", plural(models.len() as u64, "model")),
+        Some(models) => format!(
+            "the {} that the filter leaves",
+            plural(models.len() as u64, "model")
+        ),
         None => "the whole store".to_owned(),
     };
     vec![
         Line::from(formats),
-        Line::from(vec![label("file", form.in_name), model.span(Role::Text, shown)]),
+        Line::from(vec![
+            label("file", form.in_name),
+            model.span(Role::Text, shown),
+        ]),
         Line::from(vec![label("rows", false), model.span(Role::Dim, what)]),
     ]
 }
@@ -187,12 +249,17 @@ fn visible(form: &ExportForm, width: u16) -> (String, usize) {
             skip
         })
         .collect();
-    (text::truncate(&tail, room + 1), form.name.visual_cursor().saturating_sub(scroll))
+    (
+        text::truncate(&tail, room + 1),
+        form.name.visual_cursor().saturating_sub(scroll),
+    )
 }
 
 /// Where the cursor stands while the file's name is typed.
 pub(super) fn cursor(model: &Model) -> Option<Position> {
-    let Prompt::Export(form) = &model.prompt else { return None };
+    let Prompt::Export(form) = &model.prompt else {
+        return None;
+    };
     let area = layout::areas(model).prompt;
     let (_, before) = visible(form, area.width);
     let x = (LABEL + before).min(usize::from(area.width).saturating_sub(1));

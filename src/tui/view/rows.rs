@@ -31,7 +31,10 @@ pub(crate) fn place(
         first -= 1;
         used += wanted(first);
     }
-    (first..len).flat_map(|item| (0..wanted(item)).map(move |line| (item, line))).take(rows).collect()
+    (first..len)
+        .flat_map(|item| (0..wanted(item)).map(move |line| (item, line)))
+        .take(rows)
+        .collect()
 }
 
 #[cfg(test)]
@@ -39,15 +42,27 @@ mod tests {
     use super::*;
 
     fn placed(heights: &[usize], chosen: usize, rows: u16) -> Vec<(usize, usize)> {
-        place(heights.len(), |item| heights[item], chosen, Rect::new(0, 0, 80, rows + 1))
+        place(
+            heights.len(),
+            |item| heights[item],
+            chosen,
+            Rect::new(0, 0, 80, rows + 1),
+        )
     }
 
     #[test]
     fn long_ones_are_broken_where_there_is_room() {
         assert_eq!(placed(&[1, 1, 1], 0, 2), [(0, 0), (1, 0)]);
         assert_eq!(placed(&[1, 1, 1], 2, 2), [(1, 0), (2, 0)]);
-        assert_eq!(placed(&[2, 1, 3], 0, 9), [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)]);
-        assert_eq!(placed(&[2, 1, 3], 2, 4), [(1, 0), (2, 0), (2, 1), (2, 2)], "the chosen one is whole");
+        assert_eq!(
+            placed(&[2, 1, 3], 0, 9),
+            [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)]
+        );
+        assert_eq!(
+            placed(&[2, 1, 3], 2, 4),
+            [(1, 0), (2, 0), (2, 1), (2, 2)],
+            "the chosen one is whole"
+        );
         assert_eq!(placed(&[9], 0, 4).len(), 4);
         assert_eq!(placed(&[], 0, 4), []);
         assert_eq!(placed(&[1, 1], 0, 0), []);

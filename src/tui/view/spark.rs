@@ -19,7 +19,11 @@ pub(super) fn end(seen: &Observation, moving: bool) -> i64 {
 
 /// Rows of the `columns` minutes up to `end`.
 pub(super) fn line(history: &History, end: i64, columns: usize) -> String {
-    let rows: Vec<f64> = history.columns(end, columns as i64 * 60, columns).iter().map(|b| b.rows).collect();
+    let rows: Vec<f64> = history
+        .columns(end, columns as i64 * 60, columns)
+        .iter()
+        .map(|b| b.rows)
+        .collect();
     let most = rows.iter().copied().fold(0.0, f64::max);
     rows.iter().map(|r| block(*r, most)).collect()
 }
@@ -32,7 +36,10 @@ fn block(value: f64, most: f64) -> char {
     }
     let levels = BLOCKS.len() - 1;
     let level = (value / most * levels as f64).ceil() as usize;
-    BLOCKS.get(level.clamp(1, levels) - 1).copied().unwrap_or(' ')
+    BLOCKS
+        .get(level.clamp(1, levels) - 1)
+        .copied()
+        .unwrap_or(' ')
 }
 
 /// Rates from 0 to 1 on a scale that is the same for all: the lowest block is 0.

@@ -29,7 +29,14 @@ impl Widget for Status<'_> {
         let word = short.unwrap_or(word);
         let left = Line::from(vec![
             model.span(sign, format!(" {word}")),
-            model.span(Role::Text, if message.is_empty() { String::new() } else { format!("  {message}") }),
+            model.span(
+                Role::Text,
+                if message.is_empty() {
+                    String::new()
+                } else {
+                    format!("  {message}")
+                },
+            ),
         ]);
         super::with_right(left, vec![model.span(Role::Key, hint)], area.width).render(area, buffer);
     }
@@ -37,7 +44,9 @@ impl Widget for Status<'_> {
 
 fn sentence(model: &Model) -> (Role, &'static str, String, String) {
     let none = String::new;
-    let Some(seen) = &model.seen else { return (Role::Dim, "…", "reading the store".into(), none()) };
+    let Some(seen) = &model.seen else {
+        return (Role::Dim, "…", "reading the store".into(), none());
+    };
     if seen.state == StoreState::Missing && !model.was_there {
         return (Role::Dim, "…", "waiting for a store".into(), none());
     }
@@ -51,8 +60,16 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         && model.overlays.is_empty()
     {
         // Why stands below, in full.
-        let hint = alerts.first().and_then(|alert| job(model, alert)).unwrap_or_default();
-        return (Role::Critical, "✖ CRITICAL", "the store can't be read".into(), hint);
+        let hint = alerts
+            .first()
+            .and_then(|alert| job(model, alert))
+            .unwrap_or_default();
+        return (
+            Role::Critical,
+            "✖ CRITICAL",
+            "the store can't be read".into(),
+            hint,
+        );
     }
     if let Some(alert) = alerts.first().filter(|a| !model.is_quiet(a)) {
         let word = match alert.severity {
@@ -73,7 +90,12 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
             );
         }
         StoreState::Unreadable(why) => {
-            return (Role::Critical, "✖ CRITICAL", text::clean(why).into_owned(), none());
+            return (
+                Role::Critical,
+                "✖ CRITICAL",
+                text::clean(why).into_owned(),
+                none(),
+            );
         }
         StoreState::Ready => {}
     }
@@ -83,21 +105,34 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
     }
     let message = match &model.progress {
         Some(progress) if progress.is_done() => {
-            format!("all {} planned tests are there", thousands(progress.total.planned))
+            format!(
+                "all {} planned tests are there",
+                thousands(progress.total.planned)
+            )
         }
         _ if seen.totals.tests == 0 => "no test yet".to_owned(),
-        _ => seen.behind.as_ref().map_or_else(|| pulse(model, seen), |why| text::clean(why).into_owned()),
+        _ => seen
+            .behind
+            .as_ref()
+            .map_or_else(|| pulse(model, seen), |why| text::clean(why).into_owned()),
     };
     (Role::Healthy, "✓ HEALTHY", message, none())
 }
 
 /// Whether the run goes on, where nothing more urgent is to be said.
 fn pulse(model: &Model, seen: &Observation) -> String {
-    let live = seen.writers.iter().filter(|w| w.state == WriterState::Live).count() as u64;
+    let live = seen
+        .writers
+        .iter()
+        .filter(|w| w.state == WriterState::Live)
+        .count() as u64;
     match newest(seen) {
         _ if live > 0 => format!("{} at work", plural(live, "writer")),
         _ if model.moving() => "rows arrive".to_owned(),
-        Some(newest) => format!("nothing is being written; newest row {}", model.clock(newest)),
+        Some(newest) => format!(
+            "nothing is being written; newest row {}",
+            model.clock(newest)
+        ),
         None => "nothing is being written".to_owned(),
     }
 }
@@ -113,7 +148,8 @@ fn hint(model: &Model, alert: &Alert) -> String {
             Focus::Alerts => model.alert.at == 0,
             Focus::Activity => false,
         };
-    let open = matches!(model.overlays.last(), Some(Overlay::Alert(key, _)) if *key == alert_key(alert));
+    let open =
+        matches!(model.overlays.last(), Some(Overlay::Alert(key, _)) if *key == alert_key(alert));
     if open {
         return String::new();
     }
@@ -128,7 +164,10 @@ pub(super) fn said(alert: &Alert, hint: &str) -> String {
     let short = message
         .strip_suffix(advice)
         .and_then(|rest| rest.strip_suffix(": ").or_else(|| rest.strip_suffix(", ")));
-    short.filter(|_| !advice.is_empty()).unwrap_or(&message).to_owned()
+    short
+        .filter(|_| !advice.is_empty())
+        .unwrap_or(&message)
+        .to_owned()
 }
 
 /// The key of the job that helps, where one does.

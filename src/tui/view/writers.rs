@@ -21,8 +21,14 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     // Narrow terminals keep the models rather than the limits.
     let limit = if width >= 96 { 7 } else { 0 };
     let moving = model.moving();
-    let (last, when) = if moving { ("LAST ROW", 10) } else { ("LAST ROW AT", 14) };
-    let name = usize::from(width).saturating_sub(52 + when + limit).clamp(8, 40);
+    let (last, when) = if moving {
+        ("LAST ROW", 10)
+    } else {
+        ("LAST ROW AT", 14)
+    };
+    let name = usize::from(width)
+        .saturating_sub(52 + when + limit)
+        .clamp(8, 40);
     let head = format!(
         "   {}{}{}{}{}  {}",
         text::left("PROCESS", 26),
@@ -41,7 +47,9 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             WriterState::Done => (Role::Dim, "done"),
             WriterState::Unknown => (Role::Dim, "?"),
         };
-        let last = writer.last_row.map_or_else(|| "–".to_owned(), |t| model.when(t));
+        let last = writer
+            .last_row
+            .map_or_else(|| "–".to_owned(), |t| model.when(t));
         lines.push(Line::from(vec![
             model.span(role, format!(" {}", text::left(word, 6))),
             model.span(Role::Text, text::left(&writer.process_id, 22)),
@@ -51,7 +59,10 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             model.span(Role::Dim, text::right(&span(writer.limit_seconds), limit)),
             model.span(
                 Role::Dim,
-                format!("  {}", text::left_middle(&text::name(writer.model.as_deref().unwrap_or("–")), name)),
+                format!(
+                    "  {}",
+                    text::left_middle(&text::name(writer.model.as_deref().unwrap_or("–")), name)
+                ),
             ),
         ]));
     }

@@ -35,7 +35,9 @@ fn a_store_that_becomes_a_file_is_said_and_taken_up_again() {
     fs::remove_dir_all(&run.store).unwrap();
     terminal.wait_for("The store is gone");
     write(&run.store, "model-z", 2);
-    terminal.wait("the new store", |s| s.contents().contains("model-z") && !s.contents().contains("model-a"));
+    terminal.wait("the new store", |s| {
+        s.contents().contains("model-z") && !s.contents().contains("model-a")
+    });
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
 }
@@ -48,7 +50,10 @@ fn as_somebody(run: &Run) -> Option<Terminal> {
         return Some(Terminal::open(&run.store, &[]));
     }
     let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let may_run = std::process::Command::new("setpriv").args(nobody).args([program, "--version"]).output();
+    let may_run = std::process::Command::new("setpriv")
+        .args(nobody)
+        .args([program, "--version"])
+        .output();
     if !may_run.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: the program can't be run as another user, so this check did not run");
         return None;
@@ -64,7 +69,9 @@ fn as_somebody(run: &Run) -> Option<Terminal> {
 fn a_store_that_is_closed_to_us_is_said_and_taken_up_again() {
     let run = run();
     write(&run.store, "model-a", 3);
-    let Some(mut terminal) = as_somebody(&run) else { return };
+    let Some(mut terminal) = as_somebody(&run) else {
+        return;
+    };
     terminal.wait_for("3 tests");
     for closed in [run.store.join("incremental"), run.store.clone()] {
         fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();

@@ -78,7 +78,10 @@ fn a_terminal_that_takes_nothing_does_not_hold_up_the_end() {
         } else {
             terminal.signal(Signal::TERM);
         }
-        assert_eq!(terminal.ended().exit_code(), if end == "q" { 0 } else { 130 });
+        assert_eq!(
+            terminal.ended().exit_code(),
+            if end == "q" { 0 } else { 130 }
+        );
     }
 }
 
@@ -94,12 +97,23 @@ fn a_mistake_gives_the_terminal_back_and_names_its_report() {
     assert_eq!(terminal.ended().exit_code(), 101);
     terminal.is_given_back();
     terminal.wait_for("evaltop stopped because of a mistake in the code (a report is in ");
-    let report = std::fs::read_dir(state.join("evaltop")).unwrap().flatten().map(|entry| entry.path());
-    let report = report.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect::<Vec<_>>();
-    let [report] = &report[..] else { panic!("{report:?}") };
+    let report = std::fs::read_dir(state.join("evaltop"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let report = report
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect::<Vec<_>>();
+    let [report] = &report[..] else {
+        panic!("{report:?}")
+    };
     let shown = terminal.text().replace('\n', "");
     assert!(shown.contains(report.to_str().unwrap()), "{shown}");
-    assert!(std::fs::read_to_string(report).unwrap().contains("asked for by a test"));
+    assert!(
+        std::fs::read_to_string(report)
+            .unwrap()
+            .contains("asked for by a test")
+    );
 }
 
 #[test]
@@ -155,11 +169,19 @@ fn junk_on_the_line_is_survived() {
     terminal.wait_for("model-a");
     // Into the filter: a line of it at most.
     terminal.press("/");
-    terminal.press(&format!("\u{1b}[200~{}\u{1b}[201~", "x\u{7}\u{1b}[2J\n".repeat(3_000)));
+    terminal.press(&format!(
+        "\u{1b}[200~{}\u{1b}[201~",
+        "x\u{7}\u{1b}[2J\n".repeat(3_000)
+    ));
     terminal.press("\u{1b}\u{1b}");
     // Sequences that mean nothing, that are never ended, that are no text.
-    for junk in ["\u{1b}[999;999;999Z", "\u{1b}[?1;2c", "\u{1b}[>0;1;2u", "\u{1b}O\u{1b}O", "\u{1b}[<99;1;1M"]
-    {
+    for junk in [
+        "\u{1b}[999;999;999Z",
+        "\u{1b}[?1;2c",
+        "\u{1b}[>0;1;2u",
+        "\u{1b}O\u{1b}O",
+        "\u{1b}[<99;1;1M",
+    ] {
         terminal.press(junk);
     }
     let mut seed = 7_u32;
@@ -174,7 +196,11 @@ fn junk_on_the_line_is_survived() {
     terminal.keys.as_mut().unwrap().write_all(&bytes).unwrap();
     let begun = Instant::now();
     while terminal.child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < PATIENCE, "does not end\n{}", terminal.text());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "does not end\n{}",
+            terminal.text()
+        );
         let _ = terminal.keys.as_mut().unwrap().write_all(b"\x03");
         thread::sleep(Duration::from_millis(20));
     }
@@ -212,7 +238,10 @@ fn a_terminal_that_can_do_nothing_gets_one_look() {
 fn a_terminal_of_which_nothing_is_known_gets_ascii() {
     let run = run();
     write(&run.store, "model-a", 3);
-    let mut terminal = open(&run, &["-u", "TERM", "-u", "LANG", "-u", "LC_ALL", "-u", "LC_CTYPE"]);
+    let mut terminal = open(
+        &run,
+        &["-u", "TERM", "-u", "LANG", "-u", "LC_ALL", "-u", "LC_CTYPE"],
+    );
     terminal.wait_for("model-a");
     terminal.wait_for("3 tests");
     assert!(terminal.text().is_ascii(), "{}", terminal.text());
@@ -234,8 +263,13 @@ fn every_frame_is_drawn_at_one_go() {
     let raw = String::from_utf8_lossy(&terminal.raw.lock().unwrap()).into_owned();
     let (_, frames) = raw.split_once("\u{1b}[?2026h").unwrap();
     for frame in frames.split("\u{1b}[?2026h") {
-        let (_, after) = frame.split_once("\u{1b}[?2026l").expect("every frame has an end");
-        assert!(!after.contains("model-a"), "drawn outside of a frame: {after:?}");
+        let (_, after) = frame
+            .split_once("\u{1b}[?2026l")
+            .expect("every frame has an end");
+        assert!(
+            !after.contains("model-a"),
+            "drawn outside of a frame: {after:?}"
+        );
     }
 }
 

@@ -24,20 +24,39 @@ fn what_other_processes_do_is_told_with_what_they_did() {
         "{\"model\":\"model-b\",\"success\":true}\n{\"model\":\"model-b\",\"success\":false}\n",
     )
     .unwrap();
-    evaltop().arg("import").arg(&more).arg("--into").arg(&run.store).assert().success();
+    evaltop()
+        .arg("import")
+        .arg(&more)
+        .arg("--into")
+        .arg(&run.store)
+        .assert()
+        .success();
     terminal.wait_for("imported 2 rows from results.jsonl");
     command(&["maintain", "--no-backup"]);
     terminal.wait_for("consolidated 1 file, 2 rows");
     command(&["cleanup", "--keep", "0", "--yes"]);
     terminal.wait_for("removed ");
-    terminal.wait("who did it", |s| s.contents().matches("(process ").count() == 5);
-    assert!(!terminal.text().contains("another process committed"), "{}", terminal.text());
+    terminal.wait("who did it", |s| {
+        s.contents().matches("(process ").count() == 5
+    });
+    assert!(
+        !terminal.text().contains("another process committed"),
+        "{}",
+        terminal.text()
+    );
     // Our own job says so itself, once.
     terminal.press("b");
     terminal.wait_for("backed up 5 rows");
     command(&["cleanup", "--keep", "0", "--yes"]);
-    terminal.wait("the next one", |s| s.contents().matches("(process ").count() == 6);
-    assert_eq!(terminal.text().matches("backed up 5 rows").count(), 1, "{}", terminal.text());
+    terminal.wait("the next one", |s| {
+        s.contents().matches("(process ").count() == 6
+    });
+    assert_eq!(
+        terminal.text().matches("backed up 5 rows").count(),
+        1,
+        "{}",
+        terminal.text()
+    );
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
     // Who opens it later is told too.

@@ -51,7 +51,14 @@ impl Expand {
     ) -> Result<Self> {
         let (repeated, zone) = (HashSet::new(), zone.clone());
         let meanings = Meanings::default();
-        let mut expand = Self { leaves, meanings, repeated, tests: 0, source, zone };
+        let mut expand = Self {
+            leaves,
+            meanings,
+            repeated,
+            tests: 0,
+            source,
+            zone,
+        };
         for chunk in expand.leaves.chunks()? {
             control.check()?;
             expand.meanings.push(&chunk?.batch)?;
@@ -72,8 +79,12 @@ impl Expand {
             )));
         }
         cells.sort_unstable();
-        expand.repeated =
-            cells.windows(2).filter(|two| two.first() == two.last()).flatten().copied().collect();
+        expand.repeated = cells
+            .windows(2)
+            .filter(|two| two.first() == two.last())
+            .flatten()
+            .copied()
+            .collect();
         expand.tests = tests;
         Ok(expand)
     }
@@ -88,7 +99,11 @@ impl Expand {
             if self.repeated.contains(&key) {
                 let counted = counted.entry(key).or_default();
                 begin = *counted;
-                for (sum, count) in counted.iter_mut().zip([tally.full, tally.partial, tally.failed()]) {
+                for (sum, count) in
+                    counted
+                        .iter_mut()
+                        .zip([tally.full, tally.partial, tally.failed()])
+                {
                     *sum += count;
                 }
             }
@@ -104,7 +119,8 @@ impl Expand {
         let mut counted = HashMap::new();
         let leaves = self.leaves.chunks()?.flat_map(move |chunk| {
             let known = chunk.and_then(|chunk| self.known(&chunk, &mut counted));
-            let (known, error) = known.map_or_else(|error| (Vec::new(), Some(error)), |known| (known, None));
+            let (known, error) =
+                known.map_or_else(|error| (Vec::new(), Some(error)), |known| (known, None));
             known.into_iter().map(Ok).chain(error.map(Err))
         });
         let source = self.source.as_deref();
@@ -114,13 +130,20 @@ impl Expand {
                 .flat_map(move |known| {
                     let (known, error) =
                         known.map_or_else(|error| (None, Some(error)), |known| (Some(known), None));
-                    let records = known.into_iter().flat_map(move |known| records(source, &known, most));
+                    let records = known
+                        .into_iter()
+                        .flat_map(move |known| records(source, &known, most));
                     records.map(Ok).chain(error.map(Err))
                 })
                 .map(move |fields| {
                     read += 1;
                     let place = Place::Named(format!("test {read}"));
-                    Ok(Object { place, fields: Some(fields?), remark: None, read })
+                    Ok(Object {
+                        place,
+                        fields: Some(fields?),
+                        remark: None,
+                        read,
+                    })
                 }),
         ))
     }
@@ -187,8 +210,9 @@ fn records(
     });
     let for_failures: u64 = tally.failed();
     let mut later = errors.clone().skip(for_failures as usize);
-    let numbers =
-        move |(kind, begin, count): (_, u64, u64)| (begin..begin + count.min(most)).map(move |i| (kind, i));
+    let numbers = move |(kind, begin, count): (_, u64, u64)| {
+        (begin..begin + count.min(most)).map(move |i| (kind, i))
+    };
     kinds.into_iter().flat_map(numbers).map(move |(kind, i)| {
         let mut fields = shared.clone();
         fields.insert("test_id".to_owned(), format!("{stem}_{kind}_{i}").into());
@@ -209,7 +233,13 @@ fn records(
 /// What the ids of a cell's tests begin with.
 fn stem(source: Option<&str>, cell: &Cell) -> String {
     let rate = rate_name(cell.tool_success_rate);
-    let parts = [&*cell.model, &*cell.prompt_type, &*rate, &*cell.difficulty, &*cell.task_type];
+    let parts = [
+        &*cell.model,
+        &*cell.prompt_type,
+        &*rate,
+        &*cell.difficulty,
+        &*cell.task_type,
+    ];
     let parts: Vec<_> = source.into_iter().chain(parts).map(escaped).collect();
     parts.join("_")
 }
@@ -244,19 +274,47 @@ mod tests {
             difficulty: "easy".into(),
             task_type: "50%".into(),
         };
-        let mut tally =
-            Tally { tests: 6, full: 2, partial: 2, turns: Sum::weighted(Some(2.5), 6), ..Tally::default() };
+        let mut tally = Tally {
+            tests: 6,
+            full: 2,
+            partial: 2,
+            turns: Sum::weighted(Some(2.5), 6),
+            ..Tally::default()
+        };
         tally.errors[ErrorCategory::Timeout as usize] = 1;
         tally.errors[ErrorCategory::Other as usize] = 2;
-        let mut known = Known { cell, leaf: Leaf::default(), begin: [0; 3] };
+        let mut known = Known {
+            cell,
+            leaf: Leaf::default(),
+            begin: [0; 3],
+        };
         known.leaf.tally = tally;
         let rows: Vec<_> = records(None, &known, u64::MAX).collect();
-        let ids: Vec<_> = rows.iter().map(|row| row["test_id"].as_str().unwrap()).collect();
+        let ids: Vec<_> = rows
+            .iter()
+            .map(|row| row["test_id"].as_str().unwrap())
+            .collect();
         assert_eq!(ids[0], "a%5Fb_cot_0.8_easy_50%25_success_0");
         assert_eq!(ids[5], "a%5Fb_cot_0.8_easy_50%25_failed_1");
-        let errors: Vec<_> = rows.iter().map(|row| row.get("error_type").and_then(Value::as_str)).collect();
-        assert_eq!(errors, [None, None, Some("other"), None, Some("timeout"), Some("other")]);
-        assert!(rows.iter().all(|row| row["turns"] == 2.5 && row.get("timestamp").is_none()));
+        let errors: Vec<_> = rows
+            .iter()
+            .map(|row| row.get("error_type").and_then(Value::as_str))
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                None,
+                None,
+                Some("other"),
+                None,
+                Some("timeout"),
+                Some("other")
+            ]
+        );
+        assert!(
+            rows.iter()
+                .all(|row| row["turns"] == 2.5 && row.get("timestamp").is_none())
+        );
         assert!(
             records(Some("s"), &known, u64::MAX).next().unwrap()["test_id"]
                 .as_str()
@@ -264,7 +322,9 @@ mod tests {
                 .starts_with("s_a%5Fb")
         );
         let fields = |most| -> BTreeSet<String> {
-            records(None, &known, most).flat_map(|row| row.into_iter().map(|(name, _)| name)).collect()
+            records(None, &known, most)
+                .flat_map(|row| row.into_iter().map(|(name, _)| name))
+                .collect()
         };
         assert_eq!(fields(1), fields(u64::MAX));
     }

@@ -22,7 +22,12 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    fn fields(&self, group: usize, index: u64, instance: Value) -> Result<(String, Map<String, Value>)> {
+    fn fields(
+        &self,
+        group: usize,
+        index: u64,
+        instance: Value,
+    ) -> Result<(String, Map<String, Value>)> {
         let none = (String::new(), Map::new());
         let (name, shared) = self.survey.groups.get(group).unwrap_or(&none);
         let place = format!("instance {index} of group {name}");
@@ -37,14 +42,25 @@ impl Instances {
             }
         }
         // Some kinds of runner say how far a test came instead of whether it passed.
-        if let Some(level) = fields.get("success_level").and_then(Value::as_str).map(str::to_owned) {
-            fields.entry("success").or_insert(Value::Bool(level.starts_with("full")));
-            fields.entry("partial_success").or_insert(Value::Bool(level.starts_with("partial")));
+        if let Some(level) = fields
+            .get("success_level")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+        {
+            fields
+                .entry("success")
+                .or_insert(Value::Bool(level.starts_with("full")));
+            fields
+                .entry("partial_success")
+                .or_insert(Value::Bool(level.starts_with("partial")));
         }
         if !fields.contains_key("success") {
             return Err(self.bad(&place, "neither 'success' nor 'success_level'"));
         }
-        let named = fields.get("test_id").and_then(Value::as_str).is_some_and(is_id);
+        let named = fields
+            .get("test_id")
+            .and_then(Value::as_str)
+            .is_some_and(is_id);
         if !named {
             // Equal instances are different tests all the same.
             fields.insert("test_id".to_owned(), format!("{name}/{index}").into());

@@ -28,8 +28,8 @@ pub(super) fn row(
     let mut odd = false;
     let mut row = Map::new();
     for (name, value) in fields {
-        let own =
-            DIMENSIONS.contains(&name.as_str()) || ["test_id", SOURCE, "model_name"].contains(&name.as_str());
+        let own = DIMENSIONS.contains(&name.as_str())
+            || ["test_id", SOURCE, "model_name"].contains(&name.as_str());
         let value = match value {
             Value::Null => continue,
             _ if own => continue,
@@ -43,8 +43,12 @@ pub(super) fn row(
         };
         row.insert(name, value);
     }
-    let count =
-        |row: &Map<String, Value>, name: &str| row.get(name).and_then(Value::as_f64).unwrap_or(0.0).max(0.0);
+    let count = |row: &Map<String, Value>, name: &str| {
+        row.get(name)
+            .and_then(Value::as_f64)
+            .unwrap_or(0.0)
+            .max(0.0)
+    };
     let (success, partial) = (
         count(&row, "success").max(count(&row, "successful")),
         count(&row, "partial").max(count(&row, "partial_success")),
@@ -67,7 +71,9 @@ pub(super) fn row(
     };
     let doubled = errors > 0.0
         && fulls.into_iter().any(|full| is(2.0 * (full + errors)))
-        && !fulls.into_iter().any(|full| is(full + errors) || is(full + partial + errors));
+        && !fulls
+            .into_iter()
+            .any(|full| is(full + errors) || is(full + partial + errors));
     if doubled && halve {
         total /= 2.0;
         // They were doubled with it.
@@ -81,8 +87,13 @@ pub(super) fn row(
     };
     row.insert("model".to_owned(), model.into());
     for (column, name) in names {
-        let value = if column == "tool_success_rate" { rate(&name) } else { Some(name.clone().into()) };
-        odd |= value.is_none() && !matches!(name.trim(), "" | UNKNOWN | "nan" | "NaN" | "None" | "null");
+        let value = if column == "tool_success_rate" {
+            rate(&name)
+        } else {
+            Some(name.clone().into())
+        };
+        odd |= value.is_none()
+            && !matches!(name.trim(), "" | UNKNOWN | "nan" | "NaN" | "None" | "null");
         if let Some(value) = value {
             row.insert(column.to_owned(), value);
         }
@@ -93,35 +104,54 @@ pub(super) fn row(
 /// How often each remark was made, as sentences.
 pub(super) fn sentences(remarks: &Remarks) -> impl Iterator<Item = String> {
     remarks.iter().map(|(remark, count)| {
-        format!("{} {} {remark}", show_count(*count), if *count == 1 { "leaf" } else { "leaves" })
+        format!(
+            "{} {} {remark}",
+            show_count(*count),
+            if *count == 1 { "leaf" } else { "leaves" }
+        )
     })
 }
 
 /// Whether a column of summary rows holds numbers.
 fn is_number(name: &str) -> bool {
-    let counted =
-        NAMES.contains(&name) || ["failed", "total_assisted_turns", "tests_with_assistance"].contains(&name);
+    let counted = NAMES.contains(&name)
+        || ["failed", "total_assisted_turns", "tests_with_assistance"].contains(&name);
     counted
         || name.starts_with("avg_")
         || name.starts_with("assisted_")
-        || ["_errors", "_rate", "_score"].iter().any(|end| name.ends_with(end))
+        || ["_errors", "_rate", "_score"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 fn number(value: &Value) -> Option<Value> {
     match value {
         Value::Number(_) => Some(value.clone()),
-        Value::String(text) => text.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(whole),
+        Value::String(text) => text
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|n| n.is_finite())
+            .map(whole),
         _ => None,
     }
 }
 
 /// A number without a needless fraction.
 fn whole(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 9e15 { (number as i64).into() } else { number.into() }
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        (number as i64).into()
+    } else {
+        number.into()
+    }
 }
 
 fn rate(name: &str) -> Option<Value> {
-    name.trim().parse::<f64>().ok().and_then(Rate::new).map(|rate| rate.get().into())
+    name.trim()
+        .parse::<f64>()
+        .ok()
+        .and_then(Rate::new)
+        .map(|rate| rate.get().into())
 }
 
 /// Errors of all categories.
@@ -142,8 +172,13 @@ mod tests {
     use super::*;
 
     fn of(fields: Value, halve: bool) -> Row {
-        let Value::Object(fields) = fields else { panic!() };
-        let names = vec![("tool_success_rate", "0.80".to_owned()), ("task_type", "t".to_owned())];
+        let Value::Object(fields) = fields else {
+            panic!()
+        };
+        let names = vec![
+            ("tool_success_rate", "0.80".to_owned()),
+            ("task_type", "t".to_owned()),
+        ];
         row("m", names, fields, halve)
     }
 
@@ -172,9 +207,10 @@ mod tests {
             let (row, remark) = of(fields, true);
             assert_eq!((&row.unwrap()["total"], remark), (&json!(10), Some(HALVED)));
         }
-        for fields in
-            [json!({"total": 20, "success": 10}), json!({"total": 10, "success": 6, "total_errors": 4})]
-        {
+        for fields in [
+            json!({"total": 20, "success": 10}),
+            json!({"total": 10, "success": 6, "total_errors": 4}),
+        ] {
             assert_eq!(of(fields, true).1, None);
         }
     }
@@ -182,9 +218,15 @@ mod tests {
     #[test]
     fn without_tests_there_is_no_row() {
         assert_eq!(of(json!({}), false), (None, Some(EMPTY)));
-        assert_eq!(of(json!({"total": 0, "success_rate": 0.5}), false), (None, Some(EMPTY)));
+        assert_eq!(
+            of(json!({"total": 0, "success_rate": 0.5}), false),
+            (None, Some(EMPTY))
+        );
         let (row, _) = of(json!({"successful": 2, "failed": 1}), false);
         assert_eq!(row.unwrap()["total"], 3);
-        assert_eq!(of(json!({"total": 2, "success": 3}), false).1, Some(CONTRADICTS));
+        assert_eq!(
+            of(json!({"total": 2, "success": 3}), false).1,
+            Some(CONTRADICTS)
+        );
     }
 }

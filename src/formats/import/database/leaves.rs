@@ -31,23 +31,38 @@ impl Leaves {
                 if !found.nested() && self.survey.mixed.contains(&found.model) {
                     return None;
                 }
-                let serde_json::Value::Object(fields) = found.fields else { return None };
+                let serde_json::Value::Object(fields) = found.fields else {
+                    return None;
+                };
                 (found.model, found.names, fields)
             }
             Piece::Model(model, fields) => {
-                let counts = if std::mem::take(any) { None } else { counts(fields) };
+                let counts = if std::mem::take(any) {
+                    None
+                } else {
+                    counts(fields)
+                };
                 (model, Vec::new(), counts?)
             }
             _ => return None,
         };
         let model = self.aliases.canonical(&model);
-        Some(object(&model, leaf::row(&model, names, fields, self.halve), read))
+        Some(object(
+            &model,
+            leaf::row(&model, names, fields, self.halve),
+            read,
+        ))
     }
 }
 
 fn object(model: &str, (fields, remark): leaf::Row, read: u64) -> Object {
     let place = Place::Named(format!("a leaf of {model}"));
-    Object { place, fields, remark, read }
+    Object {
+        place,
+        fields,
+        remark,
+        read,
+    }
 }
 
 impl Reader for Leaves {
@@ -74,6 +89,10 @@ impl Reader for Leaves {
     }
 
     fn notes(&self, remarks: &Remarks) -> Vec<String> {
-        self.survey.notes().into_iter().chain(leaf::sentences(remarks)).collect()
+        self.survey
+            .notes()
+            .into_iter()
+            .chain(leaf::sentences(remarks))
+            .collect()
     }
 }

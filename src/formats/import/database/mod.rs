@@ -78,16 +78,34 @@ pub(super) struct Counted {
 }
 
 /// Looks at a database.
-pub(super) fn open(path: &Path, options: &Options, zone: &TimeZone, control: &Control) -> Result<Database> {
-    let size = detect::open(path)?.metadata().map_err(Error::io("read", path))?.len();
+pub(super) fn open(
+    path: &Path,
+    options: &Options,
+    zone: &TimeZone,
+    control: &Control,
+) -> Result<Database> {
+    let size = detect::open(path)?
+        .metadata()
+        .map_err(Error::io("read", path))?
+        .len();
     let survey = Arc::new(Survey::new(path)?);
     let place = path.to_path_buf();
     if survey.of_instances() {
-        let instances = Instances { path: place, size, survey };
+        let instances = Instances {
+            path: place,
+            size,
+            survey,
+        };
         return Ok(Database::Records(Box::new(Objects::new(instances)?)));
     }
     let (aliases, halve) = (options.aliases.clone(), options.database.halve_doubled);
-    let leaves = Objects::new(Leaves { path: place, size, survey: Arc::clone(&survey), aliases, halve })?;
+    let leaves = Objects::new(Leaves {
+        path: place,
+        size,
+        survey: Arc::clone(&survey),
+        aliases,
+        halve,
+    })?;
     if !options.database.expand {
         return Ok(Database::Leaves(Box::new(Counted { leaves, survey })));
     }
@@ -112,11 +130,18 @@ pub(super) fn import(
     };
     let source = match &options.database.source {
         Some(source) => source.clone(),
-        None => std::fs::canonicalize(path).map_err(Error::io("read", path))?.display().to_string(),
+        None => std::fs::canonicalize(path)
+            .map_err(Error::io("read", path))?
+            .display()
+            .to_string(),
     };
     let mut report = Report::new(Kind::JsonDatabase, leaves.notes());
     let version = survey.version.clone();
-    let mut leafage = Leafage { version, source: source.clone(), ..Leafage::default() };
+    let mut leafage = Leafage {
+        version,
+        source: source.clone(),
+        ..Leafage::default()
+    };
     // Read over and over rather than held: a database may have millions of leaves.
     let mut meanings = Meanings::default();
     for chunk in leaves.chunks()? {
@@ -158,8 +183,10 @@ pub(super) fn import(
         .map(|column| arrow::datatypes::Field::new(&column.name, column.data_type.clone(), true));
     let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
     if !options.dry_run && (report.rows > 0 || there.own > 0) {
-        let batches =
-            leaves.chunks()?.map(read).filter(|batch| batch.as_ref().map_or(true, |b| b.num_rows() > 0));
+        let batches = leaves
+            .chunks()?
+            .map(read)
+            .filter(|batch| batch.as_ref().map_or(true, |b| b.num_rows() > 0));
         let done = summaries::replace(store, &source, &schema, batches, now, control)?;
         if !done.changed {
             (report.new, report.existing) = (0, report.rows);
@@ -202,7 +229,14 @@ impl There {
         if !known::there(store)? {
             return Ok(there);
         }
-        for batch in query::rows(store, &Selection { summaries: true, ..Selection::default() }, control)? {
+        for batch in query::rows(
+            store,
+            &Selection {
+                summaries: true,
+                ..Selection::default()
+            },
+            control,
+        )? {
             let mut rows = Summaries::default();
             rows.push(&batch?)?;
             for (cell, of) in rows.sources() {
@@ -214,9 +248,14 @@ impl There {
             }
         }
         let columns = DIMENSIONS.iter().map(|name| (*name).to_owned()).collect();
-        for batch in
-            query::rows(store, &Selection { columns: Some(columns), ..Selection::default() }, control)?
-        {
+        for batch in query::rows(
+            store,
+            &Selection {
+                columns: Some(columns),
+                ..Selection::default()
+            },
+            control,
+        )? {
             control.check()?;
             let batch = batch?;
             let columns = Columns::new(&batch)?;
@@ -229,10 +268,14 @@ impl There {
 
     fn add(&mut self, key: u128, origin: Origin) {
         // There are few, and mostly the same as before.
-        let at = self.origins.iter().rposition(|(known, _)| *known == origin).unwrap_or_else(|| {
-            self.origins.push((origin, 0));
-            self.origins.len() - 1
-        }) as u32;
+        let at = self
+            .origins
+            .iter()
+            .rposition(|(known, _)| *known == origin)
+            .unwrap_or_else(|| {
+                self.origins.push((origin, 0));
+                self.origins.len() - 1
+            }) as u32;
         let from = self.cells.entry(key).or_default();
         if !from.contains(&at) {
             from.push(at);
@@ -250,12 +293,18 @@ impl There {
 
     /// What was found of the cells that were looked up.
     fn overlaps(&self) -> Vec<Overlap> {
-        let mut found: Vec<_> = self.origins.iter().filter(|(_, cells)| *cells > 0).collect();
+        let mut found: Vec<_> = self
+            .origins
+            .iter()
+            .filter(|(_, cells)| *cells > 0)
+            .collect();
         found.sort();
         let overlap = |(origin, cells): &(Origin, u64)| Overlap {
             cells: *cells,
             source: match origin {
-                Origin::Source(source) => Some(source.clone().unwrap_or_else(|| "a legacy file".to_owned())),
+                Origin::Source(source) => {
+                    Some(source.clone().unwrap_or_else(|| "a legacy file".to_owned()))
+                }
                 Origin::Records => None,
             },
         };

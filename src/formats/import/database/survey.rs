@@ -54,9 +54,13 @@ impl Survey {
             match piece {
                 Piece::Root(name, value) => match (name.as_str(), value) {
                     ("version", Value::String(version)) => survey.version = Some(version),
-                    ("version", Value::Number(version)) => survey.version = Some(version.to_string()),
+                    ("version", Value::Number(version)) => {
+                        survey.version = Some(version.to_string())
+                    }
                     ("last_updated", Value::String(time)) => survey.updated = Some(time),
-                    ("summary", value) => survey.said = value.get("total_tests").and_then(Value::as_u64),
+                    ("summary", value) => {
+                        survey.said = value.get("total_tests").and_then(Value::as_u64)
+                    }
                     (_, Value::Null) => other.push(name),
                     _ => {}
                 },
@@ -90,7 +94,11 @@ impl Survey {
         if known || named {
             return Ok(survey);
         }
-        let has = if other.is_empty() { "is empty".to_owned() } else { format!("has {}", other.join(", ")) };
+        let has = if other.is_empty() {
+            "is empty".to_owned()
+        } else {
+            format!("has {}", other.join(", "))
+        };
         Err(Error::Refused(format!(
             "{} is no JSON database of results: it has neither 'models' nor 'test_groups', it {has}",
             path.display()
@@ -113,7 +121,11 @@ impl Survey {
         say(self.empty, "model", "without tests passed over");
         say(self.odd, "value", "where an object should be passed over");
         if self.of_instances() {
-            say(self.hollow, "group", "with statistics alone, without instances, left out");
+            say(
+                self.hollow,
+                "group",
+                "with statistics alone, without instances, left out",
+            );
         } else {
             say(
                 self.instances,
@@ -122,7 +134,11 @@ impl Survey {
             );
         }
         if self.bare > 0 {
-            say(self.bare, "model", "with counts alone, of no cell, kept as such");
+            say(
+                self.bare,
+                "model",
+                "with counts alone, of no cell, kept as such",
+            );
         }
         notes
     }
@@ -135,14 +151,19 @@ pub(super) fn counts(mut fields: Map<String, Value>) -> Option<Map<String, Value
             fields.entry(name).or_insert(value);
         }
     }
-    for (count, alias) in
-        [("total", "total_tests"), ("success", "total_success"), ("partial", "total_partial")]
-    {
+    for (count, alias) in [
+        ("total", "total_tests"),
+        ("success", "total_success"),
+        ("partial", "total_partial"),
+    ] {
         if let Some(value) = fields.remove(alias) {
             fields.entry(count).or_insert(value);
         }
     }
-    let tests = fields.get("total").and_then(Value::as_f64).unwrap_or_default();
+    let tests = fields
+        .get("total")
+        .and_then(Value::as_f64)
+        .unwrap_or_default();
     (tests > 0.0).then_some(fields)
 }
 

@@ -105,7 +105,9 @@ impl Walk {
     /// The next piece; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Piece>, Fault> {
         loop {
-            let Some(open) = self.open.last() else { return Ok(None) };
+            let Some(open) = self.open.last() else {
+                return Ok(None);
+            };
             let piece = match *open {
                 Open::Root => self.root()?,
                 Open::Models => self.models()?,
@@ -172,10 +174,16 @@ impl Walk {
     fn model(&mut self) -> Result<Option<Piece>, Fault> {
         let Some(name) = self.pull.key()? else {
             self.open.pop();
-            return Ok(Some(Piece::Model(self.model.clone(), std::mem::take(&mut self.fields))));
+            return Ok(Some(Piece::Model(
+                self.model.clone(),
+                std::mem::take(&mut self.fields),
+            )));
         };
         // The tree begins with the first level; without it, kinds of task may stand alone.
-        let level = LEVELS.iter().position(|(key, _)| *key == name).filter(|at| [0, DEEPEST].contains(at));
+        let level = LEVELS
+            .iter()
+            .position(|(key, _)| *key == name)
+            .filter(|at| [0, DEEPEST].contains(at));
         match level {
             Some(level) => return self.level(level),
             // Only counts are looked for here; a text may be of any length.
@@ -201,7 +209,9 @@ impl Walk {
             self.open.pop();
             return Ok(None);
         };
-        let Some((_, column)) = LEVELS.get(level) else { return Ok(None) };
+        let Some((_, column)) = LEVELS.get(level) else {
+            return Ok(None);
+        };
         if level == DEEPEST {
             let mut names = self.names.clone();
             names.push((column, name));
@@ -209,7 +219,11 @@ impl Walk {
             if !fields.is_object() {
                 return Ok(Some(Piece::Odd));
             }
-            return Ok(Some(Piece::Leaf(Leaf { model: self.model.clone(), names, fields })));
+            return Ok(Some(Piece::Leaf(Leaf {
+                model: self.model.clone(),
+                names,
+                fields,
+            })));
         }
         if !self.enter()? {
             return Ok(Some(Piece::Odd));
@@ -233,8 +247,11 @@ impl Walk {
     }
 
     fn groups(&mut self, list: bool) -> Result<Option<Piece>, Fault> {
-        let name =
-            if list { self.pull.element()?.then(|| self.groups.to_string()) } else { self.pull.key()? };
+        let name = if list {
+            self.pull.element()?.then(|| self.groups.to_string())
+        } else {
+            self.pull.key()?
+        };
         let Some(name) = name else {
             self.open.pop();
             return Ok(None);
@@ -252,7 +269,10 @@ impl Walk {
     fn group(&mut self) -> Result<Option<Piece>, Fault> {
         let Some(name) = self.pull.key()? else {
             self.open.pop();
-            return Ok(Some(Piece::Group(self.group.clone(), std::mem::take(&mut self.fields))));
+            return Ok(Some(Piece::Group(
+                self.group.clone(),
+                std::mem::take(&mut self.fields),
+            )));
         };
         match (name.as_str(), self.pull.shape()?) {
             ("instances", Shape::Array) => {

@@ -53,10 +53,13 @@ impl Header {
         let scores = results.get("scores").and_then(Value::as_array);
         for score in scores.into_iter().flatten() {
             let (name, scorer) = (text(score, &["name"]), text(score, &["scorer"]));
-            let Some(first) = scorer.or(name.clone()) else { continue };
+            let Some(first) = scorer.or(name.clone()) else {
+                continue;
+            };
             let value = name.filter(|name| *name != first);
-            let column =
-                value.as_ref().map_or(format!("score_{first}"), |value| format!("score_{first}_{value}"));
+            let column = value.as_ref().map_or(format!("score_{first}"), |value| {
+                format!("score_{first}_{value}")
+            });
             if self.columns.is_empty() {
                 (self.scorer, self.value) = (Some(first), value);
             }
@@ -88,5 +91,8 @@ impl Header {
 /// The text at a path; an empty one is none.
 pub(super) fn text(value: &Value, path: &[&str]) -> Option<String> {
     let found = path.iter().try_fold(value, |value, name| value.get(name))?;
-    found.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
+    found
+        .as_str()
+        .filter(|text| !text.trim().is_empty())
+        .map(str::to_owned)
 }

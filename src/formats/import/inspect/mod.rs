@@ -49,8 +49,13 @@ impl Inspect {
             Ok(()) => &first == b"PK",
             Err(_) => false,
         };
-        let mut log =
-            Self { path: path.to_path_buf(), size, archive, torn: false, header: Header::default() };
+        let mut log = Self {
+            path: path.to_path_buf(),
+            size,
+            archive,
+            torn: false,
+            header: Header::default(),
+        };
         if archive {
             let mut parts = Parts::open(path)?;
             log.torn = parts.torn();
@@ -60,7 +65,10 @@ impl Inspect {
                 |name| HEADERS.contains(&name),
                 |name, part| {
                     let header = Pull::new(part).and_then(|mut pull| Header::read(&mut pull));
-                    Ok((Some(&name) == HEADERS.first(), header.map_err(|fault| bad(name, fault))?))
+                    Ok((
+                        Some(&name) == HEADERS.first(),
+                        header.map_err(|fault| bad(name, fault))?,
+                    ))
                 },
             )? {
                 if finished || !log.header.complete() {
@@ -68,7 +76,8 @@ impl Inspect {
                 }
             }
         } else {
-            let header = Pull::new(detect::open(path)?).and_then(|mut pull| Header::read(&mut pull));
+            let header =
+                Pull::new(detect::open(path)?).and_then(|mut pull| Header::read(&mut pull));
             log.header = header.map_err(|fault| bad_document(path, None, fault))?;
         }
         if log.header.complete() {
@@ -86,7 +95,8 @@ impl Inspect {
             let row = parts.next(
                 |name| name.starts_with("samples/") && has_extension(name, "json"),
                 |name, part| {
-                    let row = Pull::new(part).and_then(|mut pull| sample::read(&mut pull, &self.header));
+                    let row =
+                        Pull::new(part).and_then(|mut pull| sample::read(&mut pull, &self.header));
                     row.map_err(|fault| bad_document(&self.path, Some(name), fault))
                 },
             );
@@ -105,18 +115,28 @@ impl Inspect {
             }
             let row = document.next(&self.header);
             done = !matches!(row, Ok(Some(_)));
-            row.map_err(|fault| bad_document(&self.path, None, fault)).transpose()
+            row.map_err(|fault| bad_document(&self.path, None, fault))
+                .transpose()
         })))
     }
 }
 
 fn object((name, fields, remark): sample::Row, read: u64) -> Object {
-    Object { place: Place::Named(name), fields: Some(fields), remark, read }
+    Object {
+        place: Place::Named(name),
+        fields: Some(fields),
+        remark,
+        read,
+    }
 }
 
 impl Reader for Inspect {
     fn rows(&self) -> Result<Rows<'_>> {
-        if self.archive { self.samples_of_archive() } else { self.samples_of_document() }
+        if self.archive {
+            self.samples_of_archive()
+        } else {
+            self.samples_of_document()
+        }
     }
 
     fn size(&self) -> u64 {
@@ -132,7 +152,12 @@ impl Reader for Inspect {
             Some("success") => {}
             Some("started") | None => notes.push("the evaluation is not finished".to_owned()),
             Some(other) => {
-                let why = self.header.error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let why = self
+                    .header
+                    .error
+                    .as_ref()
+                    .map(|why| format!(": {why}"))
+                    .unwrap_or_default();
                 notes.push(format!("the evaluation ended with status '{other}'{why}"));
             }
         }
@@ -162,7 +187,10 @@ impl Document {
     fn open(path: &Path) -> std::result::Result<Self, super::pull::Fault> {
         let mut pull = Pull::new(File::open(path)?)?;
         pull.enter_object()?;
-        Ok(Self { pull, inside: false })
+        Ok(Self {
+            pull,
+            inside: false,
+        })
     }
 
     fn next(&mut self, header: &Header) -> std::result::Result<Option<Object>, super::pull::Fault> {

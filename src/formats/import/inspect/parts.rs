@@ -20,7 +20,10 @@ pub(super) struct Parts {
 }
 
 enum Archive {
-    Whole { zip: Box<ZipArchive<BufReader<File>>>, next: usize },
+    Whole {
+        zip: Box<ZipArchive<BufReader<File>>>,
+        next: usize,
+    },
     Torn(BufReader<File>),
 }
 
@@ -29,10 +32,17 @@ impl Parts {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = || detect::open(path).map(BufReader::new);
         let archive = match ZipArchive::new(open()?) {
-            Ok(zip) => Archive::Whole { zip: Box::new(zip), next: 0 },
+            Ok(zip) => Archive::Whole {
+                zip: Box::new(zip),
+                next: 0,
+            },
             Err(_) => Archive::Torn(open()?),
         };
-        Ok(Self { path: path.to_path_buf(), archive, read: 0 })
+        Ok(Self {
+            path: path.to_path_buf(),
+            archive,
+            read: 0,
+        })
     }
 
     /// Whether the table of contents is missing.

@@ -43,34 +43,55 @@ pub(super) type Row = (String, Map<String, Value>, Option<&'static str>);
 pub(super) fn read(pull: &mut Pull<impl Read>, header: &Header) -> Result<Row, Fault> {
     let begin = pull.fault("a sample without an id");
     let sample = Sample::read(pull)?;
-    let Some(id) = sample.id.clone() else { return Err(begin) };
+    let Some(id) = sample.id.clone() else {
+        return Err(begin);
+    };
     let epoch = sample.epoch.unwrap_or(1);
     let name = format!("sample {id}, epoch {epoch}");
-    let score = sample.scores.deciding(header.scorer.as_deref(), header.value.as_deref());
+    let score = sample
+        .scores
+        .deciding(header.scorer.as_deref(), header.value.as_deref());
     let unscored = score.is_none() && sample.error.is_none();
     let task = header.task.clone().unwrap_or_default();
     // An evaluation keeps its id when it is tried again, so the newest attempt counts.
-    let evaluation = [&header.task_id, &header.run_id, &header.created].into_iter().flatten().next();
+    let evaluation = [&header.task_id, &header.run_id, &header.created]
+        .into_iter()
+        .flatten()
+        .next();
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| {
         if !value.is_null() {
             fields.insert(name.to_owned(), value);
         }
     };
-    put("test_id", format!("{}/{id}/{epoch}", evaluation.unwrap_or(&task)).into());
+    put(
+        "test_id",
+        format!("{}/{id}/{epoch}", evaluation.unwrap_or(&task)).into(),
+    );
     put("model", json!(header.model));
     put("task_type", json!(header.task));
     put("prompt_type", json!(header.solver));
-    put("difficulty", sample.metadata.as_ref().map_or(Value::Null, difficulty));
+    put(
+        "difficulty",
+        sample.metadata.as_ref().map_or(Value::Null, difficulty),
+    );
     put("task_id", format!("{task}/{id}").into());
     put("epoch", epoch.into());
     put("success", score.is_some_and(|score| score >= 1.0).into());
-    put("partial_success", score.is_some_and(|score| score > 0.0 && score < 1.0).into());
+    put(
+        "partial_success",
+        score.is_some_and(|score| score > 0.0 && score < 1.0).into(),
+    );
     put("final_score", json!(score));
     put("execution_time", json!(sample.execution_time()));
     put("working_time", json!(sample.working_time));
     put("turns", json!(sample.turns));
-    put("tool_calls", sample.turns.map_or(Value::Null, |_| sample.tool_calls.into()));
+    put(
+        "tool_calls",
+        sample
+            .turns
+            .map_or(Value::Null, |_| sample.tool_calls.into()),
+    );
     put("timestamp", json!(sample.timestamp(header, unscored)));
     put("session_id", json!(header.run_id));
     if score.is_none_or(|score| score < 1.0) {
@@ -150,7 +171,10 @@ impl Sample {
             while let Some(name) = pull.key()? {
                 if name == "timestamp" {
                     let time = text(&pull.value()?, &[]);
-                    self.events = (self.events.0.take().or(time.clone()), time.or(self.events.1.take()));
+                    self.events = (
+                        self.events.0.take().or(time.clone()),
+                        time.or(self.events.1.take()),
+                    );
                 } else {
                     pull.skip()?;
                 }
@@ -174,12 +198,19 @@ impl Sample {
     /// When it ended, or the last that is known of it. A sample without a score is a
     /// little older, so that the same one with a score takes its place.
     fn timestamp(&self, header: &Header, unscored: bool) -> Option<String> {
-        let known = [&self.completed, &self.events.1, &self.started, &header.created];
+        let known = [
+            &self.completed,
+            &self.events.1,
+            &self.started,
+            &header.created,
+        ];
         let time = known.into_iter().flatten().next()?;
         match time.parse::<Timestamp>() {
-            Ok(at) if unscored => {
-                Some(Timestamp::from_microsecond(at.as_microsecond() - 1).unwrap_or(at).to_string())
-            }
+            Ok(at) if unscored => Some(
+                Timestamp::from_microsecond(at.as_microsecond() - 1)
+                    .unwrap_or(at)
+                    .to_string(),
+            ),
             _ => Some(time.clone()),
         }
     }
@@ -190,9 +221,14 @@ impl Sample {
             // Most begin with the name of an exception.
             let name = message.split(['(', ':']).next().filter(|name| {
                 !name.contains(' ')
-                    && ["Error", "Exception", "Exceeded"].iter().any(|end| name.ends_with(end))
+                    && ["Error", "Exception", "Exceeded"]
+                        .iter()
+                        .any(|end| name.ends_with(end))
             });
-            return (category(name, Some(message)).map(Into::into), Some(message.clone()));
+            return (
+                category(name, Some(message)).map(Into::into),
+                Some(message.clone()),
+            );
         }
         match self.limit.as_deref() {
             Some("time" | "working") => (Some("timeout"), Some("time limit".to_owned())),
@@ -206,7 +242,9 @@ impl Sample {
 
 /// The difficulty, where the dataset tells.
 fn difficulty(metadata: &Value) -> Value {
-    let found = ["difficulty", "level"].iter().find_map(|name| metadata.get(name));
+    let found = ["difficulty", "level"]
+        .iter()
+        .find_map(|name| metadata.get(name));
     match found {
         Some(Value::String(text)) => text.clone().into(),
         Some(Value::Number(number)) => number.to_string().into(),
@@ -216,12 +254,26 @@ fn difficulty(metadata: &Value) -> Value {
 
 /// Tokens over all models that took part.
 fn tokens(usage: &Value) -> impl Iterator<Item = (&'static str, u64)> {
-    let names = ["input_tokens", "output_tokens", "total_tokens", "reasoning_tokens"];
+    let names = [
+        "input_tokens",
+        "output_tokens",
+        "total_tokens",
+        "reasoning_tokens",
+    ];
     names.into_iter().filter_map(|name| {
-        let counts = usage.as_object()?.values().filter_map(|usage| usage.get(name)?.as_u64());
+        let counts = usage
+            .as_object()?
+            .values()
+            .filter_map(|usage| usage.get(name)?.as_u64());
         let counts: Vec<_> = counts.collect();
-        (!counts.is_empty())
-            .then(|| (name, counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count))))
+        (!counts.is_empty()).then(|| {
+            (
+                name,
+                counts
+                    .iter()
+                    .fold(0_u64, |sum, count| sum.saturating_add(*count)),
+            )
+        })
     })
 }
 
@@ -288,8 +340,16 @@ mod tests {
                 "infrastructure",
                 "RateLimitError('slow down')",
             ),
-            (json!({"error": {"message": "TimeoutError()"}}), "timeout", "TimeoutError()"),
-            (json!({"error": {"message": "it broke in order"}}), "other", "it broke in order"),
+            (
+                json!({"error": {"message": "TimeoutError()"}}),
+                "timeout",
+                "TimeoutError()",
+            ),
+            (
+                json!({"error": {"message": "it broke in order"}}),
+                "other",
+                "it broke in order",
+            ),
             (
                 json!({"limit": {"type": "message"}, "scores": {"match": {"value": "I"}}}),
                 "max_turns",
@@ -302,7 +362,10 @@ mod tests {
             sample["id"] = json!(1);
             let (fields, _) = row(&sample);
             assert_eq!(fields["success"], false);
-            assert_eq!((&fields["error_type"], &fields["error_message"]), (&json!(kind), &json!(message)));
+            assert_eq!(
+                (&fields["error_type"], &fields["error_message"]),
+                (&json!(kind), &json!(message))
+            );
         }
     }
 
@@ -313,8 +376,13 @@ mod tests {
         let (scored, remark) = row(&json!({"id": 1, "scores": {"match": {"value": "C"}}}));
         assert_eq!(remark, None);
         assert_eq!(unscored["test_id"], scored["test_id"]);
-        let time =
-            |fields: &Map<String, Value>| fields["timestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
+        let time = |fields: &Map<String, Value>| {
+            fields["timestamp"]
+                .as_str()
+                .unwrap()
+                .parse::<Timestamp>()
+                .unwrap()
+        };
         assert!(time(&unscored) < time(&scored));
     }
 }

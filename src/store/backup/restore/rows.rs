@@ -68,12 +68,27 @@ fn several(restore: &Restore<'_>) -> Result<HashMap<u128, Several>> {
         }
     }
     let several = all.into_iter().filter(|(_, (_, several))| *several);
-    Ok(several.map(|(key, (best, _))| (key, Several { best, seen: HashSet::new() })).collect())
+    Ok(several
+        .map(|(key, (best, _))| {
+            (
+                key,
+                Several {
+                    best,
+                    seen: HashSet::new(),
+                },
+            )
+        })
+        .collect())
 }
 
 /// Where the rows are that the store has now.
 fn files<'a>(restore: &'a Restore<'_>) -> Vec<&'a ParquetFile> {
-    restore.base.main.iter().chain(restore.staged.iter().map(|(_, file)| file)).collect()
+    restore
+        .base
+        .main
+        .iter()
+        .chain(restore.staged.iter().map(|(_, file)| file))
+        .collect()
 }
 
 impl Held {
@@ -104,13 +119,26 @@ pub(super) struct Newer<'a> {
 impl<'a> Newer<'a> {
     pub(super) fn new(restore: &'a Restore<'a>, held: Held) -> Result<Self> {
         let (several, left) = (several(restore)?, files(restore).into_iter());
-        Ok(Self { restore, held, several, left, current: None, found: Found::default() })
+        Ok(Self {
+            restore,
+            held,
+            several,
+            left,
+            current: None,
+            found: Found::default(),
+        })
     }
 
     /// For each row whether the backup lacks it; in an undo, also where it has an older attempt
     /// at the same test. Of several attempts the newest alone is asked for.
     fn lacks(&mut self, batch: &RecordBatch) -> Result<Vec<bool>> {
-        let Self { held, several, found, restore, .. } = self;
+        let Self {
+            held,
+            several,
+            found,
+            restore,
+            ..
+        } = self;
         let mut keys = Keys::of(batch)?;
         let mut lacks = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
@@ -119,7 +147,11 @@ impl<'a> Newer<'a> {
             if let Some(Several { best, seen }) = key.and_then(|key| several.get_mut(&key)) {
                 let first = seen.insert(rank.1);
                 if !first || rank != *best {
-                    *(if first { &mut found.superseded } else { &mut found.repeated }) += 1;
+                    *(if first {
+                        &mut found.superseded
+                    } else {
+                        &mut found.repeated
+                    }) += 1;
                     lacks.push(false);
                     continue;
                 }
@@ -158,7 +190,9 @@ impl<'a> Newer<'a> {
         loop {
             self.restore.control.check()?;
             let Some((file, batches, read)) = &mut self.current else {
-                let Some(file) = self.left.next() else { return Ok(None) };
+                let Some(file) = self.left.next() else {
+                    return Ok(None);
+                };
                 self.current = Some((file, file.batches(None, 0)?, 0));
                 continue;
             };
@@ -169,7 +203,9 @@ impl<'a> Newer<'a> {
             };
             let batch = batch?;
             *read += batch.num_rows() as u64;
-            self.restore.control.progress("looking for newer rows", *read, file.rows());
+            self.restore
+                .control
+                .progress("looking for newer rows", *read, file.rows());
             let batch = records(&batch, &self.restore.schema, &self.restore.zone)?;
             let lacks = self.lacks(&batch)?;
             return filtered(&batch, lacks).map(Some);

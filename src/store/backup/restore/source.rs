@@ -26,19 +26,30 @@ pub(super) fn named(store: &Store, named: &Path) -> PathBuf {
 /// several of one second the latest.
 pub(super) fn last(store: &Store, base: &Base) -> Result<PathBuf> {
     let Some(record) = &base.record else {
-        return Err(Error::Refused("no commit was made yet, so there is nothing to undo".to_owned()));
+        return Err(Error::Refused(
+            "no commit was made yet, so there is nothing to undo".to_owned(),
+        ));
     };
-    let created = record.created.to_zoned(TimeZone::UTC).strftime("%Y%m%d_%H%M%S").to_string();
+    let created = record
+        .created
+        .to_zoned(TimeZone::UTC)
+        .strftime("%Y%m%d_%H%M%S")
+        .to_string();
     let mut found: Option<(u64, PathBuf)> = None;
     for entry in list(store)? {
-        if made(&entry.name).is_none_or(|time| time.strftime("%Y%m%d_%H%M%S").to_string() != created) {
+        if made(&entry.name)
+            .is_none_or(|time| time.strftime("%Y%m%d_%H%M%S").to_string() != created)
+        {
             continue;
         }
         let path = store.layout.backups().join(&entry.name);
-        let Ok(file) = ParquetFile::open(&*store.disk, &path) else { continue };
+        let Ok(file) = ParquetFile::open(&*store.disk, &path) else {
+            continue;
+        };
         // Other code's main comes before every commit.
         let generation = CommitRecord::of(&file)?.map_or(0, |own| own.generation);
-        if generation < base.generation && found.as_ref().is_none_or(|(best, _)| generation > *best) {
+        if generation < base.generation && found.as_ref().is_none_or(|(best, _)| generation > *best)
+        {
             found = Some((generation, path));
         }
     }
@@ -58,11 +69,14 @@ pub(super) fn quarantine(store: &Store, id: &str, reason: &str) -> Result<PathBu
     let main = store.layout.main();
     let path = folder.join(format!("test_results_{id}.parquet"));
     let why = folder.join(format!("test_results_{id}.parquet.reason.txt"));
-    let kept = store.disk.link(&main, &path).or_else(|error| match store.disk.stat(&path) {
-        // It has its name, and something else failed.
-        Ok(_) => Err(error),
-        Err(_) => store.disk.copy(&main, &path),
-    });
+    let kept = store
+        .disk
+        .link(&main, &path)
+        .or_else(|error| match store.disk.stat(&path) {
+            // It has its name, and something else failed.
+            Ok(_) => Err(error),
+            Err(_) => store.disk.copy(&main, &path),
+        });
     kept.map_err(Error::io("keep as", &path))?;
     let written = store.disk.create(&why).and_then(|mut file| {
         file.write_all(format!("{reason}\n").as_bytes())?;

@@ -52,8 +52,20 @@ pub(super) fn write(
         }
         let bytes = disk.stat(&path).map_err(Error::io("read", &path))?.bytes;
         let xxh3 = disk::hash(disk, &path).map_err(Error::io("read", &path))?;
-        let entry = Consumed { name, bytes, rows: count, xxh3, legacy: false, at: now, gone: None };
-        Ok(Some(Staged { temporary: temporary.clone(), entry, _file: file }))
+        let entry = Consumed {
+            name,
+            bytes,
+            rows: count,
+            xxh3,
+            legacy: false,
+            at: now,
+            gone: None,
+        };
+        Ok(Some(Staged {
+            temporary: temporary.clone(),
+            entry,
+            _file: file,
+        }))
     };
     let staged = write();
     if !matches!(staged, Ok(Some(_))) {
@@ -66,5 +78,9 @@ pub(super) fn write(
 pub(super) fn publish(restore: &Restore<'_>, staged: &Staged) -> Result<()> {
     let folder = restore.store.layout.incremental();
     let path = folder.join(&staged.entry.name);
-    restore.store.disk.publish(&folder.join(&staged.temporary), &path).map_err(Error::io("publish", path))
+    restore
+        .store
+        .disk
+        .publish(&folder.join(&staged.temporary), &path)
+        .map_err(Error::io("publish", path))
 }

@@ -54,18 +54,44 @@ struct PackedFailures {
 impl From<ModelActivity> for PackedModel {
     fn from(model: ModelActivity) -> Self {
         let failures = PackedFailures {
-            timestamps: model.failures.iter().map(|failure| failure.timestamp).collect(),
+            timestamps: model
+                .failures
+                .iter()
+                .map(|failure| failure.timestamp)
+                .collect(),
             errors: model.failures.iter().map(|failure| failure.error).collect(),
-            messages: model.failures.iter().map(|failure| failure.message.clone()).collect(),
-            test_ids: model.failures.iter().map(|failure| failure.test_id.clone()).collect(),
-            cells: model.failures.into_iter().map(|failure| failure.cell).collect(),
+            messages: model
+                .failures
+                .iter()
+                .map(|failure| failure.message.clone())
+                .collect(),
+            test_ids: model
+                .failures
+                .iter()
+                .map(|failure| failure.test_id.clone())
+                .collect(),
+            cells: model
+                .failures
+                .into_iter()
+                .map(|failure| failure.cell)
+                .collect(),
         };
         let recent = (
             model.recent.iter().map(|test| test.timestamp).collect(),
-            model.recent.iter().map(|test| u8::from(test.full)).collect(),
+            model
+                .recent
+                .iter()
+                .map(|test| u8::from(test.full))
+                .collect(),
             model.recent.iter().map(|test| test.error).collect(),
         );
-        Self { history: model.history, times: model.times, recent, failures, last_row: model.last_row }
+        Self {
+            history: model.history,
+            times: model.times,
+            recent,
+            failures,
+            last_row: model.last_row,
+        }
     }
 }
 
@@ -74,13 +100,21 @@ impl From<PackedModel> for ModelActivity {
         let (times, full, errors) = packed.recent;
         let recent = times.numbers().zip(full).zip(errors);
         let failures = packed.failures;
-        let what = failures.errors.into_iter().zip(failures.messages).zip(failures.test_ids);
+        let what = failures
+            .errors
+            .into_iter()
+            .zip(failures.messages)
+            .zip(failures.test_ids);
         let failed = failures.timestamps.numbers().zip(what).zip(failures.cells);
         Self {
             history: packed.history,
             times: packed.times,
             recent: recent
-                .map(|((timestamp, full), error)| Recent { timestamp, full: full > 0, error })
+                .map(|((timestamp, full), error)| Recent {
+                    timestamp,
+                    full: full > 0,
+                    error,
+                })
                 .collect(),
             failures: failed
                 .map(|((timestamp, ((error, message), test_id)), cell)| Failure {
@@ -108,14 +142,34 @@ pub(super) struct PackedProcess {
 impl From<Process> for PackedProcess {
     fn from(mut process: Process) -> Self {
         process.times.sort_unstable();
-        let Process { rows, last_row, last_model, times } = process;
-        Self { rows, last_row, last_model, times: times.into_iter().collect() }
+        let Process {
+            rows,
+            last_row,
+            last_model,
+            times,
+        } = process;
+        Self {
+            rows,
+            last_row,
+            last_model,
+            times: times.into_iter().collect(),
+        }
     }
 }
 
 impl From<PackedProcess> for Process {
     fn from(packed: PackedProcess) -> Self {
-        let PackedProcess { rows, last_row, last_model, times } = packed;
-        Self { rows, last_row, last_model, times: times.numbers().collect() }
+        let PackedProcess {
+            rows,
+            last_row,
+            last_model,
+            times,
+        } = packed;
+        Self {
+            rows,
+            last_row,
+            last_model,
+            times: times.numbers().collect(),
+        }
     }
 }

@@ -53,7 +53,9 @@ impl Drop for SimWrite {
 
 impl Write for SimWrite {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.disk.lock().write(self.inode, &self.path, self.at, buf)?;
+        self.disk
+            .lock()
+            .write(self.inode, &self.path, self.at, buf)?;
         self.at += buf.len() as u64;
         Ok(buf.len())
     }

@@ -44,7 +44,13 @@ pub(crate) struct SimDisk {
     state: Arc<Mutex<State>>,
 }
 
-const FOLDER: Stat = Stat { inode: 0, bytes: 0, modified_ns: 0, links: 1, is_file: false };
+const FOLDER: Stat = Stat {
+    inode: 0,
+    bytes: 0,
+    modified_ns: 0,
+    links: 1,
+    is_file: false,
+};
 
 impl SimDisk {
     /// An empty disk whose clock shows `now_ns`.
@@ -97,8 +103,16 @@ impl SimDisk {
     pub(crate) fn moments(&self) -> Vec<Self> {
         let mut state = self.lock();
         let moments = state.moments.take().unwrap_or_default();
-        let disk =
-            |Moment { inodes, folders }| Self::awake(State { inodes, folders, ..State::default() }, &state);
+        let disk = |Moment { inodes, folders }| {
+            Self::awake(
+                State {
+                    inodes,
+                    folders,
+                    ..State::default()
+                },
+                &state,
+            )
+        };
         moments.into_iter().map(disk).collect()
     }
 
@@ -115,15 +129,28 @@ impl SimDisk {
     /// Operations that no fsync has made durable, over all inodes and folders.
     pub(crate) fn pending(&self) -> usize {
         let state = self.lock();
-        state.inodes.values().map(|i| i.pending.len()).sum::<usize>()
-            + state.folders.values().map(|f| f.pending.len()).sum::<usize>()
+        state
+            .inodes
+            .values()
+            .map(|i| i.pending.len())
+            .sum::<usize>()
+            + state
+                .folders
+                .values()
+                .map(|f| f.pending.len())
+                .sum::<usize>()
     }
 
     /// Every file with its bytes, by path.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Arc<Vec<u8>>)> {
         let state = self.lock();
-        let names = state.folders.iter().flat_map(|(path, folder)| folder.now.iter().map(move |n| (path, n)));
-        names.map(|(path, (name, inode))| (path.join(name), state.inodes[inode].now.clone())).collect()
+        let names = state
+            .folders
+            .iter()
+            .flat_map(|(path, folder)| folder.now.iter().map(move |n| (path, n)));
+        names
+            .map(|(path, (name, inode))| (path.join(name), state.inodes[inode].now.clone()))
+            .collect()
     }
 
     /// A hash of everything that matters to programs: two disks with the same are the
@@ -153,7 +180,14 @@ impl SimDisk {
     pub(crate) fn after_kill(&self) -> Self {
         let state = self.lock();
         let (inodes, folders) = (state.inodes.clone(), state.folders.clone());
-        Self::awake(State { inodes, folders, ..State::default() }, &state)
+        Self::awake(
+            State {
+                inodes,
+                folders,
+                ..State::default()
+            },
+            &state,
+        )
     }
 
     /// The disk after power was lost: of the pending operations those survive whose turn
@@ -166,17 +200,37 @@ impl SimDisk {
         }
         let mut gone = Vec::new();
         for (path, folder) in &mut folders {
-            gone.extend(folder.survive(&mut keep).into_iter().map(|name| path.join(name)));
+            gone.extend(
+                folder
+                    .survive(&mut keep)
+                    .into_iter()
+                    .map(|name| path.join(name)),
+            );
         }
         folders.retain(|path, _| !gone.iter().any(|gone| path.starts_with(gone)));
-        Self::awake(State { inodes, folders, ..State::default() }, &state)
+        Self::awake(
+            State {
+                inodes,
+                folders,
+                ..State::default()
+            },
+            &state,
+        )
     }
 
     fn awake(new: State, old: &State) -> Self {
         let clock_ns = old.clock_ns + 1_000_000_000;
         let (next_inode, ids) = (old.next_inode, (old.ids.0 + 1, 0));
-        let state = State { next_inode, ids, clock_ns, skipped: old.skipped.clone(), ..new };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let state = State {
+            next_inode,
+            ids,
+            clock_ns,
+            skipped: old.skipped.clone(),
+            ..new
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// Empties a file in place, or makes one: how other programs rewrite theirs.
@@ -194,7 +248,13 @@ impl SimDisk {
     }
 
     fn handle(&self, path: &Path, inode: u64) -> SimWrite {
-        SimWrite { disk: self.clone(), path: path.to_path_buf(), inode, at: 0, locked: Mutex::new(false) }
+        SimWrite {
+            disk: self.clone(),
+            path: path.to_path_buf(),
+            inode,
+            at: 0,
+            locked: Mutex::new(false),
+        }
     }
 }
 
@@ -209,10 +269,19 @@ impl Disk for SimDisk {
                 Told::Known(stat) => stat,
                 Told::Unknown => state.stat(*inode),
             };
-            Some(Entry { name: name.clone(), stat })
+            Some(Entry {
+                name: name.clone(),
+                stat,
+            })
         });
-        let inside = state.folders.keys().filter(|path| path.parent() == Some(folder));
-        let folders = inside.map(|path| Entry { name: split(path).1, stat: FOLDER });
+        let inside = state
+            .folders
+            .keys()
+            .filter(|path| path.parent() == Some(folder));
+        let folders = inside.map(|path| Entry {
+            name: split(path).1,
+            stat: FOLDER,
+        });
         Ok(files.chain(folders).collect())
     }
 
@@ -230,7 +299,10 @@ impl Disk for SimDisk {
         state.alive()?;
         let inode = state.lookup(path)?;
         drop(state);
-        Ok(Arc::new(SimRead { disk: self.clone(), inode }))
+        Ok(Arc::new(SimRead {
+            disk: self.clone(),
+            inode,
+        }))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
@@ -275,7 +347,8 @@ impl Disk for SimDisk {
         let mut file = self.create(to)?;
         file.write_all(&bytes)?;
         file.sync()?;
-        self.lock().sync_folder(&split(to).0, &format!("copy {}", kind_of(to)))
+        self.lock()
+            .sync_folder(&split(to).0, &format!("copy {}", kind_of(to)))
     }
 
     fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
@@ -286,13 +359,23 @@ impl Disk for SimDisk {
                 _ => {}
             }
         }
-        let first = names.first().map(|name| folder.join(name)).unwrap_or_default();
-        let temporary = if split(&first).1.starts_with('.') { "temporary " } else { "" };
+        let first = names
+            .first()
+            .map(|name| folder.join(name))
+            .unwrap_or_default();
+        let temporary = if split(&first).1.starts_with('.') {
+            "temporary "
+        } else {
+            ""
+        };
         state.sync_folder(folder, &format!("remove {temporary}{}", kind_of(&first)))
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let name = folder.file_name().unwrap_or(OsStr::new("above")).to_string_lossy();
+        let name = folder
+            .file_name()
+            .unwrap_or(OsStr::new("above"))
+            .to_string_lossy();
         self.lock().sync_folder(folder, &format!("folder {name}"))
     }
 
@@ -307,17 +390,26 @@ impl Disk for SimDisk {
             Err(_) => self.lock().create(path)?,
         };
         let file = self.handle(path, inode);
-        Ok(if file.try_lock()? { Some(Box::new(file)) } else { None })
+        Ok(if file.try_lock()? {
+            Some(Box::new(file))
+        } else {
+            None
+        })
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         let state = self.lock();
         state.alive()?;
-        Ok(state.lookup(path).is_ok_and(|inode| state.locks.contains(&inode)))
+        Ok(state
+            .lookup(path)
+            .is_ok_and(|inode| state.locks.contains(&inode)))
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
-        Ok(Space { free: 1 << 40, total: 1 << 41 })
+        Ok(Space {
+            free: 1 << 40,
+            total: 1 << 41,
+        })
     }
 
     /// The same at each play of a scenario; never one from before the disk woke up.

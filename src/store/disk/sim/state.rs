@@ -79,7 +79,11 @@ pub(super) fn missing() -> io::Error {
 }
 
 pub(super) fn split(path: &Path) -> (PathBuf, String) {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     (path.parent().unwrap_or(Path::new("/")).to_path_buf(), name)
 }
 
@@ -95,14 +99,18 @@ pub(super) fn kind_of(path: &Path) -> String {
     }
     let plain = name.trim_start_matches('.');
     let kind = match classify(&name) {
-        IncrementalName::LegacyIncrement if name.starts_with("increment_retired_") => "retired file",
+        IncrementalName::LegacyIncrement if name.starts_with("increment_retired_") => {
+            "retired file"
+        }
         IncrementalName::LegacyIncrement => "legacy file",
         IncrementalName::Rejected => "rejected lines",
         IncrementalName::Transaction => "transaction",
         _ if plain.starts_with("test_results.parquet.lock") => "lock",
         _ if plain.starts_with("test_results.") => "main",
         _ => {
-            let first = plain.split(|c: char| c != '_' && !c.is_ascii_lowercase()).next();
+            let first = plain
+                .split(|c: char| c != '_' && !c.is_ascii_lowercase())
+                .next();
             first.unwrap_or_default().trim_end_matches('_')
         }
     };
@@ -128,10 +136,18 @@ impl Change {
         match (how, self) {
             (Survival::Lost, _) => {}
             (Survival::Torn, Self::Write { at, bytes: new }) => {
-                Self::Write { at: *at, bytes: new[..new.len() / 2].into() }.apply(bytes);
+                Self::Write {
+                    at: *at,
+                    bytes: new[..new.len() / 2].into(),
+                }
+                .apply(bytes);
             }
             (Survival::Hollow, Self::Write { at, bytes: new }) => {
-                Self::Write { at: *at, bytes: vec![0; new.len()].into() }.apply(bytes);
+                Self::Write {
+                    at: *at,
+                    bytes: vec![0; new.len()].into(),
+                }
+                .apply(bytes);
             }
             (_, change) => change.apply(bytes),
         }
@@ -196,9 +212,14 @@ impl State {
         self.steps += 1;
         self.log.push(what());
         if let Some(moments) = &mut self.moments {
-            moments.push(Moment { inodes: self.inodes.clone(), folders: self.folders.clone() });
+            moments.push(Moment {
+                inodes: self.inodes.clone(),
+                folders: self.folders.clone(),
+            });
         }
-        self.faults.get(&number).map_or(Ok(()), |kind| Err(io::Error::from(*kind)))
+        self.faults
+            .get(&number)
+            .map_or(Ok(()), |kind| Err(io::Error::from(*kind)))
     }
 
     pub(super) fn alive(&self) -> io::Result<()> {
@@ -219,7 +240,12 @@ impl State {
     }
 
     pub(super) fn stat(&self, inode: u64) -> Stat {
-        let links = self.folders.values().flat_map(|f| f.now.values()).filter(|i| **i == inode).count();
+        let links = self
+            .folders
+            .values()
+            .flat_map(|f| f.now.values())
+            .filter(|i| **i == inode)
+            .count();
         let node = &self.inodes[&inode];
         Stat {
             inode,
@@ -299,22 +325,43 @@ impl State {
         self.change_folder(&folder, Step::Link(name, inode))?;
         self.next_inode += 1;
         let modified_ns = self.tick();
-        self.inodes.insert(inode, Inode { modified_ns, ..Inode::default() });
+        self.inodes.insert(
+            inode,
+            Inode {
+                modified_ns,
+                ..Inode::default()
+            },
+        );
         Ok(inode)
     }
 
-    pub(super) fn write(&mut self, inode: u64, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        inode: u64,
+        path: &Path,
+        at: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         self.alive()?;
         let fault = self.step(|| format!("write {} B to {}", bytes.len(), path.display()));
         // A write that fails or is interrupted may have written a part of what it was given.
         let half = &bytes[..bytes.len() / 2];
         if let Some(moment) = self.moments.as_mut().and_then(|moments| moments.last_mut()) {
             let node = moment.inodes.get_mut(&inode).ok_or_else(missing)?;
-            node.change(Change::Write { at, bytes: half.into() });
+            node.change(Change::Write {
+                at,
+                bytes: half.into(),
+            });
         }
         let written = if fault.is_ok() { bytes } else { half };
         if !written.is_empty() {
-            self.change(inode, Change::Write { at, bytes: written.into() })?;
+            self.change(
+                inode,
+                Change::Write {
+                    at,
+                    bytes: written.into(),
+                },
+            )?;
         }
         fault
     }

@@ -24,8 +24,14 @@ fn only_what_was_synced_survives_power_loss_for_sure() {
     disk.sync_folder(Path::new("/s")).unwrap();
     file.write_all(b"two!").unwrap();
     assert_eq!(read(&disk.after_kill(), "/s/a").unwrap(), b"onetwo!");
-    assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/a").unwrap(), b"one");
-    assert_eq!(read(&disk.after_power_loss(|| Survival::Torn), "/s/a").unwrap(), b"onetw");
+    assert_eq!(
+        read(&disk.after_power_loss(|| Survival::Lost), "/s/a").unwrap(),
+        b"one"
+    );
+    assert_eq!(
+        read(&disk.after_power_loss(|| Survival::Torn), "/s/a").unwrap(),
+        b"onetw"
+    );
 }
 
 #[test]
@@ -34,9 +40,15 @@ fn a_name_without_its_folders_fsync_may_vanish() {
     let mut file = disk.create(Path::new("/s/a")).unwrap();
     file.write_all(b"x").unwrap();
     file.sync().unwrap();
-    assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/a"), None);
+    assert_eq!(
+        read(&disk.after_power_loss(|| Survival::Lost), "/s/a"),
+        None
+    );
     disk.replace(Path::new("/s/a"), Path::new("/s/b")).unwrap();
-    assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/b").unwrap(), b"x");
+    assert_eq!(
+        read(&disk.after_power_loss(|| Survival::Lost), "/s/b").unwrap(),
+        b"x"
+    );
 }
 
 #[test]
@@ -62,7 +74,10 @@ fn a_folder_may_vanish_with_what_is_in_it() {
     file.sync().unwrap();
     disk.sync_folder(Path::new("/s")).unwrap();
     assert_eq!(read(&disk.after_kill(), "/s/a").unwrap(), b"");
-    assert_eq!(read(&disk.after_power_loss(|| Survival::Lost), "/s/a"), None);
+    assert_eq!(
+        read(&disk.after_power_loss(|| Survival::Lost), "/s/a"),
+        None
+    );
 }
 
 #[test]

@@ -27,7 +27,11 @@ impl Scanner {
     /// first look, which then takes a while.
     pub fn glance(&mut self, store: &Store, now: Timestamp) -> Result<Option<Glance>> {
         let listing = Listing::of(store, now, &mut self.footers)?;
-        let unread: Vec<u64> = listing.unread(&self.footers).iter().map(|entry| entry.stat.bytes).collect();
+        let unread: Vec<u64> = listing
+            .unread(&self.footers)
+            .iter()
+            .map(|entry| entry.stat.bytes)
+            .collect();
         if unread.len() < MANY || !listing.summaries.is_empty() {
             return Ok(None);
         }
@@ -35,19 +39,28 @@ impl Scanner {
             Some(main) => MainRows::told(store, main, &listing.zone, now)?,
             None => None,
         };
-        let (Some(main), Some(rows)) = (&listing.main, &self.main) else { return Ok(None) };
+        let (Some(main), Some(rows)) = (&listing.main, &self.main) else {
+            return Ok(None);
+        };
         let mut activity = rows.digest.activity.clone();
         activity.settle();
         let mut history = History::default();
         add_all(&mut history, &activity);
         let main_alone = Snapshot {
-            main: MainState { expected_rows: listing.expected_rows, ..main_state(Some(main), Some(rows)) },
+            main: MainState {
+                expected_rows: listing.expected_rows,
+                ..main_state(Some(main), Some(rows))
+            },
             cells: Arc::new(rows.cells.clone()),
             models: activity.models,
             history,
             clusters: rows.digest.clusters.clone(),
             ..Snapshot::default()
         };
-        Ok(Some(Glance { main_alone, files: unread.len() as u64, bytes: unread.iter().sum() }))
+        Ok(Some(Glance {
+            main_alone,
+            files: unread.len() as u64,
+            bytes: unread.iter().sum(),
+        }))
     }
 }

@@ -29,7 +29,10 @@ pub(super) struct Settled {
 
 impl Settled {
     fn of(main: Option<Stat>, rows: Option<&MainRows>) -> Self {
-        let mut settled = Self { main, ..Self::default() };
+        let mut settled = Self {
+            main,
+            ..Self::default()
+        };
         if let Some(rows) = rows {
             settled.cells.clone_from(&rows.cells);
             settled.clusters.clone_from(&rows.digest.clusters);
@@ -68,9 +71,13 @@ impl Settled {
     ) -> Self {
         let mut settled = known.unwrap_or_else(|| Self::of(main, rows));
         if settled.version != pools.version || settled.sources.is_empty() {
-            let inside = |of: &HashSet<u32>| of.iter().filter(|id| settled.sources.contains(*id)).count();
+            let inside =
+                |of: &HashSet<u32>| of.iter().filter(|id| settled.sources.contains(*id)).count();
             // One of which some files are in it can neither be added nor left out.
-            if pools.all().any(|(of, _)| !of.is_empty() && (1..of.len()).contains(&inside(of))) {
+            if pools
+                .all()
+                .any(|(of, _)| !of.is_empty() && (1..of.len()).contains(&inside(of)))
+            {
                 settled = Self::of(main, rows);
             }
             for (of, digest) in pools.all() {
@@ -82,7 +89,11 @@ impl Settled {
             settled.version = pools.version;
         }
         for source in sources.iter().filter(|source| source.stays) {
-            if let Some(digest) = source.digest.as_ref().filter(|_| !settled.sources.contains(&source.id)) {
+            if let Some(digest) = source
+                .digest
+                .as_ref()
+                .filter(|_| !settled.sources.contains(&source.id))
+            {
                 settled.sources.insert(source.id);
                 settled.add(digest);
             }

@@ -24,12 +24,21 @@ pub(super) fn latest(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'s
     for failure in failures.iter().take(LATEST) {
         let room = usize::from(width).saturating_sub(35);
         lines.push(Line::from(vec![
-            model.span(Role::Dim, format!("   {} ", text::left(&clock(model, failure), 12))),
+            model.span(
+                Role::Dim,
+                format!("   {} ", text::left(&clock(model, failure), 12)),
+            ),
             model.span(Role::Text, text::left(&category(failure), 17)),
             if failure.message.is_empty() {
-                model.span(Role::Dim, format!(" {}", text::truncate(&what(failure), room)))
+                model.span(
+                    Role::Dim,
+                    format!(" {}", text::truncate(&what(failure), room)),
+                )
             } else {
-                model.span(Role::Text, format!(" {}", text::truncate(&failure.message, room)))
+                model.span(
+                    Role::Text,
+                    format!(" {}", text::truncate(&failure.message, room)),
+                )
             },
         ]));
     }
@@ -42,15 +51,25 @@ pub(super) fn earlier(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'
     if failures.is_empty() {
         return Vec::new();
     }
-    let mut lines = section(model, &format!("the last {} failures in full", failures.len())).to_vec();
+    let mut lines = section(
+        model,
+        &format!("the last {} failures in full", failures.len()),
+    )
+    .to_vec();
     let cells = usize::from(width).saturating_sub(6);
     for failure in failures {
         lines.push(Line::from(vec![
-            model.span(Role::Dim, format!("   {} ", text::left(&clock(model, failure), 12))),
+            model.span(
+                Role::Dim,
+                format!("   {} ", text::left(&clock(model, failure), 12)),
+            ),
             model.span(Role::Text, text::left(&category(failure), 17)),
             model.span(
                 Role::Dim,
-                format!(" {}", text::truncate(&what(failure), usize::from(width).saturating_sub(35))),
+                format!(
+                    " {}",
+                    text::truncate(&what(failure), usize::from(width).saturating_sub(35))
+                ),
             ),
         ]));
         for mut line in paragraph(model, Role::Text, &failure.message, cells) {
@@ -65,13 +84,23 @@ pub(super) fn earlier(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'
 fn what(failure: &Failure) -> String {
     let cell = &failure.cell;
     let rate = super::rate(cell);
-    let parts = [&*cell.task_type, &*cell.difficulty, &*cell.prompt_type, &rate, &failure.test_id];
-    let named = parts.into_iter().filter(|part| !part.is_empty() && *part != UNKNOWN);
+    let parts = [
+        &*cell.task_type,
+        &*cell.difficulty,
+        &*cell.prompt_type,
+        &rate,
+        &failure.test_id,
+    ];
+    let named = parts
+        .into_iter()
+        .filter(|part| !part.is_empty() && *part != UNKNOWN);
     named.collect::<Vec<_>>().join(" · ")
 }
 
 fn clock(model: &Model, failure: &Failure) -> String {
-    failure.at.map_or_else(|| "–".to_owned(), |at| model.clock(at))
+    failure
+        .at
+        .map_or_else(|| "–".to_owned(), |at| model.clock(at))
 }
 
 fn category(failure: &Failure) -> String {

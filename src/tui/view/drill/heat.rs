@@ -28,10 +28,11 @@ pub(super) const PROMPT_AND_TASK: Axes = Axes {
 };
 
 /// How hard the task is against how reliable the tools are.
-pub(super) const DIFFICULTY_AND_RATE: Axes =
-    Axes {
-        title: "difficulty × tool success rate", rows: |cell| cell.difficulty.to_string(), columns: rate
-    };
+pub(super) const DIFFICULTY_AND_RATE: Axes = Axes {
+    title: "difficulty × tool success rate",
+    rows: |cell| cell.difficulty.to_string(),
+    columns: rate,
+};
 
 /// A value with its place in the order.
 type Value = (usize, String);
@@ -43,7 +44,10 @@ const COLUMN: usize = 12;
 pub(super) fn map(model: &Model, cells: &Cells<'_>, width: u16, axes: &Axes) -> Vec<Line<'static>> {
     let mut found: BTreeMap<(Value, Value), Tally> = BTreeMap::new();
     for (cell, tally) in cells {
-        found.entry((natural((axes.rows)(cell)), natural((axes.columns)(cell)))).or_default().add(tally);
+        found
+            .entry((natural((axes.rows)(cell)), natural((axes.columns)(cell))))
+            .or_default()
+            .add(tally);
     }
     let rows: BTreeSet<&Value> = found.keys().map(|(row, _)| row).collect();
     let columns: BTreeSet<&Value> = found.keys().map(|(_, column)| column).collect();
@@ -54,8 +58,12 @@ pub(super) fn map(model: &Model, cells: &Cells<'_>, width: u16, axes: &Axes) -> 
     let name = widest(rows.iter().map(|(_, row)| row.as_str())).clamp(6, 28);
     // Where not all columns fit beside the longest name, names are cut before columns go below.
     let beside = |name: usize| usize::from(width).saturating_sub(name + 5) / COLUMN;
-    let short = (6..name).rev().find(|short| beside(*short) >= columns.len());
-    let name = short.filter(|short| *short >= 14 && beside(name) < columns.len()).unwrap_or(name);
+    let short = (6..name)
+        .rev()
+        .find(|short| beside(*short) >= columns.len());
+    let name = short
+        .filter(|short| *short >= 14 && beside(name) < columns.len())
+        .unwrap_or(name);
     let mut lines = section(model, &format!("{}, full success and n", axes.title)).to_vec();
     for columns in columns.chunks(beside(name).max(1)) {
         let mut head = Line::from(Span::raw(" ".repeat(name + 4)));
@@ -94,5 +102,10 @@ fn heat(model: &Model, tally: Option<&Tally>) -> Vec<Span<'static>> {
         ];
     }
     let shade = SHADES.get((rate * 3.99) as usize).copied().unwrap_or(" ");
-    vec![model.span(Role::Bar, shade), model.span(Role::Text, text), model.span(Role::Dim, n), Span::raw(" ")]
+    vec![
+        model.span(Role::Bar, shade),
+        model.span(Role::Text, text),
+        model.span(Role::Dim, n),
+        Span::raw(" "),
+    ]
 }

@@ -18,7 +18,12 @@ const ROWS: usize = 4;
 const STRETCHES: usize = 12;
 
 /// Success over the run so far.
-pub(super) fn success(model: &Model, seen: &Observation, view: &ModelView, width: u16) -> Vec<Line<'static>> {
+pub(super) fn success(
+    model: &Model,
+    seen: &Observation,
+    view: &ModelView,
+    width: u16,
+) -> Vec<Line<'static>> {
     let history = &view.detail.history;
     let columns = usize::from(width).saturating_sub(chart::AXIS + 4);
     let Some(stretch) = chart::Stretch::new(model, seen, history, columns, None) else {
@@ -33,7 +38,10 @@ pub(super) fn success(model: &Model, seen: &Observation, view: &ModelView, width
     let mut lines = section(model, &title).to_vec();
     if let Some(each) = found.smoothed {
         let title = format!("  each point over {}", span(each as f64));
-        lines.last_mut().into_iter().for_each(|line| line.push_span(model.span(Role::Dim, title.clone())));
+        lines
+            .last_mut()
+            .into_iter()
+            .for_each(|line| line.push_span(model.span(Role::Dim, title.clone())));
     }
     for line in chart::line(model, &found.rates, stretch.room(), ROWS) {
         let mut indented = Line::from("  ");
@@ -46,20 +54,30 @@ pub(super) fn success(model: &Model, seen: &Observation, view: &ModelView, width
 /// How long the tests took.
 pub(super) fn spread(model: &Model, times: &Spread) -> Vec<Line<'static>> {
     let quantile = |share| times.quantile(share).map(mean_time);
-    let (Some(median), Some(most)) = (quantile(0.5), quantile(0.95)) else { return Vec::new() };
+    let (Some(median), Some(most)) = (quantile(0.5), quantile(0.95)) else {
+        return Vec::new();
+    };
     let title = format!("time of {}", plural(times.n(), "test"));
     let mut lines = section(model, &title).to_vec();
     let figures = format!("  half within {median}, 95% within {most}");
-    lines.last_mut().into_iter().for_each(|line| line.push_span(model.span(Role::Dim, figures.clone())));
+    lines
+        .last_mut()
+        .into_iter()
+        .for_each(|line| line.push_span(model.span(Role::Dim, figures.clone())));
     let stretches = times.stretches(STRETCHES);
     let largest = stretches.iter().map(|(.., n)| *n).max().unwrap_or(1).max(1);
     for (low, high, n) in stretches {
         let range = format!("{}–{}", mean_time(low), mean_time(high));
-        let mut line = Line::from(model.span(Role::Text, format!("   {} ", text::left(&range, 12))));
+        let mut line =
+            Line::from(model.span(Role::Text, format!("   {} ", text::left(&range, 12))));
         line.extend(gauge(model, n as f64 / largest as f64, BAR, Role::Bar));
         line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
         let share = n as f64 / times.n().max(1) as f64;
-        let share = if n > 0 && share < 0.01 { percent(Some(share)) } else { whole_percent(Some(share)) };
+        let share = if n > 0 && share < 0.01 {
+            percent(Some(share))
+        } else {
+            whole_percent(Some(share))
+        };
         line.push_span(model.span(Role::Dim, text::right(&share, 7)));
         lines.push(line);
     }
