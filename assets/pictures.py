@@ -5,8 +5,8 @@
     assets/pictures.py [--program target/release/evaltop]
 
 Needs tmux and Python 3, nothing else; takes three minutes. The demo runs with a fixed seed in
-a terminal and a home folder of its own, keys are pressed, and what the terminal shows is written as SVG:
-still pictures, and a recorded session that plays by itself where the SVG is shown.
+a terminal and a home folder of its own, once in the dark theme and once in the light one. Keys are pressed, and what
+the terminal shows is written as SVG: still pictures, and a recorded session that plays by itself where it is shown.
 """
 import argparse
 import os
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from screenshot import CELL_H, Sheet, svg, svg_document, svg_rows
+from screenshot import CELL_H, Sheet, ground, svg, svg_document, svg_rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Seconds between two looks at the terminal while a session is recorded.
@@ -22,13 +22,17 @@ STEP = 1.0
 
 
 class Terminal:
-    """The program in tmux."""
+    """The program in tmux, in a theme."""
 
-    def __init__(self, size, home, *command):
+    def __init__(self, size, home, theme, *command):
         self.columns, self.rows = size
-        self.tmux = ["tmux", "-L", "evaltop-pictures"]
-        environment = ["-e", "COLORTERM=truecolor", "-e", "LC_ALL=C.UTF-8", "-e", "EVALTOP_CONFIG=", "-e", f"HOME={home}",
-                       "-e", f"XDG_STATE_HOME={home}"]
+        self.theme = theme
+        self.tmux = ["tmux", "-L", f"evaltop-pictures-{theme}"]
+        settings = os.path.join(home, f"{theme}.toml")
+        with open(settings, "w", encoding="utf-8") as file:
+            file.write(f'[dashboard]\ntheme = "{theme}"\n')
+        environment = ["-e", "COLORTERM=truecolor", "-e", "LC_ALL=C.UTF-8", "-e", f"EVALTOP_CONFIG={settings}",
+                       "-e", f"HOME={home}", "-e", f"XDG_STATE_HOME={home}"]
         self.run("-f", "/dev/null", "new-session", "-d", "-s", "p", "-x", str(size[0]), "-y", str(size[1]),
                  *environment, *command)
 
@@ -61,7 +65,13 @@ class Terminal:
         for key in keys:
             self.press(key)
             time.sleep(1)
+        ground(self.theme)
         write(name, svg(self.screen(), self.columns, self.rows))
+
+    def resize(self, columns, rows):
+        self.run("resize-window", "-t", "p", "-x", str(columns), "-y", str(rows))
+        self.columns, self.rows = columns, rows
+        time.sleep(2)
 
     def close(self):
         subprocess.run(self.tmux + ["kill-server"], check=False, stderr=subprocess.DEVNULL)
@@ -120,21 +130,33 @@ def main():
     parser.add_argument("--program", default="target/release/evaltop")
     program = os.path.abspath(parser.parse_args().program)
     home = tempfile.TemporaryDirectory(prefix="evaltop-pictures-")
-    store = os.path.join(home.name, "runs", "pilot_bench_parquet_data")
-    terminal = Terminal((80, 24), home.name, program, "demo", "--dir", store)
+    opened = {}
     try:
-        terminal.wait("failed (usual")
+        for theme in ("dark", "light"):
+            store = os.path.join(home.name, "runs", theme, "nightly")
+            opened[theme] = Terminal((80, 24), home.name, theme, program, "demo", "--dir", store)
+        terminal, light = opened["dark"], opened["light"]
+        for one in (terminal, light):
+            one.wait("▲429")
+            one.wait("1 lost")
+        light.picture("dashboard-light.svg")
+        light.resize(140, 40)
+        light.picture("wide-light.svg")
+        light.press("q")
         terminal.picture("dashboard.svg")
         terminal.picture("alert.svg", "i")
         terminal.back()
         frames, length = record(terminal, [
             (3, []), (2, ["g"]), (3, ["Enter"]), (3, ["NPage"]), (3, ["Right"]), (1, ["Escape"]), (4, ["i"]),
-            (1, ["Escape"]), (1, ["/"]), (2, ["q", "w", "e"]), (1, ["Escape"]), (3, ["c"]), (7, ["y"]),
+            (1, ["Escape"]), (1, ["/"]), (2, ["q", "u", "a"]), (1, ["Escape"]), (3, ["c"]), (7, ["y"]),
         ])
         write("session.svg", animated(frames, length, terminal.columns, terminal.rows))
         terminal.picture("model.svg", "g", "Enter")
         terminal.back()
-        terminal.press("Space", "j", "=")
+        # Keys that come at once would be pasted text.
+        for key in ("Space", "j", "="):
+            terminal.press(key)
+            time.sleep(1)
         terminal.wait("only it passed")
         terminal.picture("compare.svg")
         terminal.back()
@@ -142,14 +164,13 @@ def main():
         terminal.back()
         terminal.picture("help.svg", "?")
         terminal.back()
-        terminal.run("resize-window", "-t", "p", "-x", "140", "-y", "40")
-        terminal.columns, terminal.rows = 140, 40
-        time.sleep(2)
+        terminal.resize(140, 40)
         terminal.picture("wide.svg")
         terminal.press("q")
         time.sleep(2)
     finally:
-        terminal.close()
+        for one in opened.values():
+            one.close()
         home.cleanup()
 
 

@@ -15,9 +15,16 @@ import time
 import unicodedata
 
 CELL_W, CELL_H, FONT = 8.43, 18, 14
-FOREGROUND, BACKGROUND = "#d4d7dd", "#14161b"
+GROUNDS = {"dark": ("#d4d7dd", "#14161b"), "light": ("#24292f", "#fcfcfc")}
+FOREGROUND, BACKGROUND = GROUNDS["dark"]
 BASIC = ["#1d1f26", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4",
          "#6b7280", "#ff7b86", "#b5e890", "#ffd787", "#82c7ff", "#e29bf4", "#7fdbe6", "#ffffff"]
+
+
+def ground(theme):
+    """Draws on the ground of this theme from now on."""
+    global FOREGROUND, BACKGROUND
+    FOREGROUND, BACKGROUND = GROUNDS[theme]
 
 
 def indexed(n):

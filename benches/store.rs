@@ -11,10 +11,10 @@ use std::fs;
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use evaltop::store::consolidate;
-use evaltop::store::snapshot::Scanner;
-use evaltop::store::writer::{Writer, WriterOptions};
-use evaltop::store::{Control, Record, Store};
+use evaltop::internals::store::commit::consolidate;
+use evaltop::internals::store::read::snapshot::Scanner;
+use evaltop::internals::store::write::writer::{Writer, WriterOptions};
+use evaltop::internals::store::{Control, Record, Store};
 use jiff::Timestamp;
 
 /// Rows in main.
@@ -33,7 +33,7 @@ fn record(at: usize) -> Record {
         prompt_type: Some(["baseline", "cot", "flawed"][at / 36 % 3].into()),
         difficulty: Some(["easy", "hard"][at / 108 % 2].into()),
         tool_success_rate: Some([0.6, 0.8, 1.0][at / 216 % 3]),
-        success: at * 7 % 10 < 6,
+        success: Some(at * 7 % 10 < 6),
         partial_success: Some(at * 7 % 10 >= 8),
         execution_time: Some(2.0 + (at % 977) as f64 / 10.0),
         turns: Some(3 + at as i64 % 17),
@@ -102,7 +102,7 @@ fn store(c: &mut Criterion) {
     let mut group = c.benchmark_group("snapshot");
     group.sample_size(20);
     group.bench_function("cold", |b| {
-        b.iter_with_large_drop(|| look(&mut Scanner::new()))
+        b.iter_with_large_drop(|| look(&mut Scanner::new()));
     });
     let mut scanner = Scanner::new();
     group.bench_function("again, nothing changed", |b| b.iter(|| look(&mut scanner)));

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: evaltop::Allocator = evaltop::Allocator;
+
 fn main() -> ExitCode {
-    evaltop::cli::main()
+    evaltop::main()
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use super::{Exit, dir, loudness};
+use super::{Exit, dir, out, verbosity};
 use crate::config::Config;
+#[cfg(feature = "tui")]
 use crate::tui;
 
 /// The sample but for the keys, which follow from the dashboard's own table.
@@ -49,11 +50,11 @@ pub enum ConfigCommand {
 
 /// `evaltop config`.
 pub fn run(args: &ConfigArgs) -> Result<Exit> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     match &args.command {
         ConfigCommand::Init { output, yes } => return init(output.as_deref(), *yes),
         ConfigCommand::Show { dir } => {
-            let config = Config::load(Some(&dir::resolve(dir.as_deref())))?;
+            let config = Config::load(Some(&dir::resolve(dir.as_deref())?))?;
             for (key, place) in config.places() {
                 writeln!(out, "# {key}: {place}")?;
             }
@@ -61,6 +62,7 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
             write!(out, "{text}")?;
         }
         ConfigCommand::Check { dir } => {
+            dir.as_deref().map_or(Ok(()), dir::local)?;
             if let Some(nothing) = dir.as_deref().filter(|path| !path.exists()) {
                 bail!(
                     "there is no {}: name a file of settings, or a store",
@@ -70,13 +72,14 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
             let named = dir.as_deref().filter(|path| path.is_file());
             let config = match named {
                 Some(file) => Config::read(file)?,
-                None => Config::load(Some(&dir::resolve(dir.as_deref())))?,
+                None => Config::load(Some(&dir::resolve(dir.as_deref())?))?,
             };
+            #[cfg(feature = "tui")]
             tui::check_keys(&config).map_err(|problem| anyhow!(problem))?;
             for ignored in &config.ignored {
-                loudness::complain(ignored);
+                verbosity::complain(ignored);
             }
-            if !loudness::quiet() {
+            if !verbosity::quiet() {
                 let set = config.places().count();
                 let what = if set == 1 {
                     "setting differs"
@@ -99,7 +102,7 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
 fn init(output: Option<&Path>, overwrite: bool) -> Result<Exit> {
     let text = sample();
     if output == Some(Path::new("-")) {
-        io::stdout().lock().write_all(text.as_bytes())?;
+        out::stdout().write_all(text.as_bytes())?;
         return Ok(Exit::Ok);
     }
     let usual = || Config::user_file().context("there is no home folder: name a file with -o FILE");
@@ -125,9 +128,9 @@ fn init(output: Option<&Path>, overwrite: bool) -> Result<Exit> {
         }
         Err(error) => return Err(anyhow!("cannot write {shown}: {error}")),
     }
-    if !loudness::quiet() {
+    if !verbosity::quiet() {
         writeln!(
-            io::stdout(),
+            out::stdout(),
             "wrote {shown}: every setting with its default, commented out"
         )?;
     }
@@ -138,6 +141,7 @@ fn init(output: Option<&Path>, overwrite: bool) -> Result<Exit> {
 fn sample() -> String {
     let mut text = SAMPLE.to_owned();
     text.push_str("# Keys of the dashboard: one, or a list; an empty list for none.\n#[keys]\n");
+    #[cfg(feature = "tui")]
     for (action, keys, help) in tui::usual_keys() {
         let keys: Vec<String> = keys
             .iter()

@@ -6,11 +6,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
-use super::loudness::complain;
-use super::{DemoArgs, DemoWriterArgs, Exit, StatusArgs, StatusFormat, WatchArgs, status, watch};
+use super::dir::local;
+use super::verbosity::complain;
+use super::{
+    DemoArgs, DemoWriterArgs, Exit, StatusArgs, StatusFormat, WatchArgs, out, status, watch,
+};
 use crate::demo::story::{Story, WRITERS};
 use crate::demo::{history, writer};
-use crate::store::{Store, layout};
+use crate::store::Store;
+use crate::store::format::layout;
 
 /// How long the demo runs where there is no terminal to watch it in.
 const BLIND: Duration = Duration::from_secs(10);
@@ -30,6 +34,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let dir = match &args.dir {
         None => temporary.path().join(layout::DEFAULT_NAME),
         Some(dir) => {
+            local(dir)?;
             if dir
                 .read_dir()
                 .is_ok_and(|mut entries| entries.next().is_some())
@@ -46,7 +51,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let per_minute = (WRITERS as f64 * args.speed * 60.0 / MEAN_TEST_SECONDS).min(MOST_PER_MINUTE);
     history::fill(&store, args.seed, per_minute, Timestamp::now())?;
 
-    let program = std::env::current_exe().context("the demo starts writers of its own program")?;
+    let program = super::program().context("the demo starts writers of its own program")?;
     let story = Story::begin(&program, &store, args.speed, args.seed)?;
     let shown = show(store.layout.root().to_path_buf());
     drop(story);
@@ -54,13 +59,13 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let exit = shown?;
     if let Some(dir) = &args.dir {
         let _ = writeln!(
-            io::stdout(),
+            out::stdout(),
             "The demo's store stays in {}: evaltop {0}",
             dir.display()
         );
     }
     let _ = writeln!(
-        io::stdout(),
+        out::stdout(),
         "Now on your own data. A folder of increment_*.parquet files is a store already:\n  \
          evaltop FOLDER\n\
          Other results are imported into one:\n  \
@@ -73,6 +78,7 @@ fn show(dir: std::path::PathBuf) -> Result<Exit> {
     if io::stdout().is_terminal() && io::stdin().is_terminal() {
         return watch::run(&WatchArgs {
             dir: Some(dir),
+            badge: Some("made-up figures".to_owned()),
             ..WatchArgs::default()
         });
     }
@@ -80,8 +86,12 @@ fn show(dir: std::path::PathBuf) -> Result<Exit> {
     std::thread::sleep(BLIND);
     // The demo shows alerts on purpose; they are no failure of it.
     status::run(&StatusArgs {
+        more: Vec::new(),
         dir: Some(dir),
         format: StatusFormat::Text,
+        target: None,
+        budget: None,
+        session: None,
     })
     .map(|_| Exit::Ok)
 }

@@ -6,21 +6,33 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 
-use super::{FilterArgs, Usage, loudness};
-use crate::config::{did_you_mean, parse_duration};
-use crate::formats::text::sanitise;
+use super::{FilterArgs, Usage, verbosity};
+use crate::config::{did_you_mean, parse_duration, show_count};
+use crate::expr::Expr;
 use crate::stats::Rate;
-use crate::store::query::{self, Filter, GroupValue};
+use crate::store::read::query;
+use crate::store::read::query::sessions::{Session, resolve, sessions};
+use crate::store::read::query::{Filter, GroupValue};
 use crate::store::{Control, Store};
+use crate::text::sanitise::sanitise;
 
 impl FilterArgs {
     /// The filter that the flags stand for. Ages count back from `now`; times
     /// without an offset are in `zone`.
     pub fn filter(&self, now: Timestamp, zone: &TimeZone) -> Result<Filter> {
         let when = |flag: &str, text: &Option<String>| {
-            text.as_deref()
+            let text = text.as_deref();
+            let when = text
                 .map(|text| parse_when(flag, text, now, zone))
-                .transpose()
+                .transpose()?;
+            if let (Some(text), Some(time)) = (text, when)
+                && text.trim().parse::<civil::DateTime>().is_ok()
+                && !verbosity::quiet()
+            {
+                let time = time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
+                verbosity::complain(&format!("{flag} {text} is {time}"));
+            }
+            Ok::<_, anyhow::Error>(when)
         };
         let filter = Filter {
             models: self.model.clone(),
@@ -39,6 +51,7 @@ impl FilterArgs {
             task_types: self.task_type.clone(),
             since: when("--since", &self.since)?,
             until: when("--until", &self.until)?,
+            condition: self.condition.as_deref().map(condition).transpose()?,
         };
         if let (Some(since), Some(until)) = (filter.since, filter.until)
             && since >= until
@@ -50,32 +63,88 @@ impl FilterArgs {
         }
         Ok(filter)
     }
+
+    /// The same for rows of a store, whose sessions it knows by name.
+    pub fn filter_of(&self, store: &Store, control: &Control) -> Result<Filter> {
+        let mut filter = self.filter(Timestamp::now(), &TimeZone::system())?;
+        if self.session.is_empty() {
+            return Ok(filter);
+        }
+        let there = sessions(store, &filter, control)?;
+        let names = self.session.iter().map(|name| named(name, &there));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        in_sessions(&mut filter, &names)?;
+        Ok(filter)
+    }
 }
 
-/// Says on stderr which models of a filter the store does not have: the likely reason
+/// The session of which rows are that `name` stands for; an error says which there are.
+pub(super) fn named(name: &str, there: &[Session]) -> Result<String> {
+    let found = resolve(name, there).map_err(|count| {
+        Usage(format!(
+            "there is no {name} session: rows name {} of them",
+            show_count(count as u64)
+        ))
+    })?;
+    if there.iter().any(|session| session.id == found) {
+        return Ok(found.to_owned());
+    }
+    let meant = did_you_mean(found, there.iter().map(|session| session.id.as_str()));
+    Err(Usage(format!("no row is of session '{found}'{meant}")).into())
+}
+
+/// Narrows a filter to these sessions.
+pub(super) fn in_sessions(filter: &mut Filter, names: &[String]) -> Result<()> {
+    let quoted: Vec<String> = names
+        .iter()
+        .map(|name| format!("'{}'", name.replace('\'', "''")))
+        .collect();
+    let own = format!("session_id in ({})", quoted.join(", "));
+    let all = match &filter.condition {
+        Some(condition) => format!("({condition}) and {own}"),
+        None => own,
+    };
+    filter.condition = Some(condition(&all)?);
+    Ok(())
+}
+
+fn condition(text: &str) -> Result<Box<Expr>, Usage> {
+    text.parse()
+        .map(Box::new)
+        .map_err(|error| Usage(format!("--where: {error}")))
+}
+
+/// Says on stderr which values of a filter the store does not have: the likely reason
 /// why nothing matched.
-pub(super) fn note_unknown_models(store: &Store, filter: &Filter, control: &Control) {
-    if filter.models.is_empty() || loudness::quiet() {
+pub(super) fn note_unknown_values(store: &Store, filter: &Filter, control: &Control) {
+    if verbosity::quiet() {
         return;
     }
+    for (column, wanted) in filter.texts() {
+        if !wanted.is_empty() {
+            note_unknown(store, column, wanted, control);
+        }
+    }
+}
+
+fn note_unknown(store: &Store, column: &str, wanted: &[String], control: &Control) {
     // It is only a hint: where the store can't be read, somebody else says so.
-    let Ok(groups) = query::grouped(store, &Filter::default(), &["model".to_owned()], control)
+    let Ok(groups) = query::grouped(store, &Filter::default(), &[column.to_owned()], control)
     else {
         return;
     };
     let mut there = Vec::new();
     for group in &groups {
-        if let Some(GroupValue::Text(model)) = group.values.first() {
-            there.push(model.as_str());
+        if let Some(GroupValue::Text(value)) = group.values.first() {
+            there.push(value.as_str());
         }
     }
-    for model in filter
-        .models
+    let unknown = wanted
         .iter()
-        .filter(|model| !there.contains(&model.as_str()))
-    {
-        let meant = did_you_mean(model, there.iter().copied());
-        let note = format!("evaltop: nothing matches: there is no model '{model}'{meant}");
+        .filter(|value| !there.contains(&value.as_str()));
+    for value in unknown {
+        let meant = did_you_mean(value, there.iter().copied());
+        let note = format!("evaltop: nothing matches: there is no {column} '{value}'{meant}");
         // A terminal that is gone can't be told.
         let _ = writeln!(std::io::stderr(), "{}", sanitise(&note));
     }

@@ -1,14 +1,14 @@
 //! What the program says of itself: examples under every command's help, completions,
 //! man pages, and what was probably meant by a command that there is not.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Exit, loudness};
+use super::{Cli, Exit, out, verbosity};
 use crate::config::nearest;
 
 /// Examples of each command, as they are typed.
@@ -42,6 +42,21 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "evaltop compare my_store gpt-4o-mini qwen2.5-72b-instruct",
             "evaltop compare my_store baseline cot --by prompt_type --model gpt-4o-mini",
+            "evaltop compare my_store --by session --baseline previous --metric execution_time",
+        ],
+    ),
+    (
+        "cost",
+        &[
+            "evaltop cost my_store",
+            "evaltop cost my_store --by session,model --target 2000",
+        ],
+    ),
+    (
+        "report",
+        &[
+            "evaltop report my_store -o report.html",
+            "evaltop report my_store --baseline previous -o report.md",
         ],
     ),
     (
@@ -57,6 +72,22 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "evaltop run my_store --models a,b --difficulties easy,hard --num-instances 20 -- ./one_test.sh",
             "evaltop run my_store --plan plan.jsonl --workers 50 --timeout 5m --qps 10 -- python one_test.py",
             "evaltop run my_store --models a --infrastructure-exit 75 --stop-on-burst -- ./one_test.sh",
+            "evaltop run my_store --plan plan.jsonl --shard 1/8 -- python one_test.py",
+        ],
+    ),
+    (
+        "pull",
+        &[
+            "evaltop pull ~/runs/nightly --into all_runs",
+            "evaltop pull node7:/runs/nightly node8:/runs/nightly --into all_runs --follow --every 30s",
+        ],
+    ),
+    ("spool", &["evaltop spool", "evaltop spool --flush"]),
+    (
+        "missing",
+        &[
+            "evaltop missing my_store --plan plan.jsonl > rest.jsonl",
+            "evaltop missing my_store --plan plan.jsonl --shard 1/8 --infra",
         ],
     ),
     (
@@ -73,10 +104,23 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "evaltop cleanup --older-than 7d --keep 5 --yes my_store",
         ],
     ),
-    ("backup", &["evaltop backup my_store"]),
+    (
+        "backup",
+        &[
+            "evaltop backup my_store",
+            "evaltop backup my_store --to copy_of_my_store",
+        ],
+    ),
     (
         "restore",
         &["evaltop restore --from test_results_20260131_120000.parquet my_store"],
+    ),
+    (
+        "remove",
+        &[
+            "evaltop remove my_store --model gpt-4o-mini --where 'execution_time > 4' --dry-run",
+            "evaltop remove my_store --session latest --yes",
+        ],
     ),
     (
         "validate",
@@ -102,6 +146,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "export",
         &[
+            "evaltop export my_store --format delta -o my_table",
             "evaltop export my_store -o results.csv",
             "evaltop export my_store --model gpt-4o-mini -o part.parquet",
         ],
@@ -134,7 +179,7 @@ const OF_ALL: &[&str] = &["evaltop my_store", "evaltop demo", "evaltop help run"
 
 /// Exit codes, as [`Exit`] has them.
 const EXITS: &str = "Exit codes: 0 done or healthy, 1 failed, 2 wrong command line, 10 warnings, 20 critical,\n\
-    75 another process is at it, 130 interrupted";
+    30 a gate failed (1: it could not be decided), 75 another process is at it, 130 interrupted";
 
 /// Where the log is.
 const LOG: &str = "Log: evaltop/evaltop.log in $XDG_STATE_HOME (~/.local/state): the dashboard's warnings and activity,\n\
@@ -187,7 +232,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
         );
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut shown, "evaltop", &mut script);
-    io::stdout().lock().write_all(&script)?;
+    out::stdout().write_all(&script)?;
     Ok(Exit::Ok)
 }
 
@@ -208,9 +253,9 @@ pub fn man(args: &ManArgs) -> Result<Exit> {
     all.build();
     if let Some(folder) = &args.output {
         let pages = write_all(&all, folder)?;
-        if !loudness::quiet() {
+        if !verbosity::quiet() {
             writeln!(
-                io::stdout(),
+                out::stdout(),
                 "wrote {pages} pages to {}: man -l {0}/evaltop.1",
                 folder.display()
             )?;
@@ -226,9 +271,7 @@ pub fn man(args: &ManArgs) -> Result<Exit> {
             ))),
         },
     };
-    io::stdout()
-        .lock()
-        .write_all(page(clap_mangen::Man::new(command))?.as_bytes())?;
+    out::stdout().write_all(page(clap_mangen::Man::new(command))?.as_bytes())?;
     Ok(Exit::Ok)
 }
 

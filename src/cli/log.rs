@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use etcetera::BaseStrategy;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -40,8 +40,16 @@ pub(super) fn start(dashboard: bool) {
         let _ = tracing_subscriber::registry()
             .with(lines)
             .with(targets(&filter))
+            .with(filter_fn(|said| is_own(said.target())))
             .try_init();
     }
+}
+
+/// Whether a part of this program says it. What libraries say of requests, their headers and
+/// signatures, goes nowhere, whatever `RUST_LOG` asks for.
+fn is_own(target: &str) -> bool {
+    let part = target.split("::").next().unwrap_or_default();
+    ["evaltop", "activity"].contains(&part)
 }
 
 /// What is logged: levels, and modules with theirs, separated by commas. What can't be

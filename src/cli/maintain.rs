@@ -1,186 +1,307 @@
-//! Maintenance commands: each makes its plan, shows it and asks where it must, runs
-//! it, and prints the outcome. What they do is in `jobs`.
+//! `maintain`: consolidate, back up and clean up, once (for cron and systemd timers) or
+//! every so often (for those who have neither).
+//!
+//! Each round is the same jobs that the commands run. Several at once do no harm: who
+//! finds the lock held says so and leaves it to the next round.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use jiff::SignedDuration;
-use serde_json::Value;
+use anyhow::Result;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp, Zoned};
+use serde_json::{Value, json};
 
-use super::progress::Shown;
-use super::{
-    CleanupArgs, ConsolidateArgs, Exit, MaintainArgs, ReportFormat, RestoreArgs, Usage,
-    ValidateArgs, dir, loudness,
-};
-use crate::config::parse_duration;
-use crate::formats::text::sanitise;
+use super::{Exit, ReportFormat, Usage, dir, out, progress, pull, verbosity};
+use crate::config::{parse_duration, show_counted};
 use crate::health::Severity;
-use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Plan, Request, RestoreOptions};
+use crate::jobs::{self, CleanupOptions, ConsolidateOptions, Outcome, Request};
+use crate::sources::cache;
+use crate::sources::remote::{self, Options, Place};
+use crate::store::{Control, Error, Store};
+use crate::text::sanitise::sanitise;
+#[cfg(feature = "tui")]
+use crate::tui::headless::Sentry;
 
-/// Backups that are named where one that was asked for is not there.
-const NAMED: usize = 5;
+/// Shorter would be nothing but rounds.
+const SHORTEST: Duration = Duration::from_secs(1);
 
-/// `evaltop consolidate`.
-pub fn consolidate(args: &ConsolidateArgs) -> Result<Exit> {
-    perform(
-        "consolidate",
-        &args.common,
-        &Request::Consolidate(ConsolidateOptions {
-            accept_main: args.accept_main,
-            convert_main: args.convert_main,
-        }),
-    )
+/// `evaltop maintain`.
+#[derive(Debug, Clone, Args)]
+pub struct UpkeepArgs {
+    /// The store
+    pub dir: Option<PathBuf>,
+    /// Do it again every so often, until interrupted: 30m, 2h
+    #[arg(long, value_name = "TIME")]
+    pub every: Option<String>,
+    /// Before each round, take in the rows of a mailbox or another store, as pull does (may be
+    /// repeated)
+    #[arg(long, value_name = "SRC")]
+    pub from: Vec<String>,
+    /// Make no extra backup of what was consolidated
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Remove quarantined files older than this: 30s, 5m, 2h, 7d
+    #[arg(long, value_name = "AGE", default_value = "7d")]
+    pub older_than: String,
+    /// Keep this many backups
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub keep: usize,
+    /// How to report: a line a job, or a JSON object a round
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ReportFormat,
 }
 
-/// `evaltop cleanup`.
-pub fn cleanup(args: &CleanupArgs) -> Result<Exit> {
-    let older_than =
-        parse_duration(&args.older_than).map_err(|why| Usage(format!("--older-than: {why}")))?;
+/// What a round did: the name of each job and how it ended.
+struct Round {
+    jobs: Vec<(&'static str, Ended)>,
+}
+
+/// How a job ended.
+enum Ended {
+    /// It was done.
+    Done(Outcome),
+    /// Another process holds the lock: the next round does it.
+    Locked(Error),
+    /// It failed.
+    Failed(Error),
+}
+
+/// `evaltop maintain`.
+pub fn run(args: &UpkeepArgs) -> Result<Exit> {
+    let every = args
+        .every
+        .as_deref()
+        .map(|text| time("--every", text))
+        .transpose()?;
+    if every.is_some_and(|every| every < SHORTEST) {
+        return Err(Usage("--every: give at least 1s".to_owned()).into());
+    }
     let options = CleanupOptions {
-        older_than: SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX),
+        older_than: SignedDuration::try_from(time("--older-than", &args.older_than)?)
+            .unwrap_or(SignedDuration::MAX),
         keep: args.keep,
-        include_unconsolidated: args.include_unconsolidated,
+        include_unconsolidated: false,
     };
-    perform("cleanup", &args.common, &Request::Cleanup(options))
-}
-
-/// `evaltop backup`.
-pub fn backup(args: &MaintainArgs) -> Result<Exit> {
-    perform("backup", args, &Request::Backup)
-}
-
-/// `evaltop restore`.
-pub fn restore(args: &RestoreArgs) -> Result<Exit> {
-    if let Some(from) = &args.from {
-        let (store, _) = dir::existing(args.common.dir.as_deref())?;
-        there_is(from, &store.layout.backups())?;
-    }
-    let options = RestoreOptions {
-        from: args.from.clone(),
-        discard_newer: args.discard_newer,
-    };
-    perform("restore", &args.common, &Request::Restore(options))
-}
-
-/// Says which backups there are where the one that was named is not.
-fn there_is(named: &Path, backups: &Path) -> Result<()> {
-    if named.exists() || backups.join(named).exists() {
-        return Ok(());
-    }
-    let entries = std::fs::read_dir(backups).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort_unstable_by(|one, two| two.cmp(one));
-    names.truncate(NAMED);
-    let there_are = match names.as_slice() {
-        [] => "the store has none".to_owned(),
-        names => format!("the newest are {}", names.join(", ")),
-    };
-    bail!("there is no backup '{}': {there_are}", named.display())
-}
-
-/// `evaltop validate`.
-pub fn validate(args: &ValidateArgs) -> Result<Exit> {
-    let name = if args.repair {
-        "validate --repair"
+    let places = pull::places(&args.from)?;
+    let (store, config) = if every.is_some() || !places.is_empty() {
+        dir::open(args.dir.as_deref())?
     } else {
-        "validate"
+        dir::existing(args.dir.as_deref())?
     };
-    perform(
-        name,
-        &args.common,
-        &Request::Validate {
-            repair: args.repair,
-        },
-    )
-}
-
-/// Plan, consent, run, report: the same for every job.
-pub(super) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Result<Exit> {
-    let (store, _) = dir::existing(args.dir.as_deref())?;
-    let shown = Shown::new();
-    let plan = jobs::plan(&store, request, &shown.control)?;
-    let json = args.format == ReportFormat::Json;
-    if args.dry_run {
-        let would = if plan.is_empty { "" } else { "would " };
-        report(
-            json,
-            &plan.json,
-            &format!("{would}{}", plan.summary),
-            &plan.lines,
-        )?;
-        return Ok(Exit::Ok);
-    }
-    if plan.is_empty && !json {
-        if loudness::quiet() {
+    let control = Control::default();
+    let (send, stopped) = channel();
+    let cancelled = control.clone();
+    progress::on_signals(move |nth| {
+        cancelled.cancel();
+        // Nobody listens any more only when the program is about to end.
+        let _ = send.send(());
+        if nth > 1 {
+            std::process::exit(130);
+        }
+    });
+    #[cfg(feature = "tui")]
+    let mut sentry = every.map(|_| Sentry::open(&store, &config));
+    #[cfg(not(feature = "tui"))]
+    drop(config);
+    loop {
+        let begun = Instant::now();
+        let pulled = Options {
+            cache: cache::mirrors()?,
+            every: every.map(|every| every.as_secs()),
+            ..Options::default()
+        };
+        let taken = take(&store, &places, &pulled, &control);
+        let mut round = round(&store, args, &options, &control);
+        round.jobs.splice(0..0, taken);
+        let exit = round.exit();
+        // Nothing to be maintained yet is no news.
+        let absent = every.is_some() && matches!(store.check(), Err(Error::NoStore { .. }));
+        if !absent {
+            report(&store, args, &round)?;
+        }
+        let Some(every) = every else { return Ok(exit) };
+        if control.check().is_err() {
+            return Ok(Exit::Interrupted);
+        }
+        // Meanwhile people are told of alerts; what a round is for is none.
+        let left = every.saturating_sub(begun.elapsed());
+        #[cfg(feature = "tui")]
+        let stop = match &mut sentry {
+            Some(sentry) => sentry.watch(left, &stopped, super::watch::say),
+            None => wait(&stopped, left),
+        };
+        #[cfg(not(feature = "tui"))]
+        let stop = wait(&stopped, left);
+        if stop {
             return Ok(Exit::Ok);
         }
-        report(false, &plan.json, &plan.summary, &plan.lines)?;
-        return Ok(Exit::Ok);
     }
-    if !args.yes && !consent(name, request, &plan)? {
-        loudness::complain("declined: nothing was changed");
-        return Ok(Exit::Ok);
-    }
-    let outcome = jobs::run(&store, &plan, &shown.control)?;
-    drop(shown);
-    // What went wrong is said all the same.
-    if loudness::quiet() && !json && outcome.severity == Severity::Healthy {
-        return Ok(Exit::Ok);
-    }
-    report(json, &outcome.json, &outcome.summary, &outcome.lines)?;
-    Ok(outcome.severity.into())
 }
 
-/// Whether the plan may run. On a terminal, what removes or replaces something is shown and
-/// asked; elsewhere nothing is asked, and what loses files needs `--yes`.
-fn consent(name: &str, request: &Request, plan: &Plan) -> Result<bool> {
-    let changes = plan.needs_yes || matches!(request, Request::Consolidate(_));
-    if !changes || plan.is_empty {
-        return Ok(true);
+/// Takes in what is new at other places. One that fails holds up none of the others.
+fn take(
+    store: &Store,
+    places: &[Place],
+    options: &Options,
+    control: &Control,
+) -> Vec<(&'static str, Ended)> {
+    let take = |place| {
+        let taken = remote::pull(store, place, options, Timestamp::now(), control);
+        let ended = match taken {
+            Ok(pulled) if pulled.rows == 0 && pulled.notes.is_empty() => return None,
+            Ok(pulled) => {
+                let name = place.name();
+                let rows = show_counted(pulled.rows, "new row");
+                Ended::Done(Outcome {
+                    severity: Severity::Healthy,
+                    summary: format!("{name}: {rows}"),
+                    lines: pulled.notes,
+                    json: json!({"source": name, "rows": pulled.rows, "bytes": pulled.bytes}),
+                    changed: pulled.rows > 0,
+                })
+            }
+            Err(error @ Error::Locked { .. }) => Ended::Locked(error),
+            Err(error) => Ended::Failed(error),
+        };
+        Some(("pull", ended))
+    };
+    places.iter().filter_map(take).collect()
+}
+
+fn time(flag: &str, text: &str) -> Result<Duration, Usage> {
+    parse_duration(text).map_err(|why| Usage(format!("{flag}: {why}")))
+}
+
+/// Whether a signal came before the time was over.
+fn wait(stopped: &Receiver<()>, time: Duration) -> bool {
+    stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout)
+}
+
+fn round(store: &Store, args: &UpkeepArgs, options: &CleanupOptions, control: &Control) -> Round {
+    let before = generation(store);
+    let mut round = Round { jobs: Vec::new() };
+    if !round.take(
+        "consolidate",
+        job(
+            store,
+            &Request::Consolidate(ConsolidateOptions::default()),
+            control,
+        ),
+    ) {
+        return round;
     }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        if plan.needs_yes {
-            let why = format!(
-                "would {}: run `evaltop {name}` again with --yes, or with --dry-run to see more",
-                plan.summary
-            );
-            return Err(Usage(why).into());
+    // A backup of the same main again would only push older ones out.
+    let committed = generation(store) != before;
+    if committed && !args.no_backup && !round.take("backup", job(store, &Request::Backup, control))
+    {
+        return round;
+    }
+    round.take(
+        "cleanup",
+        job(store, &Request::Cleanup(options.clone()), control),
+    );
+    round
+}
+
+fn generation(store: &Store) -> Option<u64> {
+    crate::store::commit::base::Base::open(store, true)
+        .ok()
+        .map(|base| base.generation)
+}
+
+fn job(store: &Store, request: &Request, control: &Control) -> Result<Option<Outcome>, Error> {
+    let plan = jobs::plan(store, request, control)?;
+    if plan.is_empty {
+        return Ok(None);
+    }
+    jobs::run(store, &plan, control).map(Some)
+}
+
+impl Round {
+    /// Keeps how a job ended; whether the round goes on.
+    fn take(&mut self, name: &'static str, ended: Result<Option<Outcome>, Error>) -> bool {
+        let ended = match ended {
+            Ok(None) => return true,
+            Ok(Some(outcome)) => Ended::Done(outcome),
+            Err(error @ Error::Locked { .. }) => Ended::Locked(error),
+            Err(error) => Ended::Failed(error),
+        };
+        let goes_on = matches!(ended, Ended::Done(_));
+        self.jobs.push((name, ended));
+        goes_on
+    }
+
+    fn exit(&self) -> Exit {
+        let mut exit = Exit::Ok;
+        for (_, ended) in &self.jobs {
+            match ended {
+                Ended::Failed(Error::Cancelled) => return Exit::Interrupted,
+                Ended::Failed(_) => return Exit::Failed,
+                Ended::Locked(_) => exit = Exit::Locked,
+                Ended::Done(outcome) if outcome.severity > Severity::Healthy => {
+                    exit = outcome.severity.into();
+                }
+                Ended::Done(_) => {}
+            }
         }
-        return Ok(true);
+        exit
     }
-    let mut out = io::stderr().lock();
-    text(&mut out, &plan.summary, &plan.lines)?;
-    // What loses files needs a yes; the rest is done on Enter.
-    write!(
-        out,
-        "Go on? {} ",
-        if plan.needs_yes { "[y/N]" } else { "[Y/n]" }
-    )?;
-    out.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => true,
-        "" => !plan.needs_yes && answer.ends_with('\n'),
-        _ => false,
-    })
 }
 
-fn report(json: bool, value: &Value, summary: &str, lines: &[String]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if json {
-        return writeln!(out, "{value}");
+fn report(store: &Store, args: &UpkeepArgs, round: &Round) -> io::Result<()> {
+    let mut out = out::stdout();
+    if args.format == ReportFormat::Json {
+        let jobs: serde_json::Map<String, Value> = round
+            .jobs
+            .iter()
+            .map(|(name, ended)| {
+                let value = match ended {
+                    Ended::Done(outcome) => outcome.json.clone(),
+                    Ended::Locked(error) => json!({"locked": error.to_string()}),
+                    Ended::Failed(error) => json!({"error": error.to_string()}),
+                };
+                ((*name).to_owned(), value)
+            })
+            .collect();
+        let store = store.layout.root().display().to_string();
+        let line = json!({"schema_version": 1, "store": store, "at": Timestamp::now().to_string(), "jobs": jobs});
+        writeln!(out, "{line}")?;
+        return out.flush();
     }
-    text(&mut out, summary, lines)
-}
-
-/// For people: names of files come from whoever made them.
-fn text(out: &mut impl Write, summary: &str, lines: &[String]) -> io::Result<()> {
-    writeln!(out, "{}", sanitise(summary))?;
-    lines
-        .iter()
-        .try_for_each(|line| writeln!(out, "  {}", sanitise(line)))
+    let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    for (_, ended) in &round.jobs {
+        match ended {
+            Ended::Done(outcome) if verbosity::quiet() && outcome.severity == Severity::Healthy => {
+            }
+            Ended::Done(outcome) => {
+                writeln!(out, "{now} {}", sanitise(&outcome.summary))?;
+                for line in &outcome.lines {
+                    writeln!(out, "{now}   {}", sanitise(line))?;
+                }
+            }
+            Ended::Locked(error) => {
+                writeln!(
+                    out,
+                    "{now} left to the next round: {}",
+                    sanitise(&error.to_string())
+                )?;
+            }
+            // That was asked for, and the next round does it.
+            Ended::Failed(Error::Cancelled) => {}
+            // Whoever reads the log of a service looks there for what went wrong.
+            Ended::Failed(error) => {
+                verbosity::complain(&error.to_string());
+            }
+        }
+    }
+    if round.jobs.is_empty()
+        && (args.every.is_none() || verbosity::verbose())
+        && !verbosity::quiet()
+    {
+        writeln!(out, "{now} nothing to do")?;
+    }
+    out.flush()
 }

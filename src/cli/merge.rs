@@ -1,6 +1,6 @@
 //! `merge`: several Parquet files into one, each test once.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -8,13 +8,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::progress::Shown;
-use super::{Exit, ReportFormat, dir, loudness};
+use super::{Exit, ReportFormat, dir, out, verbosity};
 use crate::config::show_counted;
-use crate::formats::import::Kind;
-use crate::formats::import::detect;
 use crate::formats::{self, Form, Output};
+use crate::sources::Kind;
+use crate::sources::detect;
 use crate::store::RealDisk;
-use crate::store::merge::Merge;
+use crate::store::maintain::merge::Merge;
 
 /// `evaltop merge`.
 #[derive(Debug, Clone, Args)]
@@ -40,7 +40,9 @@ pub struct MergeArgs {
 pub fn run(args: &MergeArgs) -> Result<Exit> {
     // Nothing is read from a store, but nothing of one may be replaced either.
     let (store, _) = dir::open(None)?;
+    dir::local(&args.output)?;
     for file in &args.files {
+        dir::local(file)?;
         // Of what can't be told here the merge says more.
         if let Ok(looks) = detect::detect(file)
             && looks != Kind::Parquet
@@ -64,17 +66,19 @@ pub fn run(args: &MergeArgs) -> Result<Exit> {
         output.commit()?;
     }
     drop(shown);
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     match args.format {
         ReportFormat::Json => {
             let report = json!({
                 "schema_version": 1, "dry_run": args.dry_run, "files": args.files.len(),
                 "rows": merge.rows(), "rows_superseded": merge.superseded(),
                 "rows_repeated": merge.repeated(), "output": args.output.display().to_string(),
+                // What can't be merged is refused as a whole.
+                "left_out": [],
             });
             writeln!(out, "{report}")?;
         }
-        ReportFormat::Text if loudness::quiet() => {}
+        ReportFormat::Text if verbosity::quiet() => {}
         ReportFormat::Text => {
             let mut text = format!(
                 "{}merged {} into {}: {}",
@@ -84,7 +88,7 @@ pub fn run(args: &MergeArgs) -> Result<Exit> {
                 show_counted(merge.rows(), "row"),
             );
             for (n, what) in [
-                (merge.superseded(), "superseded"),
+                (merge.superseded(), "retried"),
                 (merge.repeated(), "repeated"),
             ] {
                 if n > 0 {

@@ -1,32 +1,55 @@
-//! The command line: what can be typed, and which group of commands does it.
-//! One file a group; errors become one sentence on stderr and an exit code here.
+//! The command line. One file a command; errors become one sentence on stderr and an exit code
+//! here.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub mod backup;
+pub mod cleanup;
 pub mod compare;
 pub mod config;
+pub mod consolidate;
+pub mod cost;
 pub mod demo;
 pub mod dir;
+pub mod embed;
+mod exhaustion;
 pub mod filter;
 pub mod help;
+pub mod jobs;
+mod left_out;
 mod log;
-pub mod loudness;
 pub mod maintain;
 pub mod merge;
+pub mod missing;
+mod out;
 pub mod progress;
+pub mod pull;
 pub mod query;
 pub mod record;
-mod report;
+pub mod remove;
+pub mod report;
+pub mod restore;
 pub mod run;
+pub mod spool;
 pub mod status;
+mod stores;
 pub mod transfer;
-pub mod upkeep;
+pub mod validate;
+pub mod verbosity;
 pub mod watch;
+
+use crate::sources::mailbox::url::stripped;
+use cleanup::CleanupArgs;
+use consolidate::ConsolidateArgs;
+use remove::RemoveArgs;
+use restore::RestoreArgs;
+use validate::ValidateArgs;
 
 /// How a command ended, as its exit code tells scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,23 +64,33 @@ pub enum Exit {
     Warning,
     /// Critical.
     Critical,
+    /// A gate for CI failed.
+    Gate,
     /// Another process holds the lock.
     Locked,
     /// Interrupted by the user.
     Interrupted,
 }
 
+impl Exit {
+    /// The number that the process ends with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Warning => 10,
+            Self::Critical => 20,
+            Self::Gate => 30,
+            Self::Locked => 75,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Ok => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Warning => 10,
-            Exit::Critical => 20,
-            Exit::Locked => 75,
-            Exit::Interrupted => 130,
-        })
+        Self::from(exit.code())
     }
 }
 
@@ -70,6 +103,9 @@ impl From<crate::health::Severity> for Exit {
         }
     }
 }
+
+/// Why a command failed: a [`Usage`], a [`crate::store::Error`], or another sentence.
+pub type Failure = anyhow::Error;
 
 /// What was typed makes no sense; the sentence says what would.
 #[derive(Debug, thiserror::Error)]
@@ -85,41 +121,59 @@ struct Cli {
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
-    loudness: loudness::LoudnessArgs,
+    loudness: verbosity::LoudnessArgs,
+    /// The store, for any command: the same as DIR where a command takes one
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Prices of tokens, for tests that bring no cost: TOML, LiteLLM's JSON or Inspect's cost file
+    #[arg(long, global = true, value_name = "FILE")]
+    prices: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Open the dashboard on a store (what `evaltop [DIR]` does)
     Watch(WatchArgs),
-    /// Print one look at a store
+    /// Print the state of a store
     Status(StatusArgs),
     /// Print filtered rows, or tallies with --group-by
     Query(QueryArgs),
-    /// Compare two models, or two prompt types, on the tests that both had
+    /// Compare models, sessions or any other values on the tests that they share
     Compare(compare::CompareArgs),
+    /// Say what the tests cost, and what they will when the plan is done
+    Cost(cost::CostArgs),
+    /// Write what the store says as one HTML or Markdown file to send
+    Report(report::ReportArgs),
     /// Read results as JSON lines from stdin and store them durably
     Record(RecordArgs),
     /// Run a command once per test, in parallel, and record what comes of it
     Run(run::RunArgs),
+    /// Print the tests of a plan that a store does not have yet
+    Missing(missing::MissingArgs),
     /// Merge increments and dead writers' journals into main
     Consolidate(ConsolidateArgs),
     /// Remove leftovers: consumed files, stale temporary files, old backups and quarantine
     Cleanup(CleanupArgs),
-    /// Copy main into backups/
-    Backup(MaintainArgs),
+    /// Copy main into backups/, or the whole store into another folder
+    Backup(backup::BackupArgs),
     /// Bring a backup back, as a new commit
     Restore(RestoreArgs),
+    /// Take rows out of a store on purpose: they stay out, whatever brings them again
+    Remove(RemoveArgs),
     /// Check every file of a store
     Validate(ValidateArgs),
     /// Read results from other files into a store
     Import(ImportArgs),
+    /// Take in the rows of other stores, here or on other hosts
+    Pull(pull::PullArgs),
+    /// Show what mailboxes do not have yet, and send it
+    Spool(spool::SpoolArgs),
     /// Write a store, or part of it, for other tools
     Export(ExportArgs),
     /// Write several Parquet files as one, each test once
     Merge(merge::MergeArgs),
     /// Consolidate, back up and clean up: once, or every so often
-    Maintain(upkeep::UpkeepArgs),
+    Maintain(maintain::UpkeepArgs),
     /// Show, check or begin the settings
     Config(config::ConfigArgs),
     /// Print the completions of a shell
@@ -138,15 +192,36 @@ enum Command {
 
 /// `evaltop [DIR]` and `evaltop watch [DIR]`.
 #[derive(Debug, Clone, Default, Args)]
+// Flags are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 pub struct WatchArgs {
-    /// The store [default: $EVALTOP_DIR, ./pilot_bench_parquet_data, or . if it is a store]
+    /// The store, a folder of stores, or logs and files to follow
+    /// [default: $EVALTOP_DIR, ./pilot_bench_parquet_data, or . if it is a store]
     pub dir: Option<PathBuf>,
+    /// Further stores, or logs and files to follow
+    #[arg(value_name = "PATH")]
+    pub more: Vec<PathBuf>,
+    /// No screen: say on stdout which alerts come and go, and tell hooks and notifications
+    #[arg(long)]
+    pub headless: bool,
+    /// What the first row says of the store
+    #[arg(skip)]
+    pub badge: Option<String>,
+    /// What people call the store, where that is not its folder
+    #[arg(skip)]
+    pub name: Option<String>,
     /// Never change the store: maintenance keys are off
     #[arg(long)]
     pub readonly: bool,
     /// Planned number of tests, for the time that is left
     #[arg(long, value_name = "N")]
     pub target: Option<u64>,
+    /// What the tests may cost, in dollars: an alert at it, and when the forecast exceeds it
+    #[arg(long, value_name = "DOLLARS", value_parser = cost::amount)]
+    pub budget: Option<f64>,
+    /// Only this session: its name, latest or previous
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
     /// Planned tests by cell, as `run --plan` reads them: what is done and left by model
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     pub plan: Option<PathBuf>,
@@ -177,16 +252,31 @@ pub enum StatusFormat {
 /// `evaltop status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
-    /// The store
+    /// The store, or a folder of stores: a line each
     pub dir: Option<PathBuf>,
+    /// Further stores
+    #[arg(value_name = "DIR")]
+    pub more: Vec<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     pub format: StatusFormat,
+    /// Planned number of tests, for the forecast of what they cost
+    #[arg(long, value_name = "N")]
+    pub target: Option<u64>,
+    /// What the tests may cost, in dollars: an alert at it, and when the forecast exceeds it
+    #[arg(long, value_name = "DOLLARS", value_parser = cost::amount)]
+    pub budget: Option<f64>,
+    /// Only this session: its name, latest or previous
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
 }
 
 /// Which rows, for `query` and `export`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct FilterArgs {
+    /// Exit with 10 when a file of the store does not count
+    #[arg(long)]
+    pub strict: bool,
     /// Only this model (may be repeated)
     #[arg(long)]
     pub model: Vec<String>,
@@ -208,6 +298,12 @@ pub struct FilterArgs {
     /// Only rows before: a time or an age
     #[arg(long)]
     pub until: Option<String>,
+    /// Only this session: its name, latest or previous (may be repeated)
+    #[arg(long, value_name = "SESSION")]
+    pub session: Vec<String>,
+    /// Only rows that fulfil a condition on any columns: "score >= 0.8 and difficulty = hard"
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub condition: Option<String>,
 }
 
 /// How `query` prints.
@@ -235,9 +331,20 @@ pub struct QueryArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub filter: FilterArgs,
-    /// Tallies by these columns instead of rows
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    /// Tallies by these columns instead of rows; also hour(timestamp), bucket(score, 0.1)
+    #[arg(long, value_name = "A,B")]
     pub group_by: Vec<String>,
+    /// Of each group these instead of the usual counts: mean(score),sum(cost),p95(turns),pass@5
+    #[arg(long, value_name = "LIST", requires = "group_by")]
+    pub agg: Option<String>,
+    /// Of each group the mean of this column, its clustered standard error and 95 % interval
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        requires = "group_by",
+        conflicts_with = "agg"
+    )]
+    pub metric: Option<String>,
     /// Only these columns
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub columns: Vec<String>,
@@ -275,6 +382,9 @@ pub struct QueryArgs {
 pub struct RecordArgs {
     /// The store; made when it is not there
     pub dir: Option<PathBuf>,
+    /// Make ./pilot_bench_parquet_data where no store is named and it is not there
+    #[arg(long)]
+    pub create: bool,
     /// Answer each line on stdout: its test_id once it is durable, - when rejected
     #[arg(long)]
     pub ack: bool,
@@ -290,6 +400,8 @@ pub enum DurabilityArg {
     Process,
     /// Loss of power: every acknowledgement waits for an fsync
     Disk,
+    /// Loss of this machine: every acknowledgement waits until the mailbox has it
+    Remote,
 }
 
 impl From<DurabilityArg> for crate::config::Durability {
@@ -297,6 +409,7 @@ impl From<DurabilityArg> for crate::config::Durability {
         match named {
             DurabilityArg::Process => Self::Process,
             DurabilityArg::Disk => Self::Disk,
+            DurabilityArg::Remote => Self::Remote,
         }
     }
 }
@@ -326,66 +439,6 @@ pub struct MaintainArgs {
     pub yes: bool,
 }
 
-/// `evaltop consolidate`.
-#[derive(Debug, Clone, Args)]
-pub struct ConsolidateArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: MaintainArgs,
-    /// Go on although main has fewer rows than the last commit left in it
-    #[arg(long)]
-    pub accept_main: bool,
-    /// Move the summary rows of a legacy main into a file beside it, so that it takes in records
-    /// (stop what writes summary rows first)
-    #[arg(long)]
-    pub convert_main: bool,
-}
-
-/// `evaltop cleanup`.
-#[derive(Debug, Clone, Args)]
-pub struct CleanupArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: MaintainArgs,
-    /// Remove quarantined files older than this: 30s, 5m, 2h, 7d
-    #[arg(long, value_name = "AGE", default_value = "7d")]
-    pub older_than: String,
-    /// Keep this many backups
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub keep: usize,
-    /// Also remove increments that were never merged: their results are lost
-    #[arg(long)]
-    pub include_unconsolidated: bool,
-}
-
-/// `evaltop restore`.
-#[derive(Debug, Clone, Args)]
-pub struct RestoreArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: MaintainArgs,
-    /// The backup: a path, or a name inside backups/
-    #[arg(long, value_name = "BACKUP", required_unless_present = "undo")]
-    pub from: Option<PathBuf>,
-    /// Bring back what the last operation replaced; what it had put into main waits again
-    #[arg(long, conflicts_with = "from")]
-    pub undo: bool,
-    /// Drop the rows that the backup lacks instead of keeping them
-    #[arg(long)]
-    pub discard_newer: bool,
-}
-
-/// `evaltop validate`.
-#[derive(Debug, Clone, Args)]
-pub struct ValidateArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: MaintainArgs,
-    /// Mend what can be mended safely
-    #[arg(long)]
-    pub repair: bool,
-}
-
 /// What a file to import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ImportFormat {
@@ -399,10 +452,14 @@ pub enum ImportFormat {
     Parquet,
     /// A log of the Inspect framework (.eval or JSON)
     Inspect,
-    /// Samples of lm-evaluation-harness (samples_*.jsonl, with the results file beside)
+    /// Samples of lm-evaluation-harness (samples_*.jsonl, with the results file next to them)
     LmEval,
     /// The JSON database of older tools, versions 1 to 3
     JsonDatabase,
+    /// One JSON document with rows in it
+    Json,
+    /// A report of SWE-bench
+    SweBench,
 }
 
 /// What `import` does with a JSON database.
@@ -425,20 +482,37 @@ pub struct DatabaseArgs {
 
 /// `evaltop import`.
 #[derive(Debug, Clone, Args)]
+// Flags are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 pub struct ImportArgs {
-    /// The files to read
-    #[arg(required = true, value_name = "FILE")]
+    /// Files, folders, patterns, or - for standard input; .gz, .zst and .zip are unpacked
+    #[arg(required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
     /// The store; made when it is not there
     #[arg(long, value_name = "DIR")]
     pub into: Option<PathBuf>,
+    /// Make ./pilot_bench_parquet_data where no store is named and it is not there
+    #[arg(long)]
+    pub create: bool,
     /// What the files are
     #[arg(long, value_enum, default_value = "auto")]
     pub from: ImportFormat,
     /// Take a column from another one: model=model_name (may be repeated)
     #[arg(long, value_name = "COLUMN=SOURCE")]
     pub map: Vec<String>,
-    /// When a row is a full success: a boolean column, or 'score>=1'
+    /// Where the rows are in a JSON document: results.results, or . for the whole
+    #[arg(long, value_name = "NAME")]
+    pub rows: Option<String>,
+    /// Read the files by a mapping file
+    #[arg(long, value_name = "FILE", conflicts_with = "rows")]
+    pub mapping: Option<PathBuf>,
+    /// The column that is the score
+    #[arg(long, value_name = "COLUMN")]
+    pub score_from: Option<String>,
+    /// Give every row a value: session_id=2026-01-31 (may be repeated)
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    pub set: Vec<String>,
+    /// When a row is a full success: a boolean column, 'score>=1', 'verdict==pass', 'answer==target'
     #[arg(long, value_name = "TEST")]
     pub success_from: Option<String>,
     /// When a row is a partial success: a boolean column, or 'score>0'
@@ -454,6 +528,15 @@ pub struct ImportArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub database: DatabaseArgs,
+    /// Go on taking in what is added to the files and folders, until Ctrl-C
+    #[arg(long, conflicts_with = "dry_run")]
+    pub follow: bool,
+    /// Leave out rows that can't be taken in, and keep them in incremental/rejected_*.jsonl
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Exit with 10 when a row or file does not count
+    #[arg(long)]
+    pub strict: bool,
     /// Say what would be read and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -470,10 +553,11 @@ pub struct ExportArgs {
     pub filter: FilterArgs,
     /// The store
     pub dir: Option<PathBuf>,
-    /// The form [default: by the name of the file]
+    /// The form: json, jsonl, csv, parquet, or delta or eee (Every Eval Ever), which are folders
+    /// [default: by the name of the file]
     #[arg(long)]
     pub format: Option<String>,
-    /// The file to write
+    /// The file to write, or the folder
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Say what would be written and change nothing
@@ -527,14 +611,45 @@ fn terminal_columns() -> usize {
 
 /// Parses the command line, runs the command, prints its error, returns the exit code.
 pub fn main() -> ExitCode {
-    crate::store::parquet_file::silence_caught_panics();
-    run(std::env::args_os().collect()).into()
+    crate::store::parquet::silence_caught_panics();
+    exhaustion::silence();
+    let ended = catch_unwind(|| run(std::env::args_os().collect()));
+    ended
+        .unwrap_or_else(|mistake| match exhaustion::of(&*mistake) {
+            Some(sentence) => {
+                verbosity::complain(&sentence);
+                Exit::Failed
+            }
+            None => resume_unwind(mistake),
+        })
+        .into()
+}
+
+/// Words that start this program, where that is not its own executable file: `run` and `demo`
+/// start it again.
+static PROGRAM: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Like [`main`], for a program that another one holds, such as a Python interpreter: `args`
+/// begin with the program's name, `program` are the words that start it again.
+pub fn main_as(args: Vec<OsString>, program: Vec<OsString>) -> u8 {
+    crate::store::parquet::silence_caught_panics();
+    // A second call in one process starts the same program.
+    let _ = PROGRAM.set(program);
+    run(args).code()
+}
+
+/// The words that start this program again.
+fn program() -> std::io::Result<Vec<OsString>> {
+    match PROGRAM.get() {
+        Some(words) => Ok(words.clone()),
+        None => Ok(vec![std::env::current_exe()?.into()]),
+    }
 }
 
 fn run(args: Vec<OsString>) -> Exit {
     let typed = args
         .iter()
-        .map(|arg| arg.to_string_lossy())
+        .map(|arg| stripped(&arg.to_string_lossy()).into_owned())
         .collect::<Vec<_>>()
         .join(" ");
     let matches = match help::command().try_get_matches_from(args) {
@@ -545,9 +660,14 @@ fn run(args: Vec<OsString>) -> Exit {
             } else {
                 Exit::Ok
             };
-            // A closed pipe while printing help is no failure.
-            let _ = error.print();
-            return exit;
+            let printed = error.print().and_then(|()| out::flush());
+            return match printed.map_err(|error| out::named(&error)) {
+                Err(error) if exit == Exit::Ok && !out::is_closed(&error) => {
+                    verbosity::complain(&error.to_string());
+                    Exit::Failed
+                }
+                _ => exit,
+            };
         }
     };
     let cli = match Cli::from_arg_matches(&matches) {
@@ -557,7 +677,9 @@ fn run(args: Vec<OsString>) -> Exit {
             return Exit::Usage;
         }
     };
-    loudness::choose(cli.loudness);
+    verbosity::choose(cli.loudness);
+    dir::choose_store(cli.store);
+    dir::choose_prices(cli.prices);
     log::start(matches!(
         cli.command,
         None | Some(Command::Watch(_) | Command::Demo(_))
@@ -568,42 +690,53 @@ fn run(args: Vec<OsString>) -> Exit {
         Some(Command::Watch(args)) => watch::run(&args),
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Query(args)) => query::run(&args),
-        Some(Command::Maintain(args)) => upkeep::run(&args),
+        Some(Command::Maintain(args)) => maintain::run(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Completions(args)) => help::completions(&args),
         Some(Command::Man(args)) => help::man(&args),
         Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::Cost(args)) => cost::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Consolidate(args)) => maintain::consolidate(&args),
-        Some(Command::Cleanup(args)) => maintain::cleanup(&args),
-        Some(Command::Backup(args)) => maintain::backup(&args),
-        Some(Command::Restore(args)) => maintain::restore(&args),
-        Some(Command::Validate(args)) => maintain::validate(&args),
+        Some(Command::Missing(args)) => missing::run(&args),
+        Some(Command::Consolidate(args)) => consolidate::run(&args),
+        Some(Command::Cleanup(args)) => cleanup::run(&args),
+        Some(Command::Backup(args)) => backup::run(&args),
+        Some(Command::Restore(args)) => restore::run(&args),
+        Some(Command::Remove(args)) => remove::run(&args),
+        Some(Command::Validate(args)) => validate::run(&args),
         Some(Command::Import(args)) => transfer::import(&args),
+        Some(Command::Pull(args)) => pull::run(&args),
+        Some(Command::Spool(args)) => spool::run(&args),
         Some(Command::Export(args)) => transfer::export(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::DemoWriter(args)) => demo::writer(&args),
         Some(Command::RunGuard) => Ok(run::guard()),
     };
+    let result = result.and_then(|exit| {
+        out::flush()?;
+        Ok(exit)
+    });
     let exit = result.unwrap_or_else(|error| {
-        // Whoever reads the pipe has seen enough.
         if error
             .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+            .is_some_and(out::is_closed)
         {
             return Exit::Ok;
         }
         tracing::error!("{error}");
-        loudness::complain(&error.to_string());
+        verbosity::complain(&error.to_string());
         if error.is::<Usage>() {
             return Exit::Usage;
         }
         match error.downcast_ref::<crate::store::Error>() {
-            Some(crate::store::Error::Locked { .. } | crate::store::Error::Claimed { .. }) => {
-                Exit::Locked
-            }
+            Some(
+                crate::store::Error::Locked { .. }
+                | crate::store::Error::Claimed { .. }
+                | crate::store::Error::Revoked { .. },
+            ) => Exit::Locked,
             Some(crate::store::Error::Cancelled) => Exit::Interrupted,
             _ => Exit::Failed,
         }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::loudness;
+use super::verbosity;
+use crate::signals;
 use crate::store::Control;
 
 /// Jobs shorter than this show nothing: no flicker.
@@ -26,7 +27,7 @@ pub struct Shown {
 impl Shown {
     /// Begins to listen for signals.
     pub fn new() -> Self {
-        let bar = if io::stderr().is_terminal() && !loudness::quiet() {
+        let bar = if io::stderr().is_terminal() && !verbosity::quiet() {
             ProgressBar::new(0)
         } else {
             ProgressBar::hidden()
@@ -83,10 +84,11 @@ pub(super) fn on_signals(act: impl Fn(u32) + Send + 'static) {
         }
         Ok(())
     };
-    std::thread::spawn(move || -> io::Result<()> {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(listen)
-    });
+    // Where it can't listen, a signal ends the program, which may end anywhere.
+    let started = std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || -> io::Result<()> { signals::runtime()?.block_on(listen) });
+    if let Err(error) = started {
+        tracing::warn!("cannot listen for signals: {error}");
+    }
 }

@@ -11,15 +11,21 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::filter::note_unknown_models;
+use super::filter::note_unknown_values;
 use super::progress::Shown;
-use super::{Exit, QueryArgs, QueryFormat, Usage, dir, terminal_columns};
+use super::{
+    Exit, QueryArgs, QueryFormat, Usage, dir, embed, left_out, terminal_columns, verbosity,
+};
 use crate::config::{did_you_mean, show_count};
+use crate::expr::Expr;
 use crate::formats::{self, Form, Output, plot};
-use crate::store::query::{self, Filter, Selection};
-use crate::store::schema::DIMENSIONS;
+use crate::store::format::schema::DIMENSIONS;
+use crate::store::read::query;
+use crate::store::read::query::aggregation::{Aggregate, Aggregation, aggregate};
+use crate::store::read::query::{Filter, Selection};
 use crate::store::{Control, Result as StoreResult, Store};
-use crate::tui::locale_is_utf8;
+use crate::text::locale::locale_is_utf8;
+use crate::text::sanitise::sanitise;
 
 mod sort;
 mod tallies;
@@ -32,32 +38,39 @@ const PLOT_COLUMNS: usize = 100;
 /// `evaltop query`.
 pub fn run(args: &QueryArgs) -> Result<Exit> {
     check(args)?;
-    let filter = args.filter.filter(Timestamp::now(), &TimeZone::system())?;
+    let grouping = Grouping::of(args)?;
+    args.filter.filter(Timestamp::now(), &TimeZone::system())?;
     let form = form(args)?;
-    let (store, _) = dir::existing(args.dir.as_deref())?;
+    let (store, _) = dir::existing_view(args.dir.as_deref())?;
     // To stdout, Ctrl-C may end the program at once; a file must be cleared away.
     let shown = args.output.as_ref().map(|_| Shown::new());
     let control = shown
         .as_ref()
         .map_or_else(Control::default, |shown| shown.control.clone());
+    let filter = args.filter.filter_of(&store, &control)?;
     let output = match args.output.as_deref() {
-        Some(path) if path != Path::new("-") => Output::file(path, &store.layout, args.yes)?,
+        Some(path) if path != Path::new("-") => {
+            dir::local(path)?;
+            Output::file(path, &store.layout, args.yes)?
+        }
         _ => Output::stdout(),
     };
     let written = if args.plot {
-        plot(args, &store, &filter, &output, &control)
+        plot(args, &grouping, &store, &filter, &output, &control)
     } else if args.group_by.is_empty() {
         rows(args, &store, filter.clone(), &output, form, &control)
     } else {
-        groups(args, &store, &filter, &control).and_then(|groups| {
+        groups(args, &grouping, &store, &filter, &control).and_then(|groups| {
             let batch = (groups.schema(), std::iter::once(Ok(groups)));
             write(form, batch, &output, &control)
         })
     };
+    let mut exit = Exit::Ok;
     let ended = match written {
         Ok(written) => {
+            exit = left_out::say(&control, args.filter.strict);
             if written == 0 {
-                note_unknown_models(&store, &filter, &control);
+                note_unknown_values(&store, &filter, &control);
             }
             output.commit()
         }
@@ -71,22 +84,32 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
         {
             Ok(Exit::Ok)
         }
-        ended => Ok(ended.map(|()| Exit::Ok)?),
+        ended => Ok(ended.map(|()| exit)?),
     }
+}
+
+/// The rows or groups as batches, for [`super::embed`].
+pub(super) fn batches(
+    args: &QueryArgs,
+    control: &Control,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    check(args)?;
+    let grouping = Grouping::of(args)?;
+    args.filter.filter(Timestamp::now(), &TimeZone::system())?;
+    let (store, _) = dir::existing_view(args.dir.as_deref())?;
+    let filter = args.filter.filter_of(&store, control)?;
+    if !args.group_by.is_empty() {
+        let groups = groups(args, &grouping, &store, &filter, control)?;
+        return Ok((groups.schema(), vec![groups]));
+    }
+    Ok(match selected(args, &store, filter, control)? {
+        Selected::Read(rows) => (Arc::clone(rows.schema()), embed::collected(*rows, control)?),
+        Selected::Sorted(rows) => (rows.schema(), vec![rows]),
+    })
 }
 
 /// What can't be meant, whatever the store holds.
 fn check(args: &QueryArgs) -> Result<(), Usage> {
-    if let Some(unknown) = args
-        .group_by
-        .iter()
-        .find(|name| !DIMENSIONS.contains(&name.as_str()))
-    {
-        let (meant, there_are) = (did_you_mean(unknown, DIMENSIONS), DIMENSIONS.join(", "));
-        return Err(Usage(format!(
-            "cannot group by '{unknown}'{meant}: the columns to group by are {there_are}"
-        )));
-    }
     let sorted = !args.sort.is_empty() || args.top.is_some();
     if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_some_and(|n| n > sort::MOST)
     {
@@ -120,7 +143,16 @@ fn form(args: &QueryArgs) -> Result<Form, Usage> {
         Some("csv") => QueryFormat::Csv,
         Some("parquet") => QueryFormat::Parquet,
         Some("md") => QueryFormat::Md,
-        _ => QueryFormat::Table,
+        Some("svg") if args.plot => QueryFormat::Table,
+        None | Some("txt" | "text" | "log" | "out") => QueryFormat::Table,
+        // Text under such a name would be found out by whoever opens it.
+        Some(other) if args.format.is_none() => {
+            return Err(Usage(format!(
+                "-o FILE.{other}: query writes .json, .jsonl, .csv, .parquet, .md and .txt; choose one of these, \
+                 or say with --format what the file is to hold"
+            )));
+        }
+        Some(_) => QueryFormat::Table,
     };
     let terminal = args.output.is_none() && io::stdout().is_terminal();
     Ok(match args.format.unwrap_or(by_name) {
@@ -149,14 +181,18 @@ fn order(args: &QueryArgs, usual: &str) -> Option<Order> {
     }
 }
 
-fn rows(
+/// Rows in the order in which they are read, or sorted and so in memory.
+enum Selected {
+    Read(Box<query::Rows>),
+    Sorted(RecordBatch),
+}
+
+fn selected(
     args: &QueryArgs,
     store: &Store,
     filter: Filter,
-    output: &Output,
-    form: Form,
     control: &Control,
-) -> StoreResult<u64> {
+) -> StoreResult<Selected> {
     let order = order(args, "timestamp");
     let limit = args.limit.or(args.top);
     let mut selection = Selection {
@@ -164,10 +200,12 @@ fn rows(
         columns: (!args.columns.is_empty()).then(|| args.columns.clone()),
         limit: limit.filter(|_| order.is_none()).map(|limit| limit as u64),
         summaries: args.summaries,
+        ..Selection::default()
     };
     let Some(order) = order else {
-        let rows = query::rows(store, &selection, control)?;
-        return formats::write_rows(form, rows, output, |_| control.check());
+        return Ok(Selected::Read(Box::new(query::rows(
+            store, &selection, control,
+        )?)));
     };
     // Columns that only the order needs are read and left out again.
     if let Some(columns) = &mut selection.columns {
@@ -185,15 +223,25 @@ fn rows(
     } else {
         args.columns.len()
     };
-    let sorted = sorted
-        .project(&(0..wanted).collect::<Vec<_>>())
-        .map_err(refused)?;
-    write(
-        form,
-        (sorted.schema(), std::iter::once(Ok(sorted))),
-        output,
-        control,
-    )
+    let sorted = sorted.project(&(0..wanted).collect::<Vec<_>>());
+    Ok(Selected::Sorted(sorted.map_err(refused)?))
+}
+
+fn rows(
+    args: &QueryArgs,
+    store: &Store,
+    filter: Filter,
+    output: &Output,
+    form: Form,
+    control: &Control,
+) -> StoreResult<u64> {
+    match selected(args, store, filter, control)? {
+        Selected::Read(rows) => formats::write_rows(form, *rows, output, |_| control.check()),
+        Selected::Sorted(rows) => {
+            let batches = (rows.schema(), std::iter::once(Ok(rows)));
+            write(form, batches, output, control)
+        }
+    }
 }
 
 fn write(
@@ -214,21 +262,81 @@ fn write(
     Ok(rows)
 }
 
+/// How rows are grouped, and what is computed of each group.
+struct Grouping {
+    by: Vec<Expr>,
+    /// The columns' names.
+    names: Vec<String>,
+    /// None where the usual counts are wanted.
+    aggregates: Vec<Aggregate>,
+    /// The column by which bars are drawn and groups sorted.
+    usual: String,
+}
+
+impl Grouping {
+    fn of(args: &QueryArgs) -> Result<Self, Usage> {
+        let by = if args.group_by.is_empty() {
+            Vec::new()
+        } else {
+            Expr::list(&args.group_by.join(","))
+                .map_err(|error| Usage(format!("--group-by: {error}")))?
+        };
+        let mut aggregates = match &args.agg {
+            Some(list) => {
+                Aggregate::list(list).map_err(|error| Usage(format!("--agg: {error}")))?
+            }
+            None => Vec::new(),
+        };
+        let mut usual = "success_rate".to_owned();
+        if let Some(first) = aggregates.first() {
+            usual.clone_from(&first.name);
+        }
+        // The rate of successes has its own interval.
+        if let Some(metric) = args.metric.as_deref().filter(|metric| *metric != "success") {
+            let metric: Expr = metric
+                .parse()
+                .map_err(|error| Usage(format!("--metric: {error}")))?;
+            let metric = Aggregate::metric(metric);
+            usual = format!("mean_{}", metric.name);
+            aggregates.push(metric);
+        }
+        Ok(Self {
+            names: by.iter().map(|expr| expr.text().to_owned()).collect(),
+            by,
+            aggregates,
+            usual,
+        })
+    }
+
+    /// Whether tallies by cell answer it.
+    fn is_of_cells(&self) -> bool {
+        let dimension = |name: &String| DIMENSIONS.contains(&name.as_str());
+        self.aggregates.is_empty() && self.names.iter().all(dimension)
+    }
+}
+
 /// Tallies as rows, so that every form writes them.
 fn groups(
     args: &QueryArgs,
+    grouping: &Grouping,
     store: &Store,
     filter: &Filter,
     control: &Control,
 ) -> StoreResult<RecordBatch> {
-    let groups = query::grouped(store, filter, &args.group_by, control)?;
-    let mut batch = tallies::table(&args.group_by, &groups)?;
-    if !args.percentiles.is_empty() {
-        let spreads = query::spreads(store, filter, &args.group_by, control)?;
-        batch = tallies::with_percentiles(&batch, &groups, &spreads, &args.percentiles)?;
-    }
+    let mut batch = if grouping.is_of_cells() {
+        let groups = query::grouped(store, filter, &grouping.names, control)?;
+        let batch = tallies::table(&grouping.names, &groups)?;
+        if args.percentiles.is_empty() {
+            batch
+        } else {
+            let spreads = query::spreads(store, filter, &grouping.names, control)?;
+            tallies::with_percentiles(&batch, &groups, &spreads, &args.percentiles)?
+        }
+    } else {
+        free_groups(args, grouping, store, filter, control)?
+    };
     let limit = args.limit.or(args.top).unwrap_or(usize::MAX);
-    batch = match order(args, "success_rate") {
+    batch = match order(args, &grouping.usual) {
         Some(order) => order.sort(&batch, Some(limit.min(batch.num_rows())))?,
         None => batch.slice(0, limit.min(batch.num_rows())),
     };
@@ -254,23 +362,67 @@ fn groups(
     batch.project(&chosen).map_err(refused)
 }
 
+/// Groups that only rows can tell.
+fn free_groups(
+    args: &QueryArgs,
+    grouping: &Grouping,
+    store: &Store,
+    filter: &Filter,
+    control: &Control,
+) -> StoreResult<RecordBatch> {
+    let mut aggregates = grouping.aggregates.clone();
+    if aggregates.is_empty() {
+        aggregates.push(Aggregate::tally());
+    }
+    for percentile in &args.percentiles {
+        aggregates.extend(Aggregate::list(&format!("p{percentile}(execution_time)"))?);
+    }
+    let aggregation = Aggregation {
+        filter: filter.clone(),
+        by: grouping.by.clone(),
+        aggregates,
+    };
+    let found = aggregate(store, &aggregation, control)?;
+    let summaries = Selection {
+        summaries: true,
+        limit: Some(1),
+        ..Selection::default()
+    };
+    let mut notes = found.notes;
+    if query::rows(store, &summaries, control)?.next().is_some() {
+        notes.push("summary rows are left out: only their own columns are known".to_owned());
+    }
+    for note in notes.iter().filter(|_| !verbosity::quiet()) {
+        // A closed stderr loses nothing but the note.
+        let _ = writeln!(io::stderr(), "evaltop: {}", sanitise(note));
+    }
+    Ok(found.batch)
+}
+
 /// The groups as bars: SVG where the file's name says so, else text.
 fn plot(
     args: &QueryArgs,
+    grouping: &Grouping,
     store: &Store,
     filter: &Filter,
     output: &Output,
     control: &Control,
 ) -> StoreResult<u64> {
-    let groups = groups(args, store, filter, control)?;
-    let bars = tallies::bars(&groups, &args.group_by);
+    let groups = groups(args, grouping, store, filter, control)?;
+    let bars = tallies::bars(&groups, &grouping.names, &grouping.usual)?;
     let extension = args
         .output
         .as_deref()
         .and_then(Path::extension)
         .and_then(|e| e.to_str());
     let drawn = if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) {
-        plot::svg::render(&bars)
+        let title = format!(
+            "{} by {}, 95 % intervals",
+            grouping.usual,
+            grouping.names.join(", ")
+        );
+        let below = below(store, bars.iter().map(|bar| bar.tests).sum());
+        plot::svg::render(&bars, &title, &below)
     } else {
         let terminal = args.output.is_none() && io::stdout().is_terminal();
         let columns = if terminal {
@@ -285,6 +437,19 @@ fn plot(
     let place = args.output.as_deref().unwrap_or(Path::new("stdout"));
     written.map_err(crate::store::Error::io("write", place))?;
     Ok(groups.num_rows() as u64)
+}
+
+/// Of which store a picture is, when it was drawn, and of how many tests.
+pub(super) fn below(store: &Store, tests: u64) -> String {
+    let root = store.layout.name();
+    let name = root.file_name().unwrap_or(root.as_os_str());
+    let at = Timestamp::now().to_zoned(TimeZone::system());
+    format!(
+        "{}, {}, n = {}",
+        name.to_string_lossy(),
+        at.strftime("%Y-%m-%d %H:%M %Z"),
+        show_count(tests)
+    )
 }
 
 fn refused(error: impl std::fmt::Display) -> crate::store::Error {

@@ -2,28 +2,43 @@
 //!
 //! What is there to be read is taken in one journal write and answered together, so
 //! that it is fast in a pipe and prompt for a runner that waits for each answer. A
-//! line that is no record is told on stderr and kept beside the increments; the
+//! line that is not a record is reported on stderr and kept next to the increments; the
 //! rest goes in. Whatever ends the program, what was acknowledged stays.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::{Exit, RecordArgs, dir};
-use crate::formats::beside::Beside;
+use super::verbosity::complain;
+use super::{Exit, RecordArgs, dir, out};
+use crate::config::show_counted;
+use crate::formats::json_mirror::Beside;
+use crate::signals;
 use crate::store::commit::base::Base;
-use crate::store::record::Record;
-use crate::store::writer::{Writer, WriterOptions};
+use crate::store::format::heartbeat::Ended;
+use crate::store::format::record::{Record, SURROGATES};
+use crate::store::write::writer::{Notes, Writer};
 
+mod control;
 mod lines;
+mod program;
 mod rejected;
 
+use control::Control;
 use lines::{Lines, Piece};
+use program::Program;
 use rejected::Rejected;
 
+/// When it is first looked who writes into the pipe, and the longest time between two looks:
+/// each reads what all processes have open.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_secs(60);
 /// Bytes of one read; a pipe holds 64 KiB.
 const READ_BYTES: usize = 1 << 18;
 /// Reads that wait to be taken in.
@@ -33,35 +48,60 @@ const TOGETHER: usize = 1 << 20;
 
 /// `evaltop record`.
 pub fn run(args: &RecordArgs) -> Result<Exit> {
-    let (store, config) = dir::open(args.dir.as_deref())?;
-    let durability = args.durability.map_or(config.durability, Into::into);
-    let writer = Writer::open(
-        &store,
-        WriterOptions {
-            durability,
-            ..WriterOptions::default()
-        },
-    )?;
+    let target = dir::target(args.dir.as_deref(), Some(args.create), args.durability)?;
+    let store = target.store;
+    let writer = Writer::open(&store, target.options)?;
     let zone =
         Base::open(&store, true).map_or_else(|_| store.zone.clone(), |base| base.zone(&store));
-    let beside = dir::beside(&store)?;
+    let beside = match target.url {
+        None => dir::beside(&store)?,
+        Some(_) => None,
+    };
     let rejected = Rejected::new(&store, &writer.base(), args.ack);
+    let program = Program::find(writer.live());
     let mut intake = Intake {
+        notes: writer.notes(),
         writer,
+        program,
         beside,
         zone,
         rejected,
         lines: Lines::default(),
         number: 0,
+        mended: 0,
         ack: args.ack,
     };
-    let taken = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(intake.take_all());
+    let taken = signals::runtime()
+        .context("cannot listen for signals")
+        .and_then(|runtime| runtime.block_on(intake.take_all()));
     let rejected = intake.rejected.finish();
+    if intake.mended > 0 {
+        let lines = show_counted(intake.mended, "line");
+        warn(&format!("note: {lines} with {SURROGATES}"));
+    }
+    match &taken {
+        Ok(End::Input) => intake.program.ended(intake.writer.live()),
+        Ok(End::Interrupted) => {
+            intake.writer.live().interrupted();
+            intake.writer.live().end(
+                Ended::Ended,
+                Some("interrupted".to_owned()),
+                Timestamp::now(),
+            );
+        }
+        Err(error) => {
+            let reason = Some(error.to_string());
+            intake
+                .writer
+                .live()
+                .end(Ended::Failed, reason, Timestamp::now());
+        }
+    }
     // The rows are safe in their journal even where this fails.
     let closed = intake.writer.close();
+    for note in intake.notes.take() {
+        complain(&note);
+    }
     let ended = taken?;
     closed?;
     intake.beside.map_or(Ok(()), Beside::finish)?;
@@ -72,6 +112,19 @@ pub fn run(args: &RecordArgs) -> Result<Exit> {
     })
 }
 
+/// What a line turned out to be.
+enum Taken {
+    Row(Box<Record>),
+    /// Something about the program.
+    Said,
+    Nothing,
+}
+
+/// A sentence on stderr; nobody need read it.
+fn warn(sentence: &str) {
+    let _ = writeln!(io::stderr(), "evaltop: {sentence}");
+}
+
 /// Why the intake ended well.
 enum End {
     Input,
@@ -80,12 +133,16 @@ enum End {
 
 struct Intake {
     writer: Writer,
+    program: Program,
+    notes: Notes,
     beside: Option<Beside>,
     zone: TimeZone,
     rejected: Rejected,
     lines: Lines,
     /// Of the last line.
     number: u64,
+    /// Lines with text that was mended.
+    mended: u64,
     ack: bool,
 }
 
@@ -93,13 +150,23 @@ impl Intake {
     async fn take_all(&mut self) -> Result<End> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut input = read_stdin()?;
+        let mut input = read_stdin().map_err(|error| crate::store::Error::no_thread(&error))?;
+        let mut pause = FIRST_LOOK;
+        let mut look = Instant::now() + pause;
         loop {
             let read = tokio::select! {
                 biased;
                 _ = interrupt.recv() => return Ok(End::Interrupted),
                 _ = terminate.recv() => return Ok(End::Interrupted),
                 read = input.recv() => read,
+                () = tokio::time::sleep_until(look) => {
+                    if let Some(warning) = self.program.shared() {
+                        warn(&warning);
+                    }
+                    pause = (4 * pause).min(LAST_LOOK);
+                    look = Instant::now() + pause;
+                    continue;
+                }
             };
             let Some(read) = read else { break };
             let failed = |error| anyhow!("cannot read stdin: {error}");
@@ -129,14 +196,19 @@ impl Intake {
             match piece {
                 Piece::Line(line) => {
                     self.number += 1;
-                    let record = self.parse(&line)?;
-                    accepted.push(record.is_some());
-                    records.extend(record);
+                    match self.parse(&line)? {
+                        Taken::Row(record) => {
+                            accepted.push(Some(true));
+                            records.push(*record);
+                        }
+                        Taken::Said => accepted.push(None),
+                        Taken::Nothing => accepted.push(Some(false)),
+                    }
                 }
                 Piece::TooLong(part) => self.rejected.keep(&part)?,
                 Piece::TooLongEnd => {
                     self.number += 1;
-                    accepted.push(false);
+                    accepted.push(Some(false));
                     self.rejected.end(self.number, lines::TOO_LONG)?;
                 }
             }
@@ -148,6 +220,7 @@ impl Intake {
             };
             anyhow!("{error}; input {lost} not recorded")
         })?;
+        self.tell();
         if let Some(beside) = self.beside.as_ref().filter(|_| !ids.is_empty()) {
             beside.changed();
         }
@@ -157,32 +230,62 @@ impl Intake {
         let mut ids = ids.into_iter();
         let mut answer = String::new();
         for accepted in accepted {
-            answer.push_str(
-                &if accepted { ids.next() } else { None }.unwrap_or_else(|| "-".to_owned()),
-            );
+            let id = match accepted {
+                Some(true) => ids.next(),
+                Some(false) => None,
+                None => Some("+".to_owned()),
+            };
+            answer.push_str(id.as_deref().unwrap_or("-"));
             answer.push('\n');
         }
-        let mut out = io::stdout().lock();
+        let mut out = out::stdout();
         out.write_all(answer.as_bytes())
             .and_then(|()| out.flush())
-            .map_err(|error| {
-                anyhow!("cannot answer on stdout: {error} (what was read so far is recorded)")
-            })
+            .map_err(|error| anyhow!("{error} (what was read so far is recorded)"))
     }
 
-    /// The record of a line; `None` for an empty line, and for one that is no record,
-    /// which is told and kept.
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Record>> {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return Ok(None);
+    /// Says what came up while rows were written.
+    fn tell(&self) {
+        for note in self.notes.take() {
+            complain(&note);
         }
-        match Record::parse_in(line, &self.zone) {
-            Ok(record) => Ok(Some(record)),
+    }
+
+    /// What a line is; one that is neither a record nor about the program is told and kept.
+    fn parse(&mut self, line: &[u8]) -> Result<Taken> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Taken::Nothing);
+        }
+        let read = match control::control(line) {
+            Some(said) => said.map(|said| {
+                self.hear(said);
+                Taken::Said
+            }),
+            None => Record::parse_mended(line, &self.zone).map(|(record, mended)| {
+                self.mended += u64::from(mended.surrogates);
+                Taken::Row(Box::new(record))
+            }),
+        };
+        match read {
+            Ok(taken) => Ok(taken),
             Err(reason) => {
                 self.rejected.keep(line)?;
                 self.rejected.end(self.number, &reason)?;
-                Ok(None)
+                Ok(Taken::Nothing)
             }
+        }
+    }
+
+    /// What the program says about itself.
+    fn hear(&self, said: Control) {
+        let (live, now) = (self.writer.live(), Timestamp::now());
+        match said {
+            Control::Start(test) => live.begin(test),
+            Control::Retry(test, status, wait) => live.retry(&test, status, wait, now),
+            Control::Plan(tests, session) => live.plan(tests, session),
+            Control::Idle => live.idle(),
+            Control::Finished => live.end(Ended::Finished, None, now),
+            Control::Failed(reason) => live.end(Ended::Failed, reason, now),
         }
     }
 }

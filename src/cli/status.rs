@@ -1,40 +1,75 @@
 //! `status`: one look at a store. Never changes it: no file, not even a lock.
 
-use std::io::{ErrorKind, IsTerminal, Write, stdout};
+pub(crate) mod forms;
+pub(crate) mod json;
+pub(crate) mod prometheus;
+pub(crate) mod text;
+pub(crate) mod tmux;
 
-use anyhow::Result;
+use std::io::{IsTerminal, Write, stdout};
+
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::loudness::complain;
-use super::{Exit, StatusArgs, StatusFormat, dir, report, terminal_columns};
+use super::verbosity::complain;
+use super::{Exit, StatusArgs, StatusFormat, dir, out, stores, terminal_columns};
 use crate::health::worst;
 use crate::monitor::{Monitor, StoreState};
-use crate::store::Error;
+use crate::store::read::query::Filter;
+use crate::store::read::query::sessions::sessions;
+use crate::store::{Control, Error};
 
 /// `evaltop status`.
 pub fn run(args: &StatusArgs) -> Result<Exit> {
-    let (store, config) = dir::open(args.dir.as_deref())?;
+    if let Some(many) = stores::many(args.dir.as_deref(), &args.more) {
+        return stores::run(args, &many);
+    }
+    if let Some(other) = args
+        .more
+        .iter()
+        .chain(&args.dir)
+        .find(|path| !args.more.is_empty() && dir::existing(Some(path)).is_err())
+    {
+        dir::existing(Some(other))?;
+    }
+    let (store, mut config) = dir::view(args.dir.as_deref())?;
+    config.target = args.target;
+    config.budget = args.budget.or(config.budget);
     if let Err(error @ Error::NoStore { .. }) = store.check() {
         return Err(error.into());
     }
-    let seen = Monitor::new(store, config).observe(Timestamp::now());
+    let session = args.session.as_deref().map(|name| session(&store, name));
+    let session = session.transpose()?;
+    let mut monitor = Monitor::new(store, config);
+    monitor.set_session(session);
+    let seen = monitor.observe(Timestamp::now());
+    if let (true, StoreState::Unreadable(why)) = (monitor.is_exhausted(), &seen.state) {
+        bail!("{why}");
+    }
     let text = match args.format {
         StatusFormat::Text => {
             let columns = stdout().is_terminal().then(terminal_columns);
-            report::text::render(&seen, &TimeZone::system(), columns)
+            text::render(&seen, &TimeZone::system(), columns)
         }
-        StatusFormat::Json => report::json::render(&seen),
-        StatusFormat::Tmux => report::tmux::render(&seen),
-        StatusFormat::Prometheus => report::prometheus::render(&seen),
+        StatusFormat::Json => json::render(&seen),
+        StatusFormat::Tmux => tmux::render(&seen),
+        StatusFormat::Prometheus => prometheus::render(&seen),
     };
-    match stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+    let mut out = out::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if out::is_closed(&error) => {}
         result => result?,
     }
     if let StoreState::Unreadable(sentence) = &seen.state {
         complain(sentence);
     }
     Ok(worst(&seen.alerts).into())
+}
+
+/// The session of a store that a name stands for.
+pub(super) fn session(store: &crate::store::Store, name: &str) -> Result<String> {
+    let control = Control::default();
+    let there = sessions(store, &Filter::default(), &control)?;
+    super::filter::named(name, &there)
 }

@@ -1,7 +1,9 @@
 //! `import` and `export`.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -10,22 +12,29 @@ use serde_json::{Value, json};
 
 use super::progress::Shown;
 use super::{
-    Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, loudness,
-    maintain,
+    Exit, ExportArgs, ImportArgs, ImportFormat, MaintainArgs, ReportFormat, Usage, dir, jobs,
+    left_out, out, verbosity,
 };
 use crate::config::{show_count, show_counted};
-use crate::formats::import::{
-    self, Aliases, DatabaseOptions, Kind, Leafage, Mapping, Options, Report,
-};
-use crate::formats::text::sanitise;
+use crate::formats::{delta, eee};
 use crate::jobs::{ExportFormat, ExportOptions, Request};
-use crate::store::operations::{self, Operation};
-use crate::store::{Error, Store};
+use crate::sources;
+use crate::sources::follow::Follower;
+use crate::sources::input::Input;
+use crate::sources::{
+    Aliases, DatabaseOptions, Done, Kind, Leafage, Mapping, Options, Report, Run, Spec, input,
+};
+use crate::store::maintain::operations;
+use crate::store::maintain::operations::Operation;
+use crate::store::{Control, Error, Store};
+use crate::text::sanitise::sanitise;
 
 /// `evaltop import`.
 pub fn import(args: &ImportArgs) -> Result<Exit> {
+    let score = args.score_from.iter().map(|score| format!("score={score}"));
+    let maps: Vec<String> = args.map.iter().cloned().chain(score).collect();
     let mapping = Mapping::parse(
-        &args.map,
+        &maps,
         args.success_from.as_deref(),
         args.partial_from.as_deref(),
     );
@@ -37,10 +46,23 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
         ImportFormat::Inspect => Some(Kind::Inspect),
         ImportFormat::LmEval => Some(Kind::LmEval),
         ImportFormat::JsonDatabase => Some(Kind::JsonDatabase),
+        ImportFormat::Json => Some(Kind::Document),
+        ImportFormat::SweBench => Some(Kind::SweBench),
     };
+    let kind = match &args.mapping {
+        // Settings of the whole command live as long as it does.
+        Some(path) => Some(Kind::Mapped(Box::leak(Box::new(Spec::load(path)?)))),
+        None => kind,
+    };
+    let mut mapping = mapping
+        .and_then(|mapping| mapping.with_set(&args.set))
+        .map_err(Usage)?;
+    mapping.rows.clone_from(&args.rows);
     let options = Options {
         kind,
-        mapping: mapping.map_err(Usage)?,
+        mapping,
+        name: None,
+        source: args.database.source.clone(),
         models_in_columns: args.models_in_columns.clone(),
         aliases: match &args.aliases {
             None => Aliases::default(),
@@ -52,103 +74,313 @@ pub fn import(args: &ImportArgs) -> Result<Exit> {
             halve_doubled: args.database.halve_doubled,
             allow_overlap: args.database.allow_overlap,
         },
+        skip_bad: args.skip_bad,
         dry_run: args.dry_run,
     };
-    let (store, _) = dir::open(args.into.as_deref())?;
+    args.files.iter().try_for_each(|file| dir::local(file))?;
+    let (store, _) = if args.dry_run {
+        dir::open(args.into.as_deref())?
+    } else {
+        dir::made(args.into.as_deref(), args.create)?
+    };
     let shown = Shown::new();
+    if args.follow {
+        return follow(&store, args, options, &shown.control);
+    }
     let text = args.format == ReportFormat::Text;
-    let aloud = text && !loudness::quiet();
-    let (mut files, mut exit) = (Vec::new(), Exit::Ok);
-    for path in &args.files {
-        match import::import(&store, path, &options, Timestamp::now(), &shown.control) {
-            Ok(report) => {
-                note(&store, path, &report, args);
-                if aloud {
-                    say(path, &report, args)?;
+    let aloud = text && !verbosity::quiet();
+    let (mut files, mut missed, mut exit) = (Vec::new(), Vec::new(), Exit::Ok);
+    let (inputs, lost) = inputs(&args.files);
+    for (path, error) in lost {
+        verbosity::complain(&error);
+        files.push(json!({ "file": path.display().to_string(), "error": error }));
+        missed.push(format!("{}: {error}", path.display()));
+        exit = Exit::Failed;
+    }
+    if let (true, Some(first)) = (aloud, inputs.others.first()) {
+        let others = show_counted(inputs.others.len() as u64, "other file");
+        let first = sanitise(&first.display().to_string()).into_owned();
+        writeln!(
+            io::stdout().lock(),
+            "{others} passed over: no results ({first} …)"
+        )?;
+    }
+    for path in inputs.stores.iter().filter(|_| aloud) {
+        let line = format!(
+            "{} passed over: it is a store (evaltop merge takes it in)",
+            path.display()
+        );
+        writeln!(io::stdout().lock(), "{}", sanitise(&line))?;
+    }
+    let mut run = Run::new(&store, &shown.control);
+    let mut told = |done: Vec<Done>| -> Result<bool> {
+        let new = done.iter().filter_map(|(at, report)| {
+            let name = &inputs.files.get(*at)?.name;
+            Some((name.as_path(), report.as_ref().ok()?))
+        });
+        note(&store, new, args);
+        for (at, report) in done {
+            let Some(input) = inputs.files.get(at) else {
+                continue;
+            };
+            match report {
+                Ok(report) => {
+                    if aloud {
+                        say(&input.name, &report, args)?;
+                    }
+                    let own = missing(&input.name, &report);
+                    left_out::sentences(&own);
+                    missed.extend(own);
+                    files.push(json(&input.name, &report));
                 }
-                files.push(json(path, &report));
-            }
-            Err(error) => {
-                // Each file stands for itself: the others are imported all the same.
-                let own = error
-                    .path()
-                    .is_some_and(|at| at.starts_with(store.layout.root()));
-                if let Some(failed) =
-                    Operation::failed("import", &error).filter(|_| own && !args.dry_run)
-                {
-                    operations::keep(&store, &failed);
-                }
-                let stop = matches!(error, Error::Cancelled);
-                let error = if stop {
-                    format!("cancelled: nothing was imported from {}", path.display())
-                } else {
-                    error.to_string()
-                };
-                loudness::complain(&error);
-                files.push(json!({ "file": path.display().to_string(), "error": error }));
-                exit = if stop {
-                    Exit::Interrupted
-                } else {
-                    Exit::Failed
-                };
-                if stop {
-                    break;
+                Err(error) => {
+                    exit = complain(&store, input, &error, args);
+                    let error = sentence(input, &error);
+                    if aloud && (error.contains("does not say") || error.contains("has no column"))
+                    {
+                        preview(&input.path, &input.name, &input.options(&options), args)?;
+                    }
+                    let file = input.name.display().to_string();
+                    missed.push(format!("{file}: {error}"));
+                    files.push(json!({ "file": file, "error": error }));
+                    if exit == Exit::Interrupted {
+                        return Ok(false);
+                    }
                 }
             }
         }
+        Ok(true)
+    };
+    let mut goes_on = true;
+    let total = inputs.files.len() as u64;
+    for (at, input) in inputs.files.iter().enumerate() {
+        shown.control.progress("importing", at as u64, total);
+        let done = run.add(at, &input.path, &input.options(&options), Timestamp::now());
+        goes_on = told(done)?;
+        if !goes_on {
+            break;
+        }
+    }
+    if goes_on {
+        told(run.finish())?;
     }
     drop(shown);
     if !text {
         let store = store.layout.root().display().to_string();
         let report = json!({
             "schema_version": 1, "store": store, "dry_run": args.dry_run, "files": files,
+            "left_out": missed,
         });
-        writeln!(io::stdout().lock(), "{report}")?;
+        writeln!(out::stdout(), "{report}")?;
     }
-    Ok(exit)
+    Ok(match exit {
+        Exit::Ok if args.strict && !missed.is_empty() => Exit::Warning,
+        other => other,
+    })
+}
+
+/// What of a file does not count, a sentence each.
+fn missing(path: &Path, report: &Report) -> Vec<String> {
+    let sentence = |why: &String| format!("{}: {why}", path.display());
+    report.left_out.iter().map(sentence).collect()
+}
+
+/// Tells of a file that was not imported. Each stands for itself: the others are imported all
+/// the same.
+fn complain(store: &Store, input: &Input, error: &Error, args: &ImportArgs) -> Exit {
+    let own = error
+        .path()
+        .is_some_and(|at| at.starts_with(store.layout.root()));
+    if let Some(failed) = Operation::failed("import", error).filter(|_| own && !args.dry_run) {
+        operations::keep(store, &failed);
+    }
+    verbosity::complain(&sentence(input, error));
+    match error {
+        Error::Cancelled => Exit::Interrupted,
+        _ => Exit::Failed,
+    }
+}
+
+/// What is wrong with a file, by the name that people know it by.
+fn sentence(input: &Input, error: &Error) -> String {
+    let name = input.name.display().to_string();
+    if matches!(error, Error::Cancelled) {
+        return format!("cancelled: nothing was imported from {name}");
+    }
+    let own = input.path.display().to_string();
+    error.to_string().replace(&own, &name)
+}
+
+/// `import --follow`: takes in what changes until it is interrupted.
+fn follow(store: &Store, args: &ImportArgs, options: Options, control: &Control) -> Result<Exit> {
+    let mut follower = Follower::new(store.clone(), args.files.clone(), options, None);
+    let mut told: HashMap<PathBuf, String> = HashMap::new();
+    loop {
+        let taken = match follower.round(control) {
+            Err(Error::Cancelled) => return Ok(Exit::Ok),
+            taken => taken?,
+        };
+        let new = taken.iter().filter_map(|(path, report)| {
+            let report = report.as_ref().ok()?;
+            Some((path.as_path(), report))
+        });
+        note(store, new, args);
+        for (path, report) in taken {
+            match report {
+                Ok(report) => {
+                    told.remove(&path);
+                    if report.new + report.replaced > 0 && !verbosity::quiet() {
+                        say(&path, &report, args)?;
+                        left_out::sentences(&missing(&path, &report));
+                    }
+                }
+                // The same again, for as long as the file stays so.
+                Err(error) => {
+                    let error = error.to_string();
+                    if told.insert(path, error.clone()).as_ref() != Some(&error) {
+                        verbosity::complain(&error);
+                    }
+                }
+            }
+        }
+        for _ in 0..10 {
+            if control.check().is_err() {
+                return Ok(Exit::Ok);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// What the paths name; those that name nothing, with what is wrong.
+fn inputs(paths: &[PathBuf]) -> (input::Inputs, Vec<(PathBuf, String)>) {
+    let (mut all, mut lost) = (input::Inputs::default(), Vec::new());
+    for path in paths {
+        match input::find(std::slice::from_ref(path)) {
+            Ok(found) => {
+                all.files.extend(found.files);
+                all.others.extend(found.others);
+                all.stores.extend(found.stores);
+            }
+            Err(error) => lost.push((path.clone(), error.to_string())),
+        }
+    }
+    (all, lost)
+}
+
+/// The columns of a file that did not say enough, with a value each, and what might say it.
+fn preview(path: &Path, name: &Path, options: &Options, args: &ImportArgs) -> io::Result<()> {
+    const SHOWN: usize = 30;
+    let Ok(columns) = sources::preview(path, options) else {
+        return Ok(());
+    };
+    let mut out = io::stdout().lock();
+    for (column, value) in columns.iter().take(SHOWN) {
+        let line = format!("  {column} = {value}");
+        writeln!(out, "{}", sanitise(&line))?;
+    }
+    if columns.len() > SHOWN {
+        writeln!(
+            out,
+            "  … {} more",
+            show_count((columns.len() - SHOWN) as u64)
+        )?;
+    }
+    let has = |wanted: &[&str]| {
+        wanted.iter().find_map(|wanted| {
+            let find = |(name, _): &&(String, String)| name.to_lowercase().contains(wanted);
+            columns.iter().find(find).map(|(name, _)| name.as_str())
+        })
+    };
+    let model = match has(&["model", "provider", "generator", "llm", "agent"]) {
+        Some("model") => String::new(),
+        Some(column) => format!(" --map model={column}"),
+        None => " --set model=NAME".to_owned(),
+    };
+    let truth = ["passed", "correct", "resolved", "success", "valid"];
+    let success = match (has(&truth), has(&["score", "reward", "acc", "metric"])) {
+        (Some("success"), _) => String::new(),
+        (Some(column), _) => format!(" --success-from {column}"),
+        (None, Some(column)) => format!(" --success-from '{column}>=1'"),
+        (None, None) => " --success-from 'COLUMN>=1'".to_owned(),
+    };
+    let into = args
+        .into
+        .as_ref()
+        .map(|into| format!(" --into {}", into.display()));
+    let line = format!(
+        "  try: evaltop import {}{}{model}{success}",
+        name.display(),
+        into.unwrap_or_default()
+    );
+    writeln!(out, "{}", sanitise(&line))
 }
 
 /// Notes in the store what came into it.
-fn note(store: &Store, path: &Path, report: &Report, args: &ImportArgs) {
-    let (new, noun) = match &report.leaves {
-        None => (report.new, "row"),
-        Some(_) => (
-            report.rows - report.existing.min(report.rows),
-            "summary row",
-        ),
-    };
-    if new == 0 || args.dry_run {
+fn note<'a>(store: &Store, done: impl Iterator<Item = (&'a Path, &'a Report)>, args: &ImportArgs) {
+    if args.dry_run {
         return;
     }
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy();
-    let summary = format!("imported {} from {name}", show_counted(new, noun));
-    let generation = report
-        .leaves
-        .as_ref()
-        .map(|leaves| leaves.generation)
-        .filter(|n| *n > 0);
-    operations::keep(
-        store,
-        &Operation {
-            generation,
-            ..Operation::now("import", summary)
-        },
-    );
+    let (mut rows, mut files, mut first) = (0, 0_u64, None);
+    for (path, report) in done {
+        let Some(leaves) = &report.leaves else {
+            rows += report.new;
+            files += u64::from(report.new > 0);
+            first = first.or(Some(path).filter(|_| report.new > 0));
+            continue;
+        };
+        let new = report.rows - report.existing.min(report.rows);
+        if new > 0 {
+            let summary = format!(
+                "imported {} from {}",
+                show_counted(new, "summary row"),
+                last(path)
+            );
+            let generation = Some(leaves.generation).filter(|n| *n > 0);
+            operations::keep(
+                store,
+                &Operation {
+                    generation,
+                    ..Operation::now("import", summary)
+                },
+            );
+        }
+    }
+    // One line a look-through: a folder may have thousands of files.
+    if let Some(first) = first {
+        let of = match files {
+            1 => last(first),
+            files => show_counted(files, "file"),
+        };
+        let summary = format!("imported {} from {of}", show_counted(rows, "row"));
+        operations::keep(store, &Operation::now("import", summary));
+    }
+}
+
+/// The last part of a path.
+fn last(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// What became of a file, for people.
 fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     let would = if args.dry_run { "would import " } else { "" };
     if let Some(leaves) = &report.leaves {
         return say_leaves(path, report, leaves, would, &mut out);
     }
+    let replaced = match (report.replaced, report.replaced_of) {
+        (0, _) => String::new(),
+        (rows, of) => format!(
+            ", replaces {} of {}",
+            show_counted(rows, "row"),
+            of.map_or_else(|| "an earlier import".to_owned(), clock)
+        ),
+    };
     writeln!(
         out,
-        "{}: {would}{} row{}, {} new, {} already there, {} successful (taken for {})",
+        "{}: {would}{} row{}, {} new, {} already there, {} successful{replaced} (taken for {})",
         sanitise(&path.display().to_string()),
         show_count(report.rows),
         if report.rows == 1 { "" } else { "s" },
@@ -163,6 +395,14 @@ fn say(path: &Path, report: &Report, args: &ImportArgs) -> io::Result<()> {
     }
     writeln!(out, "{}", sanitise(&columns))?;
     say_notes(report, &mut out)
+}
+
+/// A time of today as a clock has it, another one with its date.
+fn clock(at: Timestamp) -> String {
+    let at = at.to_zoned(TimeZone::system());
+    let today = Timestamp::now().to_zoned(TimeZone::system()).date() == at.date();
+    at.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" })
+        .to_string()
 }
 
 /// What became of a JSON database.
@@ -223,9 +463,13 @@ fn json(path: &Path, report: &Report) -> Value {
         "new": report.new,
         "existing": report.existing,
         "success": report.success,
+        "rejected": report.rejected,
+        "replaced": report.replaced,
+        "replaced_of": report.replaced_of.map(|at| at.to_string()),
         "columns": report.columns,
         "extra": report.extra,
         "notes": report.notes,
+        "left_out": report.left_out,
         "increment": report.increment,
         "summaries": summaries,
     })
@@ -233,11 +477,124 @@ fn json(path: &Path, report: &Report) -> Value {
 
 /// `evaltop export`.
 pub fn export(args: &ExportArgs) -> Result<Exit> {
+    if is_delta(args) {
+        let shown = Shown::new();
+        let (text, value) = export_table(args, &shown.control)?;
+        let exit = left_out::say(&shown.control, args.filter.strict);
+        if args.report == ReportFormat::Json {
+            writeln!(out::stdout(), "{value}")?;
+        } else if !verbosity::quiet() {
+            writeln!(out::stdout(), "{text}")?;
+        }
+        return Ok(exit);
+    }
+    if is_eee(args) {
+        return export_eee(args);
+    }
+    let (request, common) = export_request(args)?;
+    jobs::perform("export", &common, &request)
+}
+
+/// Whether the form of Every Eval Ever is meant.
+fn is_eee(args: &ExportArgs) -> bool {
+    let named = args.format.as_deref();
+    named.is_some_and(|name| name.eq_ignore_ascii_case("eee"))
+}
+
+/// Writes a folder in the form of Every Eval Ever.
+fn export_eee(args: &ExportArgs) -> Result<Exit> {
+    dir::local(&args.output)?;
+    if args.dry_run {
+        return Err(Usage("--format eee has no --dry-run: it makes a new folder".into()).into());
+    }
+    let shown = Shown::new();
+    let (store, _) = dir::existing(args.dir.as_deref())?;
+    let filter = args.filter.filter_of(&store, &shown.control)?;
+    let done = eee::export(
+        &store,
+        &filter,
+        &args.output,
+        Timestamp::now(),
+        &shown.control,
+    )?;
+    let exit = left_out::say(&shown.control, args.filter.strict);
+    let left_out = shown.control.left_out();
+    drop(shown);
+    if args.report == ReportFormat::Json {
+        let value = json!({
+            "schema_version": 1, "format": "eee", "output": args.output, "models": done.models,
+            "tests": done.tests, "unscored": done.unscored, "left_out": left_out,
+        });
+        writeln!(out::stdout(), "{value}")?;
+    } else if !verbosity::quiet() {
+        let unscored = match done.unscored {
+            0 => String::new(),
+            n => format!("; {} without a verdict left out", show_counted(n, "test")),
+        };
+        let line = format!(
+            "exported {} of {} to {}{unscored}",
+            show_counted(done.tests, "test"),
+            show_counted(done.models as u64, "model"),
+            args.output.display()
+        );
+        writeln!(out::stdout(), "{}", sanitise(&line))?;
+    }
+    Ok(exit)
+}
+
+/// Whether a Delta table is meant.
+pub(super) fn is_delta(args: &ExportArgs) -> bool {
+    match &args.format {
+        Some(name) => name.eq_ignore_ascii_case("delta"),
+        None => delta::is_table(&args.output),
+    }
+}
+
+/// Brings a Delta table up to date; what there is to say, for people and for scripts.
+pub(super) fn export_table(args: &ExportArgs, control: &Control) -> Result<(String, Value)> {
+    dir::local(&args.output)?;
+    if args.dry_run {
+        return Err(
+            Usage("a Delta table has no --dry-run: nothing of it is replaced".into()).into(),
+        );
+    }
+    let (store, _) = dir::existing_view(args.dir.as_deref())?;
+    let filter = args.filter.filter_of(&store, control)?;
+    let done = delta::export(&store, &filter, &args.output, Timestamp::now(), control)?;
+    let path = args.output.display();
+    let mut text = format!(
+        "table {path}, version {}: {} in {}; {} written, {} added, {} removed",
+        done.version,
+        show_counted(done.rows, "row"),
+        show_counted(done.parts as u64, "part"),
+        show_counted(done.written, "row"),
+        show_counted(done.added as u64, "part"),
+        show_counted(done.removed as u64, "file"),
+    );
+    for note in &done.notes {
+        text = format!("{text}\n  {}", sanitise(note));
+    }
+    let value = json!({
+        "schema_version": 1, "format": "delta", "output": args.output, "version": done.version,
+        "rows": done.rows, "parts": done.parts, "written": done.written, "added": done.added,
+        "removed": done.removed, "notes": done.notes, "left_out": control.left_out(),
+    });
+    Ok((text, value))
+}
+
+pub(super) fn export_request(args: &ExportArgs) -> Result<(Request, MaintainArgs)> {
+    let filter = if args.filter.session.is_empty() {
+        args.filter.filter(Timestamp::now(), &TimeZone::system())?
+    } else {
+        let (store, _) = dir::existing_view(args.dir.as_deref())?;
+        args.filter.filter_of(&store, &Control::default())?
+    };
     let request = Request::Export(ExportOptions {
         format: export_format(args)?,
         output: args.output.clone(),
-        filter: args.filter.filter(Timestamp::now(), &TimeZone::system())?,
+        filter,
         overwrite: args.yes,
+        strict: args.filter.strict,
     });
     let common = MaintainArgs {
         dir: args.dir.clone(),
@@ -245,11 +602,11 @@ pub fn export(args: &ExportArgs) -> Result<Exit> {
         format: args.report,
         yes: args.yes,
     };
-    maintain::perform("export", &common, &request)
+    Ok((request, common))
 }
 
 fn export_format(args: &ExportArgs) -> Result<ExportFormat, Usage> {
-    let known = "json, jsonl, csv or parquet";
+    let known = "json, jsonl, csv, parquet, delta or eee";
     let named = args.format.as_deref().map(|name| {
         let format = name.to_ascii_lowercase().parse();
         format.map_err(|_| Usage(format!("--format '{name}' is not {known}")))

@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use super::{Config, did_you_mean};
 
 /// The settings of one store, inside its folder.
-pub const STORE_FILE: &str = "evaltop.toml";
+pub(crate) const STORE_FILE: &str = "evaltop.toml";
 
 /// A setting that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,15 +71,21 @@ impl Config {
             let mut table: Table =
                 toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
             let spans = DeTable::parse(&text).map_err(|error| wrong(&path, &text, &error))?;
-            let hook = places.get(HOOK).cloned();
+            beside(&mut table, &path);
+            let before: Vec<Option<String>> = PROGRAMS
+                .iter()
+                .map(|(.., key)| places.get(*key).cloned())
+                .collect();
             remember(&mut places, "", spans.get_ref(), &path, &text);
-            if number >= own && without_hook(&mut table) {
-                let place = places.get(HOOK).map_or("", String::as_str);
-                ignored.push(format!(
-                    "{place}: {HOOK} is ignored: a store can't name a program to run; set it in your own settings"
-                ));
-                places.remove(HOOK);
-                places.extend(hook.map(|place| (HOOK.to_owned(), place)));
+            for ((group, name, key), before) in PROGRAMS.iter().zip(before) {
+                if number >= own && without(&mut table, group, name) {
+                    let place = places.get(*key).map_or("", String::as_str);
+                    ignored.push(format!(
+                        "{place}: {key} is ignored: a store can't name a program to run; set it in your own settings"
+                    ));
+                    places.remove(*key);
+                    places.extend(before.map(|place| ((*key).to_owned(), place)));
+                }
             }
             overlay(&mut merged, table);
         }
@@ -89,6 +95,9 @@ impl Config {
         })?;
         config.places = places;
         config.ignored = ignored;
+        for path in config.prices.clone() {
+            config.add_prices(&path)?;
+        }
         Ok(config)
     }
 
@@ -118,13 +127,31 @@ impl Config {
     }
 }
 
-/// The setting that names a program to run.
-const HOOK: &str = "notify.hook";
+/// The settings that name a program to run.
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("notify", "hook", "notify.hook"),
+    ("log", "open", "log.open"),
+];
 
-/// Takes the hook out of a store's settings; whether there was one.
-fn without_hook(table: &mut Table) -> bool {
-    let notify = table.get_mut("notify").and_then(toml::Value::as_table_mut);
-    notify.is_some_and(|notify| notify.remove("hook").is_some())
+/// Makes the price files that settings name relative to the folder of the settings.
+fn beside(table: &mut Table, settings: &Path) {
+    let folder = settings.parent().unwrap_or_else(|| Path::new(""));
+    let place = |value: &mut toml::Value| {
+        if let toml::Value::String(path) = value {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
+        }
+    };
+    match table.get_mut("prices") {
+        Some(toml::Value::Array(paths)) => paths.iter_mut().for_each(place),
+        Some(path) => place(path),
+        None => {}
+    }
+}
+
+/// Takes a setting that names a program out of a store's settings; whether there was one.
+fn without(table: &mut Table, group: &str, name: &str) -> bool {
+    let group = table.get_mut(group).and_then(toml::Value::as_table_mut);
+    group.is_some_and(|group| group.remove(name).is_some())
 }
 
 /// `config.toml` in the folder that the XDG base directory specification names.
@@ -191,7 +218,7 @@ fn read_if_there(path: &Path) -> Result<Option<(PathBuf, String)>, ConfigError> 
     }
 }
 
-fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+pub(super) fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let line = error.span().map(|span| line_of(text, span.start));
     ConfigError::Wrong {
         place: match line {
@@ -334,20 +361,20 @@ mod tests {
         );
         assert_eq!(
             refusal("[thresholds]\noldest = \"soon\"\n"),
-            "config.toml line 2: 'soon' is no duration: write 30s, 5m, 2h or 7d"
+            "config.toml line 2: 'soon' is not a duration: write 30s, 5m, 2h or 7d"
         );
         assert_eq!(
             refusal("[thresholds]\nbytes_warning = \"lots\"\n"),
-            "config.toml line 2: 'lots' is no size: write bytes, or 100 MiB, or 1 GiB"
+            "config.toml line 2: 'lots' is not a size: write bytes, or 100 MiB, or 1 GiB"
         );
         let theme = refusal("[dashboard]\nascii = true\ntheme = \"pink\"\n");
         assert!(
-            theme.starts_with("config.toml line 3: 'pink' is no theme"),
+            theme.starts_with("config.toml line 3: 'pink' is not a theme"),
             "{theme}"
         );
         let zone = refusal("time_zone = \"Europe/Atlantis\"\n");
         assert!(
-            zone.starts_with("config.toml line 1: 'Europe/Atlantis' is no time zone"),
+            zone.starts_with("config.toml line 1: 'Europe/Atlantis' is not a time zone"),
             "{zone}"
         );
         let torn = refusal("[thresholds\n");

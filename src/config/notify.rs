@@ -1,8 +1,8 @@
-//! Who is told when an alert appears or clears, beside the screen.
+//! Who hears of it when an alert appears or clears, next to the screen.
 
 use serde::{Deserialize, Serialize};
 
-use super::units;
+use crate::text::units;
 
 /// Who is told when an alert appears or clears.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,8 +6,10 @@ use std::f64::consts::TAU;
 use jiff::{SignedDuration, Timestamp};
 
 use super::simulation::Simulation;
-use crate::store::increment::{Stems, publish};
-use crate::store::{Control, RealDisk, Record, Result, Store, consolidate, record};
+use crate::store::commit::consolidate;
+use crate::store::format::record;
+use crate::store::write::increment::{Stems, publish};
+use crate::store::{Control, RealDisk, Record, Result, Store};
 
 /// How far back the results go.
 const HOURS: i64 = 6;

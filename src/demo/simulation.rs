@@ -54,7 +54,7 @@ impl Simulation {
         Self {
             random: Random::new(seed, writer_index + 1),
             seed,
-            session: format!("demo-{seed}-{writer_index}"),
+            session: format!("demo-{seed}"),
             limited: None,
             retry: None,
         }
@@ -63,6 +63,11 @@ impl Simulation {
     /// The simulated models' names, strongest first.
     pub fn models() -> impl Iterator<Item = &'static str> {
         MODELS.iter().map(|model| model.name)
+    }
+
+    /// The session of its results.
+    pub fn session(&self) -> &str {
+        &self.session
     }
 
     /// From now on this model's provider answers HTTP 429 to every test.
@@ -178,7 +183,7 @@ impl Simulation {
         let seconds = seconds.min(TIME_LIMIT + 0.2);
         let (error_type, error_message) = failure.unzip();
         let record = Record {
-            success: full,
+            success: Some(full),
             partial_success: Some(partial),
             execution_time: Some(round(seconds)),
             turns: Some(turns as i64),
@@ -223,6 +228,7 @@ impl Simulation {
     fn outage(&mut self, test: &Test, message: &str, at: Timestamp) -> (Record, Duration) {
         let seconds = self.random.between(0.8, 4.0);
         let record = Record {
+            success: Some(false),
             partial_success: Some(false),
             execution_time: Some(round(seconds)),
             turns: Some(0),
@@ -295,7 +301,7 @@ mod tests {
         let mut tally: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         for (record, _) in results(7, 60_000) {
             let (full, tests) = tally.entry(record.model).or_default();
-            *full += u32::from(record.success);
+            *full += u32::from(record.success == Some(true));
             *tests += 1;
         }
         let rates: Vec<_> = Simulation::models()
@@ -323,10 +329,10 @@ mod tests {
         let mut tasks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (record, took) in &results {
             let partial = record.partial_success == Some(true);
-            assert!(!(record.success && partial), "{record:?}");
+            assert!(!(record.success == Some(true) && partial), "{record:?}");
             assert_eq!(
                 record.error_type.is_some(),
-                !record.success && !partial,
+                record.success == Some(false) && !partial,
                 "{record:?}"
             );
             assert_eq!(record.is_flawed, Some(record.flaw_type.is_some()));
@@ -383,14 +389,17 @@ mod tests {
     #[test]
     fn a_limited_model_fails_and_no_other() {
         let mut simulation = Simulation::new(7, 0);
-        simulation.limit("gpt-5");
+        simulation.limit("quartz-xl");
         for _ in 0..2_000 {
             let (record, _) = simulation.next(Timestamp::UNIX_EPOCH);
-            let limited = record.model == "gpt-5";
+            let limited = record.model == "quartz-xl";
             assert!(!limited || record.error_message.unwrap().contains("HTTP 429"));
         }
-        let record = simulation.rate_limited("gpt-5", Timestamp::UNIX_EPOCH);
-        assert_eq!((record.model.as_str(), record.success), ("gpt-5", false));
+        let record = simulation.rate_limited("quartz-xl", Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (record.model.as_str(), record.success),
+            ("quartz-xl", Some(false))
+        );
         assert_eq!(record.error_type.as_deref(), Some("infrastructure"));
     }
 }

@@ -1,8 +1,9 @@
 //! What happens while the demo is watched, by the wall clock and not by `--speed`:
 //! at 15 s the increments pass 100 files, at 30 s a model runs into HTTP 429s, at
-//! 45 s a writer is killed, after five minutes the model's provider answers again. Ending the story ends every process that it started.
+//! 45 s a worker is killed with a test in flight, after five minutes the model's provider answers again. Ending the story ends every process that it started.
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,12 +14,13 @@ use jiff::Timestamp;
 
 use super::history;
 use super::writer::Order;
-use crate::store::{Result, Store, layout};
+use crate::store::format::layout;
+use crate::store::{Result, Store};
 
 /// Writer processes of the demo.
 pub const WRITERS: u64 = 8;
 /// The model that runs into rate limits.
-pub const LIMITED_MODEL: &str = "DeepSeek-V3-0324";
+pub const LIMITED_MODEL: &str = "garnet-v3-0324";
 /// Increments after the second act: above the default threshold of 100.
 const CROWD: usize = 104;
 
@@ -56,7 +58,12 @@ pub struct Story {
 
 impl Story {
     /// Starts the writers (processes of `program`) on `store` and begins to tell.
-    pub fn begin(program: &Path, store: &Store, speed: f64, seed: u64) -> std::io::Result<Self> {
+    pub fn begin(
+        program: &[OsString],
+        store: &Store,
+        speed: f64,
+        seed: u64,
+    ) -> std::io::Result<Self> {
         let writers = (0..WRITERS)
             .map(|index| Writer::start(program, store.layout.root(), index, speed, seed))
             .collect::<std::io::Result<Vec<_>>>()?;
@@ -161,13 +168,15 @@ struct Writer {
 
 impl Writer {
     fn start(
-        program: &Path,
+        program: &[OsString],
         dir: &Path,
         index: u64,
         speed: f64,
         seed: u64,
     ) -> std::io::Result<Self> {
+        let (program, arguments) = program.split_first().ok_or(ErrorKind::InvalidInput)?;
         let child = Command::new(program)
+            .args(arguments)
             .arg("demo-writer")
             .arg(PathBuf::from(dir))
             .args([

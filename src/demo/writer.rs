@@ -9,11 +9,29 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::simulation::Simulation;
-use crate::store::writer::{Writer, WriterOptions};
-use crate::store::{Result, Store};
+use crate::store::format::heartbeat::InFlight;
+use crate::store::write::writer::{Writer, WriterOptions};
+use crate::store::{Record, Result, Store};
 
 /// After how long a rate-limited model is first tried again, and at most: its runner backs off.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// How often a runner asks again before it gives a test up.
+const TRIES: u32 = 4;
+/// Tests that the session means to run.
+const PLAN: u64 = 2_000;
+
+/// The test that a result will be of.
+fn in_flight(record: &Record) -> InFlight {
+    InFlight {
+        model: record.model.clone(),
+        test_id: record.test_id.clone(),
+        task_id: record.task_id.clone(),
+        trial: record.trial,
+        since: Timestamp::now().as_microsecond(),
+        retries: 0,
+    }
+}
 
 /// What the story tells a writer, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +71,11 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
     let mut writer = Writer::open(store, WriterOptions::default())?;
     let mut simulation = Simulation::new(seed.wrapping_add(1_000), index);
     let mut limited: Option<(String, Instant, Duration)> = None;
+    writer
+        .live()
+        .plan(PLAN, Some(simulation.session().to_owned()));
     let (mut pending, duration) = simulation.next(Timestamp::now());
+    writer.live().begin(in_flight(&pending));
     // Not all at once: each writer starts somewhere in its first test.
     let mut due = Instant::now() + duration.div_f64(speed).mul_f64((index as f64 + 0.5) / 8.0);
     loop {
@@ -75,9 +97,18 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
         if let Some((model, at, wait)) = &mut limited
             && *at <= now
         {
-            writer
-                .append(simulation.rate_limited(model, Timestamp::now()))
-                .map(drop)?;
+            let turned_away = simulation.rate_limited(model, Timestamp::now());
+            let test = in_flight(&turned_away);
+            let waited = wait.as_secs_f64();
+            for _ in 0..TRIES {
+                writer.live().retry(
+                    &test,
+                    Some(429),
+                    waited / f64::from(TRIES),
+                    Timestamp::now(),
+                );
+            }
+            writer.append(turned_away).map(drop)?;
             *at = now + *wait;
             *wait = (*wait * 2).min(RETRY.1);
         }
@@ -85,6 +116,7 @@ pub fn run(store: &Store, index: u64, speed: f64, seed: u64) -> Result<()> {
             pending.timestamp = Some(Timestamp::now().as_microsecond());
             let (next, duration) = simulation.next(Timestamp::now());
             writer.append(std::mem::replace(&mut pending, next))?;
+            writer.live().begin(in_flight(&pending));
             due = now + duration.div_f64(speed);
         }
     }

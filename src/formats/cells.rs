@@ -428,7 +428,7 @@ pub(super) mod fixture {
     }
 
     /// All columns, each alone, some rows, none, and no columns.
-    pub(in crate::formats) fn batches() -> Vec<RecordBatch> {
+    pub(crate) fn batches() -> Vec<RecordBatch> {
         let all = all();
         let mut batches: Vec<_> = (0..all.num_columns())
             .map(|at| all.project(&[at]).unwrap())

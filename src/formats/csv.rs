@@ -117,8 +117,8 @@ impl<W: Write> RowWriter for Csv<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cells::fixture::batches;
     use super::*;
+    use crate::formats::cells::fixture::batches;
 
     #[test]
     fn writes_what_arrow_writes() {

@@ -120,8 +120,8 @@ mod tests {
     use arrow::json::writer::{JsonArray, LineDelimited};
     use arrow::json::{Writer, WriterBuilder};
 
-    use super::super::cells::fixture::batches;
     use super::*;
+    use crate::formats::cells::fixture::batches;
 
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()

@@ -9,8 +9,9 @@ use jiff::tz::TimeZone;
 
 use super::plain::plain;
 use super::table::cells;
-use super::{RowWriter, refused, text};
+use super::{RowWriter, refused};
 use crate::store::Result;
+use crate::text::sanitise;
 
 /// A Markdown table.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl<W: Write> Markdown<W> {
             schema
                 .fields()
                 .iter()
-                .map(|field| escape(&text::sanitise(field.name()))),
+                .map(|field| escape(&sanitise::sanitise(field.name()))),
         )?;
         let rule = |data_type: &DataType| {
             if data_type.is_numeric() {
@@ -76,7 +77,7 @@ impl<W: Write> RowWriter for Markdown<W> {
 }
 
 /// What Markdown would take for something else, taken as it stands.
-fn escape(cell: &str) -> String {
+pub(crate) fn escape(cell: &str) -> String {
     let mut escaped = String::with_capacity(cell.len());
     for c in cell.chars() {
         if matches!(c, '|' | '\\' | '`' | '*' | '<' | '[' | '_') {

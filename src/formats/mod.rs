@@ -5,6 +5,8 @@
 //! and NaN, infinities and nulls as `null` or as an empty field; Parquet keeps
 //! values as they are.
 
+pub mod json_mirror;
+
 use std::io::Write;
 
 use arrow::array::RecordBatch;
@@ -13,11 +15,11 @@ use jiff::tz::TimeZone;
 
 use crate::store::{Error, Result};
 
-pub mod beside;
 mod cells;
 pub mod csv;
+pub mod delta;
+pub mod eee;
 pub mod export;
-pub mod import;
 pub mod json;
 pub mod markdown;
 pub mod output;
@@ -26,7 +28,6 @@ mod plain;
 pub mod plot;
 mod rows;
 pub mod table;
-pub mod text;
 
 pub use output::Output;
 pub use rows::write_rows;
@@ -75,6 +76,17 @@ pub fn writer(
         Form::Csv => Box::new(csv::Csv::new(out, schema)?),
         Form::Parquet => Box::new(parquet::Parquet::new(out, schema)?),
     })
+}
+
+/// Batches as one JSON text: an array of objects, one a row.
+pub fn json_text(batches: &[RecordBatch]) -> Result<String> {
+    let mut text = Vec::new();
+    let mut writer = json::Array::new(&mut text);
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Box::new(writer).finish()?;
+    String::from_utf8(text).map_err(refused)
 }
 
 /// A value or a write that a format's library refused, as one sentence. Failures

@@ -1,6 +1,6 @@
 //! Where rows are written to: stdout, or a file that appears complete or not at all.
 //!
-//! A file is written under a temporary name beside its own, fsynced, then given its
+//! A file is written under a temporary name next to its own, fsynced, then given its
 //! name, replacing nothing unless that was asked for. Whatever ends the work early
 //! removes the temporary file. Names that belong to a store are refused.
 
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::store::disk::{ReadFile, WriteFile, copy_range};
-use crate::store::layout::{self, Layout};
+use crate::store::format::layout;
+use crate::store::format::layout::Layout;
 use crate::store::{Disk, Error, RealDisk, Result};
 
 /// Where rows are written to. Dropped before [`Output::commit`], a file leaves nothing.
@@ -110,6 +111,14 @@ impl WriteFile for Handle {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn read_back(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn bytes_at(&self, _: &Path) -> io::Result<Option<u64>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {
         self.with(|out| {
             out.flush()?;
@@ -152,7 +161,7 @@ impl Output {
         let temporary =
             path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::now_v7().simple()));
         let file = RealDisk
-            .create(&temporary)
+            .create_private(&temporary)
             .map_err(Error::io("write", path))?;
         let target = Target::File {
             temporary,
@@ -332,7 +341,10 @@ fn belongs_to(folder: &Path, path: &Path, store: &Layout) -> bool {
     let reserved = name.starts_with(layout::MAIN)
         || name.starts_with("test_results")
         || name.starts_with(".test_results")
-        || (name.starts_with("summaries_") && name.ends_with(".parquet"))
+        || (["summaries_", "removed_"]
+            .iter()
+            .any(|own| name.starts_with(own))
+            && name.ends_with(".parquet"))
         || [
             layout::MODEL_STATS,
             layout::METADATA,
@@ -413,6 +425,7 @@ mod tests {
             root.join("test_results_backup_1.parquet"),
             root.join("metadata.json"),
             root.join("summaries_1.parquet"),
+            root.join("removed_1.parquet"),
         ] {
             let error = check(&own, &store, true).unwrap_err().to_string();
             assert!(error.contains("store's own"), "{own:?}: {error}");

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, Schema
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 
-use crate::store::cast::cast;
+use crate::store::format::cast::{at_offset_zero, cast, zones_at_zero};
 
 /// The batch with its floats finite or null and its zoned times at offset 0;
 /// with `flat`, nested and binary values are JSON text.
@@ -31,8 +31,12 @@ pub(super) fn plain(batch: &RecordBatch, flat: bool) -> Result<RecordBatch, Arro
             ) as _),
             // The same instants; the name of a zone would need a zone database.
             DataType::Timestamp(_, Some(_)) => cast(column, &plain_type(field, flat)),
-            t if flat && needs_json(t) => json_text(field, column),
-            _ => Ok(Arc::clone(column)),
+            t if flat && needs_json(t) => {
+                let column = at_offset_zero(column);
+                let of = Field::clone(field).with_data_type(column.data_type().clone());
+                json_text(&Arc::new(of), &column)
+            }
+            _ => Ok(at_offset_zero(column)),
         })
         .collect::<Result<Vec<ArrayRef>, _>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -53,7 +57,7 @@ fn plain_type(field: &Field, flat: bool) -> DataType {
     match field.data_type() {
         DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
         t if flat && needs_json(t) => DataType::Utf8,
-        other => other.clone(),
+        other => zones_at_zero(other),
     }
 }
 

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::{Form, Output, csv, json, refused, writer};
 use crate::store::Result;
-use crate::store::query::Rows;
+use crate::store::read::query::Rows;
 
 /// Writes the rows and returns their number. `told` hears after each step how many are
 /// written, and may end the work.

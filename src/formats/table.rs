@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::plain::plain;
-use super::{RowWriter, refused, text};
+use super::{RowWriter, refused};
 use crate::store::Result;
+use crate::text::sanitise;
 
 /// Rows that decide the widths.
 const SAMPLE: usize = 1_000;
@@ -29,6 +30,17 @@ const PER_CENT: [&str; 4] = [
     "ci_low",
     "ci_high",
     "mean_tool_coverage_rate",
+];
+
+/// Money, in dollars.
+const MONEY: [&str; 7] = [
+    "total_cost",
+    "billed",
+    "judge",
+    "derived",
+    "cost_per_pass",
+    "sum_cost",
+    "mean_cost",
 ];
 
 /// Aligned columns.
@@ -60,13 +72,13 @@ impl<W: Write> Table<W> {
             .fields()
             .iter()
             .map(|field| {
-                let title = text::sanitise(field.name()).into_owned();
+                let title = sanitise::sanitise(field.name()).into_owned();
                 let (right, text) = match field.data_type() {
                     DataType::Timestamp(..) | DataType::Boolean => (false, false),
                     t => (t.is_numeric(), !t.is_numeric()),
                 };
                 Column {
-                    width: text::width(&title),
+                    width: sanitise::width(&title),
                     right,
                     text,
                     title,
@@ -89,7 +101,7 @@ impl<W: Write> Table<W> {
         };
         for row in &rows {
             for (column, cell) in self.columns.iter_mut().zip(row) {
-                column.width = column.width.max(text::width(cell));
+                column.width = column.width.max(sanitise::width(cell));
             }
         }
         if let Some(terminal) = self.terminal {
@@ -118,16 +130,16 @@ impl<W: Write> Table<W> {
                 line.push_str("  ");
             }
             let cell = match self.terminal {
-                Some(_) => text::truncate(cell, column.width),
+                Some(_) => sanitise::truncate(cell, column.width),
                 None => cell.into(),
             };
-            let pad = column.width.saturating_sub(text::width(&cell));
+            let pad = column.width.saturating_sub(sanitise::width(&cell));
             let (before, after) = if column.right { (pad, 0) } else { (0, pad) };
             // Writing to a string can't fail.
             let _ = write!(line, "{:before$}{cell}{:after$}", "", "");
         }
         let line = match self.terminal {
-            Some(width) => text::truncate(line.trim_end(), width),
+            Some(width) => sanitise::truncate(line.trim_end(), width),
             None => line.trim_end().into(),
         };
         writeln!(self.out, "{line}").map_err(refused)
@@ -203,9 +215,11 @@ pub(super) fn cells(column: &dyn Array, name: &str, zone: &TimeZone) -> Result<V
     Ok(match column.data_type() {
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();
-            let per_cent = PER_CENT.contains(&name);
+            let (per_cent, money) = (PER_CENT.contains(&name), MONEY.contains(&name));
             let show = |v: f64| {
-                if per_cent {
+                if money {
+                    crate::text::numbers::dollars(v)
+                } else if per_cent {
                     format!("{:.1}%", v * 100.0)
                 } else {
                     short(v)
@@ -234,7 +248,7 @@ pub(super) fn cells(column: &dyn Array, name: &str, zone: &TimeZone) -> Result<V
             let formatter = ArrayFormatter::try_new(column, &options).map_err(refused)?;
             rows.map(|row| {
                 let cell = formatter.value(row).try_to_string().map_err(refused)?;
-                Ok(text::sanitise(&cell).into_owned())
+                Ok(sanitise::sanitise(&cell).into_owned())
             })
             .collect::<Result<_>>()?
         }
@@ -328,7 +342,7 @@ mod tests {
     fn fits_a_terminal_exactly() {
         for terminal in [5, 40, 70, 200] {
             for line in print(Some(terminal)).lines() {
-                assert!(text::width(line) <= terminal, "{terminal}: {line}");
+                assert!(sanitise::width(line) <= terminal, "{terminal}: {line}");
             }
         }
         assert!(

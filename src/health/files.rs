@@ -13,7 +13,7 @@ impl Rule for UnreadableFiles {
     }
 
     fn explanation(&self) -> &'static str {
-        "Their rows are not counted anywhere. Validate tells what is wrong with each, and with --repair moves \
+        "Their rows are not counted anywhere. Validate says what is wrong with each, and with --repair moves \
          them to quarantine/ with the reason; nothing is deleted."
     }
 
@@ -70,7 +70,17 @@ fn with_reasons(
     match found.as_slice() {
         [] => Vec::new(),
         [(file, reason)] => {
-            let message = format!("{} {one}", file.name);
+            // The part that says what to do stands in the detail.
+            let why = reason
+                .rsplit_once(": ")
+                .map_or(reason.as_str(), |(why, _)| why);
+            let message = match why {
+                named if named.starts_with(&file.name) => named.to_owned(),
+                columns if columns.starts_with("it has no column") => {
+                    format!("{}: {columns}", file.name)
+                }
+                _ => format!("{} {one}", file.name),
+            };
             let detail = format!("{}: {reason}.", file.name);
             vec![
                 Finding::new(Severity::Warning, message, Remedy::Validate)
@@ -130,6 +140,42 @@ impl Rule for FutureFiles {
             show_duration(most)
         );
         vec![Finding::new(Severity::Warning, message, Remedy::None)]
+    }
+}
+
+/// Files that look like results and that nobody reads.
+pub(super) struct Misnamed;
+
+impl Rule for Misnamed {
+    fn name(&self) -> &'static str {
+        "misnamed_files"
+    }
+
+    fn explanation(&self) -> &'static str {
+        "Only increment_*.parquet in incremental/ counts. A Parquet file with one row a test can be renamed to that; \
+         any other one comes in with evaltop import. What is not a result belongs elsewhere."
+    }
+
+    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+        let files = &seen.misnamed;
+        let Some(first) = files.first() else {
+            return Vec::new();
+        };
+        let message = match files.len() as u64 {
+            1 => format!("{first} does not count: rename it to increment_*.parquet or import it"),
+            many => format!(
+                "{} under other names than increment_*.parquet: rename or import them",
+                plural(many, "file", "files with rows are")
+            ),
+        };
+        let named: Vec<&str> = files.iter().take(5).map(String::as_str).collect();
+        let more = if files.len() > named.len() {
+            ", …"
+        } else {
+            ""
+        };
+        let detail = format!("Not read: {}{more}.", named.join(", "));
+        vec![Finding::new(Severity::Warning, message, Remedy::None).detail(detail)]
     }
 }
 
@@ -202,6 +248,41 @@ mod tests {
         assert_eq!(
             messages(&SchemaConflict, &one),
             ["b doesn't fit the others"]
+        );
+        let conflict = FileState::Conflict(
+            "b: column 'turns' is text, but int64 in a: convert the column in one of them".into(),
+        );
+        assert_eq!(
+            messages(&SchemaConflict, &seen(vec![("b", conflict, 0)])),
+            ["b: column 'turns' is text, but int64 in a"]
+        );
+        let nobody = FileState::Unreadable("it has no column 'model': add it".into());
+        assert_eq!(
+            messages(&UnreadableFiles, &seen(vec![("b", nobody, 0)])),
+            ["b: it has no column 'model'"]
+        );
+    }
+
+    #[test]
+    fn files_under_another_name_are_named_or_counted() {
+        let mut seen = seen(Vec::new());
+        assert!(messages(&Misnamed, &seen).is_empty());
+        seen.misnamed = vec!["late.csv".to_owned()];
+        assert_eq!(
+            messages(&Misnamed, &seen),
+            ["late.csv does not count: rename it to increment_*.parquet or import it"]
+        );
+        seen.misnamed.push("incremental/a.parquet".to_owned());
+        assert_eq!(
+            messages(&Misnamed, &seen),
+            [
+                "2 files with rows are under other names than increment_*.parquet: rename or import them"
+            ]
+        );
+        let found = Misnamed.findings(&seen, &Thresholds::default());
+        assert_eq!(
+            found[0].detail,
+            "Not read: late.csv, incremental/a.parquet."
         );
     }
 

@@ -12,7 +12,11 @@ pub use crate::observation::alert::{Alert, Remedy, Severity};
 mod burst;
 mod disk;
 mod files;
+mod identity;
+mod money;
 mod pace;
+mod session;
+mod sources;
 mod store;
 mod waiting;
 mod writers;
@@ -62,17 +66,29 @@ impl Finding {
 }
 
 /// All rules; among alerts of one severity the earlier rule comes first.
-const RULES: [&dyn Rule; 18] = [
+const RULES: &[&dyn Rule] = &[
     &store::Unreadable,
     &store::Missing,
     &store::Shrunk,
+    &store::RemovedUnread,
     &burst::FailureBurst,
     &disk::DiskSpace,
-    &writers::DeadWriters,
+    &writers::LostWriters,
+    &session::IncompleteSession,
+    &money::Budget,
+    &session::Throttled,
+    &writers::FailedWriters,
+    &writers::SilentWriters,
     &writers::StalledWriters,
+    &sources::StaleSources,
     &pace::SlowThroughput,
     &files::UnreadableFiles,
     &files::SchemaConflict,
+    &files::Misnamed,
+    &identity::RewrittenRows,
+    &identity::IdenticalRows,
+    &identity::SeveralSessions,
+    &identity::WithoutIdentity,
     &waiting::IncrementFiles,
     &waiting::IncrementBytes,
     &waiting::OldestRow,

@@ -31,7 +31,7 @@ impl Rule for SlowThroughput {
     }
 
     fn findings(&self, seen: &Observation, limits: &Thresholds) -> Vec<Finding> {
-        let alive = |state| matches!(state, WriterState::Live | WriterState::Quiet);
+        let alive = |state| matches!(state, WriterState::Live | WriterState::Stalled);
         if !seen.writers.iter().any(|writer| alive(writer.state)) {
             return Vec::new();
         }
@@ -135,6 +135,7 @@ mod tests {
             last_row: None,
             model: None,
             limit_seconds: 60.0,
+            ..WriterView::default()
         });
         seen
     }
@@ -154,12 +155,12 @@ mod tests {
             ["7.0 rows/min for 5m, usually 40.0: see the writers"]
         );
         assert_eq!(
-            messages(&SlowThroughput, &seen(40, 0, WriterState::Quiet)).len(),
+            messages(&SlowThroughput, &seen(40, 0, WriterState::Stalled)).len(),
             1
         );
         assert!(messages(&SlowThroughput, &seen(40, 9, WriterState::Live)).is_empty());
         assert!(
-            messages(&SlowThroughput, &seen(40, 0, WriterState::Done)).is_empty(),
+            messages(&SlowThroughput, &seen(40, 0, WriterState::Finished)).is_empty(),
             "the run is over"
         );
         assert!(

@@ -13,7 +13,7 @@ impl Rule for Unreadable {
     }
 
     fn explanation(&self) -> &'static str {
-        "The figures on the screen are those of the last look that worked, if there was one. Nothing was \
+        "The figures on the screen are those of the last scan that worked, if there was one. Nothing was \
          changed. Validate tells more; restore brings a backup of main back."
     }
 
@@ -48,7 +48,7 @@ impl Rule for Missing {
         if seen.state != StoreState::Missing {
             return Vec::new();
         }
-        // Figures of an earlier look mean that there was a store here.
+        // Figures of an earlier scan mean that there was a store here.
         let finding = if seen.totals.tests > 0 {
             let message = "the store has vanished: its folder was moved or deleted".to_owned();
             Finding::new(Severity::Critical, message, Remedy::None)
@@ -72,7 +72,7 @@ impl Rule for Shrunk {
     }
 
     fn explanation(&self) -> &'static str {
-        "Another program wrote main anew or removed it, and the figures are those of what is left. Nothing is \
+        "Another program rewrote main or removed it, and the figures are those of what is left. Nothing is \
          merged until somebody decides: evaltop restore brings a backup back, without losing what arrived since; \
          evaltop consolidate --accept-main goes on with what is there."
     }
@@ -89,6 +89,31 @@ impl Rule for Shrunk {
             format!("main is gone: the last commit left {left} in it")
         };
         vec![Finding::new(Severity::Critical, message, Remedy::Validate)]
+    }
+}
+
+/// Which rows were removed on purpose is not known.
+pub(super) struct RemovedUnread;
+
+impl Rule for RemovedUnread {
+    fn name(&self) -> &'static str {
+        "removed_set_unread"
+    }
+
+    fn explanation(&self) -> &'static str {
+        "Rows that were removed with evaltop remove count again where a file brings them back, and nothing is \
+         merged until the file is there. Copies of a store need it too."
+    }
+
+    fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+        let found = seen.removed_unread.iter();
+        found
+            .map(|why| {
+                let message = "the list of removed rows is missing or damaged".to_owned();
+                Finding::new(Severity::Critical, message, Remedy::Validate)
+                    .detail(format!("{why}."))
+            })
+            .collect()
     }
 }
 
@@ -111,8 +136,8 @@ impl Rule for LegacySummaries {
         if seen.main.kind != MainKind::Summaries || waiting == 0 {
             return Vec::new();
         }
-        let records = plural(waiting, "record waits", "records wait");
-        let message = format!("main holds summary rows: {records} beside it");
+        let records = plural(waiting, "record is pending", "records are pending");
+        let message = format!("main holds summary rows: {records} next to it");
         vec![Finding::new(Severity::Warning, message, Remedy::None)]
     }
 }
@@ -229,7 +254,7 @@ mod tests {
         seen.waiting.journal_rows = 1;
         assert_eq!(
             found(&LegacySummaries, &seen)[0].1,
-            "main holds summary rows: 1 record waits beside it"
+            "main holds summary rows: 1 record is pending next to it"
         );
         seen.main.kind = MainKind::Records;
         assert!(found(&LegacySummaries, &seen).is_empty());

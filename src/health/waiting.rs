@@ -22,8 +22,8 @@ impl Rule for IncrementFiles {
         over(count, limits.increments_warning, limits.increments_critical)
             .map(|(severity, limit)| {
                 let message = format!(
-                    "{} wait (limit {}): consolidate",
-                    plural(count, "increment", "increments"),
+                    "{} (limit {}): consolidate",
+                    plural(count, "pending increment", "pending increments"),
                     show_count(limit)
                 );
                 Finding::new(severity, message, Remedy::Consolidate)
@@ -51,7 +51,7 @@ impl Rule for IncrementBytes {
         over(bytes, limits.bytes_warning, limits.bytes_critical)
             .map(|(severity, limit)| {
                 let message = format!(
-                    "{} of increments wait (limit {}): consolidate",
+                    "{} of pending increments (limit {}): consolidate",
                     show_size(bytes),
                     show_size(limit)
                 );
@@ -94,7 +94,7 @@ impl Rule for OldestRow {
         }
         let limit = show_duration(limits.oldest_seconds as f64);
         let message = format!(
-            "oldest row has waited {} (limit {limit}): consolidate",
+            "oldest pending row is {} old (limit {limit}): consolidate",
             show_duration(age)
         );
         vec![Finding::new(
@@ -132,7 +132,7 @@ mod tests {
         let found = IncrementFiles.findings(&seen, &Thresholds::default());
         assert_eq!(
             found[0].message,
-            "1,001 increments wait (limit 1,000): consolidate"
+            "1,001 pending increments (limit 1,000): consolidate"
         );
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let found = OldestRow.findings(&seen, &Thresholds::default());
         assert_eq!(
             found[0].message,
-            "oldest row has waited 1h15 (limit 1h): consolidate"
+            "oldest pending row is 1h15 old (limit 1h): consolidate"
         );
     }
 }

@@ -7,8 +7,9 @@ use super::text::count;
 use super::{Detail, Outcome, Plan, Request};
 use crate::config::show_size as size;
 use crate::health::Severity;
-use crate::store::layout::MAIN;
-use crate::store::{Control, Result, Store, backup};
+use crate::store::format::layout::MAIN;
+use crate::store::maintain::backup;
+use crate::store::{Control, Result, Store};
 
 pub(super) fn plan(store: &Store) -> Result<Plan> {
     let main = backup::source(store)?;

@@ -6,7 +6,8 @@ use super::text::count;
 use super::{Detail, Outcome, Plan, Request};
 use crate::config::show_size as size;
 use crate::health::Severity;
-use crate::store::cleanup::{self, Options, Reason};
+use crate::store::maintain::cleanup;
+use crate::store::maintain::cleanup::{Options, Reason};
 use crate::store::{Control, Result, Store};
 
 /// Lines of a plan that name files; the rest is counted.

@@ -9,8 +9,9 @@ use super::text::{count, seconds};
 use super::{ConsolidateOptions, Detail, Outcome, Plan, Request};
 use crate::config::{show_count, show_size as size};
 use crate::health::Severity;
-use crate::store::consolidate::{self, SkipKind, Skipped};
-use crate::store::layout::MAIN;
+use crate::store::commit::consolidate;
+use crate::store::commit::consolidate::{SkipKind, Skipped};
+use crate::store::format::layout::MAIN;
 use crate::store::{Control, Result, Store};
 
 /// Lines of a plan that name files; the rest is counted.
@@ -55,7 +56,7 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
         lines.push(format!("… and {} more", files - SHOWN as u64));
     }
     if files > 0 && plan.summaries > 0 {
-        lines.push(format!("{} move into the file beside it", move_out()));
+        lines.push(format!("{} move into the file next to it", move_out()));
     }
     lines.extend(
         plan.skipped
@@ -115,8 +116,9 @@ pub(super) fn run(
         parts.push(count(done.rows_added, "row"));
     }
     for (n, what) in [
-        (done.rows_superseded, "superseded"),
+        (done.rows_superseded, "retried"),
         (done.rows_repeated, "repeated"),
+        (done.rows_removed, "removed on purpose"),
     ] {
         if n > 0 {
             parts.push(format!("{} {what}", show_count(n)));
@@ -149,7 +151,8 @@ pub(super) fn run(
             "schema_version": 1,
             "increments_merged": done.increments_merged, "journals_recovered": done.journals_recovered,
             "rows_added": done.rows_added, "rows_superseded": done.rows_superseded,
-            "rows_repeated": done.rows_repeated, "rows_total": done.rows_total,
+            "rows_repeated": done.rows_repeated, "rows_removed": done.rows_removed,
+            "rows_total": done.rows_total,
             "skipped": listed(&done.skipped), "generation": done.generation,
             "backup": done.backup, "pruned": done.pruned, "notes": done.notes,
         }),

@@ -89,6 +89,7 @@ pub(super) fn run(
     };
     let path = options.output.display();
     let format: &str = options.format.into();
+    let left_out = control.left_out();
     Ok(Outcome {
         summary: format!(
             "exported {}, {}, to {path}, {}",
@@ -99,6 +100,7 @@ pub(super) fn run(
         lines: Vec::new(),
         json: json!({
             "schema_version": 1, "format": format, "output": options.output, "rows": done, "bytes": bytes,
+            "left_out": left_out,
         }),
         severity: Severity::Healthy,
         changed: false,

@@ -3,19 +3,19 @@
 //! progress, can be cancelled at safe points, and ends in an outcome.
 //!
 //! ```
-//! use evaltop::jobs::{self, ConsolidateOptions, Request};
-//! use evaltop::store::Control;
+//! use evaltop::internals::jobs::{self, ConsolidateOptions, Request};
+//! use evaltop::internals::store::Control;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use evaltop::store::writer::{Writer, WriterOptions};
-//! # use evaltop::store::{Record, Store};
+//! # use evaltop::internals::store::write::writer::{Writer, WriterOptions};
+//! # use evaltop::internals::store::{Record, Store};
 //! # let folder = tempfile::tempdir()?;
 //! # let store = Store::new(folder.path().join("my_store"));
 //! # let mut writer = Writer::open(&store, WriterOptions::default())?;
 //! # for n in 0..20 {
 //! #     let model = if n % 2 == 0 { "large" } else { "small" };
 //! #     let task_id = Some(format!("book-{}", n / 2));
-//! #     writer.append(Record { model: model.into(), task_id, success: n != 3, ..Record::default() })?;
+//! #     writer.append(Record { model: model.into(), task_id, success: Some(n != 3), ..Record::default() })?;
 //! # }
 //! # writer.close()?;
 //! let request = Request::Consolidate(ConsolidateOptions::default());
@@ -32,18 +32,20 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::health::Severity;
-use crate::store::operations::{self, Operation};
+use crate::store::maintain::operations;
+use crate::store::maintain::operations::Operation;
 use crate::store::{Control, Error, Result, Store};
 
 mod backup;
 mod cleanup;
 mod consolidate;
 mod export;
+mod remove;
 mod restore;
 mod text;
 mod validate;
 
-pub use crate::store::cleanup::Options as CleanupOptions;
+pub use crate::store::maintain::cleanup::Options as CleanupOptions;
 
 /// A job that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,8 @@ pub enum Request {
     Backup,
     /// Bring a backup back, as a new commit.
     Restore(RestoreOptions),
+    /// Take rows out on purpose.
+    Remove(RemoveOptions),
     /// Check every file; with `repair`, mend what can be mended safely.
     Validate {
         /// Whether to mend.
@@ -70,7 +74,7 @@ pub enum Request {
 pub struct ConsolidateOptions {
     /// Go on although main has fewer rows than its last commit left in it.
     pub accept_main: bool,
-    /// Move the summary rows of a legacy main into a file beside it.
+    /// Move the summary rows of a legacy main into a file next to it.
     pub convert_main: bool,
 }
 
@@ -80,8 +84,17 @@ pub struct RestoreOptions {
     /// The backup: a path, or a name inside `backups/`. `None` undoes the last operation:
     /// what it had brought into main waits again.
     pub from: Option<PathBuf>,
-    /// Drop the rows that main has and the backup lacks instead of keeping them.
-    pub discard_newer: bool,
+    /// Remove the rows that the store has and the backup lacks instead of keeping them.
+    pub exactly: bool,
+}
+
+/// Which rows are removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoveOptions {
+    /// Those that match.
+    pub filter: crate::store::read::query::Filter,
+    /// Whether a file that does not count is a warning.
+    pub strict: bool,
 }
 
 /// A form in which rows leave the store.
@@ -116,9 +129,11 @@ pub struct ExportOptions {
     /// The file to write.
     pub output: PathBuf,
     /// Which rows.
-    pub filter: crate::store::query::Filter,
+    pub filter: crate::store::read::query::Filter,
     /// Whether an existing file may be replaced.
     pub overwrite: bool,
+    /// Whether a file that does not count is a warning.
+    pub strict: bool,
 }
 
 /// What a job would do.
@@ -149,20 +164,22 @@ pub enum Detail {
     #[default]
     None,
     /// The files that would go.
-    Cleanup(crate::store::cleanup::Plan),
+    Cleanup(crate::store::maintain::cleanup::Plan),
     /// How much is to be written, for the progress.
     Export {
         /// Rows, or tests.
         rows: u64,
     },
+    /// The rows that would go.
+    Remove(Box<crate::store::maintain::remove::Plan>),
     /// What was found, and so what would be mended.
-    Validate(Box<crate::store::validate::Report>),
+    Validate(Box<crate::store::maintain::validate::Report>),
 }
 
 /// What a job did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// One line for people: "consolidated 41 files, 2,013 rows, 9 superseded, 0.4 s".
+    /// One line for people: "consolidated 41 files, 2,013 rows, 9 retried, 0.4 s".
     pub summary: String,
     /// More lines where there is more to say.
     pub lines: Vec<String>,
@@ -181,6 +198,7 @@ pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan>
         Request::Cleanup(options) => cleanup::plan(store, options),
         Request::Backup => backup::plan(store),
         Request::Restore(options) => restore::plan(store, options, control),
+        Request::Remove(options) => remove::plan(store, options, control),
         Request::Validate { repair } => validate::plan(store, *repair, control),
         Request::Export(options) => export::plan(store, options, control),
     }
@@ -206,6 +224,7 @@ fn noted(request: &Request, ended: &Result<Outcome>) -> Option<Operation> {
         Request::Cleanup(_) => "cleanup",
         Request::Backup => "backup",
         Request::Restore(_) => "restore",
+        Request::Remove(_) => "remove",
         Request::Validate { repair: true } => "repair",
         Request::Validate { repair: false } | Request::Export(_) => return None,
     };
@@ -228,6 +247,7 @@ fn perform(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
         (Request::Cleanup(_), Detail::Cleanup(detail)) => cleanup::run(store, detail, control),
         (Request::Backup, _) => backup::run(store, control),
         (Request::Restore(options), _) => restore::run(store, options, control),
+        (Request::Remove(_), Detail::Remove(detail)) => remove::run(store, detail, control),
         (Request::Validate { repair }, Detail::Validate(report)) => {
             validate::run(store, report, *repair, control)
         }

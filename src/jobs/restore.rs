@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use super::text::count;
 use super::{Detail, Outcome, Plan, Request, RestoreOptions};
 use crate::health::Severity;
-use crate::store::backup::restore::{self, Restored};
-use crate::store::layout::MAIN;
+use crate::store::format::layout::MAIN;
+use crate::store::maintain::restore;
+use crate::store::maintain::restore::Restored;
 use crate::store::{Control, Result, Store};
 
 fn options(options: &RestoreOptions) -> restore::Options {
     restore::Options {
         from: options.from.clone(),
-        discard_newer: options.discard_newer,
+        exactly: options.exactly,
     }
 }
 
@@ -58,7 +59,7 @@ fn sentence(restored: &Restored) -> String {
     if restored.rows_waiting > 0 {
         text.push_str("; ");
         text.push_str(&count(restored.rows_waiting, "row"));
-        text.push_str(" of main wait again");
+        text.push_str(" of main are pending again");
     }
     if restored.rows_kept > 0 {
         text.push_str(", and ");

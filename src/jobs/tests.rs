@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::store::Record;
-use crate::store::cleanup::Reason;
 use crate::store::disk::sim::SimDisk;
-use crate::store::operations::Followed;
-use crate::store::snapshot::Scanner;
-use crate::store::writer::{Writer, WriterOptions};
+use crate::store::maintain::cleanup::Reason;
+use crate::store::maintain::operations::Followed;
+use crate::store::read::snapshot::Scanner;
+use crate::store::write::writer::{Writer, WriterOptions};
 
 /// Tests in the store below.
 const TESTS: u64 = 40;
@@ -24,7 +24,7 @@ fn write(store: &Store, tests: u64) {
     let mut writer = Writer::open(store, WriterOptions::default()).unwrap();
     let record = |at| Record {
         model: "m".to_owned(),
-        success: at % 2 == 0,
+        success: Some(at % 2 == 0),
         ..Record::default()
     };
     writer.append_all((0..tests).map(record).collect()).unwrap();
@@ -82,7 +82,8 @@ fn store(root: &Path) -> Store {
 /// The files of a store that wait to be mended.
 fn mendable(store: &Store) -> usize {
     let report =
-        crate::store::validate::check(store, Timestamp::now(), &Control::default()).unwrap();
+        crate::store::maintain::validate::check(store, Timestamp::now(), &Control::default())
+            .unwrap();
     report
         .findings
         .iter()
@@ -96,15 +97,16 @@ fn requests(root: &Path) -> Vec<Request> {
         Request::Export(ExportOptions {
             format,
             output,
-            filter: crate::store::query::Filter::default(),
+            filter: crate::store::read::query::Filter::default(),
             overwrite: true,
+            strict: false,
         })
     };
     vec![
         consolidate(),
         Request::Restore(RestoreOptions {
             from: None,
-            discard_newer: false,
+            exactly: false,
         }),
         Request::Cleanup(CleanupOptions {
             keep: 0,
@@ -194,7 +196,8 @@ fn a_job_can_be_cancelled_in_each_of_its_phases() {
                 }
                 if let Request::Cleanup(options) = request {
                     let plan =
-                        crate::store::cleanup::plan(store, options, Timestamp::now()).unwrap();
+                        crate::store::maintain::cleanup::plan(store, options, Timestamp::now())
+                            .unwrap();
                     assert_eq!(
                         plan.items
                             .iter()
@@ -309,7 +312,8 @@ fn a_cleanup_passes_over_what_is_gone_and_what_is_needed_by_now() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
     let options = CleanupOptions::default();
-    let planned = crate::store::cleanup::plan(&store, &options, Timestamp::now()).unwrap();
+    let planned =
+        crate::store::maintain::cleanup::plan(&store, &options, Timestamp::now()).unwrap();
     let mut planned = planned.items;
     planned.retain(|item| item.reason == Reason::StaleTemporary);
     std::fs::remove_file(planned[1].folder.join(&planned[1].name)).unwrap();
@@ -319,7 +323,7 @@ fn a_cleanup_passes_over_what_is_gone_and_what_is_needed_by_now() {
     let index = entries
         .into_iter()
         .filter(|entry| entry.name.starts_with(".test_keys."));
-    let index = index.map(|entry| crate::store::cleanup::Item {
+    let index = index.map(|entry| crate::store::maintain::cleanup::Item {
         folder: root.clone(),
         name: entry.name,
         stat: entry.stat,
@@ -327,10 +331,10 @@ fn a_cleanup_passes_over_what_is_gone_and_what_is_needed_by_now() {
     });
     planned.extend(index);
     assert!(planned.len() > 3, "{planned:?}");
-    let plan = crate::store::cleanup::Plan {
+    let plan = crate::store::maintain::cleanup::Plan {
         items: planned.clone(),
     };
-    let done = crate::store::cleanup::run(&store, &plan, &Control::default()).unwrap();
+    let done = crate::store::maintain::cleanup::run(&store, &plan, &Control::default()).unwrap();
     assert_eq!(
         (done.removed.len(), done.kept.len()),
         (2, planned.len() - 3)

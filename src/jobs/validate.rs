@@ -5,7 +5,8 @@ use serde_json::json;
 use super::text::count;
 use super::{Detail, Outcome, Plan, Request};
 use crate::health::Severity;
-use crate::store::validate::{self, Finding, Level, Report};
+use crate::store::maintain::validate;
+use crate::store::maintain::validate::{Finding, Level, Report};
 use crate::store::{Control, Error, Result, Store};
 
 pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Plan> {

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use strum::IntoEnumIterator;
 
+use super::filtered::Filtered;
 use super::time;
 use crate::observation::{
-    Burst, Detail, Failure, FileState, FileView, MainKind, MainView, ModelView, Observation,
-    WaitingView,
+    Burst, Detail, Failure, FileState, FileView, IdentityView, MainKind, MainView, ModelView,
+    Observation, WaitingView,
 };
 use crate::stats::burst::{self, Before};
 use crate::stats::{ErrorCategory, Tally};
-use crate::store::layout::{self, IncrementalName};
-use crate::store::snapshot::{self, ModelActivity, Recent, Snapshot, WaitingFile};
+use crate::store::format::layout;
+use crate::store::format::layout::IncrementalName;
+use crate::store::read::snapshot;
+use crate::store::read::snapshot::{IdentityFacts, ModelActivity, Recent, Snapshot, WaitingFile};
 
 /// Throughput is taken over this many seconds.
 const WINDOW: i64 = 300;
@@ -36,6 +39,8 @@ pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
     seen.waiting = waiting_view(std::mem::take(&mut snapshot.waiting), seen.at);
     seen.superseded = snapshot.superseded;
     seen.repeated = snapshot.repeated;
+    seen.identity = identity(&snapshot.identity);
+    seen.removed_unread.clone_from(&snapshot.removed_unread);
     seen.notes.clone_from(&snapshot.notes);
     seen.cells = Arc::clone(&snapshot.cells);
     seen.history.clone_from(&snapshot.history);
@@ -50,6 +55,34 @@ pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
         .zip(seen.totals.errors)
         .filter(|(_, count)| *count > 0)
         .collect();
+}
+
+fn identity(facts: &IdentityFacts) -> IdentityView {
+    let rewritten = facts.rewritten.iter();
+    IdentityView {
+        bare: (facts.bare, facts.bare_in.clone()),
+        identical: facts.identical.clone(),
+        rewritten: rewritten
+            .map(|of| (of.file.clone(), of.column.clone(), of.rows))
+            .collect(),
+    }
+}
+
+/// The figures of some of the tests.
+pub(super) fn filtered(snapshot: &Snapshot, at: Timestamp) -> Filtered {
+    let window = snapshot.history.window(at.as_second(), WINDOW);
+    let models = models(snapshot, at, window);
+    let mut totals = Tally::default();
+    for model in &models {
+        totals.add(&model.tally);
+    }
+    Filtered {
+        expression: None,
+        models,
+        totals,
+        cells: Arc::clone(&snapshot.cells),
+        history: snapshot.history.clone(),
+    }
 }
 
 fn main_view(snapshot: &Snapshot) -> MainView {
@@ -177,7 +210,11 @@ fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
                     None
                 },
                 trend: trend(&activity.recent),
-                effective: snapshot.clusters.effective(model, tally.full, tally.tests),
+                effective: snapshot
+                    .clusters
+                    .effective(model, tally.full, tally.judged()),
+                cost: None,
+                measured: None,
                 detail: Arc::new(detail(activity)),
                 tally,
             }
@@ -188,7 +225,8 @@ fn models(snapshot: &Snapshot, at: Timestamp, window: i64) -> Vec<ModelView> {
 /// Success over the last tests, in stretches of twenty, oldest first; the newest is
 /// whole, so that it says as much as the others.
 fn trend(recent: &[Recent]) -> Vec<f64> {
-    let newest = recent.rchunks_exact(TREND_TESTS).take(TREND);
+    let judged: Vec<Recent> = recent.iter().filter(|t| !t.unscored).copied().collect();
+    let newest = judged.rchunks_exact(TREND_TESTS).take(TREND);
     let rate =
         |tests: &[Recent]| tests.iter().filter(|t| t.full).count() as f64 / tests.len() as f64;
     let mut rates: Vec<f64> = newest.map(rate).collect();
@@ -214,9 +252,11 @@ fn detail(activity: &ModelActivity) -> Detail {
 fn model_burst(tally: &Tally, recent: &[Recent]) -> Option<Burst> {
     let failures: Vec<bool> = recent.iter().map(|test| !test.full).collect();
     let failed = failures.iter().filter(|failed| **failed).count() as u64;
+    // A test that an error left without a verdict is one that went wrong.
+    let tests = tally.judged().saturating_add(tally.unscored_errors);
     let before = Before {
-        tests: tally.tests.saturating_sub(recent.len() as u64),
-        failed: (tally.tests - tally.full).saturating_sub(failed),
+        tests: tests.saturating_sub(recent.len() as u64),
+        failed: tests.saturating_sub(tally.full).saturating_sub(failed),
     };
     let alarm = burst::detect(before, &failures)?;
     let mut counts: BTreeMap<ErrorCategory, u64> = BTreeMap::new();
@@ -431,6 +471,7 @@ mod tests {
             .map(|index| Recent {
                 timestamp: (NOW - 60 + index) * 1_000_000,
                 full: index < 40,
+                unscored: false,
                 error: (index >= 40).then_some(ErrorCategory::Infrastructure),
             })
             .collect();

@@ -2,39 +2,58 @@
 //! [`Observation`]s, the plain data that `status` prints and the dashboard draws.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Config;
 use crate::health;
 use crate::memory;
+use crate::observation::{OperationView, Reading, SourceView, WriterState, WriterView};
 use crate::stats::levels::{Level, Levels};
-use crate::store::operations::{Followed, Operation};
-use crate::store::snapshot::{Scanner, Snapshot};
+use crate::store::aggregate::LAST_ROWS;
+use crate::store::maintain::operations::{Followed, Operation};
+use crate::store::read::query::Filter;
+use crate::store::read::snapshot::{FileState, Scanner, Snapshot};
+use crate::store::write::{session_notes, source_notes};
 use crate::store::{Control, Error, Store};
-use observation::{OperationView, Reading};
 use superseding::Superseding;
 
 mod figures;
+pub mod filtered;
+mod marks;
+mod metric;
+mod misnamed;
+mod narrow;
+mod session;
+mod settled;
+mod spending;
 mod superseding;
 #[cfg(test)]
 mod tests;
 pub mod watch;
 mod writers;
 
-pub use crate::observation::{self, Observation, StoreState, WatchMode};
+pub use crate::observation::{Observation, StoreState, WatchMode};
 pub use watch::Watch;
 
-/// How often the first look is tried again while main is being written.
+/// How often the first scan is tried again while main is being written.
 const TRIES: u32 = 10;
+/// So many tests say how long a model's tests usually take.
+const KNOWN_TIMES: u64 = 20;
 /// So many rows read or forgotten leave memory to give back.
 const MUCH: u64 = 10_000;
 /// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
+/// So long a scan waits for files that are rewritten in place.
+const REWRITTEN: Duration = Duration::from_secs(1);
+/// The time between two scans meanwhile.
+const BETWEEN: Duration = Duration::from_millis(40);
+/// So long figures of an earlier scan stand in for a file that is still being rewritten.
+const STANDING_IN: SignedDuration = SignedDuration::from_secs(15);
 
-/// Looks at one store again and again. What it remembers between two looks makes
-/// the next one cheaper, tells what became of a writer, and stands in for what
+/// Looks at one store again and again. What it remembers between two scans makes
+/// the next one cheaper, says what became of a writer, and stands in for what
 /// can't be read at the moment: a figure is never wrong, at worst it is old, and
 /// then the observation says so.
 #[derive(Debug)]
@@ -46,8 +65,23 @@ pub struct Monitor {
     writers: writers::Writers,
     levels: Levels,
     superseding: Superseding,
+    derived: spending::Derived,
+    /// The only session whose tests are shown.
+    narrow: Option<narrow::Narrow>,
+    /// The metric instead of the success rate.
+    chosen: Option<metric::Chosen>,
+    /// The score, where nothing is judged and nobody chose.
+    score: Option<metric::Chosen>,
+    settled: settled::Settled,
+    marks: marks::Marks,
+    notes: session_notes::Notes,
+    misnamed: misnamed::Misnamed,
     operations: Followed,
     last: Option<Observation>,
+    /// When every file could be read.
+    whole: Option<Timestamp>,
+    /// The last scan failed because files, threads or memory ran out.
+    exhausted: bool,
     /// Generation of main and rows that waited when memory was last given back.
     tidied: Option<(u64, u64)>,
 }
@@ -63,9 +97,27 @@ impl Monitor {
             writers: writers::Writers::default(),
             levels: Levels::default(),
             superseding: Superseding::default(),
+            derived: spending::Derived::default(),
+            narrow: None,
+            chosen: None,
+            score: None,
+            settled: settled::Settled::default(),
+            marks: marks::Marks::default(),
+            notes: session_notes::Notes::default(),
+            misnamed: misnamed::Misnamed::default(),
             operations: Followed::default(),
             last: None,
+            whole: None,
+            exhausted: false,
             tidied: None,
+        }
+    }
+
+    /// A monitor that knows nothing but the last picture, to stand in where the next scan fails.
+    pub fn after(store: Store, config: Config, last: Option<Observation>) -> Self {
+        Self {
+            last,
+            ..Self::new(store, config)
         }
     }
 
@@ -74,7 +126,26 @@ impl Monitor {
         self.watch = mode;
     }
 
-    /// Before the first look, where that will take a while: main's figures, marked as such.
+    /// Shows the tests of one session alone from the next scan on, or all again.
+    pub fn set_session(&mut self, session: Option<String>) {
+        if self.narrow.as_ref().map(narrow::Narrow::session) != session.as_deref() {
+            self.narrow = session.map(narrow::Narrow::new);
+            self.derived = spending::Derived::default();
+            self.score = None;
+            let metric = self.chosen.take();
+            self.set_metric(metric.map(|own| own.name().to_owned()));
+        }
+    }
+
+    /// Shows the mean of a column or expression from the next scan on, or success again.
+    pub fn set_metric(&mut self, metric: Option<String>) {
+        if self.chosen.as_ref().map(metric::Chosen::name) != metric.as_deref() {
+            let metric = metric.map(|name| self.config.metric(&name));
+            self.chosen = metric.map(metric::Chosen::new);
+        }
+    }
+
+    /// Before the first scan, where that will take a while: main's figures, marked as such.
     pub fn glance(&mut self, now: Timestamp) -> Option<Observation> {
         if self.last.is_some() {
             return None;
@@ -92,7 +163,7 @@ impl Monitor {
             read: 0,
             files: glance.files,
         });
-        seen.store = self.store.layout.root().to_path_buf();
+        seen.store = self.store.layout.name().to_path_buf();
         seen.watch = self.watch.clone();
         Some(seen)
     }
@@ -103,15 +174,32 @@ impl Monitor {
         self.observe_telling(now, &Control::default())
     }
 
-    /// The same, and tells how far it is.
+    /// The same, and says how far it is.
     pub fn observe_telling(&mut self, now: Timestamp, control: &Control) -> Observation {
-        let mut seen = match self.look(now, control) {
+        self.exhausted = false;
+        let seen = match self.look(now, control) {
             Ok(seen) => seen,
             Err(error) => self.stand_in(&error),
         };
+        self.complete(seen, now)
+    }
+
+    /// Whether the last scan failed because files, threads or memory ran out, so that it says
+    /// nothing about the store.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// What a scan that failed for this reason leaves to be seen.
+    pub fn failed(&mut self, now: Timestamp, error: &Error) -> Observation {
+        let seen = self.stand_in(error);
+        self.complete(seen, now)
+    }
+
+    fn complete(&mut self, mut seen: Observation, now: Timestamp) -> Observation {
         let root = self.store.layout.root();
         seen.at = now;
-        seen.store = root.to_path_buf();
+        seen.store = self.store.layout.name().to_path_buf();
         seen.watch = self.watch.clone();
         seen.disk = self
             .store
@@ -127,17 +215,20 @@ impl Monitor {
 
     fn look(&mut self, now: Timestamp, control: &Control) -> Result<Observation, Error> {
         self.store.check()?;
-        let mut tries = 0;
-        let mut snapshot = loop {
-            match self.scanner.scan(&self.store, now, control) {
-                // With nothing to show instead, waiting for a moment is the better answer.
-                Err(error) if passing(&error) && !self.has_figures() && tries < TRIES => {
-                    tries += 1;
-                    thread::sleep(PAUSE);
+        let mut snapshot = self.scan(now, control)?;
+        let began = Instant::now();
+        while let Some(name) = self.rewritten(&snapshot) {
+            control.check()?;
+            if began.elapsed() >= REWRITTEN {
+                if let Some(seen) = self.meanwhile(&name, now) {
+                    return Ok(seen);
                 }
-                result => break result?,
+                break;
             }
-        };
+            thread::sleep(BETWEEN);
+            snapshot = self.scan(now, control)?;
+        }
+        self.whole = Some(now);
         self.tidy(&snapshot);
         let mut seen = Observation {
             at: now,
@@ -148,13 +239,98 @@ impl Monitor {
             self.superseding
                 .lately(now.as_second(), snapshot.superseded, &snapshot.superseding);
         seen.levels = self.stand(&seen);
-        seen.writers = self
-            .writers
-            .update(&snapshot.writers, now, &self.config.thresholds);
+        let usual = |model: &str| {
+            let times = &snapshot.models.get(model)?.times;
+            (times.n() >= KNOWN_TIMES).then(|| times.quantile(0.95))?
+        };
+        let limits = &self.config.thresholds;
+        let mut writers = self.writers.update(&snapshot.writers, now, limits, &usual);
+        let rows = seen.totals.tests + seen.superseded + seen.repeated;
+        self.settled.look(&self.store, &mut writers, rows, control);
+        seen.session = session::session(&writers, self.notes.read(&self.store));
+        writers.retain(|writer| writers::stays(writer, now));
+        seen.writers = writers;
+        seen.misnamed = self.misnamed.look(&self.store.layout);
+        seen.throttled = session::throttled(&snapshot.writers, now);
+        self.marks.fill(&mut seen);
+        let notes = source_notes::all(&self.store).unwrap_or_default();
+        seen.sources = notes
+            .into_iter()
+            .map(|note| SourceView {
+                stale: note.is_stale(now),
+                name: note.name,
+                at: note.at,
+                error: note.error,
+                rows: note.rows,
+            })
+            .collect();
+        pace(&mut seen, &snapshot, now);
+        let mut filter = Filter::default();
+        if let Some(narrow) = &mut self.narrow {
+            narrow.fill(&mut seen, &self.store, control)?;
+            filter = narrow::filter(narrow.session())?;
+        }
+        self.derived
+            .fill(&mut seen, (&self.store, &filter), &self.config, control);
+        if let Some(chosen) = &mut self.chosen {
+            chosen.fill(&mut seen, &self.store, &filter, control);
+        } else if seen.totals.tests > 0 && seen.totals.judged() == 0 {
+            let score = || metric::Chosen::new(self.config.metric("score"));
+            let score = self.score.get_or_insert_with(score);
+            score.fill_known(&mut seen, &self.store, &filter, control);
+        } else {
+            self.score = None;
+        }
         Ok(seen)
     }
 
-    /// Gives memory back after a look that read or forgot much.
+    fn scan(&mut self, now: Timestamp, control: &Control) -> Result<Snapshot, Error> {
+        let mut tries = 0;
+        loop {
+            match self.scanner.scan(&self.store, now, control) {
+                // With nothing to show instead, waiting for a moment is the better answer.
+                Err(error) if passing(&error) && !self.has_figures() && tries < TRIES => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// A file that other code is writing at the moment and whose rows counted in the last
+    /// look; at the first scan any such file, as its rows may have been there before.
+    fn rewritten(&self, snapshot: &Snapshot) -> Option<String> {
+        let mut unfinished = snapshot
+            .waiting
+            .iter()
+            .filter(|file| file.state == FileState::InProgress);
+        let last = self.last.as_ref().filter(|last| last.has_figures());
+        let counted = |name: &str| {
+            last.is_none_or(|last| {
+                let mut files = last.waiting.files.iter();
+                files.any(|file| file.name == name && file.rows > 0)
+            })
+        };
+        unfinished
+            .find(|file| counted(&file.name))
+            .map(|file| file.name.clone())
+    }
+
+    /// The figures of the last scan, while a file is being rewritten.
+    fn meanwhile(&mut self, name: &str, now: Timestamp) -> Option<Observation> {
+        let last = self.last.as_ref().filter(|last| last.has_figures())?;
+        let since = self.whole.unwrap_or(now);
+        if now.duration_since(since).abs() > STANDING_IN {
+            return None;
+        }
+        let mut seen = last.clone();
+        seen.behind = Some(format!("{name} is being rewritten"));
+        seen.exhausted = false;
+        Some(seen)
+    }
+
+    /// Gives memory back after a scan that read or forgot much.
     fn tidy(&mut self, snapshot: &Snapshot) {
         let rows: u64 = snapshot.waiting.iter().map(|file| file.rows).sum();
         let little = |(generation, before): (u64, u64)| {
@@ -166,7 +342,7 @@ impl Monitor {
         }
     }
 
-    /// How many files wait, now and before. At the start the files themselves tell when
+    /// How many files wait, now and before. At the start the files themselves say when
     /// each of those that still wait began to.
     fn stand(&mut self, seen: &Observation) -> Levels {
         let now = seen.at.as_second();
@@ -197,17 +373,19 @@ impl Monitor {
         self.last.as_ref().is_some_and(Observation::has_figures)
     }
 
-    /// The figures of the last look that worked, and why they are old.
-    fn stand_in(&self, error: &Error) -> Observation {
+    /// The figures of the last scan that worked, and why they are old.
+    fn stand_in(&mut self, error: &Error) -> Observation {
+        self.exhausted = error.is_exhausted();
         let has_figures = self.has_figures();
         let mut seen = self.last.clone().unwrap_or_default();
+        seen.exhausted = self.exhausted && has_figures;
         seen.behind = has_figures.then(|| error.to_string());
         seen.state = match error {
             Error::NoStore { .. } => StoreState::Missing,
-            error if passing(error) && has_figures => StoreState::Ready,
+            error if (passing(error) || self.exhausted) && has_figures => StoreState::Ready,
             error => StoreState::Unreadable(error.to_string()),
         };
-        // Once, not at every look while it lasts.
+        // Once, not at every scan while it lasts.
         if self
             .last
             .as_ref()
@@ -230,7 +408,7 @@ fn view(operation: &Operation) -> OperationView {
     }
 }
 
-/// Whether the next look may well work without anybody doing anything.
+/// Whether the next scan may well work without anybody doing anything.
 fn passing(error: &Error) -> bool {
     matches!(
         error,
@@ -239,6 +417,30 @@ fn passing(error: &Error) -> bool {
             | Error::Unstable { .. }
             | Error::Cancelled
     ) || error.is_not_found()
+}
+
+/// Rows a minute now: none where nobody writes any more. The models share it as they shared
+/// the last minutes.
+fn pace(seen: &mut Observation, snapshot: &Snapshot, now: Timestamp) {
+    let writes =
+        |writer: &WriterView| writer.state.is_open() || writer.state == WriterState::Unknown;
+    let over = !seen.writers.is_empty() && !seen.writers.iter().any(writes);
+    let before: f64 = seen.models.iter().map(|model| model.per_minute).sum();
+    // Rows that name no process are known by the minute only.
+    let known = snapshot.times.iter().any(|times| !times.is_empty());
+    if over {
+        seen.per_minute = 0.0;
+    } else if known {
+        seen.per_minute = session::per_minute(&snapshot.times, LAST_ROWS, now);
+    }
+    let share = if before > 0.0 {
+        seen.per_minute / before
+    } else {
+        0.0
+    };
+    for model in &mut seen.models {
+        model.per_minute *= share;
+    }
 }
 
 /// A row's time; `None` beyond what a calendar holds.

@@ -8,7 +8,7 @@ const SPAN: i64 = 3_600;
 /// The least time between two numbers that are kept, in seconds.
 const STEP: i64 = 60;
 
-/// The numbers of earlier looks, oldest first.
+/// The numbers of earlier scans, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Superseding {
     known: VecDeque<(i64, u64)>,
@@ -18,7 +18,7 @@ impl Superseding {
     /// Takes in the number at `now`, and when the waiting rows that replaced others were
     /// recorded (microseconds since the epoch); returns how many did in the last hour.
     pub(super) fn lately(&mut self, now: i64, all: u64, waiting: &[i64]) -> u64 {
-        // A clock that was set back, or a store that was replaced: begin anew.
+        // A clock that was set back, or a store that was replaced: begin again.
         if self
             .known
             .back()

@@ -1,7 +1,8 @@
-//! Looks at real stores in temporary folders: what a look shows when main, or the
+//! Looks at real stores in temporary folders: what a scan shows when main, or the
 //! whole store, can't be read at that moment.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,8 +15,11 @@ use super::{Monitor, StoreState, WatchMode};
 use crate::config::Config;
 use crate::health::Severity;
 use crate::observation::{MainKind, Reading, WriterState};
-use crate::store::writer::{Writer, WriterOptions};
-use crate::store::{Control, Record, Store, consolidate};
+use crate::store::commit::consolidate;
+use crate::store::write::writer::{Writer, WriterOptions};
+use crate::store::{Control, Record, Store};
+
+mod identity;
 
 fn monitor(root: &Path) -> Monitor {
     let mut config = Config::default();
@@ -48,7 +52,7 @@ fn tear_main(root: &Path, age: Duration) {
 fn records(count: usize, success: bool) -> Vec<Record> {
     let record = Record {
         model: "m".to_owned(),
-        success,
+        success: Some(success),
         ..Record::default()
     };
     vec![record; count]
@@ -189,7 +193,7 @@ fn a_store_appears_vanishes_and_comes_back() {
 }
 
 #[test]
-fn a_writer_is_live_then_quiet_then_done() {
+fn a_writer_is_live_then_stalled_then_finished() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     let mut writer = Writer::open(&store, WriterOptions::default()).unwrap();
@@ -207,11 +211,11 @@ fn a_writer_is_live_then_quiet_then_done() {
     };
     writer.append_all(records(2, true)).unwrap();
     assert_eq!(state(&mut monitor, 0), (vec![WriterState::Live], 0));
-    assert_eq!(state(&mut monitor, 120), (vec![WriterState::Quiet], 1));
+    assert_eq!(state(&mut monitor, 901), (vec![WriterState::Stalled], 1));
     writer.append_all(records(1, true)).unwrap();
     assert_eq!(state(&mut monitor, 0), (vec![WriterState::Live], 0));
     writer.close().unwrap();
-    assert_eq!(state(&mut monitor, 120), (vec![WriterState::Done], 0));
+    assert_eq!(state(&mut monitor, 120), (vec![WriterState::Finished], 0));
 }
 
 #[test]
@@ -276,4 +280,186 @@ fn before_much_is_read_main_is_shown_alone_and_marked_as_such() {
         None,
         "only before the first look"
     );
+}
+
+/// Replaces a file's content as pandas does: cut to nothing, then written from the start.
+fn rewrite(path: &Path, rows: usize) {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("model", Arc::new(StringArray::from(vec!["a"; rows]))),
+        ("success", Arc::new(BooleanArray::from(vec![true; rows]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    let mut file = File::create(path).unwrap();
+    for part in bytes.chunks(bytes.len() / 3) {
+        file.write_all(part).unwrap();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn tests_never_become_fewer_while_a_file_is_rewritten_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let incremental = folder.path().join("incremental");
+    fs::create_dir(&incremental).unwrap();
+    let path = incremental.join("increment_7_20260131_120000.parquet");
+    rewrite(&path, 10);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut monitor = monitor(folder.path());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rows = 10;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                rows += 1;
+                rewrite(&path, rows);
+                std::thread::sleep(Duration::from_millis(150));
+            }
+        });
+        let mut before = 0;
+        for _ in 0..30 {
+            let seen = monitor.observe(Timestamp::now());
+            assert!(
+                seen.totals.tests >= before,
+                "{} after {before}",
+                seen.totals.tests
+            );
+            before = seen.totals.tests;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(before >= 10);
+    });
+}
+
+#[test]
+fn a_file_that_stays_half_written_keeps_its_rows_for_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let incremental = folder.path().join("incremental");
+    fs::create_dir(&incremental).unwrap();
+    let path = incremental.join("increment_7_20260131_120000.parquet");
+    rewrite(&path, 10);
+    let mut monitor = monitor(folder.path());
+    let now = Timestamp::now();
+    assert_eq!(monitor.observe(now).totals.tests, 10);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 10).unwrap();
+    let seen = monitor.observe(now + SignedDuration::from_secs(2));
+    assert_eq!(seen.totals.tests, 10);
+    assert_eq!(
+        seen.behind.as_deref(),
+        Some("increment_7_20260131_120000.parquet is being rewritten")
+    );
+    let seen = monitor.observe(now + SignedDuration::from_secs(60));
+    assert_eq!((seen.totals.tests, seen.behind), (0, None));
+    rewrite(&path, 11);
+    assert_eq!(monitor.observe(Timestamp::now()).totals.tests, 11);
+}
+
+/// A heartbeat of a program that was killed with two tests in flight.
+fn lost(root: &Path, since: Timestamp) {
+    let test = |task: &str| serde_json::json!({"model": "m", "task_id": task, "since": since.as_microsecond()});
+    let said = serde_json::json!({
+        "format": 1, "writer": "12_20260131_120000_elsewhere_0a", "host": "elsewhere",
+        "recorder": {"pid": 12, "began": 1, "namespace": "n", "boot": "b", "name": "python"},
+        "began": since.as_microsecond(), "beat": 3, "rows": 0, "running": 2,
+        "in_flight": [test("t1"), test("t2")], "ended": "lost", "ended_at": since.as_microsecond(),
+    });
+    let live = root.join("live");
+    fs::create_dir_all(&live).unwrap();
+    fs::write(
+        live.join("12_20260131_120000_elsewhere_0a.json"),
+        said.to_string(),
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_alert_about_a_lost_writer_goes_when_its_tests_have_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().join("store"));
+    let mut writer = Writer::open(&store, WriterOptions::default()).unwrap();
+    let since = Timestamp::now();
+    lost(store.layout.root(), since);
+    let mut monitor = monitor(store.layout.root());
+    let mut alerts = || {
+        let seen = monitor.observe(Timestamp::now());
+        let is_lost = |alert: &&crate::health::Alert| alert.rule == "lost_writers";
+        seen.alerts.iter().filter(is_lost).count()
+    };
+    assert_eq!(alerts(), 1);
+    for (task, left) in [("t1", 1), ("t2", 0)] {
+        writer
+            .append(Record {
+                task_id: Some(task.to_owned()),
+                ..records(1, true).remove(0)
+            })
+            .unwrap();
+        if left == 0 {
+            // Looking for results is rationed.
+            while alerts() > 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        assert_eq!(alerts(), left);
+    }
+    writer.close().unwrap();
+    let options = consolidate::Options::default();
+    consolidate::run(&store, &options, Timestamp::now(), &Control::default()).unwrap();
+    assert_eq!(alerts(), 0, "nor does it come back with the commit");
+}
+
+/// Rows as a Poisson process brings them: the figure on the screen is the true rate, within what
+/// chance explains, five seconds after the start, in the middle and late; and none at the end.
+#[test]
+fn rates_are_the_true_ones_from_the_start_to_the_end() {
+    let mut state = 7_u64;
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 11) as f64 + 0.5) / 2_f64.powi(53)
+    };
+    for (writers, per_minute) in [(1, 90.0), (3, 540.0), (5, 4_000.0)] {
+        for seconds in [5.0, 45.0, 280.0, 1_500.0] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::new(folder.path());
+            let now = Timestamp::now();
+            let own = per_minute / f64::from(writers);
+            let mut open = Vec::new();
+            for _ in 0..writers {
+                let mut writer = Writer::open(&store, WriterOptions::default()).unwrap();
+                let mut rows = Vec::new();
+                let mut ago = seconds;
+                loop {
+                    ago += uniform().ln() * 60.0 / own;
+                    if ago < 0.0 {
+                        break;
+                    }
+                    rows.push(Record {
+                        timestamp: Some(now.as_microsecond() - (ago * 1e6) as i64),
+                        ..records(1, true).remove(0)
+                    });
+                }
+                writer.append_all(rows).unwrap();
+                open.push(writer);
+            }
+            let expected = per_minute * f64::min(seconds, 300.0) / 60.0;
+            let mut monitor = monitor(folder.path());
+            let found = monitor.observe(now).per_minute;
+            // Of each writer the last 200 rows are known.
+            let known = expected.min(200.0 * f64::from(writers));
+            let most = 4.0 / known.sqrt();
+            let error = (found / per_minute - 1.0).abs();
+            assert!(
+                expected < 20.0 || error < most,
+                "{per_minute} a minute by {writers} after {seconds} s: {found}"
+            );
+            for writer in open {
+                writer.close().unwrap();
+            }
+            let seen = monitor.observe(now);
+            assert!(seen.per_minute.abs() < 1e-9, "nobody writes: {seen:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::WatchMode;
 use crate::store::Layout;
-use crate::store::layout::is_temporary;
+use crate::store::format::layout::is_temporary;
 
 mod network;
 
@@ -49,7 +50,7 @@ struct Shared {
 }
 
 /// Starts to watch the store in `root`, which need not be there yet. `poll` is the
-/// time between two looks where the system gives no events.
+/// time between two scans where the system gives no events.
 pub fn start(root: &Path, poll: Duration) -> io::Result<Watch> {
     start_with(root, poll, RETRY, network::reason_to_poll)
 }
@@ -126,7 +127,7 @@ struct Watching {
     tried: Instant,
     /// `None` when polling.
     watcher: Option<RecommendedWatcher>,
-    /// When polling: name, inode, size and time of everything at the last look.
+    /// When polling: name, inode, size and time of everything at the last scan.
     print: Vec<(PathBuf, u64, u64, i64, i64)>,
 }
 
@@ -175,7 +176,9 @@ impl Watching {
         self.tried = Instant::now();
         let first = self.identities.replace(now).is_none();
         self.watcher = None;
-        let mode = match self.arm() {
+        // The library asserts that it gets its thread.
+        let armed = catch_unwind(AssertUnwindSafe(|| self.arm()));
+        let mode = match armed.unwrap_or_else(|_| Err("the system gave no thread".to_owned())) {
             Ok(watcher) => {
                 self.watcher = Some(watcher);
                 WatchMode::Native(NATIVE)
@@ -226,7 +229,7 @@ impl Watching {
         Ok(watcher)
     }
 
-    /// Compares everything in the folders with the last look.
+    /// Compares everything in the folders with the last scan.
     fn looks_different(&mut self) -> bool {
         let mut print = Vec::new();
         for folder in &self.folders {
@@ -330,7 +333,7 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(20), watch.hints.recv())
+            tokio::time::timeout(Duration::from_secs(300), watch.hints.recv())
                 .await
                 .is_ok_and(|h| h.is_some())
         })

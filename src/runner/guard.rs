@@ -4,7 +4,7 @@
 //! through a pipe of every process group that begins and ends. When the pipe ends, it
 //! kills the groups that are left, which works on every Unix and ends what programs
 //! started themselves too. A program that started in the very moment of the kill, before
-//! the guard was told, is not known to it.
+//! the guard was told, is not known to it; nor is one that left its group.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,23 +14,26 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::family::Family;
+
 /// The guard of one run, which ends with it.
 #[derive(Debug)]
 pub(super) struct Guard(Child);
 
 impl Guard {
     /// Starts it. Without one, a run goes on all the same.
-    pub(super) fn start(command: &[OsString]) -> Option<Self> {
+    pub(super) fn start(command: &[OsString], family: &Family) -> Option<Self> {
         let (program, arguments) = command.split_first()?;
         // A group of its own, which no Ctrl-C reaches; it holds nothing of ours open.
-        let started = Command::new(program)
-            .args(arguments)
-            .process_group(0)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
+        let started = family.spawn(
+            Command::new(program)
+                .args(arguments)
+                .process_group(0)
+                .current_dir("/")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        );
         started
             .inspect_err(|error| tracing::warn!("no guard for this run: {error}"))
             .ok()

@@ -6,9 +6,10 @@
 //! missing, to be run the next time.
 //!
 //! ```
-//! use evaltop::runner::{self, Limits, Spec, Stop, plan};
-//! use evaltop::store::writer::WriterOptions;
-//! use evaltop::store::{Control, Store};
+//! use evaltop::internals::runner::missing::Again;
+//! use evaltop::internals::runner::{self, Limits, Spec, Stop, plan};
+//! use evaltop::internals::store::write::writer::WriterOptions;
+//! use evaltop::internals::store::{Control, Store};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
@@ -24,10 +25,13 @@
 //!     limits: Limits::default(),
 //!     infrastructure_exits: vec![75],
 //!     stop_on_burst: false,
-//!     rerun_infrastructure: false,
+//!     again: Again::Nothing,
+//!     shard: None,
 //!     guard: None,
+//!     adopts: false,
 //!     session: None,
 //!     writer: WriterOptions::default(),
+//!     others: Vec::new(),
 //! };
 //! let stop = Stop::new()?;
 //! let first = runner::run(&store, &rows, &spec, &stop, &Control::default(), &|_, _| {})?;
@@ -46,23 +50,33 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use jiff::Timestamp;
+
 use crate::stats::burst::Alarm;
-use crate::store::claim::Claim;
-use crate::store::writer::{Writer, WriterOptions};
+use crate::store::format::heartbeat::{Ended, InFlight};
+use crate::store::write::run_lease::Claim;
+use crate::store::write::shard::Shard;
+use crate::store::write::writer::{Writer, WriterOptions};
 use crate::store::{Control, Error, Record, Result, Store};
 
+mod answer;
 mod burst;
+mod family;
 pub mod guard;
+pub mod missing;
 mod outcome;
 pub mod plan;
 mod process;
+mod program;
 mod queue;
 pub mod stop;
 
 pub use queue::Limits;
 pub use stop::{Stop, Urgency};
 
+use family::Family;
 use guard::Guard;
+use missing::Again;
 use outcome::{Outcome, Reading};
 use plan::{Row, Test};
 use process::End;
@@ -94,14 +108,21 @@ pub struct Spec {
     pub infrastructure_exits: Vec<i32>,
     /// Whether a burst of failures ends the run.
     pub stop_on_burst: bool,
-    /// Whether tests that the infrastructure failed are run again.
-    pub rerun_infrastructure: bool,
+    /// Which tests that have a result are run again.
+    pub again: Again,
+    /// The part of the plan to run; `None` for all of it.
+    pub shard: Option<Shard>,
     /// The command that ends what is left when this process is killed ([`guard`]).
     pub guard: Option<Vec<OsString>>,
+    /// Whether this process has no children but the run's. Then (on Linux) it adopts what a
+    /// test leaves running wherever that went, and ends it with the test.
+    pub adopts: bool,
     /// Recorded as `session_id`.
     pub session: Option<String>,
     /// How records are written.
     pub writer: WriterOptions,
+    /// Further stores whose results count as there.
+    pub others: Vec<Store>,
 }
 
 /// How far a run is.
@@ -117,10 +138,14 @@ pub struct Counts {
     pub success: u64,
     /// Partial ones.
     pub partial: u64,
+    /// Those without a verdict.
+    pub unscored: u64,
     /// Those that the infrastructure failed.
     pub infrastructure: u64,
     /// Those that ran out of time.
     pub timeouts: u64,
+    /// Results with half a surrogate pair in a text, read as U+FFFD.
+    pub mended: u64,
     /// Attempts that were made again.
     pub retried: u64,
     /// Running at this moment.
@@ -130,7 +155,8 @@ pub struct Counts {
 impl Counts {
     /// Recorded without any success.
     pub fn failed(&self) -> u64 {
-        self.done.saturating_sub(self.success + self.partial)
+        self.done
+            .saturating_sub(self.success + self.partial + self.unscored)
     }
 
     /// Tests that are still to be run.
@@ -184,10 +210,23 @@ pub fn run(
             early: None,
         });
     }
+    if let Some(program) = spec.command.first() {
+        program::check(program).map_err(Error::Refused)?;
+    }
     // Claimed first: what another run recorded before its end is there when we look.
     store.create()?;
-    let _claim = Claim::take(store, &rows.iter().filter_map(Row::key).collect())?;
-    let (missing, there) = plan::missing(store, rows, spec.rerun_infrastructure, control)?;
+    let work = rows.iter().filter_map(Row::key).collect();
+    let _claim = Claim::take(store, &work, spec.shard)?;
+    let due = missing::missing(
+        store,
+        &spec.others,
+        rows,
+        spec.again,
+        spec.shard,
+        spec.session.as_deref(),
+        control,
+    )?;
+    let (missing, there) = (due.missing, due.there);
     let planned = missing.len() as u64 + there;
     let counts = Counts {
         planned,
@@ -210,13 +249,21 @@ pub fn run(
         early: None,
         failure: None,
     };
+    // All parts of one plan say the same of it, so that it counts as one.
+    let live = state.writer.live();
+    live.plan(due.planned_of_all, spec.session.clone());
+    live.there(due.there_of_all);
     let reading = Reading {
         infrastructure: spec.infrastructure_exits.clone(),
         timeout: spec.timeout.unwrap_or_default(),
         session: spec.session.clone(),
         zone: Some(store.zone.clone()),
     };
-    let guard = spec.guard.as_deref().and_then(Guard::start);
+    let family = Family::new(spec.adopts);
+    let guard = spec
+        .guard
+        .as_deref()
+        .and_then(|command| Guard::start(command, &family));
     let run = Run {
         rows,
         spec,
@@ -224,6 +271,7 @@ pub fn run(
         tell,
         reading,
         guard,
+        family,
         state: Mutex::new(state),
     };
     std::thread::scope(|scope| {
@@ -243,6 +291,10 @@ pub fn run(
         .state
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
+    say_end(
+        &state,
+        stop.asked(Urgency::Drain) && state.counts.left() > 0,
+    );
     // What is recorded is safe in its journal even where publishing fails.
     let closed = state.writer.close();
     if let Some(failure) = state.failure {
@@ -254,6 +306,40 @@ pub fn run(
         early: state.early.or(asked.then_some(Early::Asked)),
         counts: state.counts,
     })
+}
+
+/// Says to those who watch the store how the run ended.
+fn say_end(state: &State, asked: bool) {
+    let live = state.writer.live();
+    let (ended, reason) = match (&state.failure, &state.early) {
+        (Some(error), _) => (Ended::Failed, Some(error.to_string())),
+        (None, Some(Early::Burst(model, _))) => (
+            Ended::Failed,
+            Some(format!("stopped: {model} fails in a burst")),
+        ),
+        (None, Some(Early::Asked)) => (Ended::Ended, Some("interrupted".to_owned())),
+        (None, None) if asked => (Ended::Ended, Some("interrupted".to_owned())),
+        (None, None) => (Ended::Finished, None),
+    };
+    if asked || matches!(state.early, Some(Early::Asked)) {
+        live.interrupted();
+    }
+    live.end(ended, reason, Timestamp::now());
+}
+
+/// A test that begins.
+fn in_flight(row: &Row, test_id: &str) -> InFlight {
+    InFlight {
+        model: row.cell.model.to_string(),
+        test_id: Some(test_id.to_owned()),
+        task_id: row
+            .fields
+            .get("task_id")
+            .and_then(|task| task.as_str())
+            .map(str::to_owned),
+        since: Timestamp::now().as_microsecond(),
+        ..InFlight::default()
+    }
 }
 
 /// Lets this process have as many files open as its workers need.
@@ -274,7 +360,9 @@ struct Run<'a> {
     stop: &'a Stop,
     tell: &'a (dyn Fn(&Counts, &Event<'_>) + Sync),
     reading: Reading,
+    // Before the family, which ends all that is left.
     guard: Option<Guard>,
+    family: Family,
     state: Mutex<State>,
 }
 
@@ -312,21 +400,24 @@ impl Run<'_> {
 
     /// One attempt at a test; false when the run ends.
     fn attempt(&self, job: Job, row: &Row) -> bool {
+        let test_id = row.test_id(job.test.instance.into());
         {
             let mut state = self.lock();
             state.counts.running += 1;
+            state.writer.live().begin(in_flight(row, &test_id));
             (self.tell)(&state.counts, &Event::Started);
         }
-        let test_id = row.test_id(job.test.instance.into());
         let environment = environment(row, &test_id, job);
         let input = input(row, &test_id, job.test);
         let (command, guard) = (&self.spec.command, self.guard.as_ref());
         let ended = process::run(
+            &test_id,
             command,
             &environment,
             input,
             self.spec.timeout,
             self.stop,
+            &self.family,
             guard,
         );
         let mut state = self.lock();
@@ -351,9 +442,15 @@ impl Run<'_> {
                         Instant::now() + wait,
                     );
                     state.counts.retried += 1;
+                    let (test, waited) = (in_flight(row, &test_id), wait.as_secs_f64());
+                    state
+                        .writer
+                        .live()
+                        .retry(&test, None, waited, Timestamp::now());
                     (self.tell)(&state.counts, &Event::Again(&outcome.record, wait));
                     return true;
                 }
+                state.counts.mended += u64::from(ended.mended);
                 self.record(&mut state, row, outcome, timed_out)
             }
         }
@@ -369,12 +466,15 @@ impl Run<'_> {
         }
         let counts = &mut state.counts;
         counts.done += 1;
-        counts.success += u64::from(record.success);
-        counts.partial += u64::from(!record.success && record.partial_success == Some(true));
+        let partial = record.success == Some(false) && record.partial_success == Some(true);
+        counts.success += u64::from(record.success == Some(true));
+        counts.partial += u64::from(partial);
+        counts.unscored += u64::from(record.success.is_none());
         counts.infrastructure += u64::from(outcome.infrastructure);
         counts.timeouts += u64::from(timed_out);
         (self.tell)(counts, &Event::Recorded(&record));
-        let alarm = state.bursts.add(&row.cell.model, !record.success);
+        let judged = record.success.map(|success| !success);
+        let alarm = judged.and_then(|failed| state.bursts.add(&row.cell.model, failed));
         if let Some(alarm) = alarm.filter(|_| self.spec.stop_on_burst) {
             state
                 .early
@@ -403,18 +503,11 @@ impl Run<'_> {
     }
 
     fn cannot_start(&self, error: &io::Error) -> Error {
-        let program = self
-            .spec
-            .command
-            .first()
-            .map(|program| program.to_string_lossy())
-            .unwrap_or_default();
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound => "give a program on the PATH, or its path",
-            io::ErrorKind::PermissionDenied => "make it executable",
-            _ => "run with fewer --workers, then again: what was recorded stays",
-        };
-        Error::Refused(format!("cannot start '{program}': {error}: {remedy}"))
+        let program = self.spec.command.first();
+        Error::Refused(program.map_or_else(
+            || "there is no command to run".to_owned(),
+            |program| program::why_not(program, error),
+        ))
     }
 }
 

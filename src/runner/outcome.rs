@@ -1,8 +1,9 @@
-//! How a test's record follows from how its command ended: the last JSON object that
-//! stands on a line of its stdout, its exit status, and the end of its stderr.
+//! How a test's record follows from how its command ended: its answer on stdout, its exit
+//! status, and the end of its stderr.
 //!
 //! What a test is (its id and cell) is the plan's to say; everything else is the
-//! command's. A command that does not exit with 0 has no full success.
+//! command's. A command that does not exit with 0 has no full success. One that does and
+//! reports a score without `success` leaves its test unscored.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,18 +11,18 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+use super::answer::Answer;
 use super::plan::Row;
 use super::process::{End, Ended};
 use crate::config::show_exact;
 use crate::stats::ErrorCategory;
 use crate::store::Record;
-use crate::store::digest;
-use crate::store::record::object;
+use crate::store::aggregate;
 
 /// Characters of stderr's end that an error message keeps.
 const MESSAGE: usize = 2_000;
 /// Columns of a plan that are a record's too.
-const OF_PLAN: [&str; 4] = ["task_id", "is_flawed", "flaw_type", "session_id"];
+const OF_PLAN: [&str; 3] = ["task_id", "is_flawed", "flaw_type"];
 
 /// What a command's end means.
 #[derive(Debug)]
@@ -47,14 +48,19 @@ impl Reading {
     /// The record of a test.
     pub(super) fn read(&self, row: &Row, test_id: &str, ended: &Ended) -> Outcome {
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        let line = result_line(&ended.stdout);
-        let reported = line.is_some();
-        let mut fields = line.unwrap_or_default();
-        if let Some(session) = &self.session {
-            fields
-                .entry("session_id")
-                .or_insert_with(|| session.as_str().into());
-        }
+        let exited = ended.end == End::Exited(0);
+        let (reported, mut fields) = match &ended.answer {
+            Answer::Fields(fields) => (true, fields.clone()),
+            // What failed anyway says so by itself.
+            Answer::Unreadable(why) if exited => {
+                return Outcome {
+                    record: self.unusable(row, test_id, ended, why),
+                    broken: false,
+                    infrastructure: false,
+                };
+            }
+            Answer::Nothing | Answer::Unreadable(_) => (false, Map::new()),
+        };
         for name in OF_PLAN {
             if let Some(value) = row.fields.get(name) {
                 fields.entry(name).or_insert_with(|| value.clone());
@@ -63,31 +69,25 @@ impl Reading {
         fields
             .entry("execution_time")
             .or_insert_with(|| ended.took.as_secs_f64().into());
-        let exited = ended.end == End::Exited(0);
-        if !exited || !fields.contains_key("success") {
+        let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+        let unscored = exited && !has("success") && has("score");
+        if !exited || !(unscored || fields.contains_key("success")) {
             fields.insert("success".to_owned(), exited.into());
         }
         let full = matches!(fields.get("success"), Some(Value::Bool(true)))
             || fields.get("success").and_then(Value::as_f64) == Some(1.0);
-        if !full {
+        if !full && !unscored {
             self.explain(&mut fields, ended);
         }
-        Self::place(&mut fields, row, test_id);
-        let record = record(fields, &zone).unwrap_or_else(|why| {
-            let mut fields = Map::new();
-            let message = format!("the command's result line is not usable: {why}");
-            fields.insert("success".to_owned(), false.into());
-            fields.insert("error_type".to_owned(), name(ErrorCategory::Other).into());
-            fields.insert("error_message".to_owned(), message.into());
-            fields.insert("execution_time".to_owned(), ended.took.as_secs_f64().into());
-            Self::place(&mut fields, row, test_id);
-            record(fields, &zone).unwrap_or_default()
-        });
-        let category = digest::category(
+        self.place(&mut fields, row, test_id);
+        let record =
+            record(fields, &zone).unwrap_or_else(|why| self.unusable(row, test_id, ended, &why));
+        let category = aggregate::category(
             record.error_type.as_deref(),
             record.error_message.as_deref(),
         );
-        let infrastructure = !record.success && category == Some(ErrorCategory::Infrastructure);
+        let infrastructure =
+            record.success != Some(true) && category == Some(ErrorCategory::Infrastructure);
         let crashed = !exited && !matches!(ended.end, End::TimedOut);
         Outcome {
             broken: infrastructure || (crashed && !reported),
@@ -96,8 +96,26 @@ impl Reading {
         }
     }
 
+    /// The record of a test of which nothing can be believed.
+    fn unusable(&self, row: &Row, test_id: &str, ended: &Ended, why: &str) -> Record {
+        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        let mut fields = Map::new();
+        let message = format!("the command's result line is not usable: {why}");
+        fields.insert("success".to_owned(), false.into());
+        fields.insert("error_type".to_owned(), name(ErrorCategory::Other).into());
+        fields.insert("error_message".to_owned(), message.into());
+        fields.insert("execution_time".to_owned(), ended.took.as_secs_f64().into());
+        for name in OF_PLAN {
+            if let Some(value) = row.fields.get(name) {
+                fields.insert(name.to_owned(), value.clone());
+            }
+        }
+        self.place(&mut fields, row, test_id);
+        record(fields, &zone).unwrap_or_default()
+    }
+
     /// Says what the test is.
-    fn place(fields: &mut Map<String, Value>, row: &Row, test_id: &str) {
+    fn place(&self, fields: &mut Map<String, Value>, row: &Row, test_id: &str) {
         for name in [
             "model",
             "prompt_type",
@@ -111,6 +129,16 @@ impl Reading {
             };
         }
         fields.insert("test_id".to_owned(), test_id.into());
+        // The session is a part of what the test is: a command's own one would hide its result
+        // from the next run, which looks for the plan's.
+        let session = row.session(self.session.as_deref());
+        let reported = match &session {
+            Some(session) => fields.insert("session_id".to_owned(), session.as_str().into()),
+            None => fields.remove("session_id"),
+        };
+        if let Some(reported) = reported.filter(|own| own.as_str() != session.as_deref()) {
+            fields.insert("reported_session_id".to_owned(), reported);
+        }
         // Ours is stamped when the record is written.
         fields.remove("process_id");
     }
@@ -168,14 +196,6 @@ fn name(category: ErrorCategory) -> &'static str {
     category.into()
 }
 
-/// The last line that is a JSON object.
-fn result_line(stdout: &[u8]) -> Option<Map<String, Value>> {
-    let lines = stdout.rsplit(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines
-        .filter(|line| line.starts_with(b"{"))
-        .find_map(|line| object(line).ok())
-}
-
 /// The end of what was said on stderr.
 fn tail(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
@@ -191,8 +211,9 @@ fn tail(stderr: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::{Dimensions, product};
     use super::*;
+    use crate::runner::answer::Listener;
+    use crate::runner::plan::{Dimensions, product};
 
     fn row() -> Row {
         let dimensions = Dimensions {
@@ -210,9 +231,12 @@ mod tests {
             ..Reading::default()
         };
         let took = Duration::from_millis(1_500);
+        let mut listener = Listener::default();
+        listener.take(stdout.as_bytes());
         let ended = Ended {
             end,
-            stdout: stdout.into(),
+            mended: false,
+            answer: listener.finish(),
             stderr: stderr.into(),
             took,
         };
@@ -223,7 +247,7 @@ mod tests {
     fn short(outcome: &Outcome) -> (bool, Option<&str>, Option<&str>, bool) {
         let record = &outcome.record;
         (
-            record.success,
+            record.success == Some(true),
             record.error_type.as_deref(),
             record.error_message.as_deref(),
             outcome.broken,
@@ -234,7 +258,7 @@ mod tests {
     fn the_last_object_on_stdout_is_the_result() {
         let outcome = read(
             End::Exited(0),
-            "log\n{\"turns\":1}\n{\"success\":true,\"turns\":7,\"cost\":0.5,\"test_id\":\"x\",\"model\":\"other\"}\nbye\n{broken",
+            "log\n{\"turns\":1}\n{\"success\":true,\"turns\":7,\"cost\":0.5,\"test_id\":\"x\",\"model\":\"other\"}\nbye\n",
             "noise",
         );
         let record = &outcome.record;
@@ -246,7 +270,22 @@ mod tests {
             "the plan's to say"
         );
         assert_eq!(record.tool_success_rate, Some(0.8));
-        assert_eq!(record.extra["cost"], 0.5);
+        assert_eq!(record.cost, Some(0.5));
+    }
+
+    #[test]
+    fn a_score_alone_leaves_the_test_unscored() {
+        let scored = read(End::Exited(0), "{\"score\":0.4}", "noise");
+        let record = &scored.record;
+        assert_eq!((record.success, record.score), (None, Some(0.4)));
+        assert_eq!(
+            (record.error_message.as_deref(), scored.broken),
+            (None, false)
+        );
+        let failed = read(End::Exited(3), "{\"score\":0.4}", "");
+        assert_eq!(failed.record.success, Some(false));
+        let nothing = read(End::Exited(0), "{\"score\":null}", "");
+        assert_eq!(nothing.record.success, Some(true));
     }
 
     #[test]
@@ -328,7 +367,20 @@ mod tests {
             message.starts_with("the command's result line is not usable: field 'turns'"),
             "{message}"
         );
-        assert!(!odd.record.success);
+        assert_eq!(odd.record.success, Some(false));
+        let pretty = read(End::Exited(0), "{\n  \"success\": true\n}\n", "");
+        let message = pretty.record.error_message.as_deref().unwrap();
+        assert!(
+            message.starts_with("the command's result line is not usable: it is spread over"),
+            "{message}"
+        );
+        assert_eq!(pretty.record.tool_success_rate, Some(0.8));
+        assert_eq!((pretty.record.success, pretty.broken), (Some(false), false));
+        let crash = read(End::Exited(3), "{\n  \"success\": true\n}\n", "no");
+        assert_eq!(
+            short(&crash),
+            (false, None, Some("exit status 3: no"), true)
+        );
         let long = read(End::Exited(1), "", &"é".repeat(5_000));
         let message = long.record.error_message.unwrap();
         assert!(

@@ -4,18 +4,17 @@
 //! The id of a test follows from what the test is (its row, its number, the session), so
 //! that a second start of the same plan knows which tests are there already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::quotes::{self, OpenQuote};
 use crate::stats::cell::UNKNOWN;
-use crate::stats::{Cell, ErrorCategory, Rate};
-use crate::store::digest::Columns;
-use crate::store::query::{Filter, Selection};
-use crate::store::record::object;
-use crate::store::{Control, Error, Result, Store, digest, query};
+use crate::stats::{Cell, Rate};
+use crate::store::format::record::object;
+use crate::store::{Error, Result, aggregate};
 
 /// Tests that one run may have: they are kept in memory, by number.
 const MOST: u64 = 50_000_000;
@@ -101,7 +100,17 @@ impl Row {
 
     /// What tells this row from every other, whatever its number of tests.
     pub(super) fn key(&self) -> Option<u128> {
-        digest::key(Some(&self.id), &self.cell)
+        aggregate::key(Some(&self.id), &self.cell, None)
+    }
+
+    /// The session in which its tests are recorded: the run's, or what the plan says.
+    pub(super) fn session(&self, of_run: Option<&str>) -> Option<String> {
+        let of_plan = || match self.fields.get("session_id")? {
+            Value::String(session) => Some(session.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        };
+        of_run.map(str::to_owned).or_else(of_plan)
     }
 
     /// The id of the test with a number, counted from 1.
@@ -164,7 +173,7 @@ pub fn product(dimensions: &Dimensions, instances: u64, session: Option<&str>) -
     checked(rows.collect::<Result<_>>()?)
 }
 
-/// The rows of a plan: JSON lines, or CSV where the name ends so. Columns beside the
+/// The rows of a plan: JSON lines, or CSV where the name ends so. Columns next to the
 /// dimensions reach the command; `instances` says how many times, else `instances`.
 pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Row>> {
     let wrong = |line: u64, why: &str| {
@@ -229,8 +238,12 @@ fn json_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
 }
 
 fn csv_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
-    let file = std::fs::File::open(path).map_err(Error::io("read the plan", path))?;
-    let mut reader = csv::Reader::from_reader(file);
+    let text = std::fs::read(path).map_err(Error::io("read the plan", path))?;
+    let open = OpenQuote::find(text.as_slice(), b',');
+    if let Some(quote) = open.map_err(Error::io("read the plan", path))? {
+        return Err(wrong(quote.lines + 1, quotes::NEVER_CLOSED));
+    }
+    let mut reader = csv::Reader::from_reader(text.as_slice());
     let line = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
     let header = reader
         .headers()
@@ -302,68 +315,6 @@ pub fn tests(rows: &[Row]) -> impl Iterator<Item = Test> + '_ {
             instance: instance as u32,
         })
     })
-}
-
-/// The tests that the store does not have yet, and how many it has. With `again`, those
-/// that the infrastructure failed count as missing.
-pub fn missing(
-    store: &Store,
-    rows: &[Row],
-    again: bool,
-    control: &Control,
-) -> Result<(Vec<Test>, u64)> {
-    let key = |test: &Test| {
-        let row = rows.get(test.row as usize)?;
-        digest::key(Some(&row.test_id(test.instance.into())), &row.cell)
-    };
-    let there = match store.check() {
-        Ok(()) => {
-            let keys: HashSet<u128> = tests(rows).filter_map(|test| key(&test)).collect();
-            let mut there = query::existing(store, &keys, control)?;
-            if again && !there.is_empty() {
-                leave_out_broken(store, rows, &mut there, control)?;
-            }
-            there
-        }
-        Err(Error::NoStore { .. }) => HashMap::default(),
-        Err(error) => return Err(error),
-    };
-    let found = |test: &Test| key(test).is_some_and(|key| there.contains_key(&key));
-    let (found, missing): (Vec<Test>, Vec<Test>) = tests(rows).partition(found);
-    Ok((missing, found.len() as u64))
-}
-
-/// Takes out the tests whose newest attempt the infrastructure failed.
-fn leave_out_broken<V>(
-    store: &Store,
-    rows: &[Row],
-    there: &mut HashMap<u128, V>,
-    control: &Control,
-) -> Result<()> {
-    let models: BTreeSet<&str> = rows.iter().map(|row| &*row.cell.model).collect();
-    let filter = Filter {
-        models: models.into_iter().map(str::to_owned).collect(),
-        ..Filter::default()
-    };
-    let columns = Some(Columns::NAMES.map(str::to_owned).to_vec());
-    let selection = Selection {
-        filter,
-        columns,
-        ..Selection::default()
-    };
-    for batch in query::rows(store, &selection, control)? {
-        control.check()?;
-        let batch = batch?;
-        let columns = Columns::new(&batch)?;
-        for row in 0..batch.num_rows() {
-            if columns.outcome(row).error == Some(ErrorCategory::Infrastructure)
-                && let Some(key) = columns.key(row)
-            {
-                there.remove(&key);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The value of a text dimension of a row.

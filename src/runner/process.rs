@@ -1,7 +1,7 @@
-//! One start of the command: a process group of its own, fed on stdin, its output kept
-//! in bounded memory, ended in time, and nothing of it left running.
+//! One start of the command: a session of its own, fed on stdin, its output kept in bounded
+//! memory, ended in time, and nothing of it left running.
 //!
-//! One thread a process is enough: it polls the pipes. Their end tells that the process
+//! One thread a process is enough: it polls the pipes. Their end says that the process
 //! is ending; only where something else holds them open is the process looked at itself,
 //! once a second.
 
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::answer::{Answer, Listener};
+use super::family::Family;
 use super::guard::Guard;
 use super::stop::{Stop, Urgency};
 
@@ -22,8 +24,6 @@ use super::stop::{Stop, Urgency};
 const GRACE: Duration = Duration::from_secs(2);
 /// How often a process is looked at whose pipes are open.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of stdout that are kept: the last ones, where the result stands.
-const STDOUT_BYTES: usize = 1 << 20;
 /// Bytes of stderr that are kept.
 const STDERR_BYTES: usize = 8 << 10;
 
@@ -44,19 +44,24 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) end: End,
-    pub(super) stdout: Vec<u8>,
+    pub(super) answer: Answer,
+    /// It had text with half a surrogate pair.
+    pub(super) mended: bool,
     pub(super) stderr: Vec<u8>,
     pub(super) took: Duration,
 }
 
 /// Runs `command` (a program and its arguments) to its end. `environment` is added to
 /// ours; without a value, a variable is taken away. The guard ends it where we can't.
+#[allow(clippy::too_many_arguments)] // what one start is made of
 pub(super) fn run(
+    test_id: &str,
     command: &[OsString],
     environment: &[(&str, Option<String>)],
     input: Vec<u8>,
     timeout: Option<Duration>,
     stop: &Stop,
+    family: &Family,
     guard: Option<&Guard>,
 ) -> io::Result<Ended> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -66,8 +71,7 @@ pub(super) fn run(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // Its own group: it is ended as a whole, and Ctrl-C reaches us alone.
-    start.process_group(0);
+    own_session(&mut start);
     for (name, value) in environment {
         match value {
             Some(value) => start.env(name, value),
@@ -75,37 +79,67 @@ pub(super) fn run(
         };
     }
     let begun = Instant::now();
-    let group = Group::of(start.spawn()?, guard);
+    let group = Group::start(&mut start, test_id, family, guard)?;
     let mut running = Running::new(group, input)?;
     let end = running.wait(begun, timeout, stop)?;
+    let listener = std::mem::take(&mut running.stdout.kept);
     Ok(Ended {
         end,
-        stdout: running.stdout.kept(),
-        stderr: running.stderr.kept(),
+        mended: listener.is_mended(),
+        answer: listener.finish(),
+        stderr: running.stderr.kept.bytes(),
         took: begun.elapsed(),
     })
+}
+
+/// Gives a command a session, and with it a group, of its own: it is ended as a whole, Ctrl-C
+/// reaches us alone, and it has no terminal that it could take from us, or for which it would be
+/// stopped.
+// The standard library has no call for it yet.
+#[allow(unsafe_code)]
+fn own_session(command: &mut Command) {
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
 }
 
 /// A process that leads its group. Dropped, nothing of the group is left.
 struct Group<'a> {
     child: Child,
     id: Pid,
+    test_id: &'a str,
+    family: &'a Family,
     guard: Option<&'a Guard>,
+    /// It did not end by itself, so that what it left is looked for at once.
+    hurry: bool,
     reaped: bool,
 }
 
 impl<'a> Group<'a> {
-    fn of(child: Child, guard: Option<&'a Guard>) -> Self {
+    fn start(
+        command: &mut Command,
+        test_id: &'a str,
+        family: &'a Family,
+        guard: Option<&'a Guard>,
+    ) -> io::Result<Self> {
+        let child = family.spawn(command)?;
         let id = Pid::from_child(&child);
         if let Some(guard) = guard {
             guard.began(id);
         }
-        Self {
+        Ok(Self {
             child,
             id,
+            test_id,
+            family,
             guard,
+            hurry: false,
             reaped: false,
-        }
+        })
     }
 
     fn signal(&self, signal: Signal) {
@@ -129,6 +163,9 @@ impl<'a> Group<'a> {
                 guard.ended(self.id);
             }
             self.reaped = true;
+            let status = self.child.wait();
+            self.family.ended(self.id, self.test_id, self.hurry);
+            return status;
         }
         self.child.wait()
     }
@@ -143,8 +180,8 @@ impl Drop for Group<'_> {
 struct Running<'a> {
     group: Group<'a>,
     input: Option<(ChildStdin, Vec<u8>)>,
-    stdout: Tail<std::process::ChildStdout>,
-    stderr: Tail<std::process::ChildStderr>,
+    stdout: Stream<std::process::ChildStdout, Listener>,
+    stderr: Stream<std::process::ChildStderr, Tail>,
 }
 
 impl<'a> Running<'a> {
@@ -154,8 +191,8 @@ impl<'a> Running<'a> {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         // A program that never reads must not stop us.
         rustix::io::ioctl_fionbio(&stdin, true)?;
-        let stdout = Tail::new(child.stdout.take().ok_or_else(missing)?, STDOUT_BYTES);
-        let stderr = Tail::new(child.stderr.take().ok_or_else(missing)?, STDERR_BYTES);
+        let stdout = Stream::new(child.stdout.take().ok_or_else(missing)?);
+        let stderr = Stream::new(child.stderr.take().ok_or_else(missing)?);
         Ok(Self {
             group,
             input: Some((stdin, input)),
@@ -175,6 +212,7 @@ impl<'a> Running<'a> {
             let over = self.stdout.pipe.is_none() && self.stderr.pipe.is_none();
             let now = Instant::now();
             if stop.asked(Urgency::Kill) {
+                self.group.hurry = true;
                 return Ok(End::Stopped);
             }
             let why = if stop.asked(Urgency::Interrupt) {
@@ -186,6 +224,7 @@ impl<'a> Running<'a> {
             };
             match (ending, why) {
                 (None, Some(why)) => {
+                    self.group.hurry = true;
                     self.group.signal(Signal::TERM);
                     ending = Some((why, now + GRACE));
                 }
@@ -305,19 +344,28 @@ impl<'a> Running<'a> {
     }
 }
 
-/// The last bytes of a stream.
-struct Tail<R> {
+/// A stream that is read, and what is kept of it.
+struct Stream<R, K> {
     pipe: Option<R>,
-    bytes: Vec<u8>,
-    limit: usize,
+    kept: K,
 }
 
-impl<R: Read> Tail<R> {
-    fn new(pipe: R, limit: usize) -> Self {
+/// Keeps what matters of a stream.
+trait Keep: Default {
+    fn keep(&mut self, bytes: &[u8]);
+}
+
+impl Keep for Listener {
+    fn keep(&mut self, bytes: &[u8]) {
+        self.take(bytes);
+    }
+}
+
+impl<R: Read, K: Keep> Stream<R, K> {
+    fn new(pipe: R) -> Self {
         Self {
             pipe: Some(pipe),
-            bytes: Vec::new(),
-            limit,
+            kept: K::default(),
         }
     }
 
@@ -327,25 +375,35 @@ impl<R: Read> Tail<R> {
         let mut buffer = [0; 16 << 10];
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,
-            Ok(read) => self
-                .bytes
-                .extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            Ok(read) => self.kept.keep(buffer.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => self.pipe = None,
         }
-        if self.bytes.len() > 2 * self.limit {
+    }
+}
+
+/// The last bytes of a stream.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Keep for Tail {
+    fn keep(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > 2 * STDERR_BYTES {
             self.cut();
         }
     }
+}
 
+impl Tail {
     fn cut(&mut self) {
-        let over = self.bytes.len().saturating_sub(self.limit);
-        self.bytes.drain(..over);
+        let over = self.0.len().saturating_sub(STDERR_BYTES);
+        self.0.drain(..over);
     }
 
-    fn kept(&mut self) -> Vec<u8> {
+    fn bytes(&mut self) -> Vec<u8> {
         self.cut();
-        std::mem::take(&mut self.bytes)
+        std::mem::take(&mut self.0)
     }
 }
 

@@ -148,8 +148,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::{Dimensions, product, tests};
     use super::*;
+    use crate::runner::plan::{Dimensions, product, tests};
 
     fn queue(models: &[&str], instances: u64, limits: &Limits, now: Instant) -> (Vec<Row>, Queue) {
         let models = models.iter().map(|model| (*model).to_owned()).collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::hashed::Hashed;
+use super::collections::Hashed;
 use super::paired::Trials;
 
 /// Tasks over all models; beyond it none are kept, and intervals are the plain ones.
@@ -154,6 +154,19 @@ impl Clusters {
             tasks.remove(&task);
             self.tasks -= 1;
         }
+    }
+
+    /// The tasks of each model with their trials.
+    pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, impl Iterator<Item = (u64, Trials)>)> {
+        let trials = |(task, trials): (&u64, &Trials)| (*task, *trials);
+        self.models
+            .iter()
+            .map(move |(model, tasks)| (model, tasks.iter().map(trials)))
+    }
+
+    /// Whether there were too many tasks to keep any.
+    pub fn is_overflown(&self) -> bool {
+        self.overflown
     }
 
     /// Adds others.

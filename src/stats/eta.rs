@@ -3,7 +3,7 @@
 use super::history::History;
 use super::interval::Z95;
 
-/// Stretches of the last hour whose spread tells how sure the mean is.
+/// Stretches of the last hour whose spread says how sure the mean is.
 const STRETCHES: i64 = 12;
 
 /// The time that is left, in seconds.

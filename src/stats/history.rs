@@ -18,6 +18,22 @@ pub struct Bucket {
     pub rows: f64,
     /// Those with full success.
     pub full: f64,
+    /// Those without a verdict.
+    pub unscored: f64,
+}
+
+impl Bucket {
+    /// Full successes of those with a verdict, 0 to 1; `None` where there is not half a row.
+    pub fn success_rate(&self) -> Option<f64> {
+        let judged = self.rows - self.unscored;
+        (judged >= 0.5).then(|| (self.full / judged).clamp(0.0, 1.0))
+    }
+
+    fn add(&mut self, other: Self, share: f64) {
+        self.rows += other.rows * share;
+        self.full += other.full * share;
+        self.unscored += other.unscored * share;
+    }
 }
 
 /// Rows over time.
@@ -28,8 +44,9 @@ pub struct History {
     levels: [Arc<VecDeque<(i64, Bucket)>>; LEVELS.len()],
 }
 
-/// The buckets of a level: how many widths each begins after the one before, rows, full.
-type Packed = (Vec<i64>, Vec<f64>, Vec<f64>);
+/// The buckets of a level: how many widths each begins after the one before, rows, full,
+/// unscored.
+type Packed = (Vec<i64>, Vec<f64>, Vec<f64>, Vec<f64>);
 
 impl From<History> for [Packed; LEVELS.len()] {
     fn from(history: History) -> Self {
@@ -41,11 +58,11 @@ impl From<History> for [Packed; LEVELS.len()] {
                 .iter()
                 .map(|(start, _)| (start - std::mem::replace(&mut last, *start)) / width)
                 .collect();
-            let (rows, full) = level
+            let (rows, full, unscored) = level
                 .iter()
-                .map(|(_, bucket)| (bucket.rows, bucket.full))
+                .map(|(_, bucket)| (bucket.rows, bucket.full, bucket.unscored))
                 .collect();
-            (steps, rows, full)
+            (steps, rows, full, unscored)
         })
     }
 }
@@ -53,16 +70,21 @@ impl From<History> for [Packed; LEVELS.len()] {
 impl From<[Packed; LEVELS.len()]> for History {
     fn from(levels: [Packed; LEVELS.len()]) -> Self {
         let mut widths = LEVELS.iter().map(|(width, _)| *width);
-        let levels = levels.map(|(steps, rows, full)| {
+        let levels = levels.map(|(steps, rows, full, unscored)| {
             let width = widths.next().unwrap_or(1);
             let starts = steps.into_iter().scan(0_i64, |last, step| {
                 *last = last.wrapping_add(step.wrapping_mul(width));
                 Some(*last)
             });
-            let buckets = rows
-                .into_iter()
-                .zip(full)
-                .map(|(rows, full)| Bucket { rows, full });
+            let buckets =
+                rows.into_iter()
+                    .zip(full)
+                    .zip(unscored)
+                    .map(|((rows, full), unscored)| Bucket {
+                        rows,
+                        full,
+                        unscored,
+                    });
             // Whoever wrote them may have written them in no order.
             let sorted: BTreeMap<i64, Bucket> = starts.zip(buckets).collect();
             Arc::new(sorted.into_iter().collect())
@@ -72,16 +94,21 @@ impl From<[Packed; LEVELS.len()]> for History {
 }
 
 impl History {
-    /// Adds rows that ended at `second`.
+    /// Adds rows with a verdict that ended at `second`.
     pub fn add(&mut self, second: i64, rows: u64, full: u64) {
-        self.insert(
-            0,
+        self.add_bucket(
             second,
             Bucket {
                 rows: rows as f64,
                 full: full as f64,
+                unscored: 0.0,
             },
         );
+    }
+
+    /// Adds rows that ended at `second`.
+    pub fn add_bucket(&mut self, second: i64, rows: Bucket) {
+        self.insert(0, second, rows);
     }
 
     fn insert(&mut self, level: usize, second: i64, what: Bucket) {
@@ -94,8 +121,7 @@ impl History {
         let at = buckets.partition_point(|(other, _)| *other < start);
         match buckets.get_mut(at) {
             Some((same, bucket)) if *same == start => {
-                bucket.rows += what.rows;
-                bucket.full += what.full;
+                bucket.add(what, 1.0);
             }
             _ => buckets.insert(at, (start, what)),
         }
@@ -144,8 +170,7 @@ impl History {
                 let overlap = to.min(end) - from.max(start);
                 if overlap > 0 {
                     let share = overlap as f64 / (end - start) as f64;
-                    sum.rows += bucket.rows * share;
-                    sum.full += bucket.full * share;
+                    sum.add(bucket, share);
                 }
             }
         }
@@ -273,7 +298,7 @@ mod tests {
         fn survives_json(seconds in prop::collection::vec(-200_000_i64..9_000_000, 0..3_000)) {
             let mut history = History::default();
             for second in seconds {
-                history.add(second, 2, 1);
+                history.add_bucket(second, Bucket { rows: 2.0, full: 1.0, unscored: 1.0 });
             }
             let text = serde_json::to_string(&history).unwrap();
             prop_assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);

@@ -2,7 +2,7 @@
 //! 0 of n and real cells are 0 of 48.
 //!
 //! ```
-//! use evaltop::stats::interval::wilson;
+//! use evaltop::internals::stats::interval::wilson;
 //!
 //! let interval = wilson(81, 263).expect("there are tests");
 //! assert!((interval.low - 0.2553).abs() < 1e-4 && (interval.high - 0.3662).abs() < 1e-4);

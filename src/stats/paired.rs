@@ -6,27 +6,28 @@
 //!   and c that only the second did, Δ = (b − c)/n and SE = √(b + c − (b − c)²/n)/n
 //!   (McNemar 1947, Psychometrika 12, 153–157; the standard error as in Fleiss 1981,
 //!   "Statistical Methods for Rates and Proportions", ch. 8). With fewer than 25 such
-//!   tests the exact binomial test of b in b + c decides, and the interval is
+//!   tests, and where the two disagree, the exact binomial test of b in b + c decides, and the
+//!   interval is
 //!   Clopper and Pearson's of b/(b + c) (1934, Biometrika 26, 404–413), times (b + c)/n.
 //! - Several trials of a test, or several tests of a task: each test counts by its mean
 //!   on either side, and the standard error is clustered by task, or by test where it
 //!   names none, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n (Miller 2024, arXiv 2411.00640).
 //!
 //! ```
-//! use evaltop::store::Control;
-//! use evaltop::store::query::{Filter, Side, pairs};
-//! use evaltop::stats::paired::compare;
+//! use evaltop::internals::store::Control;
+//! use evaltop::internals::store::read::query::{Filter, Side, pairs};
+//! use evaltop::internals::stats::paired::compare;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use evaltop::store::writer::{Writer, WriterOptions};
-//! # use evaltop::store::{Record, Store};
+//! # use evaltop::internals::store::write::writer::{Writer, WriterOptions};
+//! # use evaltop::internals::store::{Record, Store};
 //! # let folder = tempfile::tempdir()?;
 //! # let store = Store::new(folder.path().join("my_store"));
 //! # let mut writer = Writer::open(&store, WriterOptions::default())?;
 //! # for n in 0..20 {
 //! #     let model = if n % 2 == 0 { "large" } else { "small" };
 //! #     let task_id = Some(format!("book-{}", n / 2));
-//! #     writer.append(Record { model: model.into(), task_id, success: n != 3, ..Record::default() })?;
+//! #     writer.append(Record { model: model.into(), task_id, success: Some(n != 3), ..Record::default() })?;
 //! # }
 //! # writer.close()?;
 //! let tests = pairs(&store, &Filter::default(), Side::Model, ["large", "small"], &Control::default())?;
@@ -40,11 +41,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, Z95};
+use super::student::{incomplete_beta, p_of_z};
 
 /// Below this number of discordant tests the exact test decides.
 const EXACT_BELOW: f64 = 25.0;
 /// A difference within ± this much is a tie.
 pub const TIE: f64 = 0.02;
+/// So many further tests are as good as "never".
+pub const HARDLY: u64 = 1_000_000_000;
 /// The level of a two-sided test that goes with a 95 % interval.
 const ALPHA: f64 = 0.05;
 
@@ -108,6 +112,8 @@ pub enum Method {
     Exact,
     /// The standard error clustered by task, since tasks were tried more than once.
     Clustered,
+    /// Of a metric: means of each test, t with the standard error clustered by task.
+    PairedT,
 }
 
 /// What the comparison says.
@@ -130,7 +136,8 @@ pub struct Difference {
     pub error: f64,
     /// Its 95 % interval, within −1 to 1.
     pub interval: Interval,
-    /// The two-sided p of the exact test, where that decided.
+    /// Two-sided p: of the exact test for single trials, else of value / error as a normal z.
+    /// `None` where every cluster says the same.
     pub p: Option<f64>,
     /// How the interval was found.
     pub method: Method,
@@ -166,57 +173,94 @@ pub struct Comparison {
 /// Compares two sides test by test, or passes on why there are no more tests; those of a
 /// task must come together. The formulas stand at the top of this file.
 pub fn compare<E>(pairs: impl IntoIterator<Item = Result<Pair, E>>) -> Result<Comparison, E> {
-    let mut found = Comparison::default();
-    let (mut first, mut second) = (0.0, 0.0);
-    let mut clusters = Clusters::default();
-    let mut current: (Option<u64>, f64, f64) = (None, 0.0, 0.0);
-    let mut repeated = false;
+    let mut sum = PairSum::default();
     for pair in pairs {
+        sum.push(&pair?);
+    }
+    Ok(sum.finish())
+}
+
+/// A comparison while its tests come in.
+#[derive(Debug, Clone, Default)]
+pub struct PairSum {
+    found: Comparison,
+    first: f64,
+    second: f64,
+    clusters: Clusters,
+    /// The task of the last tests, with their difference and weight.
+    current: (Option<u64>, f64, f64),
+    repeated: bool,
+}
+
+impl PairSum {
+    /// Takes in a test; those of a task must come together.
+    pub fn push(&mut self, pair: &Pair) {
         let Pair {
             first: a,
             second: b,
             task,
-        } = pair?;
+        } = *pair;
         let both = a.n.min(b.n);
-        found.unmatched_first += a.n - both;
-        found.unmatched_second += b.n - both;
+        self.found.unmatched_first += a.n - both;
+        self.found.unmatched_second += b.n - both;
         if both == 0 {
-            continue;
+            return;
         }
-        repeated |= a.n > 1 || b.n > 1;
-        found.pairs += both;
-        found.tests += 1;
+        self.repeated |= a.n > 1 || b.n > 1;
+        self.found.pairs += both;
+        self.found.tests += 1;
         let (weight, p, q) = (both as f64, a.rate(), b.rate());
-        found.only_first += weight * p * (1.0 - q);
-        found.only_second += weight * q * (1.0 - p);
-        first += weight * p;
-        second += weight * q;
+        self.found.only_first += weight * p * (1.0 - q);
+        self.found.only_second += weight * q * (1.0 - p);
+        self.first += weight * p;
+        self.second += weight * q;
         let apart = weight * (p - q);
-        if task.is_some() && task == current.0 {
-            repeated = true;
-            current = (task, current.1 + apart, current.2 + weight);
+        if task.is_some() && task == self.current.0 {
+            self.repeated = true;
+            self.current = (task, self.current.1 + apart, self.current.2 + weight);
         } else {
-            clusters.add(current.1, current.2);
-            current = (task, apart, weight);
+            self.clusters.add(self.current.1, self.current.2);
+            self.current = (task, apart, weight);
         }
     }
-    if found.pairs == 0 {
-        return Ok(found);
+
+    /// The comparison.
+    pub fn finish(mut self) -> Comparison {
+        if self.found.pairs == 0 {
+            return self.found;
+        }
+        self.clusters.add(self.current.1, self.current.2);
+        let n = self.found.pairs as f64;
+        self.found.first_rate = self.first / n;
+        self.found.second_rate = self.second / n;
+        self.found.difference = if self.repeated {
+            self.clusters.difference((self.first - self.second) / n, n)
+        } else {
+            Some(matched(self.found.only_first, self.found.only_second, n))
+        };
+        self.found
     }
-    clusters.add(current.1, current.2);
-    let n = found.pairs as f64;
-    found.first_rate = first / n;
-    found.second_rate = second / n;
-    found.difference = if repeated {
-        clusters.difference((first - second) / n, n)
-    } else {
-        Some(matched(found.only_first, found.only_second, n))
-    };
-    Ok(found)
+}
+
+/// p-values as Holm adjusts them for their number (1979, Scandinavian Journal of Statistics 6,
+/// 65–70), in the same order: the i-th smallest of m times m − i + 1, none below the one before.
+pub fn holm(ps: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..ps.len()).collect();
+    let p = |at: usize| ps.get(at).copied().unwrap_or(1.0);
+    order.sort_by(|one, other| p(*one).total_cmp(&p(*other)));
+    let mut adjusted = vec![1.0; ps.len()];
+    let mut before: f64 = 0.0;
+    for (rank, at) in order.into_iter().enumerate() {
+        before = before.max((p(at) * (ps.len() - rank) as f64).min(1.0));
+        if let Some(adjusted) = adjusted.get_mut(at) {
+            *adjusted = before;
+        }
+    }
+    adjusted
 }
 
 /// Sums over clusters of d², d·m and m², from which the clustered error follows.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Clusters {
     n: u64,
     dd: f64,
@@ -240,7 +284,7 @@ impl Clusters {
         let c = self.n as f64;
         let squares = (self.dd - 2.0 * value * self.dm + value * value * self.mm).max(0.0);
         let error = (c / (c - 1.0) * squares).sqrt() / n;
-        // Where every cluster says the same, only their number tells how sure that is.
+        // Where every cluster says the same, only their number says how sure that is.
         let half = if error < 1e-12 {
             unseen(c)
         } else {
@@ -252,7 +296,7 @@ impl Clusters {
             value,
             error,
             interval,
-            p: None,
+            p: (error >= 1e-12).then(|| p_of_z(value / error)),
             method: Method::Clustered,
             verdict,
         })
@@ -263,19 +307,22 @@ fn matched(b: f64, c: f64, n: f64) -> Difference {
     let (b, c) = (b.round(), c.round());
     let value = (b - c) / n;
     let error = (b + c - (b - c) * (b - c) / n).max(0.0).sqrt() / n;
-    if b + c >= EXACT_BELOW && b.min(c) > 0.0 {
-        let interval = within(value - Z95 * error, value + Z95 * error);
-        let verdict = verdict(value, interval, n);
+    let discordant = b + c;
+    let exact = (2.0 * at_most(b.min(c), discordant, 0.5)).min(1.0);
+    let normal = within(value - Z95 * error, value + Z95 * error);
+    let apart = normal.low > 0.0 || normal.high < 0.0;
+    // Where the two disagree, the exact test decides.
+    if discordant >= EXACT_BELOW && b.min(c) > 0.0 && apart == (exact < ALPHA) {
+        let verdict = verdict(value, normal, n);
         return Difference {
             value,
             error,
-            interval,
-            p: None,
+            interval: normal,
+            p: Some(exact),
             method: Method::Normal,
             verdict,
         };
     }
-    let discordant = b + c;
     let interval = if discordant > 0.0 {
         let share = clopper_pearson(b, discordant);
         let scale = |share: f64| (2.0 * share - 1.0) * discordant / n;
@@ -283,13 +330,12 @@ fn matched(b: f64, c: f64, n: f64) -> Difference {
     } else {
         within(-unseen(n), unseen(n))
     };
-    let p = (2.0 * at_most(b.min(c), discordant, 0.5)).min(1.0);
     let verdict = verdict(value, interval, n);
     Difference {
         value,
         error,
         interval,
-        p: Some(p),
+        p: Some(exact),
         method: Method::Exact,
         verdict,
     }
@@ -356,23 +402,13 @@ fn solve(holds: impl Fn(f64) -> bool) -> f64 {
 
 /// P(X ≤ k) of n trials that succeed with probability p.
 fn at_most(k: f64, n: f64, p: f64) -> f64 {
-    // From the nearer end, so that the sum has few terms.
     if k >= n {
         return 1.0;
     }
-    if k > n / 2.0 {
-        return 1.0 - at_most(n - k - 1.0, n, 1.0 - p);
+    if k < 0.0 {
+        return 0.0;
     }
-    let odds = p / (1.0 - p);
-    let mut term = (1.0 - p).powf(n);
-    let mut sum = term;
-    let mut i = 0.0;
-    while i < k {
-        term *= (n - i) / (i + 1.0) * odds;
-        sum += term;
-        i += 1.0;
-    }
-    sum.min(1.0)
+    incomplete_beta(n - k, k + 1.0, 1.0 - p)
 }
 
 #[cfg(test)]
@@ -433,6 +469,33 @@ mod tests {
             (difference.method, difference.verdict),
             (Method::Normal, Verdict::Separated)
         );
+    }
+
+    #[test]
+    fn the_exact_test_decides_where_it_and_the_normal_one_disagree() {
+        // 24 against 12: z = 12/√(36 − 144/200) = 2.02, but the exact p is 0.0652.
+        let found = compare(table(100, 24, 12, 64)).difference.unwrap();
+        assert_eq!(found.method, Method::Exact);
+        close(found.p.unwrap(), 0.065_245_4, 1e-6);
+        assert!(
+            found.interval.low < 0.0 && matches!(found.verdict, Verdict::More(_)),
+            "{found:?}"
+        );
+        // So many that 0.5ⁿ is not a number any more.
+        let many = compare(table(0, 2_000, 1_800, 0)).difference.unwrap();
+        assert_eq!(many.method, Method::Normal);
+        close(many.p.unwrap(), 0.001_245, 5e-5);
+    }
+
+    #[test]
+    fn many_comparisons_are_adjusted() {
+        // As statsmodels.stats.multitest.multipletests(method="holm").
+        let found = holm(&[0.01, 0.04, 0.03, 0.005]);
+        for (found, expected) in found.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            close(*found, expected, 1e-12);
+        }
+        assert_eq!(holm(&[0.6, 0.7]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
     }
 
     #[test]

@@ -15,6 +15,16 @@ pub enum Expected {
     Cells(Arc<BTreeMap<Cell, u64>>),
 }
 
+impl Expected {
+    /// Tests in all.
+    pub fn tests(&self) -> u64 {
+        match self {
+            Self::Tests(tests) => *tests,
+            Self::Cells(cells) => cells.values().sum(),
+        }
+    }
+}
+
 /// Tests planned and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Part {

@@ -17,6 +17,14 @@ pub struct Spread {
     n: u64,
 }
 
+impl FromIterator<(i16, u64)> for Spread {
+    fn from_iter<T: IntoIterator<Item = (i16, u64)>>(counts: T) -> Self {
+        let counts: BTreeMap<i16, u64> = counts.into_iter().collect();
+        let n = counts.values().fold(0, |n, count| count.saturating_add(n));
+        Self { counts, n }
+    }
+}
+
 impl Spread {
     /// Takes in a value; what is not a positive, finite number is left out.
     pub fn add(&mut self, value: f64) {
@@ -48,6 +56,11 @@ impl Spread {
             *self.counts.entry(*bucket).or_default() += count;
         }
         self.n += other.n;
+    }
+
+    /// How many values are in each bucket.
+    pub fn counts(&self) -> impl Iterator<Item = (i16, u64)> {
+        self.counts.iter().map(|(bucket, count)| (*bucket, *count))
     }
 
     /// Values taken in.

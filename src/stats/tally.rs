@@ -2,6 +2,8 @@
 //! that is replaced by a newer attempt can be taken out again exactly.
 
 use serde::{Deserialize, Serialize};
+
+use super::money::{Money, Tokens};
 use strum::{EnumCount, EnumIter, EnumString, IntoStaticStr};
 
 /// What went wrong in a test that did not succeed.
@@ -124,6 +126,12 @@ pub struct Tally {
     pub full: u64,
     /// Tests that succeeded in part only.
     pub partial: u64,
+    /// Tests without a verdict: no success and no failure.
+    pub unscored: u64,
+    /// Of these, the ones with an error, which counts in `errors` too.
+    pub unscored_errors: u64,
+    /// Of these, the ones with an infrastructure error.
+    pub unscored_infrastructure: u64,
     /// Tests without full success, by what went wrong (index: `ErrorCategory as usize`).
     pub errors: [u64; ErrorCategory::COUNT],
     /// Seconds a test.
@@ -134,12 +142,35 @@ pub struct Tally {
     pub tool_calls: Sum,
     /// Share of the required tools that were called.
     pub tool_coverage_rate: Sum,
+    /// What the tests were billed.
+    #[serde(default)]
+    pub cost: Money,
+    /// What judging them was billed.
+    #[serde(default)]
+    pub judge_cost: Money,
+    /// Their tokens.
+    #[serde(default)]
+    pub tokens: Tokens,
 }
 
 impl Tally {
+    /// All that was billed, in billionths of a dollar; `None` where no test says.
+    pub fn billed(&self) -> Option<i128> {
+        (self.cost.n + self.judge_cost.n > 0).then(|| {
+            self.cost
+                .billionths
+                .saturating_add(self.judge_cost.billionths)
+        })
+    }
+
+    /// Tests with a verdict.
+    pub fn judged(&self) -> u64 {
+        self.tests.saturating_sub(self.unscored)
+    }
+
     /// Tests that did not succeed, not even in part.
     pub fn failed(&self) -> u64 {
-        self.tests
+        self.judged()
             .saturating_sub(self.full)
             .saturating_sub(self.partial)
     }
@@ -152,14 +183,22 @@ impl Tally {
             .unwrap_or(0)
     }
 
-    /// Tests that say something about the model.
+    /// Tests with a verdict that say something about the model.
     pub fn scored(&self) -> u64 {
-        self.tests.saturating_sub(self.infrastructure())
+        let infrastructure = self
+            .infrastructure()
+            .saturating_sub(self.unscored_infrastructure);
+        self.judged().saturating_sub(infrastructure)
     }
 
-    /// full / tests, 0 to 1; `None` without tests.
+    /// A number of tests as a share of those with a verdict, 0 to 1; `None` without any.
+    pub fn share(&self, tests: u64) -> Option<f64> {
+        (self.judged() > 0).then(|| tests as f64 / self.judged() as f64)
+    }
+
+    /// full / (tests − unscored), 0 to 1; `None` without a verdict.
     pub fn success_rate(&self) -> Option<f64> {
-        (self.tests > 0).then(|| self.full as f64 / self.tests as f64)
+        self.share(self.full)
     }
 
     /// full / tests without infrastructure errors; `None` without scored tests.
@@ -170,17 +209,27 @@ impl Tally {
     /// Adds another group's counts and sums.
     pub fn add(&mut self, other: &Self) {
         self.combine(other, u64::saturating_add, Sum::add);
+        self.cost.add(&other.cost);
+        self.judge_cost.add(&other.judge_cost);
+        self.tokens.add(&other.tokens);
     }
 
     /// Takes out a group that was added before.
     pub fn subtract(&mut self, other: &Self) {
         self.combine(other, u64::saturating_sub, Sum::subtract);
+        self.cost.subtract(&other.cost);
+        self.judge_cost.subtract(&other.judge_cost);
+        self.tokens.subtract(&other.tokens);
     }
 
     fn combine(&mut self, other: &Self, count: fn(u64, u64) -> u64, sum: fn(&mut Sum, &Sum)) {
         self.tests = count(self.tests, other.tests);
         self.full = count(self.full, other.full);
         self.partial = count(self.partial, other.partial);
+        self.unscored = count(self.unscored, other.unscored);
+        self.unscored_errors = count(self.unscored_errors, other.unscored_errors);
+        self.unscored_infrastructure =
+            count(self.unscored_infrastructure, other.unscored_infrastructure);
         for (mine, theirs) in self.errors.iter_mut().zip(other.errors) {
             *mine = count(*mine, theirs);
         }
@@ -214,6 +263,9 @@ mod tests {
                 tests: full + partial + failed,
                 full,
                 partial,
+                unscored: failed / 2,
+                unscored_errors: failed / 3,
+                unscored_infrastructure: failed / 4,
                 errors,
                 execution_time: time,
                 turns,
@@ -289,6 +341,28 @@ mod tests {
             (tally.failed(), tally.scored(), tally.infrastructure()),
             (3, 2, 2)
         );
+    }
+
+    #[test]
+    fn unscored_tests_are_neither_success_nor_failure() {
+        let mut tally = Tally {
+            tests: 10,
+            full: 3,
+            partial: 1,
+            unscored: 4,
+            unscored_errors: 2,
+            unscored_infrastructure: 1,
+            ..Tally::default()
+        };
+        tally.errors[ErrorCategory::Infrastructure as usize] = 2;
+        tally.errors[ErrorCategory::Timeout as usize] = 1;
+        assert_eq!((tally.judged(), tally.failed(), tally.scored()), (6, 2, 5));
+        assert_eq!(
+            (tally.success_rate(), tally.scored_rate(), tally.share(2)),
+            (Some(0.5), Some(0.6), Some(2.0 / 6.0))
+        );
+        tally.unscored = 10;
+        assert_eq!((tally.success_rate(), tally.failed()), (None, 0));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! How long work reports its progress and learns that it was cancelled.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::{Error, Result};
+use crate::memory;
 
 /// How far a job is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub struct Progress {
 pub struct Control {
     cancelled: Arc<AtomicBool>,
     report: Arc<dyn Fn(Progress) + Send + Sync>,
+    left_out: Arc<Mutex<Vec<String>>>,
 }
 
 impl Default for Control {
@@ -45,6 +47,7 @@ impl Control {
         Self {
             cancelled: Arc::default(),
             report: Arc::new(report),
+            left_out: Arc::default(),
         }
     }
 
@@ -53,13 +56,30 @@ impl Control {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// `Err(Cancelled)` once [`Control::cancel`] was called: for safe points.
+    /// `Err(Cancelled)` once [`Control::cancel`] was called, an error too where memory ran
+    /// short: for safe points.
     pub fn check(&self) -> Result<()> {
+        if memory::is_short() {
+            return Err(Error::no_memory());
+        }
         if self.cancelled.load(Ordering::Relaxed) {
             Err(Error::Cancelled)
         } else {
             Ok(())
         }
+    }
+
+    /// Files of the store that do not count in what was read last, a sentence each: what is
+    /// wrong with which file, and what to do.
+    pub fn left_out(&self) -> Vec<String> {
+        let left_out = self.left_out.lock();
+        left_out.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of them, in place of those of an earlier reading.
+    pub(super) fn leave_out(&self, files: Vec<String>) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        *left_out = files;
     }
 
     /// Says how far the work is.

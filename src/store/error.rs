@@ -82,6 +82,12 @@ pub enum Error {
         /// Main.
         path: PathBuf,
     },
+    /// Another process took this one for dead, because its file did not change for a minute.
+    #[error("another process took this commit for that of a dead one, so nothing was committed: run this again ({})", path.display())]
+    Revoked {
+        /// Main.
+        path: PathBuf,
+    },
     /// A file was rewritten while it was read: readers start over.
     #[error("{} was changed while it was read: run this again", path.display())]
     Changed {
@@ -111,21 +117,32 @@ pub enum Error {
         /// Why the rest was not done.
         source: Box<Error>,
     },
+    /// The process may have no more threads or memory; says nothing about any file.
+    #[error("{0}")]
+    Exhausted(String),
     /// The user cancelled; nothing was changed unless the message of the caller says so.
     #[error("cancelled: nothing was changed")]
     Cancelled,
 }
 
 /// Whether the process, or the machine, has as many files open as it may.
-pub fn too_many_open(source: &io::Error) -> bool {
+fn too_many_open(source: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(source);
     errno == Some(Errno::MFILE) || errno == Some(Errno::NFILE)
 }
 
+/// Whether files or memory ran out, so that nothing is known against the file itself.
+pub fn is_exhaustion(source: &io::Error) -> bool {
+    too_many_open(source)
+        || source.kind() == io::ErrorKind::OutOfMemory
+        || rustix::io::Errno::from_io_error(source) == Some(rustix::io::Errno::NOMEM)
+}
+
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         _ if too_many_open(source) => " (allow more open files, ulimit -n, then run this again)",
+        io::ErrorKind::OutOfMemory => " (allow more memory, ulimit -v, then run this again)",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             " (free some space, then run this again; nothing was lost)"
         }
@@ -148,6 +165,19 @@ impl Error {
         }
     }
 
+    /// The system gave no further thread.
+    pub fn no_thread(source: &io::Error) -> Self {
+        Self::Exhausted(format!(
+            "cannot start a thread ({source}): allow more processes (ulimit -u) or memory (ulimit -v), \
+             then run this again"
+        ))
+    }
+
+    /// There was not enough memory.
+    pub fn no_memory() -> Self {
+        Self::Exhausted(crate::memory::EXHAUSTED.to_owned())
+    }
+
     /// A data file that can't be read, with the usual remedy.
     pub fn unreadable(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         Self::Unreadable {
@@ -166,11 +196,25 @@ impl Error {
             | Self::Locked { path, .. }
             | Self::Claimed { path, .. }
             | Self::MainChanged { path }
+            | Self::Revoked { path }
             | Self::Changed { path }
             | Self::InProgress { path }
             | Self::Unstable { path } => Some(path),
             Self::Partly { source, .. } => source.path(),
-            Self::SchemaConflict { .. } | Self::Refused(_) | Self::Cancelled => None,
+            Self::SchemaConflict { .. }
+            | Self::Refused(_)
+            | Self::Exhausted(_)
+            | Self::Cancelled => None,
+        }
+    }
+
+    /// Whether files, threads or memory ran out.
+    pub fn is_exhausted(&self) -> bool {
+        match self {
+            Self::Exhausted(_) => true,
+            Self::Io { source, .. } => is_exhaustion(source),
+            Self::Partly { source, .. } => source.is_exhausted(),
+            _ => false,
         }
     }
 

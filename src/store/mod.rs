@@ -1,9 +1,20 @@
 //! The storage core: a folder of Parquet files that many processes append to at
 //! once, and the protocol by which nothing is lost and nothing counted twice.
 //!
-//! It knows no terminal and no async runtime. Every path comes from [`layout`],
+//! It knows no terminal and no async runtime. Every path comes from [`format::layout`],
 //! every file-system call goes through [`disk`]. `docs/format.md` has the format,
 //! the commit protocol, and why it is correct.
+
+pub mod aggregate;
+pub mod commit;
+pub mod format;
+pub mod legacy;
+pub mod maintain;
+pub mod parquet;
+pub mod read;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod write;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,52 +22,20 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-pub mod backup;
-pub mod cast;
-pub mod claim;
-pub mod cleanup;
-pub mod commit;
-pub mod consolidate;
 pub mod control;
-pub mod digest;
 pub mod disk;
 pub mod error;
-mod filter;
-#[cfg(test)]
-pub(crate) mod fixture;
-pub(crate) mod gather;
-mod graft;
-pub mod increment;
-pub mod journal;
-pub mod kind;
-pub mod layout;
-pub mod lock;
-pub mod merge;
-pub mod operations;
-pub mod parquet_file;
-pub mod query;
-pub mod record;
-pub mod schema;
-mod search;
-pub mod snapshot;
-pub mod summaries;
-pub mod summary;
-pub mod table;
-mod tallies;
-mod test_keys;
-mod threads;
-pub mod transactions;
-pub mod validate;
-pub mod writer;
 
-#[cfg(test)]
-pub(crate) mod crash;
+mod identity;
+pub mod resolve;
+mod threads;
 
 pub use control::{Control, Progress};
 pub use disk::{Disk, RealDisk};
 pub use error::{Error, Result};
-pub use layout::Layout;
-pub use record::Record;
+pub use format::layout::Layout;
+pub use format::record::Record;
+pub use format::{RowHash, row_hashes};
 
 /// A store: its paths, the disk they are on, and the zone in which naive
 /// timestamps of legacy files are read. Opening one touches nothing.
@@ -118,7 +97,7 @@ impl Store {
             Ok(entries)
                 if entries
                     .iter()
-                    .any(|entry| layout::PARTS.contains(&entry.name.as_str())) =>
+                    .any(|entry| format::layout::PARTS.contains(&entry.name.as_str())) =>
             {
                 Ok(())
             }

@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 
 /// Threads that work at once; the run on this machine wants cores too.
 const MOST: usize = 4;
@@ -11,7 +12,7 @@ const WORTH: u64 = if cfg!(test) { 40 } else { 16_384 };
 const SORT: usize = if cfg!(test) { 16 } else { 65_536 };
 
 /// How many threads work on so many rows.
-pub(super) fn for_rows(rows: u64) -> usize {
+pub(crate) fn for_rows(rows: u64) -> usize {
     cores()
         .min(usize::try_from(rows / WORTH).unwrap_or(MOST))
         .max(1)
@@ -19,7 +20,7 @@ pub(super) fn for_rows(rows: u64) -> usize {
 
 /// How many threads may work at once. Asked once: on Linux the answer is in several files.
 #[cfg(not(test))]
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
     *CORES.get_or_init(|| {
         std::thread::available_parallelism()
@@ -30,7 +31,7 @@ pub(super) fn cores() -> usize {
 
 /// As many as a test wants.
 #[cfg(test)]
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     CORES.get()
 }
 
@@ -61,13 +62,22 @@ fn alike<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
 /// Work for a thread that is to do as this one does, also where a test wants smaller sizes.
 #[cfg(test)]
 fn alike<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
-    use super::table::{group_bytes, group_rows, with_groups};
+    use super::parquet::table::{group_bytes, group_rows, with_groups};
     let (rows, bytes) = (group_rows(), group_bytes());
     move || with_groups(rows, bytes, work)
 }
 
+/// A further thread for work that this one shares; `None` where the system has none left:
+/// then those that there are do it all.
+pub(crate) fn helper<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, T>> {
+    std::thread::Builder::new().spawn_scoped(scope, work).ok()
+}
+
 /// What `work` makes of each job, in the order of the jobs.
-pub(super) fn each<J: Send, R: Send>(
+pub(crate) fn each<J: Send, R: Send>(
     threads: usize,
     jobs: Vec<J>,
     work: impl Fn(J) -> R + Sync,
@@ -77,7 +87,7 @@ pub(super) fn each<J: Send, R: Send>(
 
 /// The same, until `enough` says so of a result. The results are those of the first jobs,
 /// because they are begun in their order, and all that were begun are done.
-pub(super) fn until<J: Send, R: Send>(
+pub(crate) fn until<J: Send, R: Send>(
     threads: usize,
     jobs: &mut (impl ExactSizeIterator<Item = J> + Send),
     work: impl Fn(J) -> R + Sync,
@@ -114,7 +124,9 @@ pub(super) fn until<J: Send, R: Send>(
         }
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(alike(turn))).collect();
+        let others: Vec<_> = (1..threads)
+            .map_while(|_| helper(scope, alike(turn)))
+            .collect();
         turn();
         for other in others {
             other.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -126,7 +138,7 @@ pub(super) fn until<J: Send, R: Send>(
 }
 
 /// Sorts by a key that no two have.
-pub(super) fn sort<T: Send, K: Ord>(threads: usize, all: &mut [T], key: impl Fn(&T) -> K + Sync) {
+pub(crate) fn sort<T: Send, K: Ord>(threads: usize, all: &mut [T], key: impl Fn(&T) -> K + Sync) {
     fn part<T: Send, K: Ord>(threads: usize, all: &mut [T], key: &(impl Fn(&T) -> K + Sync)) {
         if threads <= 1 || all.len() <= SORT {
             return all.sort_unstable_by_key(key);
@@ -134,9 +146,18 @@ pub(super) fn sort<T: Send, K: Ord>(threads: usize, all: &mut [T], key: impl Fn(
         let middle = all.len() / 2;
         all.select_nth_unstable_by_key(middle, key);
         let (low, high) = all.split_at_mut(middle);
+        // For the thread that comes first.
+        let high = Mutex::new(Some(high));
+        let sort_high = || {
+            let taken = lock(&high).take();
+            if let Some(high) = taken {
+                part(threads.div_ceil(2), high, key);
+            }
+        };
         std::thread::scope(|scope| {
-            scope.spawn(|| part(threads.div_ceil(2), high, key));
+            helper(scope, sort_high);
             part(threads.div_ceil(2), low, key);
+            sort_high();
         });
     }
     part(threads, all, &key);

@@ -3,86 +3,65 @@
 //! workers, signals and one timer. It drains what is queued, and draws when something
 //! visible changed, at most fifteen times a second.
 
-pub use settings::{check_keys, usual_keys};
-pub(crate) use theme::locale_is_utf8;
+pub mod headless;
+pub(crate) mod runtime;
+pub(crate) mod state;
+pub mod stores;
+
+pub use state::settings::{check_keys, usual_keys};
 
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use crossterm::event::{Event, EventStream};
-use futures::StreamExt;
+use crossterm::event::Event;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::health::Severity;
 use crate::memory;
-use crate::monitor::{Watch, WatchMode, watch};
+use crate::monitor::{StoreState, Watch, WatchMode, watch};
+use crate::signals;
 use crate::stats::progress::Expected;
 use crate::store::Store;
-use clock::Clock;
-use gone::Outside;
-use keymap::Keymap;
-use message::{Effect, Message};
-use model::{Model, Settings};
-use notify::Notifier;
-use pace::Pace;
-use terminal::Taken;
-use theme::{Depth, Palette, Theme};
-use work::{Answer, Workers};
+use input::keymap::Keymap;
+use runtime::clock::Clock;
+use runtime::notify::Notifier;
+use runtime::scheduler::Pace;
+use runtime::signals::Outside;
+use runtime::terminal::Taken;
+use runtime::workers::{Answer, Workers};
+use state::model::{Model, Settings};
+use update::message::{Effect, Message};
+use view::theme::{Depth, Palette, Theme};
 
-mod action;
-mod ascii;
-mod book;
-mod change;
-mod clock;
-pub(crate) mod format;
-mod gone;
-mod hook;
-mod keymap;
-mod message;
-mod model;
-mod notify;
-mod out;
-mod pace;
-mod settings;
-mod table;
-mod terminal;
-pub(crate) mod text;
-mod theme;
+mod input;
 mod update;
 mod view;
-mod work;
-
-#[cfg(test)]
-mod docs;
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod pictures;
-#[cfg(test)]
-mod week;
 
 /// The least time between two frames.
 const FRAME: Duration = Duration::from_millis(67);
-/// How long workers may take to notice the end.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What the dashboard is opened with.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // each is a choice of its own
 pub struct Options {
     /// The store; need not be there yet.
     pub store: Store,
     /// Thresholds, keys, theme.
     pub config: Config,
+    /// What the store is, where that is not obvious, shown in the first row.
+    pub badge: Option<String>,
     /// Maintenance keys are off.
     pub readonly: bool,
     /// What is expected of the run.
     pub expected: Option<Expected>,
+    /// The only session whose tests are shown.
+    pub session: Option<String>,
     /// Take the mouse.
     pub mouse: bool,
     /// Draw with ASCII only, also where the locale could show more.
@@ -91,6 +70,12 @@ pub struct Options {
     pub theme: String,
     /// The first line of the activity pane, if any.
     pub greeting: Option<String>,
+    /// It was opened from a list, to which Esc goes back.
+    pub is_listed: bool,
+    /// What is followed into the store, where it lies in the cache.
+    pub follows: Option<PathBuf>,
+    /// While there is no store: whether the folder holds logs by now.
+    pub logs: Option<fn(&Path) -> bool>,
 }
 
 /// How the dashboard ended.
@@ -100,25 +85,28 @@ pub enum End {
     Quit,
     /// A signal, or the terminal vanished.
     Interrupted,
+    /// Back to the list of stores.
+    Back,
+    /// There are logs where no store came.
+    Logs,
 }
 
 /// Shows the dashboard until somebody quits. Needs a terminal on stdout.
 pub fn run(options: Options) -> Result<End> {
     let settings = settings(&options)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the dashboard's threads")?;
-    terminal::report_panics();
+    in_runtime(show(options, settings))
+}
+
+/// Runs a screen. Whatever ends it, the terminal is given back.
+fn in_runtime(screen: impl Future<Output = Result<End>>) -> Result<End> {
+    let runtime = signals::runtime().context("cannot start the dashboard")?;
+    runtime::terminal::report_panics();
     memory::settle_down();
-    let end = panic::catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(show(options, settings))
-    }));
-    gone::ended();
-    terminal::give_back();
+    memory::prepare(runtime::terminal::give_back_at_once);
+    let end = panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(screen)));
+    runtime::signals::ended();
+    runtime::terminal::give_back();
     // A job that is still running is killed with the process: it can stop anywhere.
-    runtime.shutdown_timeout(FAREWELL);
     drop(panic::take_hook());
     end.unwrap_or_else(|mistake| panic::resume_unwind(mistake))
 }
@@ -127,7 +115,7 @@ fn settings(options: &Options) -> Result<Settings> {
     let variable = |name: &str| std::env::var(name).ok();
     let palette: Palette = options.theme.parse().map_err(|_| {
         anyhow!(
-            "'{}' is no theme: use one of {}",
+            "'{}' is not a theme: use one of {}",
             options.theme,
             Palette::names()
         )
@@ -142,13 +130,19 @@ fn settings(options: &Options) -> Result<Settings> {
         anyhow!("{place}: keys.{}: {}", refused.action, refused.problem)
     })?;
     Ok(Settings {
-        store: options.store.layout.root().to_path_buf(),
+        store: options.store.layout.name().to_path_buf(),
+        follows: options.follows.clone(),
         home: variable("HOME").filter(|h| h.len() > 1).map(PathBuf::from),
         thresholds: options.config.thresholds.clone(),
+        badge: options.badge.clone(),
         readonly: options.readonly,
+        is_listed: options.is_listed,
         expected: options.expected.clone(),
         snooze: options.config.notify.snooze_seconds,
-        ascii: options.ascii || options.config.dashboard.ascii || !theme::locale_is_utf8(variable),
+        log_command: options.config.log.open.clone(),
+        ascii: options.ascii
+            || options.config.dashboard.ascii
+            || !crate::text::locale::locale_is_utf8(variable),
         // The kernel's console has blocks, and no braille.
         braille: variable("TERM").as_deref() != Some("linux"),
         theme: Theme { palette, depth },
@@ -157,17 +151,43 @@ fn settings(options: &Options) -> Result<Settings> {
     })
 }
 
-async fn show(options: Options, settings: Settings) -> Result<End> {
-    let (answered, answers) = mpsc::unbounded_channel();
-    let (told, outside) = mpsc::unbounded_channel();
-    let mut terminal = Taken::enter(options.mouse && options.config.dashboard.mouse)
-        .context("cannot take over the terminal")?;
-    gone::listen(&told).context("cannot listen for signals")?;
-    let (typed, input) = mpsc::unbounded_channel();
-    tokio::spawn(read_input(typed, told));
+/// The terminal, and what comes from it.
+pub(crate) struct Screen {
+    terminal: Taken,
+    outside: UnboundedReceiver<Outside>,
+    input: UnboundedReceiver<Event>,
+}
 
+impl Screen {
+    fn enter(mouse: bool) -> Result<Self> {
+        let (told, outside) = mpsc::unbounded_channel();
+        let terminal = Taken::enter(mouse).context("cannot take over the terminal")?;
+        runtime::signals::listen(&told).context("cannot listen for signals")?;
+        let (typed, input) = mpsc::unbounded_channel();
+        input::read(typed, told).context("cannot read the terminal")?;
+        Ok(Self {
+            terminal,
+            outside,
+            input,
+        })
+    }
+}
+
+async fn show(options: Options, settings: Settings) -> Result<End> {
+    let mut screen = Screen::enter(options.mouse && options.config.dashboard.mouse)?;
+    show_in(options, settings, &mut screen).await
+}
+
+/// The dashboard on a screen that is there.
+async fn show_in(options: Options, settings: Settings, screen: &mut Screen) -> Result<End> {
+    let (answered, answers) = mpsc::unbounded_channel();
+    let Screen {
+        terminal,
+        outside,
+        input,
+    } = screen;
     let mut model = Model::new(settings, Timestamp::now());
-    let (columns, rows) = Taken::size();
+    let (columns, rows) = input::size();
     update::update(&mut model, Message::Resize(columns, rows));
     if let Some(greeting) = options.greeting {
         model.note(Severity::Healthy, greeting);
@@ -189,7 +209,9 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
             None
         }
     };
-    let workers = Workers::new(options.store, options.config, answered);
+    let logs = options.logs;
+    let workers = Workers::open(options.store, options.config, options.session, answered)
+        .context("cannot start the dashboard's threads")?;
     let mut desk = Desk {
         model,
         workers,
@@ -203,53 +225,44 @@ async fn show(options: Options, settings: Settings) -> Result<End> {
         clock: Clock::default(),
         drawn: None,
         end: None,
+        logs,
         changes: None,
         dirty: true,
     };
-    desk.work(&mut terminal).await
-}
-
-/// Input on its way to the event loop. An end of it is the end of the terminal.
-async fn read_input(to: UnboundedSender<Event>, told: UnboundedSender<Outside>) {
-    let mut events = EventStream::new();
-    while let Some(Ok(event)) = events.next().await {
-        if to.send(event).is_err() {
-            return;
-        }
-    }
-    let _ = told.send(Outside::End);
+    desk.work(terminal).await
 }
 
 /// Everything that the event loop holds.
-struct Desk {
+struct Desk<'a> {
     model: Model,
     workers: Workers,
     notifier: Notifier,
     pace: Pace,
     watch: Option<Watch>,
     answers: UnboundedReceiver<Answer>,
-    outside: UnboundedReceiver<Outside>,
-    input: UnboundedReceiver<Event>,
+    outside: &'a mut UnboundedReceiver<Outside>,
+    input: &'a mut UnboundedReceiver<Event>,
     begun: Instant,
     clock: Clock,
     drawn: Option<Instant>,
     end: Option<End>,
+    logs: Option<fn(&Path) -> bool>,
     /// When the picture changes although nothing happens.
     changes: Option<Timestamp>,
     dirty: bool,
 }
 
-impl Desk {
+impl Desk<'_> {
     async fn work(&mut self, terminal: &mut Taken) -> Result<End> {
         loop {
-            if out::has_failed() {
+            if runtime::output::has_failed() {
                 return Ok(End::Interrupted);
             }
             self.look_if_due();
             self.notify(terminal);
             let now = Instant::now();
             let frame = self.drawn.map_or(now, |at| at + FRAME);
-            if self.dirty && frame <= now && out::is_free() {
+            if self.dirty && frame <= now && runtime::output::is_free() {
                 self.dirty = false;
                 // Where the terminal is gone there is nobody to tell.
                 match terminal.draw(&self.model) {
@@ -274,7 +287,7 @@ impl Desk {
                 answer = self.answers.recv() => answers.extend(answer),
                 told = self.outside.recv() => outside = Some(told.unwrap_or(Outside::End)),
                 hint = hint => hinted = Some(hint),
-                () = out::freed() => {}
+                () = runtime::output::freed() => {}
                 () = sleep_until(wake) => {}
             }
             while let Ok(event) = self.input.try_recv() {
@@ -298,12 +311,7 @@ impl Desk {
                 self.answered(terminal, answer)?;
             }
             for event in events {
-                terminal::panic_if_asked("screen");
-                // What it is by now counts, not what it was when the event was made.
-                if matches!(event, Event::Resize(..)) {
-                    self.resized(terminal)?;
-                    continue;
-                }
+                runtime::terminal::panic_if_asked("screen");
                 if let Some(message) = message(event) {
                     self.tell(terminal, message)?;
                 }
@@ -325,14 +333,14 @@ impl Desk {
     fn wake(&mut self, frame: Instant) -> Instant {
         let now = Instant::now();
         let mut wake = now + Duration::from_secs(3_600);
-        // What is on its way to the terminal tells when it is out.
-        if self.dirty && out::is_free() {
+        // What is on its way to the terminal says when it is out.
+        if self.dirty && runtime::output::is_free() {
             wake = wake.min(frame);
         }
         for due in [self.pace.due(), self.notifier.due()].into_iter().flatten() {
             wake = wake.min(due);
         }
-        let seconds = change::next(&self.model).map(|seconds| seconds.clamp(0.0, 3_600.0));
+        let seconds = runtime::redraw::next(&self.model).map(|seconds| seconds.clamp(0.0, 3_600.0));
         if let Some(seconds) = seconds {
             wake = wake.min(now + Duration::from_secs_f64(seconds.max(0.05)));
         }
@@ -343,6 +351,11 @@ impl Desk {
 
     fn look_if_due(&mut self) {
         if self.pace.due().is_some_and(|due| due <= Instant::now()) {
+            let missing = self.model.store_state() == Some(&StoreState::Missing);
+            let logs = self.logs.filter(|_| missing && !self.model.was_there);
+            if logs.is_some_and(|logs| logs(&self.model.settings.store)) {
+                self.end = Some(End::Logs);
+            }
             let mode = self.watch.as_ref().map_or_else(
                 || WatchMode::Polling("the watcher could not be started".to_owned()),
                 Watch::mode,
@@ -371,16 +384,14 @@ impl Desk {
     fn answered(&mut self, terminal: &mut Taken, answer: Answer) -> Result<()> {
         match answer {
             Answer::Message(message) => self.tell(terminal, message),
-            Answer::Looked(monitor, seen) => {
-                self.workers.looked(monitor);
+            Answer::Looked(seen) => {
+                self.workers.looked();
                 let rows = seen.totals.tests + seen.superseded + seen.repeated;
                 self.pace.ended(rows);
+                if seen.behind.is_some() || matches!(seen.state, StoreState::Unreadable(_)) {
+                    self.pace.retry();
+                }
                 self.tell(terminal, Message::Observed(seen))
-            }
-            Answer::LookFailed => {
-                self.pace.ended(0);
-                let message = self.workers.look_failed();
-                self.tell(terminal, message)
             }
         }
     }
@@ -395,17 +406,20 @@ impl Desk {
         let effects = update::update(&mut self.model, message);
         let new = self.model.noted.saturating_sub(noted);
         for entry in self.model.activity.iter().take(new as usize).rev() {
-            tracing::info!(target: "activity", severity = ?entry.severity, "{}", text::clean(&entry.text));
+            tracing::info!(target: "activity", severity = ?entry.severity, "{}", crate::text::width::clean(&entry.text));
         }
         for effect in effects {
             match effect {
                 Effect::Scan => self.pace.hint(),
                 Effect::Alerts => self.notifier.look(&self.model.book),
                 Effect::Quit => self.end = Some(End::Quit),
+                Effect::Back => self.end = Some(End::Back),
+                Effect::Repaint => terminal.forget(),
                 Effect::Suspend => self.suspend(terminal)?,
+                Effect::Copy(text) => terminal.pass(&runtime::output::copying(&text)),
                 work => {
                     if let Effect::Run(_, plan) = &work {
-                        tracing::info!(target: "activity", "begins: {}", text::clean(&plan.summary));
+                        tracing::info!(target: "activity", "begins: {}", crate::text::width::clean(&plan.summary));
                     }
                     self.workers.start(work);
                 }
@@ -433,7 +447,7 @@ impl Desk {
     /// Whatever the size is in the end, what the terminal made of the picture on the way is not known.
     fn resized(&mut self, terminal: &mut Taken) -> Result<()> {
         terminal.forget();
-        let (columns, rows) = Taken::size();
+        let (columns, rows) = input::size();
         self.tell(terminal, Message::Resize(columns, rows))
     }
 }

@@ -4,19 +4,20 @@
 use std::path::Path;
 use std::sync::Once;
 
-use evaltop::config::Config;
-use evaltop::formats::import::{self, Kind, Options};
-use evaltop::store::commit::CommitRecord;
-use evaltop::store::parquet_file::{ParquetFile, silence_caught_panics};
-use evaltop::store::snapshot::Scanner;
-use evaltop::store::{Control, RealDisk, Record, Store};
+use evaltop::internals::config::Config;
+use evaltop::internals::sources;
+use evaltop::internals::sources::{Counted, Kind, Options, Spec};
+use evaltop::internals::store::format::commit_record::CommitRecord;
+use evaltop::internals::store::parquet::{ParquetFile, silence_caught_panics};
+use evaltop::internals::store::read::snapshot::Scanner;
+use evaltop::internals::store::{Control, RealDisk, Record, Store};
 use jiff::Timestamp;
 
 /// A parser.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 16] = [
     ("parquet", parquet),
     ("commit", commit),
     ("journal", journal),
@@ -27,6 +28,11 @@ pub const ALL: [(&str, Target); 11] = [
     ("database", database),
     ("inspect", inspect),
     ("lm_eval", lm_eval),
+    ("document", document),
+    ("swe_bench", swe_bench),
+    ("promptfoo", promptfoo),
+    ("counts", counts),
+    ("mapped", mapped),
     ("config", config),
 ];
 
@@ -98,6 +104,35 @@ pub fn lm_eval(bytes: &[u8]) {
     imported(bytes, Kind::LmEval);
 }
 
+/// One JSON document with rows in it, by whichever mapping fits, and by none.
+pub fn document(bytes: &[u8]) {
+    imported(bytes, Kind::Document);
+}
+
+/// A report of SWE-bench.
+pub fn swe_bench(bytes: &[u8]) {
+    imported(bytes, Kind::SweBench);
+}
+
+/// The table of promptfoo.
+pub fn promptfoo(bytes: &[u8]) {
+    imported(bytes, Kind::PromptfooTable);
+}
+
+/// Files of counts: of lm-evaluation-harness, Every Eval Ever and BFCL.
+pub fn counts(bytes: &[u8]) {
+    for of in [Counted::LmEval, Counted::EveryEval, Counted::Bfcl] {
+        imported(bytes, Kind::Counts(of));
+    }
+}
+
+/// Documents, lines and tables by each mapping that comes along.
+pub fn mapped(bytes: &[u8]) {
+    for spec in Spec::built_in() {
+        imported(bytes, Kind::Mapped(spec));
+    }
+}
+
 /// Settings inside a store.
 pub fn config(bytes: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
@@ -114,12 +149,12 @@ fn imported(bytes: &[u8], kind: Kind) {
         "samples_task_2026-01-31T12-00-00.000000.jsonl",
         bytes,
         |path, store| {
-            let _ = import::detect::detect(path);
+            let _ = sources::detect::detect(path);
             let options = Options {
                 kind: Some(kind),
                 ..Options::default()
             };
-            let _ = import::import(store, path, &options, Timestamp::now(), &Control::default());
+            let _ = sources::import(store, path, &options, Timestamp::now(), &Control::default());
         },
     );
 }

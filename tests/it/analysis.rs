@@ -76,6 +76,22 @@ fn two_models_are_compared_on_the_tests_that_both_had() {
     );
     assert_eq!(found["difference"]["value"], 0.5);
     assert_eq!(found["difference"]["verdict"], "separated");
+    // The same as a picture.
+    let pair = ["compare", "store", "good", "weak", "--plot"];
+    let text = output(dir, &[&pair[..], &["d.svg"]].concat());
+    assert!(text.contains("95% interval"), "{text}");
+    let svg = fs::read_to_string(dir.join("d.svg")).unwrap();
+    for part in [
+        "<title>difference in success by model, 95 % intervals</title>",
+        ">store, 20",
+        "n = 80</text>",
+        ">good – weak</text>",
+        ", n = 40</text>",
+    ] {
+        assert!(svg.contains(part), "{part}: {svg}");
+    }
+    assert_eq!(svg.matches("<circle").count(), 1);
+    refuses(dir, &[&pair[..], &["d.png"]].concat(), 2, "ends with .svg");
     let text = output(dir, &["compare", "store", "good", "new|er"]);
     assert!(
         text.contains("on 5 tests that both had") && text.contains("without a partner: 35 of good"),
@@ -106,6 +122,316 @@ fn two_models_are_compared_on_the_tests_that_both_had() {
         "--model is what is compared",
     );
     refuses(dir, &["compare", "nowhere", "a", "b"], 1, "no store at");
+}
+
+fn code(dir: &Path, args: &[&str], code: i32) -> String {
+    let assert = evaltop().args(args).current_dir(dir).assert().code(code);
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+/// Two nights of the same forty tests by two models; the second night breaks 14 of one.
+fn nights() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = Vec::new();
+    for (night, session) in ["monday", "tuesday"].into_iter().enumerate() {
+        for (model, broken) in [("even", 10), ("worse", 5 + 14 * night)] {
+            for task in 0..40 {
+                let row = json!({
+                    "test_id": format!("{session}-{task}"), "task_id": format!("task-{task}"),
+                    "model": model, "session_id": session, "success": task >= broken,
+                    "scaffold": if task % 2 == 0 { "react" } else { "plan" }, "score": task as f64 / 10.0,
+                    "timestamp": format!("2026-01-0{}T0{}:{task:02}:00Z", night + 1, task % 3),
+                });
+                lines.push(row.to_string());
+            }
+        }
+    }
+    let lines = lines.join("\n");
+    evaltop()
+        .args(["record", "store"])
+        .current_dir(folder.path())
+        .write_stdin(lines)
+        .assert()
+        .success();
+    folder
+}
+
+#[test]
+fn tonight_is_compared_with_last_night() {
+    let folder = nights();
+    let dir = folder.path();
+    let tonight = [
+        "compare",
+        "store",
+        "--by",
+        "session",
+        "--baseline",
+        "previous",
+    ];
+    let with = |more: &[&'static str]| [&tonight[..], more].concat();
+    let text = code(dir, &with(&["--flipped"]), 0);
+    assert!(
+        text.contains("tuesday 63.7%, monday 81.2% on 80 tests that both had"),
+        "{text}"
+    );
+    assert!(
+        text.contains("significant at 5 %: monday is better"),
+        "{text}"
+    );
+    assert!(
+        text.contains("14 tests ended otherwise:\n  task-10 (worse): only monday passed"),
+        "{text}"
+    );
+    let found: Value =
+        serde_json::from_str(&code(dir, &with(&["--format", "json", "--flipped"]), 0)).unwrap();
+    assert_eq!(
+        (&found["first"], &found["second"]),
+        (&json!("tuesday"), &json!("monday"))
+    );
+    assert_eq!(found["flipped"]["count"], 14);
+    assert!(found["difference"]["p"].as_f64().unwrap() < 0.001);
+    // Gates: 30 where one fails, 0 where all pass, 1 where nothing can be said.
+    let text = code(dir, &with(&["--fail-if-worse"]), 30);
+    assert!(
+        text.contains("failed: --fail-if-worse of tuesday"),
+        "{text}"
+    );
+    code(dir, &with(&["--max-drop", "2"]), 30);
+    code(dir, &with(&["--max-drop", "20"]), 0);
+    code(dir, &with(&["--fail-under", "0.8"]), 30);
+    code(dir, &with(&["--fail-under", "0.6"]), 0);
+    code(dir, &with(&["--fail-if-worse", "--model", "even"]), 0);
+    let apart = [
+        "compare",
+        "store",
+        "react",
+        "plan",
+        "--by",
+        "scaffold",
+        "--fail-if-worse",
+    ];
+    let text = code(dir, &apart, 1);
+    assert!(
+        text.contains("no test in common: tests pair by task_id"),
+        "{text}"
+    );
+    assert!(
+        text.contains("undecided: --fail-if-worse of react"),
+        "{text}"
+    );
+    let junit = code(dir, &with(&["--fail-if-worse", "--format", "junit"]), 30);
+    assert!(
+        junit.contains("tests=\"1\" failures=\"1\"") && junit.contains("<failure message="),
+        "{junit}"
+    );
+    refuses(
+        dir,
+        &["compare", "store", "--by", "sesion_id"],
+        1,
+        "no column 'sesion_id' (did you mean 'session_id'?)",
+    );
+    refuses(
+        dir,
+        &[
+            "compare",
+            "store",
+            "--by",
+            "session",
+            "--baseline",
+            "sunday",
+        ],
+        2,
+        "no record of session id 'sunday'",
+    );
+}
+
+#[test]
+fn a_report_is_one_file_to_send() {
+    let folder = nights();
+    let dir = folder.path();
+    output(
+        dir,
+        &[
+            "report",
+            "store",
+            "-o",
+            "report.html",
+            "--baseline",
+            "previous",
+        ],
+    );
+    let page = fs::read_to_string(dir.join("report.html")).unwrap();
+    assert!(
+        page.contains("session <bdi>tuesday</bdi>")
+            && page.contains("Worse than the baseline: -17.5 points"),
+        "{page}"
+    );
+    assert!(page.contains("14 tests ended otherwise"), "{page}");
+    let short = output(
+        dir,
+        &["report", "store", "-o", "-", "--where", "model = even"],
+    );
+    assert!(
+        short.starts_with("<!DOCTYPE html>") && short.contains("even succeeds in 75.0%"),
+        "{short}"
+    );
+    output(dir, &["report", "store", "-o", "report.md"]);
+    let table = fs::read_to_string(dir.join("report.md")).unwrap();
+    assert!(table.contains("| even | 75.0% |"), "{table}");
+    refuses(
+        dir,
+        &["report", "store", "-o", "x.html", "--session", "sunday"],
+        2,
+        "no row is of session 'sunday'",
+    );
+}
+
+#[test]
+fn a_store_is_named_for_any_command() {
+    let folder = store();
+    let dir = folder.path();
+    for args in [
+        [
+            "--store",
+            "store",
+            "query",
+            "--group-by",
+            "model",
+            "--format",
+            "csv",
+        ],
+        [
+            "query",
+            "--group-by",
+            "model",
+            "--format",
+            "csv",
+            "--store",
+            "store",
+        ],
+    ] {
+        assert_eq!(output(dir, &args).lines().count(), 4);
+    }
+    let text = output(dir, &["compare", "--store", "store", "good", "weak"]);
+    assert!(text.contains("on 40 tests that both had"), "{text}");
+    refuses(
+        dir,
+        &["query", "elsewhere", "--store", "store"],
+        2,
+        "two stores are named, elsewhere and --store store: leave one out",
+    );
+}
+
+#[test]
+fn any_number_of_values_has_ranks() {
+    let folder = store();
+    let dir = folder.path();
+    let text = output(dir, &["compare", "store"]);
+    assert!(
+        text.contains("p-values are adjusted for 3 comparisons (Holm)"),
+        "{text}"
+    );
+    let found: Value =
+        serde_json::from_str(&output(dir, &["compare", "store", "--format", "json"])).unwrap();
+    let places: Vec<(&str, i64, i64)> = found["values"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|own| {
+            let rank = |name: &str| own[name].as_i64().unwrap();
+            (
+                own["value"].as_str().unwrap(),
+                rank("rank_best"),
+                rank("rank_worst"),
+            )
+        })
+        .collect();
+    assert_eq!(places, [("good", 1, 2), ("new|er", 1, 3), ("weak", 2, 3)]);
+    let table = output(dir, &["compare", "store", "--format", "md"]);
+    assert!(
+        table.contains("| new\\|er | 5 | 100.0% | best, or tied with the best (rank 1–3) |"),
+        "{table}"
+    );
+}
+
+#[test]
+fn any_column_is_grouped_and_asked_for() {
+    let folder = nights();
+    let dir = folder.path();
+    let query = |more: &[&str]| {
+        output(
+            dir,
+            &[&["query", "store", "--format", "csv"], more].concat(),
+        )
+    };
+    assert_eq!(
+        query(&["--group-by", "scaffold,session_id", "--agg", "count(),mean(score),count_distinct(task_id)", "--where", "model = worse"]),
+        "scaffold,session_id,count,mean_score,count_distinct_task_id\n\
+         plan,monday,20,2,20\nplan,tuesday,20,2,20\nreact,monday,20,1.9,20\nreact,tuesday,20,1.9,20\n"
+            .replace(",2,", ",2.0,")
+    );
+    assert_eq!(
+        query(&[
+            "--group-by",
+            "hour(timestamp)",
+            "--columns",
+            "hour(timestamp),tests,success",
+            "--where",
+            "session_id = monday"
+        ]),
+        "hour(timestamp),tests,success\n0,28,22\n1,26,21\n2,26,22\n"
+    );
+    assert_eq!(
+        query(&[
+            "--where",
+            "score > 3.8 and not success = false",
+            "--columns",
+            "model",
+            "--limit",
+            "9"
+        ])
+        .lines()
+        .count(),
+        5
+    );
+    refuses(
+        dir,
+        &["query", "store", "--group-by", "scafold"],
+        1,
+        "no column 'scafold' (did you mean 'scaffold'?)",
+    );
+    refuses(
+        dir,
+        &["query", "store", "--where", "score >"],
+        2,
+        "--where: the expression ends where",
+    );
+    refuses(
+        dir,
+        &[
+            "query",
+            "store",
+            "--group-by",
+            "model",
+            "--agg",
+            "maen(score)",
+        ],
+        2,
+        "no aggregate 'maen' (did you mean 'mean'?)",
+    );
+    refuses(
+        dir,
+        &[
+            "export",
+            "store",
+            "-o",
+            "x.csv",
+            "--where",
+            "scaffold = raect",
+        ],
+        1,
+        "'raect' is neither a column nor a value of scaffold (did you mean 'react'?)",
+    );
 }
 
 #[test]
@@ -363,7 +689,7 @@ fn files_are_merged_each_test_once() {
     assert!(!dir.join("out.parquet").exists());
     assert_eq!(
         merge(&[]),
-        "merged 2 files into out.parquet: 4 rows, 1 superseded, 1 repeated\n"
+        "merged 2 files into out.parquet: 4 rows, 1 retried, 1 repeated\n"
     );
     let first = fs::read(dir.join("out.parquet")).unwrap();
     refuses(

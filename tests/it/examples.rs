@@ -9,10 +9,16 @@ use std::path::Path;
 use crate::guide::shell;
 
 /// Examples that are not run, and why.
-const NOT_RUN: &[(&str, &str)] = &[(
-    "evaltop maintain --every 30m --older-than 7d --keep 10 my_store",
-    "it goes on until it is stopped",
-)];
+const NOT_RUN: &[(&str, &str)] = &[
+    (
+        "evaltop maintain --every 30m --older-than 7d --keep 10 my_store",
+        "it goes on until it is stopped",
+    ),
+    (
+        "evaltop pull node7:/runs/nightly node8:/runs/nightly --into all_runs --follow --every 30s",
+        "it needs other machines",
+    ),
+];
 
 /// Examples that ask before they replace something, and are answered here.
 const ASK: &[&str] = &["evaltop restore --from test_results_20260131_120000.parquet my_store"];
@@ -49,7 +55,7 @@ fn program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A store with the models and prompt types of the examples, and the files beside it.
+/// A store with the models and prompt types of the examples, and the files next to it.
 fn prepare(dir: &Path) {
     let record = |model: &str, prompt: &str, n: usize| {
         format!(
@@ -77,14 +83,26 @@ fn prepare(dir: &Path) {
         "{\"model\":\"a\",\"task_id\":\"p1\"}\n",
     )
     .unwrap();
+    // Two sessions, of which the examples name the latest and the previous.
+    let session = |name: &str, day: u8| {
+        format!(
+            "{{\"model\":\"gpt-4o-mini\",\"task_id\":\"1\",\"session_id\":\"{name}\",\"success\":true,\
+             \"timestamp\":\"2026-01-{day}T12:00:00Z\"}}\n"
+        )
+    };
+    fs::write(
+        dir.join("sessions.jsonl"),
+        session("monday", 26) + &session("tuesday", 27),
+    )
+    .unwrap();
     program(&dir.join("one_test.sh"), "echo '{\"success\":true}'");
     program(&dir.join("bin/python"), "exec ./one_test.sh");
     program(&dir.join("bin/my_runner"), "cat lines.jsonl");
     let made = shell(
-        "set -e; evaltop record my_store < lines.jsonl; evaltop consolidate my_store; evaltop backup my_store; \
+        "set -e; evaltop record my_store < lines.jsonl; evaltop record my_store < sessions.jsonl; evaltop consolidate my_store; evaltop backup my_store; \
          cp my_store/backups/*.parquet my_store/backups/test_results_20260131_120000.parquet; \
          evaltop export my_store -o one.parquet; cp one.parquet two.parquet; \
-         mkdir -p .local/share/bash-completion/completions; echo reached the end",
+         mkdir -p ~/runs; cp -r my_store ~/runs/nightly; mkdir -p .local/share/bash-completion/completions; echo reached the end",
         dir,
     );
     assert!(made.contains("reached the end"), "{made}");

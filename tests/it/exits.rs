@@ -27,6 +27,14 @@ fn every_exit_code_of_the_table() {
     assert_eq!(ends(&["status", "store"], 0), "");
     assert!(ends(&["status", "nowhere"], 1).starts_with("evaltop: no store at "));
     assert!(ends(&["status", "store", "--format", "xml"], 2).contains("[possible values: text"));
+    let other = "{\"model\":\"n\",\"success\":false}\n";
+    evaltop()
+        .args(["record", "store"])
+        .write_stdin(other)
+        .current_dir(dir)
+        .assert()
+        .success();
+    ends(&["compare", "store", "--fail-under", "0.5"], 30);
     fs::write(
         dir.join("store/evaltop.toml"),
         "[thresholds]\nincrements_warning = 0\n",
@@ -111,7 +119,7 @@ fn a_model_that_there_is_not_is_told_with_the_one_that_was_meant() {
         ),
         (
             &["--group-by", "task_typ"],
-            "cannot group by 'task_typ' (did you mean 'task_type'?)",
+            "no column 'task_typ' (did you mean 'task_type'?)",
         ),
         (
             &["--sort", "turn", "--limit", "1"],
@@ -128,5 +136,163 @@ fn a_model_that_there_is_not_is_told_with_the_one_that_was_meant() {
             error.contains(said) && error.is_empty() == said.is_empty(),
             "{args:?}: {error}"
         );
+    }
+}
+
+#[test]
+fn a_url_is_refused_where_only_a_store_will_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    fs::write(here.join("plan.csv"), "model\nm\n").unwrap();
+    fs::write(
+        here.join("rows.jsonl"),
+        "{\"model\":\"m\",\"success\":true}\n",
+    )
+    .unwrap();
+    let refused = |args: &[&str], said: &str| {
+        let ended = evaltop()
+            .args(args)
+            .write_stdin("{\"model\":\"m\",\"success\":true}\n")
+            .current_dir(here)
+            .assert()
+            .code(2);
+        let error = String::from_utf8(ended.get_output().stderr.clone()).unwrap();
+        assert_eq!(error.trim_end().lines().count(), 1, "{args:?}: {error}");
+        assert!(
+            error.starts_with(&format!("evaltop: {said}")),
+            "{args:?}: {error}"
+        );
+    };
+    for (url, of_readers) in [
+        ("s3://bucket/runs", false),
+        ("file:///nowhere/x", false),
+        ("az+blob://x", true),
+    ] {
+        let changing: &[&[&str]] = &[
+            &["consolidate", url],
+            &["cleanup", url, "--yes"],
+            &["backup", url],
+            &["restore", url, "--undo", "--yes"],
+            &["validate", url],
+            &["import", "rows.jsonl", "--into", url],
+            &["import", url],
+            &["merge", url, "-o", "out.parquet"],
+            &["merge", "rows.jsonl", "-o", url],
+            &["maintain", url],
+            &["maintain", url, "--every", "1s"],
+            &["config", "show", url],
+            &["config", "check", url],
+            &["demo", "--dir", url],
+        ];
+        let reading: &[&[&str]] = &[
+            &[url],
+            &["watch", url],
+            &["status", url],
+            &["query", url],
+            &["compare", url, "a", "b"],
+            &["record", url],
+            &["run", url, "--plan", "plan.csv", "--", "true"],
+            &["export", url, "-o", "out.csv"],
+            &["pull", url, "--into", "store"],
+        ];
+        let said = if of_readers {
+            format!("{url} is a URL that evaltop can't open")
+        } else {
+            format!("{url} is a mailbox")
+        };
+        let reading = if of_readers { reading } else { &[] };
+        for args in changing.iter().chain(reading) {
+            refused(args, &said);
+        }
+    }
+    // What nobody can open is refused before anything is made.
+    if !cfg!(feature = "cloud") {
+        let ended = evaltop()
+            .arg("record")
+            .env("EVALTOP_DIR", "s3://bucket/runs")
+            .env("XDG_STATE_HOME", here.join("state"))
+            .write_stdin("{\"model\":\"m\",\"success\":true}\n")
+            .current_dir(here)
+            .assert()
+            .code(1);
+        let error = String::from_utf8(ended.get_output().stderr.clone()).unwrap();
+        assert!(error.contains("the feature cloud"), "{error}");
+        fs::remove_dir_all(here.join("state")).unwrap_or_default();
+    }
+    let mut left: Vec<_> = fs::read_dir(here)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["plan.csv", "rows.jsonl"],
+        "no folder was made of a URL"
+    );
+}
+
+/// `/dev/full` takes nothing: what can't be written is said of its stream, never passed over.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_output_that_takes_nothing_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let recorded = crate::support::evaltop()
+        .args(["record", "store"])
+        .current_dir(dir)
+        .write_stdin("{\"model\":\"a\",\"success\":true}\n{\"model\":\"b\",\"success\":true}\n")
+        .assert();
+    recorded.success();
+    let consolidated = crate::support::evaltop()
+        .args(["consolidate", "store", "-y"])
+        .current_dir(dir)
+        .assert();
+    consolidated.success();
+    for arguments in [
+        &["status", "store"][..],
+        &["status", "store", "--format", "json"],
+        &["query", "store"],
+        &["query", "store", "--group-by", "model", "--format", "json"],
+        &["query", "store", "--format", "csv"],
+        &["query", "store", "--group-by", "model", "--plot"],
+        &["compare", "store", "a", "b"],
+        &["validate", "store"],
+        &["consolidate", "store", "--dry-run"],
+        &["cleanup", "store", "--dry-run"],
+        &["backup", "store", "--dry-run"],
+        &["export", "store", "--dry-run", "-o", "x.csv"],
+        &["run", "store", "--models", "m", "--dry-run", "--", "true"],
+        &["config", "show"],
+        &["man"],
+        &["completions", "bash"],
+        &["help"],
+        &["--version"],
+        &["record", "store", "--ack"],
+    ] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut child = crate::support::evaltop_process();
+        child
+            .args(arguments)
+            .current_dir(dir)
+            .stdin(std::process::Stdio::piped())
+            .stdout(full)
+            .stderr(std::process::Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        {
+            use std::io::Write as _;
+            let _ = child
+                .stdin
+                .take()
+                .unwrap()
+                .write_all(b"{\"model\":\"a\",\"success\":true}\n");
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output"), "{arguments:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
     }
 }

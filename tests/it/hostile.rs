@@ -15,7 +15,7 @@ mod absurd;
 use crate::support::{evaltop, main_rows};
 
 /// No command takes so long, unless it waits for something that never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a terminal, a status bar or a reader's eye would fall for.
 const NASTY: &str = "\x1b[31mred\x1b]0;title\x07\x1b[2J \u{9b}31m \u{202e}dlrow\u{202c} \u{200b}\u{feff} \
@@ -424,7 +424,7 @@ fn settings_that_are_no_file_neither_block_nor_fill_the_memory() {
             std::fs::File::create(path)
                 .unwrap()
                 .set_len(1 << 34)
-                .unwrap()
+                .unwrap();
         },
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -244,7 +244,7 @@ fn success_of_full_alone_is_told_by_evidence() {
     assert!(
         report["notes"]
             .to_string()
-            .contains("nothing tells whether success"),
+            .contains("nothing says whether success"),
         "{report}"
     );
     assert_eq!(folder.totals("store"), (9, 3, 2));
@@ -464,10 +464,10 @@ fn what_is_no_database_is_told_what_it_looks_like() {
         ),
         (
             "r.csv",
-            "is no JSON database, it looks like CSV: import it with --from csv".to_owned(),
+            "is not a JSON database, it looks like CSV: import it with --from csv".to_owned(),
         ),
         ("config.json", "it has name, list".to_owned()),
-        ("array.json", "is one JSON array".to_owned()),
+        ("array.json", "it looks like a JSON document".to_owned()),
         ("empty.json", "is empty".to_owned()),
         (
             "rows.jsonl",

@@ -228,7 +228,7 @@ fn inspect_logs_that_are_wrong_get_one_sentence() {
         .unwrap();
     zip.finish().unwrap();
     let error = folder.refusal(1, &["import", "x.zip", "--into", "store"]);
-    assert!(error.contains("is compressed"), "{error}");
+    assert!(error.contains("without results in it"), "{error}");
 }
 
 /// What the harness leaves of a run: samples of two tasks, and the results.
@@ -259,6 +259,37 @@ fn lm_eval_run(folder: &Folder) {
         "higher_is_better": {"math": {"ppl": false}, "words": {"ppl": false}},
     });
     folder.write(&format!("org__m/results_{date}.json"), &results.to_string());
+}
+
+#[test]
+fn of_lm_eval_samples_without_a_filter_the_first_of_each_document_counts() {
+    let folder = Folder::new();
+    let sample = |id: usize, answer: &str, acc: f64| {
+        let sample = json!({
+            "doc_id": id, "doc": {"question": "?"}, "target": "4", "arguments": {}, "resps": [[answer]],
+            "filtered_resps": [answer], "acc": acc,
+        });
+        format!("{sample}\n")
+    };
+    // Two filters a document, as older harnesses list them: document by document.
+    let lines: String = (0..6)
+        .map(|id| sample(id, "strict", f64::from(u8::from(id < 2))) + &sample(id, "loose", 1.0))
+        .collect();
+    fs::create_dir_all(folder.path().join("org__m")).unwrap();
+    let name = "org__m/samples_math_2026-01-31T10-11-12.123456.jsonl";
+    folder.write(name, &lines);
+    let results = json!({"results": {}, "configs": {}, "model_name": "org/m"}).to_string();
+    folder.write("org__m/results_2026-01-31T10-11-12.123456.json", &results);
+    let report = folder.import(&[name]);
+    assert_eq!(
+        (&report["rows"], &report["success"]),
+        (&json!(6), &json!(2)),
+        "{report}"
+    );
+    assert!(
+        report["notes"].to_string().contains("6 lines of other"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -303,7 +334,8 @@ fn lm_eval_samples() {
             "store",
         ],
     );
-    assert!(error.contains("import the samples_*.jsonl"), "{error}");
+    let said = "the sum of the samples in samples_math_2026-01-31T10-11-12.123456.jsonl";
+    assert!(error.contains(said), "{error}");
 }
 
 #[test]
@@ -336,7 +368,7 @@ fn lm_eval_runs_under_other_names_and_without_metrics() {
     folder.write(&words, &sample(json!({"bleu_max": 23.5, "bleu_acc": 0})));
     let report = folder.import(&[&words]);
     assert_eq!(folder.rows("store", &[])[0]["model"], "org/m");
-    let note = "success is bleu_max >= 1, of bleu_max, bleu_acc: --success-from 'score_NAME>=1' takes another";
+    let note = "scores go from 23.5 to 23.5, so none is a success: --success-from 'score>=23.5' says which are";
     assert_eq!(report["notes"], json!([note]));
     let unscored = format!("samples_unscored_{date}.jsonl");
     folder.write(&unscored, &sample(json!({"bypass": 999})));
@@ -375,8 +407,8 @@ fn lm_eval_samples_without_results() {
     let row = &folder.rows("store", &[])[0];
     assert_eq!(
         (&row["model"], &row["success"]),
-        (&json!("org/m"), &json!(true)),
-        "ppl decides unless told"
+        (&json!("org/m"), &Value::Null),
+        "ppl decides unless told, and is on another scale"
     );
     assert_eq!(row["timestamp"], "2026-01-31T10:11:12.123456Z");
     fs::rename(
@@ -386,7 +418,7 @@ fn lm_eval_samples_without_results() {
     .unwrap();
     let error = folder.refusal(1, &["import", "samples_words.jsonl", "--into", "store"]);
     assert!(
-        error.contains("keep it beside its results_*.json"),
+        error.contains("keep it next to its results_*.json"),
         "{error}"
     );
     folder.write(

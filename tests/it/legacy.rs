@@ -1,5 +1,6 @@
 //! Stores as legacy Python code wrote them, and our own as other readers see them.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -356,4 +357,113 @@ fn a_page_that_does_not_match_its_checksum_is_found() {
         .code(20);
     let told = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     assert!(told.contains("critical: test_results.parquet"), "{told}");
+}
+
+/// Parquet with two columns, as other code writes it.
+fn table(path: &Path, columns: Vec<(&str, arrow::array::ArrayRef)>) {
+    let batch = arrow::array::RecordBatch::try_from_iter(columns).unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn scores_and_rows_of_nobody_are_left_out_with_a_sentence() {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray};
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let incremental = store.join("incremental");
+    fs::create_dir_all(&incremental).unwrap();
+    let text =
+        |values: &[Option<&str>]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let (m, ids) = (
+        || text(&[Some("m"), Some("m")]),
+        || text(&[Some("a"), Some("b")]),
+    );
+    let truths = || -> ArrayRef { Arc::new(BooleanArray::from(vec![true, false])) };
+    let scores: ArrayRef = Arc::new(Float64Array::from(vec![0.73, 1.0]));
+    let good = incremental.join("increment_7_20260131_120000.parquet");
+    table(
+        &good,
+        vec![("model", m()), ("test_id", ids()), ("success", truths())],
+    );
+    for (name, columns, why) in [
+        (
+            "increment_8_20260131_120000.parquet",
+            vec![("model", m()), ("test_id", ids()), ("success", scores)],
+            "column 'success' holds 0.73, which is a score",
+        ),
+        (
+            "increment_9_20260131_120000.parquet",
+            vec![("test_id", ids()), ("success", truths())],
+            "it has no column 'model'",
+        ),
+        (
+            "increment_10_20260131_120000.parquet",
+            vec![
+                ("model", text(&[Some("m"), None])),
+                ("test_id", ids()),
+                ("success", truths()),
+            ],
+            "column 'model' is empty in some of its rows",
+        ),
+    ] {
+        let path = incremental.join(name);
+        table(&path, columns);
+        // Old enough not to be taken for one that is being written.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        let status = evaltop()
+            .args(["status", "--format", "json"])
+            .arg(&store)
+            .output()
+            .unwrap();
+        let seen: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!(seen["totals"]["tests"], 2, "{seen:#}");
+        let alerts = seen["alerts"].to_string();
+        assert!(
+            alerts.contains(why) && alerts.contains(name),
+            "{why}: {alerts}"
+        );
+        let query = evaltop()
+            .args(["query", "--format", "json"])
+            .arg(&store)
+            .output()
+            .unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&query.stdout).unwrap();
+        assert_eq!(rows.as_array().unwrap().len(), 2);
+        let said = |args: &[&str], code: i32| {
+            let run = evaltop()
+                .args(args)
+                .arg(&store)
+                .arg("--yes")
+                .assert()
+                .code(code);
+            let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+            assert!(
+                said.contains("evaltop: left out: ") && said.contains(why),
+                "{args:?}: {said}"
+            );
+        };
+        said(&["query"], 0);
+        said(&["query", "--group-by", "model", "--strict"], 10);
+        let out = dir.path().join("out.csv");
+        said(&["export", "-o", out.to_str().unwrap()], 0);
+        said(&["export", "--strict", "-o", out.to_str().unwrap()], 10);
+        let told = evaltop().arg("consolidate").arg(&store).output().unwrap();
+        let told = String::from_utf8_lossy(&told.stderr).into_owned()
+            + &String::from_utf8_lossy(&told.stdout);
+        assert!(told.contains(why), "{told}");
+        assert!(path.exists(), "it stays where it is");
+        fs::remove_file(path).unwrap();
+    }
 }

@@ -9,9 +9,13 @@
     clippy::indexing_slicing
 )]
 
+mod statistics;
 mod support;
 
 mod analysis;
+#[cfg(feature = "cloud")]
+mod bucket;
+mod clocks;
 mod concurrency;
 mod dashboard;
 mod demo;
@@ -20,16 +24,34 @@ mod exits;
 mod full;
 mod graft;
 mod guide;
+mod headless;
 mod hostile;
 mod import_database;
 mod import_logs;
 mod legacy;
+mod library;
+mod limits;
+mod liveness;
+mod mailbox;
 mod maintain;
+mod mounting;
+mod mounts;
+mod namespaces;
+mod places;
+mod pulling;
 mod query;
 mod readme;
 mod record;
+mod rooms;
+mod row_identity;
 mod run;
+mod sharing;
+mod source_formats;
+mod sources;
+mod spending;
+mod states;
 mod status;
 mod storage_format;
 mod tools;
 mod transfer;
+mod values;

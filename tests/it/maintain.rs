@@ -332,6 +332,48 @@ fn a_backup_is_made_and_brought_back() {
 }
 
 #[test]
+fn rows_are_removed_after_a_plan_and_a_yes() {
+    let dir = store(&["a", "b"]);
+    record(dir.path(), &["c"]);
+    let told = refused(dir.path(), &["remove", "--yes"], 2);
+    assert!(told.contains("say which rows"), "{told}");
+    let of_c = ["remove", "--where", "test_id = c"];
+    let told = refused(dir.path(), &of_c, 2);
+    assert!(
+        told.contains("would remove 1 row: run `evaltop remove` again with --yes"),
+        "{told}"
+    );
+    let planned = json(dir.path(), &[&of_c[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (&planned["rows"], &planned["dry_run"]),
+        (&1.into(), &true.into())
+    );
+    let done = json(dir.path(), &[&of_c[..], &["--yes"]].concat());
+    assert_eq!(
+        (
+            &done["rows_removed"],
+            &done["rows_pending"],
+            &done["rows_total"]
+        ),
+        (&1.into(), &1.into(), &2.into())
+    );
+    json(dir.path(), &["consolidate"]);
+    assert_eq!(main_rows(dir.path()), ["a", "b"]);
+    let operations = fs::read_to_string(dir.path().join("operations.jsonl")).unwrap();
+    assert!(
+        operations.contains("removed 1 row, all of them pending"),
+        "{operations}"
+    );
+    let told = evaltop()
+        .args(["remove", "--where", "turns > 5", "--yes"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told, "nothing to remove: not one row matches\n");
+}
+
+#[test]
 fn a_consolidate_is_undone_and_done_again() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);
@@ -347,7 +389,7 @@ fn a_consolidate_is_undone_and_done_again() {
     );
     let told = refused(dir.path(), &["restore", "--undo"], 2);
     assert!(
-        told.contains("--yes") && told.contains("1 row of main wait"),
+        told.contains("--yes") && told.contains("1 row of main are pending again"),
         "{told}"
     );
     evaltop()

@@ -270,6 +270,7 @@ fn groups_have_the_promised_figures() {
             "success",
             "partial",
             "failed",
+            "unscored",
             "success_rate",
             "ci_low",
             "ci_high",
@@ -339,9 +340,9 @@ fn wrong_questions_get_one_sentence() {
     let store = Fixture::new();
     for (code, args, said) in [
         (
-            2,
+            1,
             &["--group-by", "modle"][..],
-            "model, prompt_type, tool_success_rate, difficulty, task_type",
+            "no column 'modle' (did you mean 'model'?)",
         ),
         (1, &["--columns", "modle"], "test_id, model"),
         (

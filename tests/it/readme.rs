@@ -10,12 +10,16 @@ use crate::support::{evaltop, python};
 
 const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
 
-/// The code block that follows a marker in the README.
+const GUIDE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide.md"));
+
+/// The code block that follows a marker in the README or the guide.
 fn block(marker: &str) -> String {
-    let at = README
-        .find(&format!("<!-- tested: {marker} -->\n```"))
-        .expect("the marker stands above a block");
-    let code = README[at..]
+    let marker = format!("<!-- tested: {marker} -->\n```");
+    let found = [README, GUIDE]
+        .into_iter()
+        .find_map(|text| text.find(&marker).map(|at| &text[at..]));
+    let code = found
+        .expect("the marker stands above a block")
         .split("```")
         .nth(1)
         .expect("a code block follows it");
@@ -73,9 +77,31 @@ fn every_block_is_run_or_says_why_not() {
     }
     assert_eq!(
         tested,
-        BTreeSet::from(["own data", "reading", "recording"]),
+        // "python" is run by python/tests/test_docs.py.
+        BTreeSet::from(["own data", "python", "reading"]),
         "a block without a test below"
     );
+}
+
+/// The code blocks of a page, without comments and without what is printed in a sentence.
+fn blocks(text: &str) -> Vec<String> {
+    let code = text.split("```").skip(1).step_by(2);
+    let bare = |line: &str| line.split('#').next().unwrap_or(line).trim_end().to_owned();
+    code.map(|block| block.lines().map(bare).collect::<Vec<_>>().join("\n"))
+        .collect()
+}
+
+#[test]
+fn the_chinese_readme_has_the_same_commands_and_links() {
+    const CHINESE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.zh-CN.md"));
+    assert_eq!(blocks(README), blocks(CHINESE));
+    let links = |text: &'static str| -> BTreeSet<&str> {
+        let rest = text.split("](").skip(1);
+        let found = rest.filter_map(|rest| rest.split(')').next());
+        found.filter(|link| !link.starts_with("README")).collect()
+    };
+    assert_eq!(links(README), links(CHINESE));
+    assert!(blocks(README).len() > 3 && links(README).len() > 10);
 }
 
 #[test]
@@ -100,18 +126,6 @@ fn results_of_ones_own_come_in_and_are_read_by_others() {
         assert!(said.contains(part), "{part}: {said}");
     }
     let Some(python) = python() else { return };
-    evaltop()
-        .args(["consolidate", "my_store"])
-        .current_dir(dir)
-        .assert()
-        .success();
-    let waits = "{\"model\":\"a\",\"success\":true}\n";
-    evaltop()
-        .args(["record", "my_store"])
-        .current_dir(dir)
-        .write_stdin(waits)
-        .assert()
-        .success();
     run_python(&python, "reading", dir);
 }
 
@@ -128,4 +142,74 @@ fn a_python_runner_records_through_the_pipe() {
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["totals"]["tests"], 2);
     assert_eq!(status["totals"]["success"], 1);
+}
+
+/// The recipe up to its first result, in 6 workers of 100 tests each, started twice.
+#[test]
+fn the_recipe_holds_in_workers_that_are_forked_or_spawned() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = block("recording");
+    let recipe = recipe.split("\nrecord(test_id=").next().unwrap();
+    let script = format!(
+        "{recipe}\n\n{}",
+        r#"
+import multiprocessing, sys
+import numpy
+
+def work(worker):
+    for task in range(100):
+        name = f"{worker}-{task}"
+        told = record(test_id=name, task_id=name, model="m", success=numpy.bool_(task % 2 == 0),
+                      execution_time=numpy.float32(0.5), turns=numpy.int64(task))
+        assert told == name, (told, name)
+    finish()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    workers = [context.Process(target=work, args=(number,)) for number in range(6)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+    print(sum(100 for worker in workers if worker.exitcode == 0))
+"#
+    );
+    let path = folder.path().join("workers.py");
+    std::fs::write(&path, script).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_evaltop")).parent().unwrap();
+    let search = std::env::var_os("PATH").unwrap();
+    let search = std::env::join_paths(
+        std::iter::once(program.to_path_buf()).chain(std::env::split_paths(&search)),
+    )
+    .unwrap();
+    for method in ["fork", "spawn", "fork"] {
+        let run = Command::new(&python)
+            .arg(&path)
+            .arg(method)
+            .current_dir(folder.path())
+            .env("PATH", &search)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(
+            String::from_utf8_lossy(&run.stdout).trim(),
+            "600",
+            "{method}: {said}"
+        );
+        assert!(!said.contains("write into this one recorder"), "{said}");
+        let status = evaltop()
+            .args(["status", "my_store", "--format", "json"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let seen: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!(
+            (&seen["totals"]["tests"], &seen["totals"]["success"]),
+            (&600.into(), &300.into())
+        );
+        let writers = seen["writers"].as_array().unwrap();
+        assert!(
+            writers.iter().all(|writer| writer["state"] == "finished"),
+            "{writers:?}"
+        );
+    }
 }

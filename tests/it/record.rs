@@ -222,3 +222,70 @@ fn durability_can_be_asked_for() {
         .success()
         .stdout("a\n");
 }
+
+#[test]
+fn tests_without_a_verdict_are_counted_apart_wherever_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let lines = [
+        r#"{"test_id":"a","model":"m","success":true,"task_id":"x"}"#,
+        r#"{"test_id":"b","model":"m","success":false,"task_id":"x","error_type":"timeout"}"#,
+        r#"{"test_id":"c","model":"m","score":0.25,"task_id":"y"}"#,
+        r#"{"test_id":"d","model":"m","success":null,"error_type":"rate_limit"}"#,
+        r#"{"test_id":"e","model":"m","task_id":"z"}"#,
+        r#"{"test_id":"f","model":"m","success":0.25}"#,
+    ];
+    let told = evaltop()
+        .arg("record")
+        .arg(&store)
+        .write_stdin(lines.join("\n"))
+        .assert()
+        .code(1);
+    let told = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    for part in [
+        "line 5 rejected: field 'success' is missing, and neither 'score' nor 'error_type'",
+        "line 6 rejected: field 'success' must be true or false (or 1 or 0), not a number (0.25): \
+         put a score into 'score'",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    let json = |args: &[&str]| -> serde_json::Value {
+        let run = evaltop().args(args).arg(&store).output().unwrap();
+        serde_json::from_slice(&run.stdout).unwrap()
+    };
+    // First from the journal or its increment, then from main's rows, then from its footer.
+    for _ in 0..3 {
+        let seen = json(&["status", "--format", "json"]);
+        let totals = &seen["totals"];
+        for (name, count) in [
+            ("tests", 4),
+            ("success", 1),
+            ("failed", 1),
+            ("unscored", 2),
+            ("infrastructure", 1),
+        ] {
+            assert_eq!(totals[name], count, "{name}: {totals}");
+        }
+        assert_eq!(
+            (&totals["success_rate"], &totals["scored_rate"]),
+            (&0.5.into(), &0.5.into())
+        );
+        let rows = json(&["query", "--group-by", "model", "--format", "json"]);
+        let group = &rows[0];
+        assert_eq!(
+            (&group["tests"], &group["unscored"]),
+            (&4.into(), &2.into()),
+            "{rows}"
+        );
+        assert_eq!(group["success_rate"], 0.5);
+        let rows = json(&["query", "--format", "json"]);
+        let scored = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["test_id"] == "c");
+        assert_eq!(scored.unwrap()["score"], 0.25);
+        assert!(scored.unwrap()["success"].is_null() && scored.unwrap().get("cost").is_none());
+        consolidate(&store);
+    }
+}

@@ -93,7 +93,7 @@ fn a_plan_with_timeouts_and_rate_limits() {
         "--plan",
         "plan.jsonl",
         "--timeout",
-        "0.3",
+        "10",
         "--infrastructure-exit",
         "42",
         "--retries",
@@ -127,7 +127,7 @@ fn a_plan_with_timeouts_and_rate_limits() {
         [
             r#""broken" null null "ended by signal 9""#,
             r#""limited" null "infrastructure" "exit status 42: later""#,
-            r#""slow" "t9" "timeout" "no result within 0.3s""#,
+            r#""slow" "t9" "timeout" "no result within 10s""#,
         ]
     );
 }
@@ -172,7 +172,7 @@ fn an_interrupt_leaves_nothing_running_and_the_next_start_goes_on() {
     let pids = || std::fs::read_to_string(dir.join("pids")).unwrap_or_default();
     while pids().lines().count() < 12 {
         assert!(
-            begun.elapsed() < Duration::from_secs(60),
+            begun.elapsed() < Duration::from_secs(300),
             "the tests did not start"
         );
         std::thread::sleep(Duration::from_millis(10));
@@ -191,7 +191,7 @@ fn an_interrupt_leaves_nothing_running_and_the_next_start_goes_on() {
     let ended = Instant::now();
     while pids().lines().any(runs) {
         assert!(
-            ended.elapsed() < Duration::from_secs(30),
+            ended.elapsed() < Duration::from_secs(300),
             "something is still there"
         );
         std::thread::sleep(Duration::from_millis(10));
@@ -242,7 +242,7 @@ fn a_killed_run_leaves_nothing_running_and_claims_nothing() {
     let until = |done: &dyn Fn() -> bool, what: &str| {
         let begun = Instant::now();
         while !done() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+            assert!(begun.elapsed() < Duration::from_secs(300), "{what}");
             std::thread::sleep(Duration::from_millis(10));
         }
     };
@@ -325,7 +325,7 @@ fn what_cannot_be_meant_is_said_before_anything_runs() {
     refuses(
         &["--models", "m", "--timeout", "soon", "--", "true"],
         2,
-        "--timeout: 'soon' is no duration",
+        "--timeout: 'soon' is not a duration",
     );
     refuses(
         &["--models", "m", "--qps", "0", "--", "true"],
@@ -357,4 +357,134 @@ fn what_cannot_be_meant_is_said_before_anything_runs() {
         2,
         "cannot be used with",
     );
+}
+
+#[test]
+fn what_looks_like_a_result_and_cannot_be_read_is_an_error_of_its_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let long = format!(
+        "print('{{\"success\": true, \"log\": \"' + 'x' * {} + '\"}}')",
+        17 << 20
+    );
+    let scripts = [
+        (
+            "pretty",
+            "printf '{\\n  \"success\": true\\n}\\n'".to_owned(),
+            0,
+        ),
+        ("python", "echo \"{'success': True}\"".to_owned(), 0),
+        (
+            "late",
+            "echo '{\"success\": true}'; echo '{\"tokens\": 5}'".to_owned(),
+            0,
+        ),
+        (
+            "long",
+            format!("python3 -c '{}'", long.replace('\'', "'\"'\"'")),
+            0,
+        ),
+        ("good", "echo log; echo '{\"success\": true}'".to_owned(), 1),
+        ("none", "echo done".to_owned(), 1),
+    ];
+    for (model, script, success) in scripts {
+        let report = run(dir, &["--models", model], &script, 0);
+        assert_eq!(
+            (&report["run"], &report["success"]),
+            (&1.into(), &success.into()),
+            "{model}: {report}"
+        );
+    }
+    for row in rows(dir, "model,success,error_type,error_message") {
+        let message = row["error_message"].as_str().unwrap_or_default();
+        if row["success"] == false {
+            assert!(
+                message.starts_with("the command's result line is not usable: "),
+                "{row}"
+            );
+            assert_eq!(row["error_type"], "other", "{row}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_detached_itself_ends_with_its_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    // Forked twice, in a session of its own, and with children of its own; one hides whose it is.
+    let script = "
+        (setsid sh -c 'echo $$ >> pids; sleep 600 & echo $! >> pids; wait' < /dev/null > /dev/null 2>&1 &)
+        (env -i PATH=\"$PATH\" setsid sh -c 'echo $$ >> pids; exec sleep 600' < /dev/null > /dev/null 2>&1 &)
+        while test \"$(wc -l < pids)\" -lt 3; do sleep 0.05; done
+        sleep 600";
+    std::fs::write(dir.join("pids"), "").unwrap();
+    let report = run(dir, &["--models", "m", "--timeout", "5s"], script, 0);
+    assert_eq!(report["timeouts"], 1, "{report}");
+    let pids = std::fs::read_to_string(dir.join("pids")).unwrap();
+    assert_eq!(pids.lines().count(), 3, "{pids}");
+    for pid in pids.lines() {
+        assert!(!runs(pid), "{pid} is left");
+    }
+}
+
+/// A program that touches the terminal would be stopped, and wait for ever, were it a group
+/// in the background of one.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_command_that_touches_the_terminal_does_not_stop_the_run() {
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+    let folder = tempfile::tempdir().unwrap();
+    let pty = native_pty_system().openpty(PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_evaltop"));
+    command.args([
+        "run",
+        "store",
+        "--models",
+        "a,b",
+        "--workers",
+        "2",
+        "--",
+        "sh",
+        "-c",
+    ]);
+    command.arg("stty sane < /dev/tty; stty -echo < /dev/tty; (echo x > /dev/tty); echo '{\"success\": true}'");
+    command.cwd(folder.path());
+    command.env("EVALTOP_CONFIG", "/dev/null");
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(240), "it was stopped");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.exit_code(), 0);
+    assert_eq!(rows(folder.path(), "model,success").len(), 2);
+}
+
+#[test]
+fn what_is_wrong_with_the_program_is_said() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("test.sh");
+    for (text, said) in [
+        ("echo '{}'\n", "it is a script without an interpreter"),
+        (
+            "#!/no/such/python\n",
+            "its interpreter '/no/such/python' does not exist",
+        ),
+    ] {
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let output = evaltop()
+            .args(["run", "store", "--models", "m", "--", "./test.sh"])
+            .current_dir(folder.path())
+            .assert()
+            .code(1);
+        let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(stderr.contains(said), "{stderr}");
+    }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
-use evaltop::store::writer::{Writer, WriterOptions};
-use evaltop::store::{Record, Store, layout};
+use evaltop::internals::store::format::layout::{self, Layout};
+use evaltop::internals::store::write::writer::{Writer, WriterOptions};
+use evaltop::internals::store::{Record, Store};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ fn recorded(folder: &Path) -> PathBuf {
     let store = Store::new(&root);
     let record = |model: &str, success, partial, error: Option<&str>| Record {
         model: model.to_owned(),
-        success,
+        success: Some(success),
         partial_success: Some(partial),
         execution_time: Some(2.0),
         error_type: error.map(str::to_owned),
@@ -48,6 +49,7 @@ fn recorded(folder: &Path) -> PathBuf {
     killed.close().unwrap();
     fs::remove_file(root.join("incremental").join(layout::increment_name(&stem))).unwrap();
     fs::write(&journal, bytes).unwrap();
+    fs::remove_dir_all(root.join("live")).unwrap();
     root
 }
 
@@ -113,7 +115,7 @@ fn counts_increments_and_journals_and_changes_nothing() {
     }
     assert_eq!(listing(&root), before);
 
-    assert_eq!(found["schema_version"], 1);
+    assert_eq!(found["schema_version"], 2);
     assert_eq!(found["store"], root.to_str().unwrap());
     assert_eq!(found["generation"], 0);
     assert_eq!(found["main"]["kind"], "empty");
@@ -144,13 +146,13 @@ fn counts_increments_and_journals_and_changes_nothing() {
     assert_eq!(found["models"][0]["mean_execution_time"], 2.0);
     assert_eq!(found["models"][1]["success_rate"], 0.0);
     // The journal's lock is free and nobody closed it.
-    assert_eq!(found["alerts"][0]["rule"], "dead_writers");
-    assert_eq!(found["alerts"][0]["action"], "consolidate");
+    assert_eq!(found["alerts"][0]["rule"], "lost_writers");
+    assert_eq!(found["alerts"][0]["action"], "writer");
     let writers = found["writers"].as_array().unwrap();
     assert_eq!(
         writers
             .iter()
-            .filter(|writer| writer["state"] == "gone")
+            .filter(|writer| writer["state"] == "lost")
             .count(),
         1,
         "{writers:?}"
@@ -491,7 +493,7 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
             "{arguments:?}: {told}"
         );
     };
-    // Another program writes it anew, without a word of the commit.
+    // Another program writes it again, without a word of the commit.
     let model: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
     let success: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
     let rows = RecordBatch::try_from_iter([("model", model), ("success", success)]).unwrap();
@@ -499,6 +501,23 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
         ArrowWriter::try_new(File::create(&main).unwrap(), rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
+    // What the commit took in is there yet, and counts.
+    let seen: Value = serde_json::from_slice(
+        &evaltop()
+            .args(["status", "--format", "json"])
+            .arg(&root)
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(seen["totals"]["tests"], 7);
+    let moved = Layout::new(&root).consumed();
+    for folder in fs::read_dir(moved).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
     assert_eq!(
         alert(&root),
         "main has 1 row, but the last commit left 6 rows"

@@ -1,4 +1,4 @@
-//! `STORAGE_FORMAT=json`: the JSON database that is kept beside a store.
+//! `STORAGE_FORMAT=json`: the JSON database that is kept next to a store.
 
 use std::fs;
 use std::io::Write as _;

@@ -90,7 +90,7 @@ fn several_keep_a_store_in_order_until_they_are_told_to_end() {
             || main_rows(&store).len() < (round as usize + 1) * 10
         {
             assert!(
-                begun.elapsed() < Duration::from_secs(100),
+                begun.elapsed() < Duration::from_secs(300),
                 "round {round} was not consolidated"
             );
             std::thread::sleep(Duration::from_millis(20));
@@ -202,7 +202,7 @@ fn completions_and_manual_pages_know_every_command() {
                 );
             }
             Err(_) => {
-                eprintln!("SKIPPED: {shell} is not there, so its completions were not checked")
+                eprintln!("SKIPPED: {shell} is not there, so its completions were not checked");
             }
         }
     }
@@ -387,7 +387,7 @@ fn a_quiet_maintain_tells_only_what_is_wrong() {
     }
     let torn = store.join("incremental/increment_1_20260131_120000.parquet");
     fs::write(&torn, "PAR1 and no more").unwrap();
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(300);
     fs::File::options()
         .write(true)
         .open(&torn)

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use evaltop::formats::import::Options;
-use evaltop::jobs::{ExportFormat, ExportOptions, Request};
-use evaltop::store::query::Filter;
-use evaltop::store::{Control, Error, Store};
+use evaltop::internals::jobs::{ExportFormat, ExportOptions, Request};
+use evaltop::internals::sources::Options;
+use evaltop::internals::store::read::query::Filter;
+use evaltop::internals::store::{Control, Error, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -237,7 +237,10 @@ fn csv_with_quotes_and_lines() {
     assert_eq!(folder.totals("store"), (3, 1, 1));
     let rows = folder.rows("store", &["--model", "a, \"b\""]);
     assert_eq!(rows[0]["prompt"], "one\ntwo");
-    assert_eq!(rows[0]["seed"], "007", "a name with figures is no number");
+    assert_eq!(
+        rows[0]["seed"], "007",
+        "a name with figures is not a number"
+    );
     assert_eq!(rows[0]["timestamp"], "2024-09-02T06:44:04Z");
     assert_eq!(rows[0]["passed"], true);
     assert_eq!(rows[0]["test_id"].as_str().unwrap().len(), 32);
@@ -263,11 +266,11 @@ fn real_csv() {
 }
 
 #[test]
-fn repeats_within_a_file_are_one_test() {
+fn equal_rows_of_a_file_are_tests_of_their_own() {
     let folder = Folder::new();
     folder.write("r.jsonl", "{\"model\":\"m\",\"success\":true}\n\n{\"success\":true,\"model\":\"m\"}\n{\"model\":\"m\",\"success\":false}\n");
     folder.import(&["r.jsonl"]);
-    assert_eq!(folder.totals("store"), (2, 1, 0));
+    assert_eq!(folder.totals("store"), (3, 2, 0));
     assert_eq!(folder.import(&["r.jsonl"])["new"], 0);
 }
 
@@ -333,13 +336,13 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
             1,
             "a.csv",
             with_score,
-            "a.csv, line 3: column 'score': 'high' is no number; nothing was imported",
+            "a.csv, line 3: column 'score': 'high' is not a number; nothing was imported",
         ),
         (
             1,
             "a.csv",
             &["--success-from", "points>1"],
-            "has no column 'points', it has model, score",
+            "has no column 'points'",
         ),
         (
             1,
@@ -347,7 +350,12 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
             &["--success-from", "score>0", "--map", "task_id=q"],
             "has no column 'q', it has model, score",
         ),
-        (2, "a.csv", &["--success-from", "score>"], "is no condition"),
+        (
+            2,
+            "a.csv",
+            &["--success-from", "score>"],
+            "is not a condition",
+        ),
         (
             2,
             "a.csv",
@@ -377,14 +385,18 @@ fn wrong_imports_get_one_sentence_and_leave_nothing() {
             1,
             "when.jsonl",
             &[],
-            "line 1: column 'timestamp': 'soon' is no time",
+            "line 1: column 'timestamp': 'soon' is not a time",
         ),
-        (1, "array.json", &[], "one JSON array"),
-        (1, "database.json", &[], "one JSON document"),
+        (
+            1,
+            "array.json",
+            &[],
+            "does not say which rows are successes",
+        ),
+        (1, "database.json", &[], "without a list of objects"),
         (1, "empty.csv", &[], "is empty"),
         (1, "torn.parquet", &[], "torn.parquet"),
         (1, "missing.csv", &[], "cannot read missing.csv"),
-        (1, ".", &[], "not a regular file"),
     ] {
         let error = folder.refusal(code, &[&["import", file, "--into", "store"], args].concat());
         assert!(error.contains(said), "{file} {args:?}: {error}");
@@ -569,12 +581,12 @@ fn wrong_exports_get_one_sentence() {
         (
             2,
             &["store", "-o", "x.txt"],
-            "give --format json, jsonl, csv or parquet",
+            "give --format json, jsonl, csv, parquet, delta or eee",
         ),
         (
             2,
             &["store", "-o", "x.csv", "--format", "xml"],
-            "is not json, jsonl, csv or parquet",
+            "is not json, jsonl, csv, parquet, delta or eee",
         ),
         (
             2,
@@ -611,14 +623,16 @@ fn a_cancelled_export_leaves_no_file() {
             output: folder.path().join("out"),
             filter: Filter::default(),
             overwrite: false,
+            strict: false,
         };
         let request = Request::Export(options);
-        let plan = evaltop::jobs::plan(&store, &request, &Control::default()).unwrap();
+        let plan = evaltop::internals::jobs::plan(&store, &request, &Control::default()).unwrap();
         let before = tree(folder.path());
-        let error = evaltop::jobs::run(&store, &plan, &cancelled_on_the_way()).unwrap_err();
+        let error =
+            evaltop::internals::jobs::run(&store, &plan, &cancelled_on_the_way()).unwrap_err();
         assert!(matches!(error, Error::Cancelled), "{format:?}: {error}");
         assert_eq!(before, tree(folder.path()), "{format:?}");
-        evaltop::jobs::run(&store, &plan, &Control::default()).unwrap();
+        evaltop::internals::jobs::run(&store, &plan, &Control::default()).unwrap();
         fs::remove_file(folder.path().join("out")).unwrap();
     }
 }
@@ -635,7 +649,7 @@ fn a_cancelled_import_leaves_the_store_as_it_was() {
     let before = tree(folder.path());
     let import = |control: &Control| {
         let file = folder.path().join("many.jsonl");
-        evaltop::formats::import::import(
+        evaltop::internals::sources::import(
             &store,
             &file,
             &Options::default(),

@@ -8,11 +8,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use evaltop::store::layout;
+use evaltop::internals::store::format::layout;
 
 use crate::ledger::{Ledger, Promise};
 use crate::legacy::Way;
 use crate::random::Random;
+use crate::round::Behind;
 use crate::slot::{Kind, Slot};
 use crate::support::evaltop_process;
 use crate::view::{self, View};
@@ -21,7 +22,11 @@ use crate::worker;
 /// What all threads of a round share.
 #[derive(Debug)]
 pub struct Round {
+    /// The store, where it is, and as writers and consolidators see it.
     pub dir: PathBuf,
+    pub writers: PathBuf,
+    pub consolidators: PathBuf,
+    pub behind: Option<Behind>,
     pub ledger: Ledger,
     pub python: Option<PathBuf>,
     /// Milliseconds between two steps of a writer, at most.
@@ -39,6 +44,14 @@ pub struct Round {
 impl Round {
     fn over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What a view that begins now must show. sshfs answers a write before the server has it.
+    fn floors(&self) -> Vec<u64> {
+        match self.behind {
+            Some(Behind::Sshfs) => Vec::new(),
+            _ => self.ledger.floors(),
+        }
     }
 
     fn random(&self, stream: usize) -> Random {
@@ -111,7 +124,7 @@ fn adder(round: &Round, slot: &Slot, number: usize, life: usize, random: &mut Ra
         },
         _ if number.is_multiple_of(2) => {
             let durability = if disk { "disk" } else { "process" };
-            let command = worker::command(&round.dir, &format!("writer {life} {durability}"));
+            let command = worker::command(&round.writers, &format!("writer {life} {durability}"));
             Adder {
                 who: "writer".to_owned(),
                 promise: Promise::Always,
@@ -121,7 +134,7 @@ fn adder(round: &Round, slot: &Slot, number: usize, life: usize, random: &mut Ra
         }
         _ => {
             let mut command = evaltop_process();
-            command.args(["record", "--ack"]).arg(&round.dir);
+            command.args(["record", "--ack"]).arg(&round.writers);
             if disk {
                 command.args(["--durability", "disk"]);
             }
@@ -201,7 +214,7 @@ pub fn read(round: &Round, slot: &Slot, number: usize) {
             slot.start(&mut worker::command(&round.dir, &format!("{role} 0")));
         let mut output = BufReader::new(output);
         while !round.over() {
-            let floors = round.ledger.floors();
+            let floors = round.floors();
             if input.write_all(b"1\n").is_err() {
                 break;
             }
@@ -220,10 +233,10 @@ pub fn read(round: &Round, slot: &Slot, number: usize) {
     }
 }
 
-/// The program's own query, started anew for each look.
+/// The program's own query, started again for each look.
 pub fn query(round: &Round, slot: &Slot) {
     while !round.over() {
-        let floors = round.ledger.floors();
+        let floors = round.floors();
         let mut command = evaltop_process();
         command
             .args(["query", "--columns", "model,task_id", "--format", "csv"])
@@ -264,7 +277,8 @@ pub fn maintain(round: &Round, slot: &Slot, number: usize) {
         }
         // The larger main is, the rarer would a commit be among so many deaths.
         slot.spare(random.one_in(2));
-        let (_, mut output, stderr) = slot.start(evaltop_process().args(what.0).arg(&round.dir));
+        let (_, mut output, stderr) =
+            slot.start(evaltop_process().args(what.0).arg(&round.consolidators));
         let mut told = Vec::new();
         let _ = output.read_to_end(&mut told);
         let end = slot.end(stderr);

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use evaltop::store::query::{Selection, rows as query};
-use evaltop::store::snapshot::Scanner;
-use evaltop::store::{Control, Result, Store};
+use evaltop::internals::store::read::query::{Selection, rows as query};
+use evaltop::internals::store::read::snapshot::Scanner;
+use evaltop::internals::store::{Control, Result, Store};
 use jiff::Timestamp;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 

@@ -3,8 +3,12 @@
 //! What was acknowledged is never lost and never counted twice, in every reader's
 //! view all along and at the end.
 //!
-//! `EVALTOP_KILL_SECONDS` (18), `EVALTOP_KILL_WRITERS` (8) and `EVALTOP_KILL_SEED`
-//! make it longer, larger, and choose other victims.
+//! The same with writers behind one mount and consolidators behind another, where neither
+//! sees the other's locks.
+//!
+//! `EVALTOP_KILL_SECONDS` (18), `EVALTOP_KILL_MOUNT_SECONDS` (8 for each kind of mount),
+//! `EVALTOP_KILL_WRITERS` (8) and `EVALTOP_KILL_SEED` make it longer, larger, and choose
+//! other victims.
 
 #![allow(
     missing_docs,
@@ -15,6 +19,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../it/mounting.rs"]
+mod mounting;
 #[path = "../it/support.rs"]
 mod support;
 
@@ -49,7 +55,7 @@ fn whatever_dies_nothing_is_lost_and_nothing_doubled() {
     let settings = Settings::from_environment();
     let mut sum = round::Report::default();
     for length in settings.rounds() {
-        sum.add(round::run(&settings, length, sum.rounds));
+        sum.add(round::run(&settings, length, sum.rounds, None));
         if !sum.violations.is_empty() {
             break;
         }
@@ -61,4 +67,36 @@ fn whatever_dies_nothing_is_lost_and_nothing_doubled() {
         sum.kills() > 0 && sum.rows > 0 && sum.views > 0 && sum.commits > 0,
         "too little happened: {sum}"
     );
+}
+
+#[test]
+fn behind_mounts_that_show_no_locks_nothing_is_lost_and_nothing_doubled() {
+    if std::env::var_os(worker::ROLE).is_some() {
+        return;
+    }
+    let settings = Settings::from_environment();
+    for behind in [round::Behind::Bindfs, round::Behind::Sshfs] {
+        let mut sum = round::Report::default();
+        for length in settings.mounted_rounds() {
+            let number = (1 << 16) + sum.rounds;
+            sum.add(round::run(&settings, length, number, Some(behind)));
+            if !sum.violations.is_empty() {
+                break;
+            }
+        }
+        // There is no mounting here, which was said.
+        if sum.rounds == 0 {
+            return;
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nkill behind {behind:?}: {sum} (seed {})",
+            settings.seed
+        );
+        assert!(sum.violations.is_empty(), "{}", sum.violations.join("\n"));
+        assert!(
+            sum.kills() > 0 && sum.rows > 0 && sum.views > 0,
+            "too little happened: {sum}"
+        );
+    }
 }

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use evaltop::store::layout::{self, IncrementalName};
+use evaltop::internals::store::format::layout;
+use evaltop::internals::store::format::layout::IncrementalName;
 
 use crate::drive::{self, Round, evaltop};
 use crate::ledger::Ledger;
 use crate::look;
+use crate::mounting::{Mount, bindfs, sshfs};
 use crate::random::Random;
 use crate::settings::Settings;
 use crate::slot::{Kind, Slot};
@@ -94,12 +96,45 @@ impl fmt::Display for Report {
     }
 }
 
+/// What the writers and the consolidators see the store through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    Bindfs,
+    Sshfs,
+}
+
+/// Two mounts of a folder; `None`, said loudly, where nothing can be mounted.
+fn mounts(behind: Behind, folder: &Path) -> Option<[Mount; 2]> {
+    let mount = |name: &str| {
+        let at = folder.join(name);
+        std::fs::create_dir(&at).unwrap();
+        match behind {
+            Behind::Bindfs => bindfs(&folder.join("disk"), &at),
+            Behind::Sshfs => sshfs(&folder.join("disk"), &at),
+        }
+    };
+    Some([mount("here")?, mount("there")?])
+}
+
 /// Runs a round of this length.
-pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
+pub fn run(settings: &Settings, length: Duration, number: u64, behind: Option<Behind>) -> Report {
     let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("store");
+    let dir = folder.path().join("disk").join("store");
     std::fs::create_dir_all(dir.join("incremental")).unwrap();
+    let mounts = match behind.map(|behind| mounts(behind, folder.path())) {
+        Some(None) => return Report::default(),
+        mounts => mounts.flatten(),
+    };
+    let through = |at: usize| {
+        let mount = mounts
+            .as_ref()
+            .map(|mounts| mounts[at].path().join("store"));
+        mount.unwrap_or_else(|| dir.clone())
+    };
     let round = Round {
+        writers: through(0),
+        consolidators: through(1),
+        behind,
         dir,
         ledger: Ledger::default(),
         python: python(),
@@ -110,7 +145,7 @@ pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
         unsettled: Mutex::default(),
         deleted: AtomicU64::new(0),
     };
-    let slots = slots(settings);
+    let slots = slots(settings, behind.is_some());
     all_at_once(&round, &slots, length);
     let mut report = Report {
         rounds: 1,
@@ -134,12 +169,18 @@ pub fn run(settings: &Settings, length: Duration, number: u64) -> Report {
 }
 
 /// All slots, each with its number among those of its kind.
-fn slots(settings: &Settings) -> Vec<(Slot, usize)> {
+fn slots(settings: &Settings, mounted: bool) -> Vec<(Slot, usize)> {
     let of = |kind, count| (0..count).map(move |number| (Slot::new(kind), number));
+    // Where nobody sees a lock, one process at a time consolidates.
+    let (legacy, consolidators, others) = if mounted {
+        (0, 1, 0)
+    } else {
+        (7 * settings.legacy(), 2, 1)
+    };
     of(Kind::Writer, settings.writers)
-        .chain(of(Kind::Legacy, 7 * settings.legacy()))
-        .chain(of(Kind::Consolidate, 2))
-        .chain(of(Kind::Maintain, 1))
+        .chain(of(Kind::Legacy, legacy))
+        .chain(of(Kind::Consolidate, consolidators))
+        .chain(of(Kind::Maintain, others))
         .chain(of(Kind::Reader, 3))
         .collect()
 }
@@ -154,7 +195,10 @@ fn all_at_once(round: &Round, slots: &[(Slot, usize)], length: Duration) {
                 Kind::Reader => drive::read(round, slot, *number),
             });
         }
-        scope.spawn(move || drive::delete(round));
+        // Through sshfs a file that another machine has removed seems to be there for a while.
+        if round.behind != Some(Behind::Sshfs) {
+            scope.spawn(move || drive::delete(round));
+        }
         kill_some(round, slots, length);
         round.stop.store(true, Ordering::Relaxed);
     });
@@ -178,6 +222,9 @@ fn kill_some(round: &Round, slots: &[(Slot, usize)], length: Duration) {
             .map(|(slot, _)| slot)
             .filter(|slot| slot.kind == kind)
             .collect();
+        if of_kind.is_empty() {
+            continue;
+        }
         let victim = of_kind[random.below(of_kind.len() as u64) as usize];
         if random.one_in(8) {
             victim.hold(random.millis(300));
@@ -199,7 +246,9 @@ fn reckon(round: &Round, report: &mut Report) {
     };
     let before = look("the last reader", look::rows(dir).unwrap());
     look("the last scan", look::Scans::new(dir).next().unwrap());
-    age(dir);
+    // For a day where locks prove nothing: then a journal is a dead writer's.
+    let hours = if round.behind.is_some() { 25 } else { 1 };
+    age(dir, hours * 3_600);
     for _ in 0..2 {
         let (code, said) = evaltop(&["consolidate"], dir);
         if code != Some(0) {
@@ -212,8 +261,8 @@ fn reckon(round: &Round, report: &mut Report) {
         ledger.violation("main holds other rows than the last reader saw".to_owned());
     }
     let left = || -> Vec<String> {
-        let left = std::fs::read_dir(dir.join("incremental")).unwrap();
-        left.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        let left = files(dir).into_iter();
+        left.map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect()
     };
     // What killed writers left half written goes with the next commit; after the last one, by cleanup.
@@ -236,16 +285,15 @@ fn reckon(round: &Round, report: &mut Report) {
         ledger.violation(format!("validate ends with {code:?}: {said}"));
     }
     report.rows = main.rows();
-    let store = evaltop::store::Store::new(dir);
-    let record = evaltop::store::commit::log::newest_done(&store).unwrap();
+    let store = evaltop::internals::store::Store::new(dir);
+    let record = evaltop::internals::store::commit::log::newest_done(&store).unwrap();
     report.commits = record.map_or(0, |record| record.generation);
 }
 
 /// Removes what killed legacy writers tore or left half written: nobody else's rows.
 fn remove_torn(dir: &Path) -> u64 {
     let mut torn = 0;
-    for entry in std::fs::read_dir(dir.join("incremental")).unwrap() {
-        let path = entry.unwrap().path();
+    for path in files(dir) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let legacy = layout::classify(&name) == IncrementalName::LegacyIncrement;
         let is_torn = legacy && look::file(&path).is_err();
@@ -259,13 +307,17 @@ fn remove_torn(dir: &Path) -> u64 {
 
 /// Lets every increment look as if it had rested for long, so that consolidate need
 /// not wait for their writers.
-fn age(dir: &Path) {
-    let then = SystemTime::now() - Duration::from_secs(180);
-    for entry in std::fs::read_dir(dir.join("incremental")).unwrap() {
-        let file = File::options()
-            .write(true)
-            .open(entry.unwrap().path())
-            .unwrap();
+fn age(dir: &Path, seconds: u64) {
+    let then = SystemTime::now() - Duration::from_secs(seconds);
+    for path in files(dir) {
+        let file = File::options().write(true).open(path).unwrap();
         file.set_modified(then).unwrap();
     }
+}
+
+/// What lies in `incremental/` itself; what commits took in lies in folders below.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("incremental")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| !path.is_dir()).collect()
 }

@@ -12,6 +12,14 @@ pub struct Settings {
     /// Writers of ours; legacy ones come on top.
     pub writers: usize,
     pub seed: u64,
+    /// Seconds behind each kind of mount.
+    pub mounted: u64,
+}
+
+fn rounds(seconds: u64) -> impl Iterator<Item = Duration> {
+    let count = seconds.div_ceil(ROUND).max(1);
+    let each = Duration::from_secs(seconds) / count as u32;
+    (0..count).map(move |_| each)
 }
 
 impl Settings {
@@ -19,21 +27,25 @@ impl Settings {
         let number = |name: &str, default: u64| match std::env::var(name) {
             Ok(text) => text
                 .parse()
-                .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+                .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
             Err(_) => default,
         };
         Self {
             seconds: number("EVALTOP_KILL_SECONDS", 18),
             writers: number("EVALTOP_KILL_WRITERS", 8) as usize,
             seed: number("EVALTOP_KILL_SEED", 1),
+            mounted: number("EVALTOP_KILL_MOUNT_SECONDS", 8),
         }
     }
 
     /// The lengths of the rounds.
     pub fn rounds(&self) -> impl Iterator<Item = Duration> + use<> {
-        let count = self.seconds.div_ceil(ROUND).max(1);
-        let each = Duration::from_secs(self.seconds) / count as u32;
-        (0..count).map(move |_| each)
+        rounds(self.seconds)
+    }
+
+    /// The lengths of those behind one kind of mount.
+    pub fn mounted_rounds(&self) -> impl Iterator<Item = Duration> + use<> {
+        rounds(self.mounted)
     }
 
     /// Legacy writers of each way of writing.

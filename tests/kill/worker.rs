@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use evaltop::store::writer::{Durability, Writer, WriterOptions};
-use evaltop::store::{Record, Store};
+use evaltop::internals::store::write::writer::{Durability, Writer, WriterOptions};
+use evaltop::internals::store::{Record, Store};
 use serde_json::json;
 
 use crate::view::{model, say};
@@ -57,7 +57,7 @@ pub fn each_line(mut step: impl FnMut(&[u64])) {
     }
 }
 
-fn tell(view: Result<crate::view::View, evaltop::store::Error>) {
+fn tell(view: Result<crate::view::View, evaltop::internals::store::Error>) {
     match view {
         Ok(view) => say_lines(&view.to_lines()),
         Err(error) => say(&format!("error {error}")),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
+use arrow::util::display::array_value_to_string;
 
 use crate::formats::plot::Bar;
 use crate::stats::Tally;
 use crate::stats::interval::Interval;
 use crate::stats::spread::Spread;
-use crate::store::Result as StoreResult;
-use crate::store::query::{Group, GroupValue};
+use crate::store::read::query::{Group, GroupValue};
+use crate::store::{Error, Result as StoreResult};
 
 /// One row a group.
 pub(super) fn table(by: &[String], groups: &[Group]) -> StoreResult<RecordBatch> {
@@ -61,6 +62,7 @@ pub(super) fn table(by: &[String], groups: &[Group]) -> StoreResult<RecordBatch>
         ("success", count(|t| t.full)),
         ("partial", count(|t| t.partial)),
         ("failed", count(Tally::failed)),
+        ("unscored", count(|t| t.unscored)),
         ("success_rate", figure(Tally::success_rate)),
         ("ci_low", interval(|i| i.low)),
         ("ci_high", interval(|i| i.high)),
@@ -105,8 +107,8 @@ pub(super) fn with_percentiles(
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(super::refused)
 }
 
-/// One bar a row of [`table`].
-pub(super) fn bars(batch: &RecordBatch, by: &[String]) -> Vec<Bar> {
+/// One bar a row: of the rate, or of the column that `figure` names.
+pub(super) fn bars(batch: &RecordBatch, by: &[String], figure: &str) -> StoreResult<Vec<Bar>> {
     let number = |name: &str, row: usize| {
         let column = batch
             .column_by_name(name)?
@@ -119,22 +121,41 @@ pub(super) fn bars(batch: &RecordBatch, by: &[String]) -> Vec<Bar> {
             .and_then(|column| column.as_string_opt::<i32>());
         match text {
             Some(text) => text.value(row).to_owned(),
-            None => number(name, row).map_or_else(|| "unknown".to_owned(), |rate| rate.to_string()),
+            None => match number(name, row) {
+                Some(rate) => rate.to_string(),
+                None => batch
+                    .column_by_name(name)
+                    .filter(|column| column.is_valid(row))
+                    .and_then(|column| array_value_to_string(column, row).ok())
+                    .unwrap_or_else(|| "unknown".to_owned()),
+            },
         }
     };
-    (0..batch.num_rows())
+    // A metric's interval is named after it; that of the success rate is not.
+    let of = figure
+        .strip_prefix("mean_")
+        .map_or_else(String::new, |of| format!("_{of}"));
+    let (low, high) = (format!("ci_low{of}"), format!("ci_high{of}"));
+    let within = |row| number(figure, row).is_none_or(|share| (0.0..=1.0).contains(&share));
+    if !(0..batch.num_rows()).all(within) {
+        return Err(Error::Refused(format!(
+            "bars show shares from 0 to 1, and {figure} has other values: leave out --plot"
+        )));
+    }
+    Ok((0..batch.num_rows())
         .map(|row| Bar {
             label: by
                 .iter()
                 .map(|name| label(name, row))
                 .collect::<Vec<_>>()
                 .join(" "),
-            rate: number("success_rate", row),
-            interval: number("ci_low", row).zip(number("ci_high", row)),
+            rate: number(figure, row),
+            interval: number(&low, row).zip(number(&high, row)),
             tests: batch
                 .column_by_name("tests")
+                .or_else(|| batch.columns().get(by.len()))
                 .and_then(|column| column.as_primitive_opt::<Int64Type>())
                 .map_or(0, |tests| tests.value(row) as u64),
         })
-        .collect()
+        .collect())
 }

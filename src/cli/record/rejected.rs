@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::cli::loudness::complain;
+use crate::cli::verbosity::complain;
 use crate::config::show_counted;
 use crate::store::disk::WriteFile;
 use crate::store::{Error, Result, Store};

@@ -19,20 +19,20 @@ const fn model(name: &'static str, strength: f64, pace: f64) -> Model {
     }
 }
 
-/// Strongest first.
+/// Strongest first. Nobody's figures are meant, so no such model exists.
 pub(super) const MODELS: [Model; 12] = [
-    model("claude-opus-4.1", 2.0, 1.3),
-    model("gpt-5", 1.7, 1.6),
-    model("gemini-2.5-pro", 1.45, 1.2),
-    model("claude-sonnet-4", 1.2, 0.9),
-    model("DeepSeek-V3-0324", 0.95, 1.1),
-    model("gpt-4.1", 0.7, 0.8),
-    model("qwen2.5-72b-instruct", 0.4, 1.0),
-    model("gemini-2.5-flash", 0.15, 0.5),
-    model("Llama-3.3-70B-Instruct", -0.15, 0.9),
-    model("Mistral-Large-2411", -0.5, 1.0),
-    model("gpt-4o-mini", -0.9, 0.6),
-    model("Llama-3.1-8B-Instruct", -1.6, 0.4),
+    model("opal-4", 2.0, 1.3),
+    model("quartz-xl", 1.7, 1.6),
+    model("beryl-pro", 1.45, 1.2),
+    model("onyx-4", 1.2, 0.9),
+    model("garnet-v3-0324", 0.95, 1.1),
+    model("quartz-m", 0.7, 0.8),
+    model("topaz-72b-instruct", 0.4, 1.0),
+    model("beryl-flash", 0.15, 0.5),
+    model("Jasper-70B-Instruct", -0.15, 0.9),
+    model("Lapis-Large-2411", -0.5, 1.0),
+    model("quartz-mini", -0.9, 0.6),
+    model("Jasper-8B-Instruct", -1.6, 0.4),
 ];
 
 /// A kind of task.

@@ -2,7 +2,7 @@
 //! of successful tool calls, difficulties and kinds of task, with counts at every
 //! level that agree with each other.
 //!
-//! `success` counts full successes alone, beside `full_success` and `successful`
+//! `success` counts full successes alone, next to `full_success` and `successful`
 //! that say the same, so that no reader can take it for anything else. Averages
 //! that no row has are left out, as are the rates of errors, whose denominator
 //! differs between tools: their counts are there.
@@ -226,7 +226,7 @@ impl Serialize for Node<'_> {
 }
 
 /// "0.8", "1.0": as Python writes a float.
-pub(in crate::formats) fn rate_name(rate: Option<Rate>) -> String {
+pub(crate) fn rate_name(rate: Option<Rate>) -> String {
     rate.map_or_else(|| UNKNOWN.to_owned(), |rate| format!("{:?}", rate.get()))
 }
 
@@ -236,6 +236,9 @@ fn counts(tally: &Tally) -> Map<String, Value> {
     node.insert("success".into(), tally.full.into());
     node.insert("partial".into(), tally.partial.into());
     node.insert("failed".into(), tally.failed().into());
+    if tally.unscored > 0 {
+        node.insert("unscored".into(), tally.unscored.into());
+    }
     if let Some(rate) = tally.success_rate() {
         node.insert("success_rate".into(), rate.into());
     }
@@ -263,9 +266,9 @@ fn statistics(leaf: &Leaf) -> Map<String, Value> {
             .unwrap_or_default();
         node.insert(format!("{name}_errors"), count.into());
     }
-    let share = |count: u64| (tally.tests > 0).then(|| count as f64 / tally.tests as f64);
-    let weighted = (tally.tests > 0)
-        .then(|| (tally.full as f64 + 0.5 * tally.partial as f64) / tally.tests as f64);
+    let share = |count: u64| tally.share(count);
+    let weighted = (tally.judged() > 0)
+        .then(|| (tally.full as f64 + 0.5 * tally.partial as f64) / tally.judged() as f64);
     let mut figures = vec![
         ("full_success_rate".to_owned(), share(tally.full)),
         ("partial_success_rate".to_owned(), share(tally.partial)),
@@ -305,7 +308,7 @@ fn statistics(leaf: &Leaf) -> Map<String, Value> {
 }
 
 /// ISO 8601 with an offset in figures, which old Pythons read too.
-pub(in crate::formats) fn iso(micros: i64) -> Value {
+pub(crate) fn iso(micros: i64) -> Value {
     let time = Timestamp::from_microsecond(micros).unwrap_or_default();
     time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
         .to_string()

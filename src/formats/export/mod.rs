@@ -1,18 +1,18 @@
 //! A store, or a part of it, for other tools: as rows, or as the JSON database.
 //!
 //! ```
-//! use evaltop::formats::{Form, Output, export};
-//! use evaltop::store::Control;
-//! use evaltop::store::query::Filter;
+//! use evaltop::internals::formats::{Form, Output, export};
+//! use evaltop::internals::store::Control;
+//! use evaltop::internals::store::read::query::Filter;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use evaltop::store::writer::{Writer, WriterOptions};
-//! # use evaltop::store::{Record, Store};
+//! # use evaltop::internals::store::write::writer::{Writer, WriterOptions};
+//! # use evaltop::internals::store::{Record, Store};
 //! # let folder = tempfile::tempdir()?;
 //! # let store = Store::new(folder.path().join("my_store"));
 //! # let mut writer = Writer::open(&store, WriterOptions::default())?;
 //! # for model in ["large", "large", "small"] {
-//! #     writer.append(Record { model: model.into(), success: true, ..Record::default() })?;
+//! #     writer.append(Record { model: model.into(), success: Some(true), ..Record::default() })?;
 //! # }
 //! # writer.close()?;
 //! let control = Control::default();
@@ -37,15 +37,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 
 use super::{Form, Output, RowWriter, write_rows, writer};
-use crate::store::query::{self, Filter, Selection};
+use crate::store::read::query;
+use crate::store::read::query::{Filter, Selection};
 use crate::store::{Control, Result, Store};
 
 mod document;
 mod tree;
 
-pub(in crate::formats) use document::{iso, rate_name};
-pub use tree::{Extent, Tree, tree};
-pub(in crate::formats) use tree::{Leaf, SCORES, beside_counts};
+pub(crate) use document::{iso, rate_name};
+pub use tree::{Extent, tree};
+pub(crate) use tree::{Leaf, SCORES, beside_counts};
 
 /// Rows that an estimate is judged by.
 const JUDGED_BY: u64 = 8_192;

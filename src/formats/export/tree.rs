@@ -9,15 +9,17 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{Cell, Sum, Tally};
-use crate::store::cast::cast;
-use crate::store::digest::{Columns, text_column};
-use crate::store::gather::{Gather, Gathered};
-use crate::store::query::{self, Filter, Selection};
-use crate::store::summary::{Convention, Meanings};
-use crate::store::{Control, Result, Store, schema};
+use crate::store::aggregate::external::{Gather, Gathered};
+use crate::store::aggregate::summary::{Convention, Meanings};
+use crate::store::aggregate::{Columns, text_column};
+use crate::store::format::cast::cast;
+use crate::store::format::schema;
+use crate::store::read::query;
+use crate::store::read::query::{Filter, Selection};
+use crate::store::{Control, Result, Store};
 
 /// Scores of a record; their means are `avg_<score>`.
-pub(in crate::formats) const SCORES: [&str; 4] = [
+pub(crate) const SCORES: [&str; 4] = [
     "workflow_score",
     "phase2_score",
     "quality_score",
@@ -66,13 +68,13 @@ enum Kind {
 
 /// What is known of a cell's tests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::formats) struct Leaf {
-    pub(in crate::formats) tally: Tally,
-    pub(in crate::formats) scores: [Sum; SCORES.len()],
+pub(crate) struct Leaf {
+    pub(crate) tally: Tally,
+    pub(crate) scores: [Sum; SCORES.len()],
     /// Counts of [`ASSISTED`], from summary rows; no record has them.
     pub(super) assisted: [u64; ASSISTED.len()],
     pub(super) first: Option<i64>,
-    pub(in crate::formats) last: Option<i64>,
+    pub(crate) last: Option<i64>,
 }
 
 /// What a source says of a cell's tests.
@@ -97,7 +99,7 @@ impl Known {
 /// further cells waits in a temporary file.
 pub fn tree(store: &Store, filter: &Filter, control: &Control) -> Result<Tree> {
     let mut reading = Reading::default();
-    let columns = Columns::NAMES
+    let columns = Columns::always()
         .iter()
         .chain(&SCORES)
         .map(|name| (*name).to_owned())
@@ -141,8 +143,8 @@ impl Leaf {
     }
 }
 
-/// What each summary row has beside its tally.
-pub(in crate::formats) fn beside_counts(batch: &RecordBatch, zone: &TimeZone) -> Result<Vec<Leaf>> {
+/// What each summary row has next to its tally.
+pub(crate) fn beside_counts(batch: &RecordBatch, zone: &TimeZone) -> Result<Vec<Leaf>> {
     let total = doubles(batch, "total");
     let means = SCORES.map(|name| doubles(batch, &format!("avg_{name}")));
     let assisted = ASSISTED.map(|name| doubles(batch, name));
@@ -303,10 +305,10 @@ pub(super) mod tests {
 
     use super::*;
     use crate::stats::Rate;
-    use crate::store::summary::SOURCE;
+    use crate::store::aggregate::summary::SOURCE;
 
     /// Two models, and more cells than are held.
-    pub(in crate::formats::export) fn sample() -> Tree {
+    pub(crate) fn sample() -> Tree {
         let mut tree = Reading::default();
         for (model, prompt, rate, task, full, tests) in [
             ("a b", "cot", Some(0.8), "x", 3, 5),

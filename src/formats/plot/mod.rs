@@ -1,6 +1,8 @@
 //! Success rates as bars with their 95 % intervals: as text for a terminal, as SVG for a
 //! paper. Both draw the whole range from 0 to 100 %, so that pictures can be compared.
+//! Differences between two sides lie around zero.
 
+pub mod forest;
 pub mod svg;
 pub mod text;
 

@@ -5,31 +5,26 @@ use std::fmt::Write as _;
 
 use super::Bar;
 use crate::config::show_count;
-use crate::formats::text::{sanitise, width};
+use crate::text::sanitise::{sanitise, width};
 
 const ROW: usize = 24;
 const SCALE: usize = 400;
-const TOP: usize = 12;
+const TOP: usize = 48;
 const BOTTOM: usize = 28;
 /// Pixels that a character takes at most at this size of the font.
-const CHARACTER: usize = 8;
+pub(super) const CHARACTER: usize = 8;
 const FIGURES: usize = 150;
 
-/// A whole SVG document.
-pub fn render(bars: &[Bar]) -> String {
+/// A whole SVG document. `title` says what is shown, `below` of which store, when, and of how many
+/// tests.
+pub fn render(bars: &[Bar], title: &str, below: &str) -> String {
     let labels: Vec<_> = bars
         .iter()
         .map(|bar| sanitise(&bar.label).into_owned())
         .collect();
     let left = labels.iter().map(|label| width(label)).max().unwrap_or(0) * CHARACTER + 16;
     let bottom = TOP + bars.len() * ROW;
-    let (wide, high) = (left + SCALE + FIGURES, bottom + BOTTOM);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" \
-         viewBox=\"0 0 {wide} {high}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <title>Success rates with 95 % intervals</title>\n\
-         <rect width=\"{wide}\" height=\"{high}\" fill=\"white\"/>\n"
-    );
+    let mut svg = head(title, below, [left + SCALE + FIGURES, bottom + BOTTOM]);
     // Writing to a string can't fail.
     for per_cent in [0, 25, 50, 75, 100] {
         let x = left + SCALE * per_cent / 100;
@@ -80,7 +75,22 @@ pub fn render(bars: &[Bar]) -> String {
     svg
 }
 
-fn escape(text: &str) -> String {
+/// How a document of this size begins, wide enough for its words.
+pub(super) fn head(title: &str, below: &str, [wide, high]: [usize; 2]) -> String {
+    let (title, below) = (escape(&sanitise(title)), escape(&sanitise(below)));
+    let words = width(&title).max(width(&below)) * CHARACTER + 16;
+    let wide = wide.max(words);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" \
+         viewBox=\"0 0 {wide} {high}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <title>{title}</title>\n\
+         <rect width=\"{wide}\" height=\"{high}\" fill=\"white\"/>\n\
+         <text x=\"8\" y=\"20\" font-weight=\"bold\">{title}</text>\n\
+         <text x=\"8\" y=\"38\" fill=\"#555\">{below}</text>\n"
+    )
+}
+
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -104,7 +114,9 @@ mod tests {
             interval: None,
             tests: 0,
         };
-        let svg = render(&[bar, none]);
+        let svg = render(&[bar, none], "success_rate by <model>", "my_store, n = 48");
+        assert!(svg.contains("<title>success_rate by &lt;model&gt;</title>"));
+        assert!(svg.contains(">my_store, n = 48</text>"));
         let left = 7 * CHARACTER + 16;
         assert!(
             svg.contains("a&lt;b &amp; c")
@@ -113,7 +125,7 @@ mod tests {
         );
         assert!(svg.contains("width=\"200.0\""), "half the scale");
         assert!(
-            svg.contains(&format!("M{}.0 24H{}.0", left + 100, left + 300)),
+            svg.contains(&format!("M{}.0 60H{}.0", left + 100, left + 300)),
             "{svg}"
         );
         assert_eq!(svg.matches("<path").count(), 1);

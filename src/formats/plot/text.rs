@@ -3,7 +3,7 @@
 
 use super::Bar;
 use crate::config::show_count;
-use crate::formats::text::{sanitise, truncate, width};
+use crate::text::sanitise::{sanitise, truncate, width};
 
 /// The narrowest scale that still shows anything.
 const NARROWEST: usize = 10;

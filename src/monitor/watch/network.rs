@@ -7,7 +7,7 @@ use std::path::Path;
 /// or where the store is not there yet.
 pub(super) fn reason_to_poll(root: &Path) -> Option<String> {
     let name = network_name(&rustix::fs::statfs(root).ok()?)?;
-    Some(format!("{name} tells nothing about other machines"))
+    Some(format!("{name} reports nothing about other machines"))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -6,12 +6,20 @@ use std::io;
 use jiff::tz::TimeZone;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CommitRecord, Consumed, FORMAT, log};
+use super::{log, removed};
 use crate::config::show_counted;
 use crate::store::Store;
 use crate::store::disk::{Disk, Stat};
 use crate::store::error::{Error, Result};
-use crate::store::parquet_file::{OpenError, ParquetFile};
+use crate::store::format::commit_record::{CommitRecord, Consumed, FORMAT, RemovedSet};
+use crate::store::identity::Namer;
+use crate::store::parquet::{OpenError, ParquetFile};
+use crate::store::read::folders;
+use crate::store::read::footer_cache::alike;
+use crate::store::resolve::Removed;
+
+/// So often a main that another program changes is looked at again.
+const OVERTAKEN: u32 = 5;
 
 /// Main as it was when the commit began.
 #[derive(Debug)]
@@ -28,12 +36,38 @@ pub struct Base {
     pub generation: u64,
     /// Main has fewer rows than the last commit left in it, and is taken as it is.
     pub shrunk: bool,
+    /// How many rows the last commit left in it, where it has fewer and folders may bring them
+    /// back.
+    pub(crate) lacking: Option<u64>,
+    /// What was removed on purpose; empty where that can't be read and main is taken as it is.
+    pub(crate) removed: Removed,
+    /// The file that says so.
+    pub(crate) in_force: Option<RemovedSet>,
+    /// The store's id: that of the record, or a new one that the next commit gives.
+    pub(crate) store_id: String,
 }
 
 impl Base {
     /// Opens main and finds the record that speaks for it. `accept_main` takes main as
     /// it is although it has fewer rows than the last commit left in it.
     pub fn open(store: &Store, accept_main: bool) -> Result<Self> {
+        let stat = || store.disk.stat(&store.layout.main()).ok();
+        let mut before = stat();
+        for _ in 0..OVERTAKEN {
+            let opened = Self::open_once(store, accept_main);
+            let after = stat();
+            // What is known of other commits must be of the time of this main.
+            if alike(before.as_ref(), after.as_ref()) {
+                return opened;
+            }
+            before = after;
+        }
+        Err(Error::MainChanged {
+            path: store.layout.main(),
+        })
+    }
+
+    fn open_once(store: &Store, accept_main: bool) -> Result<Self> {
         let path = store.layout.main();
         match ParquetFile::open(&*store.disk, &path) {
             Ok(main) => Self::on(store, Some(main), accept_main),
@@ -68,20 +102,69 @@ impl Base {
         };
         let own = main.as_ref().map(CommitRecord::of).transpose()?.flatten();
         let done = log::newest_done(store)?;
+        let folders = folders::list(store)?;
         let newest = done
             .iter()
             .chain(&own)
             .max_by_key(|record| record.generation);
         let expected_rows = newest.map(|record| record.rows);
+        // No two commits have one number, whatever main was meanwhile.
+        let copies = log::list(store)?;
+        let copies = copies.iter().map(|copy| copy.generation);
+        let seen = folders.iter().map(|folder| folder.generation);
+        let seen = seen.chain(copies).max();
         let generation = newest.map_or(0, |record| record.generation);
-        let foreign = main
+        let generation = generation.max(seen.unwrap_or_default());
+        let mut foreign = main
             .as_ref()
             .is_some_and(|main| own.is_none() || !main.is_ours());
-        let mut record = own.or(done);
+        let identified = !foreign && own.as_ref().is_some_and(CommitRecord::identifies);
+        let speaks = match own {
+            Some(_) => None,
+            None => log::speaks(store)?,
+        };
+        let of_here =
+            |own: &&CommitRecord| done.as_ref().is_none_or(|done| !is_of_other(own, done));
+        let here = own.as_ref().filter(of_here);
+        let in_force = removed::in_force(here, done.as_ref(), speaks.as_ref()).cloned();
+        // An older main, whose rows nobody has compared with what was removed since.
+        foreign |= here.is_some_and(|own| own.removed != in_force);
+        let mut record = own.or(speaks);
+        let of_other =
+            matches!((&record, &done), (Some(own), Some(done)) if is_of_other(own, done));
+        if of_other {
+            if !accept_main {
+                return Err(other_store(store));
+            }
+            // To this store it is a main that other code wrote.
+            (record, foreign) = (done, true);
+        }
+        let removed = match removed::read(store, in_force.as_ref()) {
+            Err(_) if accept_main => Removed::default(),
+            removed => removed?,
+        };
+        if let Some(record) = &mut record {
+            record.removed = in_force.clone().filter(|_| !removed.is_empty());
+        }
+        let known = record.as_ref().map(|record| record.store.clone());
+        let store_id = known
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| format!("{:032x}", store.disk.id()));
+        let main = match main {
+            Some(main) if !identified => {
+                Some(Self::named(store, &main, record.as_ref(), &store_id)?)
+            }
+            main => main,
+        };
         let rows = main.as_ref().map_or(0, ParquetFile::rows);
         let expected = expected_rows.filter(|expected| rows < *expected);
+        let believed = record.as_ref().filter(|_| !foreign && main.is_some());
+        let pending = folders
+            .iter()
+            .any(|folder| believed.is_none_or(|own| !own.has_merged(&folder.commit_id)));
+        let lacking = expected.filter(|_| !accept_main && pending && main.is_some());
         if let Some(expected) = expected {
-            if !accept_main {
+            if !accept_main && lacking.is_none() {
                 return Err(shrunk(
                     store,
                     main.as_ref().map(ParquetFile::rows),
@@ -100,25 +183,52 @@ impl Base {
             record,
             foreign,
             generation,
-            shrunk: expected.is_some(),
+            shrunk: expected.is_some() && lacking.is_none(),
+            lacking,
+            removed,
+            in_force,
+            store_id,
         })
+    }
+
+    /// A main of which some rows may bring no id.
+    fn named(
+        store: &Store,
+        main: &ParquetFile,
+        record: Option<&CommitRecord>,
+        store_id: &str,
+    ) -> Result<ParquetFile> {
+        let namer = Namer {
+            store: store_id.to_owned(),
+            zone: zone_of(&zone_name(store, record)),
+        };
+        let named = namer.main(main);
+        if named.lacks_ids()? {
+            Ok(named)
+        } else {
+            Ok(main.clone())
+        }
+    }
+
+    /// What names rows that bring no id.
+    pub(crate) fn namer(&self, store: &Store) -> Namer {
+        Namer {
+            store: self.store_id.clone(),
+            zone: self.zone(store),
+        }
     }
 
     /// The zone of naive times: fixed by the first commit.
     pub fn zone(&self, store: &Store) -> TimeZone {
-        TimeZone::get(&self.zone_name(store)).unwrap_or(TimeZone::UTC)
+        zone_of(&zone_name(store, self.record.as_ref()))
     }
 
-    fn zone_name(&self, store: &Store) -> String {
-        match &self.record {
-            Some(record) => record.zone.clone(),
-            None => store.zone.iana_name().unwrap_or("UTC").to_owned(),
-        }
-    }
-
-    /// The files whose rows main contains and that may still be there.
+    /// The files whose rows main contains and that may still be there. Of a main that other code
+    /// wrote nobody knows; programs of format 1 took it to have what the last commit had.
     pub fn consumed(&self) -> &[Consumed] {
-        self.record.as_ref().map_or(&[], |record| &record.consumed)
+        let believed = |record: &&CommitRecord| !self.foreign || record.format < FORMAT;
+        let record = self.record.as_ref().filter(believed);
+        record.map_or(&[], |record| &record.consumed)
     }
 
     /// Rows of main.
@@ -131,16 +241,31 @@ impl Base {
         let last = self.record.as_ref();
         CommitRecord {
             format: FORMAT,
+            store: self.store_id.clone(),
             generation: self.generation + 1,
             commit_id: format!("{:032x}", store.disk.id()),
             parent_id: last.map(|last| last.commit_id.clone()),
             created: now,
-            zone: self.zone_name(store),
+            zone: zone_name(store, last),
             rows: 0,
             summaries: last.map_or_else(Vec::new, |last| last.summaries.clone()),
+            removed: last.and_then(|last| last.removed.clone()),
             superseded: last.map_or(0, |last| last.superseded),
             repeated: last.map_or(0, |last| last.repeated),
             consumed: Vec::new(),
+            lineage: Vec::new(),
+            format1: Vec::new(),
+        }
+    }
+
+    /// That main and the folders lack rows, unless another program has changed main meanwhile.
+    pub(crate) fn lacks(&self, store: &Store, rows: u64, expected: u64) -> Error {
+        match self.is_unchanged(store) {
+            Ok(true) => lacks(store, rows, expected),
+            Ok(false) => Error::MainChanged {
+                path: store.layout.main(),
+            },
+            Err(error) => error,
         }
     }
 
@@ -162,6 +287,35 @@ impl Base {
     }
 }
 
+fn zone_name(store: &Store, record: Option<&CommitRecord>) -> String {
+    match record {
+        Some(record) => record.zone.clone(),
+        None => store.zone.iana_name().unwrap_or("UTC").to_owned(),
+    }
+}
+
+fn zone_of(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+}
+
+/// Refuses a main that is a symbolic link: the rename that commits would replace the link,
+/// and leave the file behind it as it was.
+pub fn refuse_link(store: &Store) -> Result<()> {
+    let path = store.layout.main();
+    if store
+        .disk
+        .is_link(&path)
+        .map_err(Error::io("read", &path))?
+    {
+        return Err(Error::Refused(format!(
+            "{} is a symbolic link, and a commit would replace the link, not the file behind it: \
+             move that file here, or make the store's whole folder a link",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Main has fewer rows (`None`: is missing) than the last commit left in it.
 pub fn shrunk(store: &Store, rows: Option<u64>, expected: u64) -> Error {
     let path = store.layout.main();
@@ -174,6 +328,31 @@ pub fn shrunk(store: &Store, rows: Option<u64>, expected: u64) -> Error {
          (evaltop restore --from BACKUP), or go on with what is there (evaltop consolidate --accept-main)",
         path.display(),
         show_counted(expected, "row")
+    ))
+}
+
+/// Main and what lies in the folders have fewer rows than the last commit left in main.
+fn lacks(store: &Store, rows: u64, expected: u64) -> Error {
+    Error::Refused(format!(
+        "{} and what incremental/ keeps of it have {} together, but the last commit left {} in it: \
+         bring a backup back (evaltop restore --from BACKUP), or go on with what is there \
+         (evaltop consolidate --accept-main)",
+        store.layout.main().display(),
+        show_counted(rows, "row"),
+        show_counted(expected, "row")
+    ))
+}
+
+/// Whether main was copied here from another store than that of the last commit.
+fn is_of_other(main: &CommitRecord, done: &CommitRecord) -> bool {
+    main.store != done.store && main.format >= FORMAT && done.format >= FORMAT
+}
+
+fn other_store(store: &Store) -> Error {
+    Error::Refused(format!(
+        "{} is the main of another store: bring this store's own back (evaltop restore --from BACKUP), and \
+         take the other one's rows in with evaltop merge",
+        store.layout.main().display()
     ))
 }
 

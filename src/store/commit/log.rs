@@ -1,14 +1,16 @@
-//! Copies of the last commit records in `commits/`: `<generation>_<id>.pending`
-//! before the rename that commits, `.done` after it. Main's footer is the truth;
-//! the copies are for the case that other code rewrites main and drops it.
+//! Copies of the last commit records in `commits/`, each written before the rename that commits.
+//! Main's footer is the truth; the copies are for the case that other code rewrites main and
+//! drops it. A copy whose commit has no folder may be of a commit that never happened.
 
+use std::collections::HashSet;
 use std::io::Write;
 
+use serde::de::IgnoredAny;
+
 use crate::store::Store;
-use crate::store::commit::CommitRecord;
-use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
-use crate::store::parquet_file::ParquetFile;
+use crate::store::format::commit_record::{CommitRecord, FORMAT};
+use crate::store::read::folders;
 
 /// Copies that are kept.
 const KEPT: usize = 10;
@@ -22,15 +24,15 @@ pub struct Copy {
     pub generation: u64,
     /// Its id.
     pub commit_id: String,
-    /// Whether the commit is known to have happened.
-    pub done: bool,
+    /// A program of format 1 announced the commit, and did not live to say that it happened.
+    pub announced: bool,
 }
 
 impl Copy {
     fn of(name: &str) -> Option<Self> {
-        let (stem, done) = match (name.strip_suffix(".done"), name.strip_suffix(".pending")) {
-            (Some(stem), _) => (stem, true),
-            (None, Some(stem)) => (stem, false),
+        let (stem, announced) = match (name.strip_suffix(".done"), name.strip_suffix(".pending")) {
+            (Some(stem), _) => (stem, false),
+            (None, Some(stem)) => (stem, true),
             (None, None) => return None,
         };
         let (generation, commit_id) = stem.split_once('_')?;
@@ -39,13 +41,13 @@ impl Copy {
             name: name.to_owned(),
             generation,
             commit_id,
-            done,
+            announced,
         })
     }
 }
 
-fn name(record: &CommitRecord, suffix: &str) -> String {
-    format!("{:08}_{}.{suffix}", record.generation, record.commit_id)
+fn name(record: &CommitRecord) -> String {
+    format!("{:08}_{}.done", record.generation, record.commit_id)
 }
 
 /// All copies, newest first.
@@ -66,19 +68,33 @@ pub fn list(store: &Store) -> Result<Vec<Copy>> {
 
 /// The record that a copy holds.
 pub fn read(store: &Store, copy: &Copy) -> Result<CommitRecord> {
-    let path = store.layout.commits().join(&copy.name);
-    let text = crate::store::disk::read(&*store.disk, &path).map_err(Error::io("read", &path))?;
-    CommitRecord::parse(&String::from_utf8_lossy(&text), &path)
+    let text = text(store, copy)?;
+    CommitRecord::parse(&text, &store.layout.commits().join(&copy.name))
 }
 
-/// The record of the last commit that is known to have happened; a main that other
-/// code rewrote inherits it.
-pub fn newest_done(store: &Store) -> Result<Option<CommitRecord>> {
+fn text(store: &Store, copy: &Copy) -> Result<String> {
+    let path = store.layout.commits().join(&copy.name);
+    let text = crate::store::disk::read(&*store.disk, &path).map_err(Error::io("read", &path))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The newest record of those that `take`; torn copies are passed over.
+fn newest_that(
+    store: &Store,
+    mut take: impl FnMut(&Copy, &CommitRecord) -> bool,
+) -> Result<Option<CommitRecord>> {
     let mut last = Ok(None);
-    for copy in list(store)?.iter().filter(|copy| copy.done) {
-        match read(store, copy) {
-            Ok(record) => return Ok(Some(record)),
-            // Pruned since it was listed, or torn by a failing disk: the one before will do.
+    for copy in list(store)?.iter().filter(|copy| !copy.announced) {
+        match text(store, copy) {
+            // It was never synced, so its commit never happened: the one before will do.
+            Ok(text) if serde_json::from_str::<IgnoredAny>(&text).is_err() => {}
+            Ok(text) => {
+                let record = CommitRecord::parse(&text, &store.layout.commits().join(&copy.name))?;
+                if take(copy, &record) {
+                    return Ok(Some(record));
+                }
+            }
+            // Pruned since it was listed.
             Err(error) if error.is_not_found() => {}
             Err(error) => last = Err(error),
         }
@@ -86,29 +102,33 @@ pub fn newest_done(store: &Store) -> Result<Option<CommitRecord>> {
     last
 }
 
-/// The record of the commit on which other code made a main that has no record, as far as its
-/// time and its rows tell: the newest that is no younger and left no more rows.
-pub fn speaks_for(store: &Store, main: &ParquetFile) -> Result<Option<CommitRecord>> {
-    let Stat { modified_ns, .. } = main.stat();
-    for copy in list(store)?.iter().filter(|copy| copy.done) {
-        match read(store, copy) {
-            Ok(record)
-                if record.created.as_nanosecond() <= modified_ns && record.rows <= main.rows() =>
-            {
-                return Ok(Some(record));
-            }
-            // Later; pruned since it was listed, or torn: the one before may do.
-            _ => {}
-        }
-    }
-    Ok(None)
+/// The record of the last commit that is known to have happened: it has a folder, or a program of
+/// format 1 has said so.
+pub fn newest_done(store: &Store) -> Result<Option<CommitRecord>> {
+    let known: HashSet<String> = folders::list(store)?
+        .into_iter()
+        .map(|folder| folder.commit_id)
+        .collect();
+    newest_that(store, |copy, record| {
+        record.format < FORMAT || known.contains(&copy.commit_id)
+    })
 }
 
-/// Announces a commit, durably.
+/// The record that says what a main without one can't: the zone, the store's id, and which
+/// summary rows count. That of a commit which never happened does no harm: what its file of
+/// summary rows took from main, main's own rows continue.
+pub fn speaks(store: &Store) -> Result<Option<CommitRecord>> {
+    let there = |name: &str| store.disk.stat(&store.layout.root().join(name)).is_ok();
+    newest_that(store, |_, record| {
+        record.summaries.iter().all(|file| there(&file.name))
+    })
+}
+
+/// Writes the copy of a commit that is about to happen, durably.
 pub fn announce(store: &Store, record: &CommitRecord) -> Result<()> {
     let folder = store.layout.commits();
     store.create_part(&folder)?;
-    let path = folder.join(name(record, "pending"));
+    let path = folder.join(name(record));
     let json = record.to_json()?;
     let written = store.disk.create(&path).and_then(|mut file| {
         file.write_all(json.as_bytes())?;
@@ -118,39 +138,48 @@ pub fn announce(store: &Store, record: &CommitRecord) -> Result<()> {
     written.map_err(Error::io("write", &path))
 }
 
-/// Notes that an announced commit happened, durably; drops the oldest copies.
-pub fn confirm(store: &Store, record: &CommitRecord) -> Result<()> {
-    let folder = store.layout.commits();
-    let (pending, done) = (
-        folder.join(name(record, "pending")),
-        folder.join(name(record, "done")),
-    );
-    store
-        .disk
-        .replace(&pending, &done)
-        .map_err(Error::io("rename", &pending))?;
+/// Removes the copies that nothing needs after a commit: all but the last ones, and those of
+/// commits that never happened. Copies of format 1 go too: programs of that format would take the
+/// newest of them for what main is, and count rows twice.
+pub fn prune(store: &Store, last: &CommitRecord) -> Result<()> {
+    let known: HashSet<String> = folders::list(store)?
+        .into_iter()
+        .map(|folder| folder.commit_id)
+        .collect();
     let copies = list(store)?;
-    forget(store, copies.iter().filter(|copy| copy.done).skip(KEPT))
+    let (mut kept, mut gone) = (0, Vec::new());
+    for copy in &copies {
+        let happened = copy.commit_id == last.commit_id || known.contains(&copy.commit_id);
+        let older = || read(store, copy).is_ok_and(|record| record.format < FORMAT);
+        let torn = || {
+            text(store, copy).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(&text).is_err())
+        };
+        let stays = !copy.announced
+            && kept < KEPT
+            && (happened || last.has_merged(&copy.commit_id) || copy.generation < last.generation)
+            && !older()
+            && !torn();
+        if stays {
+            kept += 1;
+        } else {
+            gone.push(copy.name.as_str());
+        }
+    }
+    forget(store, &gone)
 }
 
 /// Notes that an announced commit did not happen.
 pub fn withdraw(store: &Store, record: &CommitRecord) -> Result<()> {
-    let folder = store.layout.commits();
-    store
-        .disk
-        .remove(&folder, &[&name(record, "pending")])
-        .map_err(Error::io("clean up", folder))
+    forget(store, &[&name(record)])
 }
 
-/// Removes copies.
-pub fn forget<'a>(store: &Store, copies: impl Iterator<Item = &'a Copy>) -> Result<()> {
-    let names: Vec<&str> = copies.map(|copy| copy.name.as_str()).collect();
+fn forget(store: &Store, names: &[&str]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
     let folder = store.layout.commits();
     store
         .disk
-        .remove(&folder, &names)
+        .remove(&folder, names)
         .map_err(Error::io("clean up", folder))
 }

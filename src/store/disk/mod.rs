@@ -2,6 +2,9 @@
 //! that no call site can forget one; a simulated disk can stand in for the real
 //! one to crash at every operation.
 
+pub mod lock;
+pub mod process;
+
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,13 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod lease;
+mod owner;
 mod real;
 #[cfg(test)]
 pub(crate) mod sim;
 
+pub use owner::Lost;
 pub use real::RealDisk;
 
-/// What `stat` tells that matters here.
+/// What `stat` says that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stat {
     /// Inode number: a rename over a name changes it.
@@ -71,6 +76,12 @@ pub trait WriteFile: Debug + Write + Send {
     /// Takes the exclusive flock for as long as the handle lives; `false` when
     /// another process holds it.
     fn try_lock(&self) -> io::Result<bool>;
+    /// Reads what was written, through this very handle: no name can be another file's, and no
+    /// size that a file system remembers by name is in the way. 0 at the end.
+    fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// The size of what a path names where that is this very file; `None` where the name is
+    /// gone or another file's.
+    fn bytes_at(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Appends a range of another file; fails when the range is not all there.
     fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()>;
 }
@@ -95,6 +106,17 @@ pub enum Told {
 /// What is known already of a name and the number of its inode.
 pub type Known<'a> = &'a dyn Fn(&str, u64) -> Told;
 
+/// A file that moves into another folder.
+#[derive(Debug, Clone)]
+pub struct Move<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its name there.
+    pub to: String,
+    /// Whether it may take the place of one that has that name.
+    pub replaces: bool,
+}
+
 /// The operations on a file system that the store is built from.
 pub trait Disk: Debug + Send + Sync {
     /// The names in a folder, in no particular order. Entries that vanish while
@@ -107,12 +129,30 @@ pub trait Disk: Debug + Send + Sync {
     fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>>;
     /// What a path names (symbolic links are followed).
     fn stat(&self, path: &Path) -> io::Result<Stat>;
-    /// Opens for reading. Never blocks on a FIFO; refuses what is no regular file.
+    /// When a file came to have its name, in nanoseconds since the Unix epoch, as far as the
+    /// system tells: a link or a copy keeps an old modification time.
+    fn arrived_ns(&self, path: &Path) -> io::Result<i128> {
+        Ok(self.stat(path)?.modified_ns)
+    }
+    /// Opens for reading. Never blocks on a FIFO; refuses what is not a regular file.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>>;
-    /// Creates a folder and its missing parents, each fsynced into its parent.
+    /// Creates a folder and its missing parents, each fsynced into its parent. It takes group
+    /// and mode from the folder in which it lies.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
-    /// Creates a new file for writing; fails when the name exists. Not yet durable.
+    /// Creates a new file for writing, with group and mode from the folder in which it lies;
+    /// fails when the name exists. Not yet durable.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+    /// Gives a file that this process created owner, group and mode of another one, which it
+    /// will replace; says what of these the system refuses.
+    fn adopt(&self, from: &Path, made: &Path) -> io::Result<Lost> {
+        let _ = (from, made);
+        Ok(None)
+    }
+    /// Whether a name is a symbolic link.
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(false)
+    }
     /// Gives a complete, synced file its final name without ever replacing one
     /// (`AlreadyExists`), removes the temporary name, fsyncs the folder.
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()>;
@@ -122,18 +162,48 @@ pub trait Disk: Debug + Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// A complete copy under a new name (reflinked where possible), file and folder fsynced.
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Moves files into another folder, each under the name that is given with it. One that is
+    /// gone stays behind, and one whose name is taken unless it may replace the other. fsyncs
+    /// both folders once.
+    fn relocate(&self, from: &Path, to: &Path, moves: &[Move<'_>]) -> io::Result<()>;
+    /// Removes an empty folder; one that is not empty or gone is fine.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
     /// Removes names from one folder, then fsyncs it once. Missing names are fine.
     fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()>;
     /// fsyncs a folder, for names created in it without their own.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Opens or creates a lock file and takes its flock; `None` when it is held.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>>;
+    /// Takes a shared flock on a file that is there, which needs no permission to write; `None`
+    /// when somebody holds it alone.
+    fn try_share(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>>;
     /// Whether some process holds the flock of a file; `false` when the file is gone.
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
+    /// Whether an flock in a folder is seen by everybody who can reach it. Elsewhere (NFS, FUSE,
+    /// shared folders of virtual machines) one that seems free proves nothing.
+    fn believes_locks(&self, folder: &Path) -> bool;
     /// Whether some process has a file open for writing; `None` where that can't be told.
     fn is_open_for_writing(&self, path: &Path) -> io::Result<Option<bool>> {
         let _ = path;
         Ok(None)
+    }
+    /// How often a writer may say that it lives; `None` where nobody would read it.
+    fn pulse(&self, root: &Path) -> Option<Duration> {
+        let _ = root;
+        None
+    }
+    /// Says that a file is in use: its modification time becomes now.
+    fn touch(&self, path: &Path) -> io::Result<()>;
+    /// Overwrites a small file that nothing depends on, and makes its folder, but not the one
+    /// above. Not durable, and a reader may see half of it.
+    fn write_hint(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let _ = (path, bytes);
+        Ok(())
+    }
+    /// The user that owns a file; `None` where that is not known.
+    fn owner(&self, path: &Path) -> Option<u32> {
+        let _ = path;
+        None
     }
     /// Room on the file system.
     fn space(&self, path: &Path) -> io::Result<Space>;
@@ -145,6 +215,77 @@ pub trait Disk: Debug + Send + Sync {
     fn pause(&self, time: Duration) {
         std::thread::sleep(time);
     }
+}
+
+/// Whether a file stays behind when it is moved: it is gone, or its name is taken.
+fn stays_behind(moved: &io::Result<()>) -> bool {
+    let kind = moved.as_ref().err().map(io::Error::kind);
+    matches!(
+        kind,
+        Some(io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+    )
+}
+
+/// A second name for a file, or a complete copy where a file system has no hard links or
+/// `to` lies on another one. Fails when the name exists.
+pub fn second(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let error = match disk.link(from, to) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let named = |stat: Stat| disk.stat(from).is_ok_and(|own| own.inode == stat.inode);
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => Err(error),
+        // It has its name, and something else failed.
+        _ if disk.stat(to).is_ok_and(named) => Err(error),
+        _ => copy_whole(disk, from, to),
+    }
+}
+
+/// A copy that appears under its name when it is complete; fails when the name exists.
+pub fn copy_whole(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let temporary = format!(".test_results.{:032x}.tmp", disk.id());
+    let copied = disk
+        .copy(from, &folder.join(&temporary))
+        .and_then(|()| disk.publish(&folder.join(&temporary), to));
+    if copied.is_err() {
+        let _ = disk.remove(folder, &[&temporary]);
+    }
+    copied
+}
+
+/// What the flock of a file tells about the process that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// Somebody holds it.
+    Held,
+    /// Nobody does.
+    Free,
+    /// Nobody that can be seen from here.
+    Unknown,
+    /// The file system has no locks.
+    Unsupported,
+}
+
+/// What the flock of a file tells; `Free` when the file is gone.
+pub fn lock_of(disk: &dyn Disk, path: &Path) -> io::Result<Lock> {
+    match disk.is_locked(path) {
+        Ok(true) => Ok(Lock::Held),
+        Ok(false) if disk.believes_locks(path.parent().unwrap_or(path)) => Ok(Lock::Free),
+        Ok(false) => Ok(Lock::Unknown),
+        Err(error) if has_no_locks(&error) => Ok(Lock::Unsupported),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error of flock says that the file system has none.
+pub fn has_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        [Errno::NOLCK, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS].contains(&errno)
+    })
 }
 
 /// Appends a range of another file by reading and writing.

@@ -10,8 +10,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, Told, WriteFile};
+use super::owner::{self, Lost};
+use super::{
+    Disk, Entry, Known, LockFile, Move, ReadFile, Space, Stat, Told, WriteFile, stays_behind,
+};
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +31,7 @@ fn stat_of(meta: &fs::Metadata) -> Stat {
     }
 }
 
-/// What is there under a name and is no file.
+/// What is there under a name and is not a file.
 const NOTHING: Stat = Stat {
     inode: 0,
     bytes: 0,
@@ -53,6 +57,60 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
+    }
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).read(true).create_new(true).open(path)
+}
+
+impl RealDisk {
+    /// Creates a new file that belongs to no store: who may read it is for the umask to say.
+    pub fn create_private(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(create_new(path)?))
+    }
+}
+
+/// Opens a lock file, or makes it. To lock one it is enough to be allowed to read it.
+fn open_lock(path: &Path) -> io::Result<File> {
+    use io::ErrorKind::{AlreadyExists, NotFound, PermissionDenied};
+    match open_file(OpenOptions::new().read(true).write(true), path) {
+        Err(error) if error.kind() == NotFound => match create_new(path) {
+            Ok(file) => {
+                owner::share(&file, parent(path));
+                Ok(file)
+            }
+            // Another process was faster.
+            Err(error) if error.kind() == AlreadyExists => {
+                open_file(OpenOptions::new().read(true).write(true), path)
+            }
+            Err(error) => Err(error),
+        },
+        Err(error) if error.kind() == PermissionDenied => {
+            open_file(OpenOptions::new().read(true), path).map_err(|_| error)
+        }
+        opened => opened,
+    }
+}
+
+/// Makes a folder, and those above it that are missing. What is made inside a store, or in a
+/// folder that a group shares, is shared as well.
+fn make_folder(disk: RealDisk, path: &Path, inside: bool) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    make_folder(disk, above, false)?;
+    match fs::create_dir(path) {
+        Ok(()) => {
+            if inside || owner::is_shared(above) {
+                owner::share(&File::open(path)?, above);
+            }
+            disk.sync_folder(above)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -82,6 +140,24 @@ impl WriteFile for File {
 
     fn try_lock(&self) -> io::Result<bool> {
         try_flock(self)
+    }
+
+    fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(self, buf, offset)
+    }
+
+    fn bytes_at(&self, path: &Path) -> io::Result<Option<u64>> {
+        let is_gone = |error: &io::Error| {
+            // NFS: the file was removed on another machine.
+            error.kind() == io::ErrorKind::NotFound
+                || error.kind() == io::ErrorKind::StaleNetworkFileHandle
+        };
+        let (own, named) = match (self.metadata(), fs::metadata(path)) {
+            (Err(error), _) | (_, Err(error)) if is_gone(&error) => return Ok(None),
+            (own, named) => (own?, named?),
+        };
+        let same = (own.dev(), own.ino()) == (named.dev(), named.ino());
+        Ok(same.then_some(named.len()))
     }
 
     fn copy_from(&mut self, source: &dyn ReadFile, mut range: Range<u64>) -> io::Result<()> {
@@ -161,12 +237,40 @@ impl LockFile for File {
     }
 }
 
+/// Takes an flock. A file system without locks keeps nobody away, and stops nobody either.
 fn try_flock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
+    taken(file.try_lock())
+}
+
+fn taken(lock: Result<(), fs::TryLockError>) -> io::Result<bool> {
+    match lock {
         Ok(()) => Ok(true),
         Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) if super::has_no_locks(&error) => Ok(true),
         Err(fs::TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Whether a file system of this machine alone keeps the locks of a folder.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn has_local_locks(folder: &Path) -> bool {
+    /// `f_type` of ext2 to ext4, XFS, btrfs, tmpfs, overlayfs.
+    const LOCAL: [u32; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630];
+    rustix::fs::statfs(folder).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u32)))
+}
+
+/// Whether a file system of this machine alone keeps the locks of a folder.
+#[cfg(target_vendor = "apple")]
+fn has_local_locks(folder: &Path) -> bool {
+    /// `MNT_LOCAL`.
+    const LOCAL: u32 = 0x1000;
+    rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_flags & LOCAL != 0)
+}
+
+/// Whether a file system of this machine alone keeps the locks of a folder: nothing tells.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn has_local_locks(_folder: &Path) -> bool {
+    false
 }
 
 /// Renames in one step, so that the name can't be replaced by its owner between two;
@@ -249,7 +353,7 @@ fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Resul
             },
             // Gone since, or a dangling link.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // A link in a circle, or to where we may not look. Not every file system tells what
+            // A link in a circle, or to where we may not look. Not every file system says what
             // is a link while it lists.
             Err(_) if is_link() => NOTHING,
             Err(error) => return Err(error),
@@ -261,7 +365,86 @@ fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Resul
     }))
 }
 
+/// How often a writer says that it lives on a local file system, and on any other.
+const PULSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+
+/// Types of file systems of this machine alone: ext4, XFS, btrfs, tmpfs, ramfs, overlayfs, ZFS,
+/// F2FS, bcachefs.
+#[cfg(target_os = "linux")]
+const LOCAL: [u64; 9] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0x8584_58f6,
+    0x794c_7630,
+    0x2fc1_2fc1,
+    0xf2f5_2010,
+    0xca45_1a4e,
+];
+
+/// Whether a file system is one of this machine alone.
+#[cfg(target_os = "linux")]
+fn is_local(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64 & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_local(_: &Path) -> bool {
+    true
+}
+
 impl Disk for RealDisk {
+    fn pulse(&self, root: &Path) -> Option<Duration> {
+        let [local, other] = PULSE;
+        Some(if is_local(root) { local } else { other })
+    }
+
+    fn touch(&self, path: &Path) -> io::Result<()> {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)
+    }
+
+    fn write_hint(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let open = |new: bool| {
+            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+            OpenOptions::new()
+                .write(true)
+                .create_new(new)
+                .custom_flags(flags.bits().cast_signed())
+                .open(path)
+        };
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let file = match open(false) {
+            Err(error) if missing(&error) => {
+                let folder = parent(path);
+                match fs::create_dir(folder) {
+                    Ok(()) => owner::share(&File::open(folder)?, parent(folder)),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
+                let made = open(true)?;
+                owner::share(&made, folder);
+                made
+            }
+            other => other?,
+        };
+        file.write_all_at(bytes, 0)?;
+        file.set_len(bytes.len() as u64)
+    }
+
+    fn owner(&self, path: &Path) -> Option<u32> {
+        fs::metadata(path).ok().map(|found| found.uid())
+    }
+
     fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         each_name(folder, |name, inode| {
@@ -275,31 +458,36 @@ impl Disk for RealDisk {
         Ok(stat_of(&fs::metadata(path)?))
     }
 
+    fn arrived_ns(&self, path: &Path) -> io::Result<i128> {
+        let meta = fs::metadata(path)?;
+        let changed = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
+        Ok(changed.max(stat_of(&meta).modified_ns))
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
         Ok(Arc::new(open_file(OpenOptions::new().read(true), path)?))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
-        let above = parent(path);
-        self.create_folder(above)?;
-        match fs::create_dir(path) {
-            Ok(()) => self.sync_folder(above),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            Err(error) => Err(error),
-        }
+        make_folder(*self, path, true)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        Ok(Box::new(
-            OpenOptions::new()
-                .write(true)
-                .read(true)
-                .create_new(true)
-                .open(path)?,
-        ))
+        let file = create_new(path)?;
+        owner::share(&file, parent(path));
+        Ok(Box::new(file))
+    }
+
+    fn adopt(&self, from: &Path, made: &Path) -> io::Result<Lost> {
+        owner::adopt(from, made)
+    }
+
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) => Ok(meta.is_symlink()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn publish(&self, temporary: &Path, name: &Path) -> io::Result<()> {
@@ -322,11 +510,45 @@ impl Disk for RealDisk {
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut source = open_file(OpenOptions::new().read(true), from)?;
-        let mut target = OpenOptions::new().write(true).create_new(true).open(to)?;
+        let mut target = create_new(to)?;
+        owner::share(&target, parent(to));
         // `io::copy` uses copy_file_range (and so reflinks) where the system has it.
         io::copy(&mut source, &mut target)?;
         target.sync_all()?;
         self.sync_folder(parent(to))
+    }
+
+    fn relocate(&self, from: &Path, to: &Path, moves: &[Move<'_>]) -> io::Result<()> {
+        for one in moves {
+            let (old, new) = (from.join(one.name), to.join(&one.to));
+            let moved = if one.replaces {
+                fs::rename(&old, &new)
+            } else {
+                match rename_without_replacing(&old, &new) {
+                    Some(done) => done,
+                    None => link_and_remove(&old, &new),
+                }
+            };
+            if !stays_behind(&moved) {
+                moved?;
+            }
+        }
+        self.sync_folder(to)?;
+        self.sync_folder(from)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_dir(path) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
@@ -340,23 +562,41 @@ impl Disk for RealDisk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        File::open(folder)?.sync_all()
+        use rustix::io::Errno;
+        let synced = File::open(folder)?.sync_all();
+        // Some file systems have no fsync for folders: names are as durable there as they get.
+        let unsupported = |error: &io::Error| {
+            let errno = Errno::from_io_error(error);
+            errno.is_some_and(|errno| {
+                [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS].contains(&errno)
+            })
+        };
+        match synced {
+            Err(error) if unsupported(&error) => Ok(()),
+            synced => synced,
+        }
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
-        let file = open_file(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false),
-            path,
-        )?;
+        let file = open_lock(path)?;
         Ok(if try_flock(&file)? {
             Some(Box::new(file))
         } else {
             None
         })
+    }
+
+    fn try_share(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
+        let file = open_file(OpenOptions::new().read(true), path)?;
+        Ok(if taken(file.try_lock_shared())? {
+            Some(Box::new(file))
+        } else {
+            None
+        })
+    }
+
+    fn believes_locks(&self, folder: &Path) -> bool {
+        has_local_locks(folder)
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {

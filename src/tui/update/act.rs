@@ -1,14 +1,14 @@
 //! What each action does while no question is open: to the overlay on top, else to
 //! the focused pane.
 
-use super::{compare, job, observe, press};
+use super::{choose, compare, filter, job, observe};
 use crate::health::{Alert, Remedy, Severity};
 use crate::jobs::{CleanupOptions, ConsolidateOptions, Request, RestoreOptions};
-use crate::tui::action::Action;
-use crate::tui::book::alert_key;
-use crate::tui::message::Effect;
-use crate::tui::model::{Focus, Model, Overlay, Prompt, Scroll, Typing};
-use crate::tui::table::Table;
+use crate::tui::input::action::Action;
+use crate::tui::state::alert_history::alert_key;
+use crate::tui::state::model::{Focus, Model, Overlay, Prompt, Scroll, Typing};
+use crate::tui::state::table::Table;
+use crate::tui::update::message::Effect;
 use crate::tui::view::{self, layout};
 
 /// Does an action.
@@ -17,7 +17,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         return maintain(model, action);
     }
     match action {
-        Action::Rescan => return vec![Effect::Scan],
+        Action::Rescan => return vec![Effect::Scan, Effect::Repaint],
         Action::Quit => return job::quit(model),
         Action::Suspend => return vec![Effect::Suspend],
         Action::Help => {
@@ -50,11 +50,21 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         ),
         Action::Acknowledge | Action::Snooze => return silence(model, action),
         Action::AlertLog => toggle(model, Overlay::AlertLog(Scroll::default())),
+        Action::Cost => toggle(model, Overlay::Cost(Scroll::default())),
+        Action::Metric => return choose::metrics(model),
+        Action::Sessions => return choose::sessions(model),
+        Action::OpenLog | Action::CopyLog => return choose::log(model, action),
+        Action::Mark if matches!(model.overlays.last(), Some(Overlay::Sessions(_))) => {
+            choose::mark(model);
+        }
         Action::Mark => compare::mark(model),
+        Action::Compare if matches!(model.overlays.last(), Some(Overlay::Sessions(_))) => {
+            return choose::compare_sessions(model);
+        }
         Action::Compare => return compare::open(model),
         Action::Freeze => observe::freeze(model),
         Action::Zoom if model.overlays.is_empty() => model.zoomed = !model.zoomed,
-        Action::Back => back(model),
+        Action::Back => return back(model),
         Action::Filter => filter(model),
         // What can't be seen is not changed.
         Action::Sort if model.overlays.is_empty() => sort(model, Table::next_column),
@@ -63,6 +73,9 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::NextPane | Action::Right => focus(model, 1),
         Action::PreviousPane | Action::Left => focus(model, 2),
+        Action::Open if model.overlays.last().is_some_and(Overlay::chooses) => {
+            return choose::open(model);
+        }
         Action::Open => open(model),
         Action::Up => step(model, Step::By(-1)),
         Action::Down => step(model, Step::By(1)),
@@ -100,6 +113,7 @@ fn neighbour(model: &mut Model, by: isize) {
         return;
     };
     model.table.select(row.saturating_add_signed(by));
+    model.table.hold(model.now);
     if let (Some(Overlay::Drill(name, _)), Some(selected)) =
         (model.overlays.last_mut(), &model.table.selected)
     {
@@ -124,7 +138,7 @@ fn maintain(model: &mut Model, action: Action) -> Vec<Effect> {
             model,
             Request::Restore(RestoreOptions {
                 from: None,
-                discard_newer: false,
+                exactly: false,
             }),
         ),
         Action::Validate => job::ask_nothing(model, Request::Validate { repair: false }),
@@ -183,30 +197,29 @@ fn silence(model: &mut Model, action: Action) -> Vec<Effect> {
 
 /// One step back: the overlay, the zoom, the filter; in the end the running job,
 /// which is asked about.
-fn back(model: &mut Model) {
+fn back(model: &mut Model) -> Vec<Effect> {
     if matches!(model.overlays.last(), Some(Overlay::Help(_))) && !model.help_filter.is_empty() {
         model.help_filter.clear();
-        return;
-    }
-    if model.overlays.pop().is_some() {
-        return;
-    }
-    if let Some(running) = &model.jobs.running {
+    } else if model.overlays.pop().is_some() {
+        // What lay below is shown.
+    } else if let Some(running) = &model.jobs.running {
         if !running.cancelling {
             model.prompt = Prompt::CancelJob;
         }
     } else if model.zoomed {
         model.zoomed = false;
     } else if !model.table.filter.is_empty() {
-        press::filter(model, "");
+        filter::show(model, "");
+        filter::keep(model);
+    } else if model.settings.is_listed {
+        return vec![Effect::Back];
     }
+    Vec::new()
 }
 
 pub(super) fn sort(model: &mut Model, change: impl FnOnce(&mut Table)) {
     change(&mut model.table);
-    if let Some(seen) = model.seen.clone() {
-        model.table.reorder(&seen.models, model.now);
-    }
+    model.reorder();
 }
 
 fn focus(model: &mut Model, steps: usize) {
@@ -290,7 +303,11 @@ pub(super) fn step(model: &mut Model, step: Step) {
     let rows = |area: ratatui::layout::Rect| usize::from(area.height.saturating_sub(1));
     if let Some(overlay) = model.overlays.last() {
         let page = rows(areas.body);
-        let last = view::overlay::height(model, overlay, areas.body.width).saturating_sub(page);
+        let height = view::overlay::height(model, overlay, areas.body.width);
+        let last = match overlay.head() {
+            Some(head) => height.saturating_sub(head + 1),
+            None => height.saturating_sub(page),
+        };
         if let Some(scroll) = model.overlays.last_mut().map(Overlay::scroll) {
             scroll.at = step.from(scroll.at.min(last), page, last);
         }
@@ -303,6 +320,7 @@ pub(super) fn step(model: &mut Model, step: Step) {
             let row = step.from(model.table.row(), page, last);
             model.table.offset = model.table.window(page);
             model.table.select(row);
+            model.table.hold(model.now);
             model.table.offset = model.table.window(page);
         }
         Focus::Alerts => {
@@ -329,7 +347,27 @@ impl Overlay {
             | Self::Progress(scroll)
             | Self::Writers(scroll)
             | Self::Files(scroll)
+            | Self::Cost(scroll)
+            | Self::Sessions(scroll)
+            | Self::Metrics(scroll)
+            | Self::Failed(_, scroll)
+            | Self::Row(_, scroll)
+            | Self::Log(_, scroll)
             | Self::Entry(_, scroll) => scroll,
+        }
+    }
+
+    /// Whether Enter chooses something in it.
+    fn chooses(&self) -> bool {
+        self.head().is_some() || matches!(self, Self::Drill(..))
+    }
+
+    /// Of a list to choose from: how many lines stand above it.
+    pub(crate) fn head(&self) -> Option<usize> {
+        match self {
+            Self::Sessions(_) | Self::Metrics(_) => Some(1),
+            Self::Failed(..) => Some(0),
+            _ => None,
         }
     }
 

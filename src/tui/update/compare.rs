@@ -5,9 +5,9 @@ use jiff::SignedDuration;
 
 use crate::health::Severity;
 use crate::stats::paired::Comparison;
-use crate::tui::action::Action;
-use crate::tui::message::Effect;
-use crate::tui::model::{Compared, Focus, Model, Overlay, Scroll};
+use crate::tui::input::action::Action;
+use crate::tui::state::model::{Compared, Focus, Model, Overlay, Scroll};
+use crate::tui::update::message::Effect;
 
 /// The least time between two comparisons of the same two: each reads their rows.
 const EVERY: SignedDuration = SignedDuration::from_secs(15);
@@ -95,7 +95,24 @@ fn ask(model: &mut Model, both: [String; 2]) -> Vec<Effect> {
         result: None,
         shown,
     });
-    vec![Effect::Compare(both)]
+    let metric = model.seen.as_ref().and_then(|seen| seen.metric.clone());
+    let metric = metric.map(|view| Box::new(view.metric.clone()));
+    let expression = model
+        .filtered
+        .as_ref()
+        .and_then(|found| found.expression.clone());
+    vec![Effect::Compare(both, metric, expression)]
+}
+
+/// Two sessions are being compared.
+pub(super) fn asked(model: &mut Model, both: &[String; 2]) {
+    model.compared = Some(Compared {
+        both: both.clone(),
+        tests: tests(model, both),
+        asked: model.now,
+        result: None,
+        shown: None,
+    });
 }
 
 /// The answer.
@@ -112,7 +129,7 @@ pub(super) fn compared(model: &mut Model, both: &[String; 2], result: Result<Com
 
 /// How many tests the two have: whether there is anything new to compare.
 fn tests(model: &Model, both: &[String; 2]) -> u64 {
-    let models = model.seen.iter().flat_map(|seen| &seen.models);
+    let models = model.models().iter();
     models
         .filter(|m| both.contains(&m.model))
         .map(|m| m.tally.tests)

@@ -5,10 +5,10 @@ use tui_input::Input;
 use crate::health::Severity;
 use crate::jobs::{ExportFormat, ExportOptions, Outcome, Plan, Request};
 use crate::store::Progress;
-use crate::store::query::Filter;
-use crate::tui::message::{Effect, Failure, JobId};
-use crate::tui::model::{ExportForm, Model, Prompt, Running};
-use crate::tui::text;
+use crate::store::read::query::Filter;
+use crate::text::width;
+use crate::tui::state::model::{ExportForm, Model, Prompt, Running};
+use crate::tui::update::message::{Effect, Failure, JobId};
 use crate::tui::view::layout;
 
 /// Cells of the activity that its text does not have: marker, time, margin.
@@ -22,6 +22,7 @@ pub(crate) fn title(request: &Request) -> &'static str {
         Request::Backup => "backup",
         Request::Restore(options) if options.from.is_none() => "undo",
         Request::Restore(_) => "restore",
+        Request::Remove(_) => "remove",
         Request::Validate { .. } => "validate",
         Request::Export(_) => "export",
     }
@@ -64,6 +65,10 @@ pub(super) fn export_name(format: ExportFormat) -> String {
 pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
     let filter = Filter {
         models: form.models.clone().unwrap_or_default(),
+        condition: model
+            .filtered
+            .as_ref()
+            .and_then(|filtered| filtered.expression.clone()),
         ..Filter::default()
     };
     let output = form.name.value().trim().into();
@@ -74,6 +79,7 @@ pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
             output,
             filter,
             overwrite: false,
+            strict: false,
         }),
     )
 }
@@ -128,7 +134,7 @@ fn not_done(job: &str) -> String {
 /// or has no such row now, is told where the question was.
 fn tell(model: &mut Model, head: &str, severity: Severity, text: String, lines: Vec<String>) {
     let room = usize::from(layout::areas(model).activity.width).saturating_sub(BESIDE);
-    let fits = model.overlays.is_empty() && text::width(&text) <= room;
+    let fits = model.overlays.is_empty() && width::width(&text) <= room;
     model.note_with(severity, text, lines);
     let free = matches!(model.prompt, Prompt::None) && model.typing.is_none() && !model.leaving;
     if severity != Severity::Healthy && !fits && free {

@@ -1,12 +1,17 @@
 //! The one place where the dashboard's state changes: a message comes in, effects go
 //! out. Pure: no clock, no file, no terminal.
 
-use super::message::{Effect, Message};
-use super::model::Model;
-use crate::health::Severity;
+pub(crate) mod message;
+#[cfg(test)]
+pub(crate) mod week;
+
+use self::message::{Effect, Message};
+use super::state::model::Model;
 
 mod act;
+mod choose;
 mod compare;
+mod filter;
 mod job;
 mod mouse;
 mod observe;
@@ -33,12 +38,34 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Glimpsed(observation) => observe::glimpsed(model, *observation),
         Message::Read(files) => observe::read(model, files),
         Message::Observed(observation) => observe::observed(model, *observation),
-        Message::Trouble(text) => {
-            model.note(Severity::Critical, text);
-            Vec::new()
-        }
         Message::Compared(both, result) => {
             compare::compared(model, &both, result);
+            Vec::new()
+        }
+        Message::Sessions(found) => {
+            model.sessions = Some(found);
+            Vec::new()
+        }
+        Message::Metrics(found) => {
+            model.metrics = Some(found);
+            Vec::new()
+        }
+        Message::Row(row) => {
+            choose::found(model, row);
+            Vec::new()
+        }
+        Message::Log(log) => {
+            choose::read(model, log);
+            Vec::new()
+        }
+        Message::Started(started) => {
+            if let Err(why) = started {
+                model.note(crate::health::Severity::Warning, why);
+            }
+            Vec::new()
+        }
+        Message::Filtered(condition, result) => {
+            filter::answered(model, &condition, result);
             Vec::new()
         }
         Message::Planned(id, plan) => job::planned(model, id, plan),

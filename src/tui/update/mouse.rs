@@ -6,10 +6,10 @@ use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
 use super::act::{Step, act, sort, step};
-use crate::tui::action::Action;
-use crate::tui::message::Effect;
-use crate::tui::model::{Focus, Model, Prompt};
-use crate::tui::table::Table;
+use crate::tui::input::action::Action;
+use crate::tui::state::model::{Focus, Model, Prompt};
+use crate::tui::state::table::Table;
+use crate::tui::update::message::Effect;
 use crate::tui::view::{activity, alerts, layout, models};
 
 /// Rows that one notch of the wheel scrolls.
@@ -87,7 +87,10 @@ fn select(model: &mut Model, focus: Focus, area: Rect, at: Position) -> bool {
     };
     let Some(row) = found else { return false };
     match focus {
-        Focus::Models => model.table.select(row),
+        Focus::Models => {
+            model.table.select(row);
+            model.table.hold(model.now);
+        }
         Focus::Alerts => model.alert.at = row,
         Focus::Activity => model.entry.at = row,
     }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::compare;
+use super::{compare, filter};
 use crate::health::{Remedy, Severity};
 use crate::monitor::Observation;
-use crate::monitor::observation::{OperationView, StoreState};
-use crate::stats::progress::RunProgress;
-use crate::tui::book::Change;
-use crate::tui::format::{plural, span, thousands};
-use crate::tui::message::Effect;
-use crate::tui::model::{ACTIVITY_KEPT, Model, Unexplained};
+use crate::observation::{OperationView, StoreState};
+use crate::stats::progress::{Expected, RunProgress};
+use crate::text::numbers::{plural, span, thousands};
+use crate::tui::state::alert_history::Change;
+use crate::tui::state::model::{ACTIVITY_KEPT, Model, Unexplained};
+use crate::tui::update::message::Effect;
 
 /// How long whoever made a commit may take to say what it did.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
-/// What was done so long before the last look is no news.
+/// What was done so long before the last scan is not news.
 const PAST: SignedDuration = SignedDuration::from_mins(10);
 /// How much of the store's own past is told at the start.
 const REMEMBERED: usize = 20;
@@ -25,11 +25,11 @@ const REMEMBERED: usize = 20;
 /// Time went on.
 pub(super) fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
     model.now = now;
-    if let Some(seen) = model.seen.clone()
+    if model.seen.is_some()
         && model.frozen.is_none()
         && model.table.next_reorder().is_some_and(|at| at <= now)
     {
-        model.table.refresh(&seen.models, now);
+        model.refresh();
     }
     if model.book.wake(now) {
         vec![Effect::Alerts]
@@ -50,16 +50,16 @@ pub(super) fn jumped(model: &mut Model, by: SignedDuration) -> Vec<Effect> {
     vec![Effect::Scan]
 }
 
-/// Shows what is known before the first look is done. Nothing is told of it: it is no news.
+/// Shows what is known before the first scan is done. Nothing is reported of it: it is not news.
 pub(super) fn glimpsed(model: &mut Model, observation: Observation) -> Vec<Effect> {
     if model.seen.is_none() {
-        model.table.refresh(&observation.models, model.now);
         model.seen = Some(Arc::new(observation));
+        model.refresh();
     }
     Vec::new()
 }
 
-/// The first look has read so many of the waiting files.
+/// The first scan has read so many of the waiting files.
 pub(super) fn read(model: &mut Model, files: u64) -> Vec<Effect> {
     if let Some(seen) = model.seen.as_mut().filter(|seen| seen.reading.is_some())
         && let Some(reading) = &mut Arc::make_mut(seen).reading
@@ -85,6 +85,7 @@ pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effec
     let mut effects = vec![Effect::Alerts];
     if model.frozen.is_none() {
         effects.extend(compare::refresh(model));
+        effects.extend(filter::refresh(model));
         effects.extend(model.unexplained.map(|_| Effect::Scan));
     }
     effects
@@ -134,7 +135,7 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
     model.was_there |= new.state == StoreState::Ready;
     model.jobs.ours = model.jobs.running.is_some();
     let first = first || model.table.selected.is_none();
-    model.table.refresh(&new.models, model.now);
+    model.refresh();
     if first && let Some(subject) = new.alerts.iter().find_map(|a| a.subject.as_ref()) {
         let row = model.table.order.iter().position(|m| m == subject);
         model.table.select(row.unwrap_or(0));
@@ -144,10 +145,20 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
 
 /// How far the run is now; its end is told once.
 fn note_progress(model: &mut Model, new: &Observation) {
-    let Some(expected) = &model.settings.expected else {
+    // Without a plan of the user's, the session's own.
+    let own = || {
+        let session = new.session.as_ref()?;
+        Some((Expected::Tests(session.planned?), session.done))
+    };
+    let expected = match &model.settings.expected {
+        Some(expected) => Some((expected.clone(), new.totals.tests)),
+        None => own(),
+    };
+    let Some((expected, there)) = expected else {
+        model.progress = None;
         return;
     };
-    let progress = RunProgress::of(expected, &new.cells, new.totals.tests);
+    let progress = RunProgress::of(&expected, &new.cells, there);
     let was_open = model
         .progress
         .as_ref()
@@ -308,6 +319,10 @@ fn note_alerts(model: &mut Model, changes: impl IntoIterator<Item = Change>) {
                 alert.action,
                 Remedy::Consolidate | Remedy::Cleanup | Remedy::Validate
             );
+        // That the store is there now is said already.
+        if !appeared && alert.rule == "store_missing" {
+            continue;
+        }
         if appeared {
             model.note(alert.severity, alert.message);
         } else if !mended {

@@ -6,13 +6,13 @@ use strum::IntoEnumIterator;
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-use super::{act, job};
+use super::{act, filter, job};
 use crate::health::Severity;
 use crate::jobs::ExportFormat;
-use crate::tui::action::Action;
-use crate::tui::keymap::Key;
-use crate::tui::message::Effect;
-use crate::tui::model::{Entry, ExportForm, Model, Overlay, Prompt, Typing};
+use crate::tui::input::action::Action;
+use crate::tui::input::keymap::Key;
+use crate::tui::state::model::{Entry, ExportForm, Model, Overlay, Prompt, Typing};
+use crate::tui::update::message::Effect;
 use crate::tui::view::{layout, prompt};
 
 /// A key was pressed.
@@ -25,11 +25,14 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     if interrupt {
         return job::quit(model);
     }
-    if let Some(typing) = model.typing.take() {
-        type_filter(model, typing, key);
-        return Vec::new();
-    }
+    // A disturbed screen is drawn again whatever it shows, and no line has a use for the key.
     let action = model.settings.keymap.action(Key::from(key));
+    if action == Some(Action::Rescan) && key.modifiers.contains(KeyModifiers::CONTROL) {
+        return act::act(model, Action::Rescan);
+    }
+    if let Some(typing) = model.typing.take() {
+        return type_filter(model, typing, key);
+    }
     match std::mem::take(&mut model.prompt) {
         Prompt::None => action.map(|a| act::act(model, a)).unwrap_or_default(),
         Prompt::Export(form) => fill_in(model, form, key, action),
@@ -59,7 +62,7 @@ pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
     };
     if let Some(mut typing) = model.typing.take() {
         insert(&mut typing.input);
-        filter(model, typing.input.value());
+        filter::show(model, typing.input.value());
         model.typing = Some(typing);
     } else if let Prompt::Export(form) = &mut model.prompt
         && form.in_name
@@ -70,35 +73,28 @@ pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
     Vec::new()
 }
 
-fn type_filter(model: &mut Model, mut typing: Typing, key: KeyEvent) {
+fn type_filter(model: &mut Model, mut typing: Typing, key: KeyEvent) -> Vec<Effect> {
+    let of_help = matches!(model.overlays.last(), Some(Overlay::Help(_)));
     match key.code {
         KeyCode::Enter => {
-            let of_help = matches!(model.overlays.last(), Some(Overlay::Help(_)));
             if let Some(word) = model.table.pointless().filter(|_| !of_help) {
                 let text =
                     format!("“{word}” has no number and hides nothing: type it as in rate:>=0.5");
                 model.note(Severity::Warning, text);
             }
         }
-        KeyCode::Esc => filter(model, &typing.before),
+        KeyCode::Esc => filter::show(model, &typing.before),
         _ => {
             typing.input.handle_event(&Event::Key(key));
-            filter(model, typing.input.value());
+            filter::show(model, typing.input.value());
             model.typing = Some(typing);
+            return Vec::new();
         }
     }
-}
-
-/// Shows the models that a filter leaves; while the help is open, the keys.
-pub(super) fn filter(model: &mut Model, text: &str) {
-    if let Some(Overlay::Help(scroll)) = model.overlays.last_mut() {
-        text.clone_into(&mut model.help_filter);
-        scroll.at = 0;
-        return;
-    }
-    text.clone_into(&mut model.table.filter);
-    if let Some(seen) = model.seen.clone() {
-        model.table.reorder(&seen.models, model.now);
+    if of_help {
+        Vec::new()
+    } else {
+        filter::keep(model)
     }
 }
 

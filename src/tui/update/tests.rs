@@ -19,12 +19,13 @@ use crate::stats::Cell;
 use crate::stats::paired::{Comparison, Pair, Trials, compare};
 use crate::stats::progress::Expected;
 use crate::store::Progress;
-use crate::store::query::Filter;
-use crate::tui::action::Action;
-use crate::tui::fixture::{self, healthy, now, plan, showing, warning};
-use crate::tui::message::{Effect, Failure, Message};
-use crate::tui::model::{Focus, Model, Overlay, Period, Prompt};
-use crate::tui::table::Column;
+use crate::store::read::query::Filter;
+use crate::tui::input::action::Action;
+use crate::tui::state::fixture;
+use crate::tui::state::fixture::{healthy, now, plan, showing, warning};
+use crate::tui::state::model::{Focus, Model, Overlay, Period, Prompt};
+use crate::tui::state::table::Column;
+use crate::tui::update::message::{Effect, Failure, Message};
 use crate::tui::view::Screen;
 
 fn key(model: &mut Model, code: KeyCode) -> Vec<Effect> {
@@ -130,7 +131,7 @@ fn undo_asks_for_the_last_operation_and_needs_y() {
     let mut model = showing(80, 24, healthy());
     let request = Request::Restore(RestoreOptions {
         from: None,
-        discard_newer: false,
+        exactly: false,
     });
     planned(
         &mut model,
@@ -158,12 +159,12 @@ fn what_is_told_names_files_of_the_store_as_seen_from_it() {
         .store
         .join("backups/test_results_20260131_120000.parquet");
     let text = format!(
-        "restored 80,497 rows of {}; 5,987 rows wait again",
+        "restored 80,497 rows of {}; 5,987 rows are pending",
         backup.display()
     );
     model.note(Severity::Healthy, text);
     let rows = shown(&model);
-    let row = "restored 80,497 rows of backups/test_results_20260131_120000.parquet; 5,987 rows wait again";
+    let row = "restored 80,497 rows of backups/test_results_20260131_120000.parquet; 5,987 rows are pending";
     assert!(rows.contains(row), "{rows}");
     let mut small = showing(100, 16, healthy());
     small.notice = Some(backup.display().to_string());
@@ -336,6 +337,82 @@ fn an_export_of_the_filtered_view_names_its_models() {
 }
 
 #[test]
+fn a_filter_by_any_column_reads_the_tests_and_all_figures_follow() {
+    let mut model = showing(80, 24, healthy());
+    let all = model.totals().tests;
+    press(&mut model, '/');
+    type_text(&mut model, "q difficulty:hard");
+    assert_eq!(model.table.order.len(), 3, "words choose models at once");
+    let effects = key(&mut model, KeyCode::Enter);
+    let [Effect::Filter(condition)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    let condition = condition.clone();
+    let of = |tests: u64| {
+        let mut models = healthy().models;
+        models.truncate(5);
+        for model in &mut models {
+            model.tally.tests = tests;
+        }
+        let mut totals = crate::stats::Tally::default();
+        for model in &models {
+            totals.add(&model.tally);
+        }
+        crate::monitor::filtered::Filtered {
+            models,
+            totals,
+            ..crate::monitor::filtered::Filtered::default()
+        }
+    };
+    let answer = |model: &mut Model, tests| {
+        let found = Ok(Box::new(of(tests)));
+        update(model, Message::Filtered(condition.clone(), found));
+    };
+    answer(&mut model, 7);
+    assert_eq!((model.totals().tests, model.models().len()), (35, 5));
+    assert!(
+        model
+            .seen
+            .as_ref()
+            .is_some_and(|seen| seen.totals.tests == all)
+    );
+    // More rows: read again, but not more often than every few seconds.
+    let mut later = healthy();
+    later.totals.tests += 10;
+    assert!(
+        !update(&mut model, Message::Observed(Box::new(later.clone())))
+            .iter()
+            .any(|effect| matches!(effect, Effect::Filter(_)))
+    );
+    let now = model.now + SignedDuration::from_secs(6);
+    update(&mut model, Message::Tick(now));
+    let effects = update(&mut model, Message::Observed(Box::new(later)));
+    assert!(
+        effects.contains(&Effect::Filter(condition.clone())),
+        "{effects:?}"
+    );
+    answer(&mut model, 8);
+    assert_eq!(model.totals().tests, 40);
+    key(&mut model, KeyCode::Esc);
+    assert_eq!(
+        (model.filtered.is_none(), model.table.filter.as_str()),
+        (true, "")
+    );
+    // One that can't be is said, and hides nothing.
+    press(&mut model, '/');
+    type_text(&mut model, "x = 1");
+    key(&mut model, KeyCode::Enter);
+    let wrong = crate::monitor::filtered::Condition::Expression("x = 1".to_owned());
+    let why = Err("there is no column 'x'".to_owned());
+    update(&mut model, Message::Filtered(wrong, why));
+    assert_eq!(
+        model.notice.as_deref(),
+        Some("no filter: there is no column 'x'")
+    );
+    assert_eq!(model.table.order.len(), 12);
+}
+
+#[test]
 fn esc_undoes_a_filter_being_typed_and_clears_a_kept_one() {
     let mut model = showing(80, 24, healthy());
     press(&mut model, '/');
@@ -467,7 +544,7 @@ fn alerts_that_come_and_go_are_told() {
     update(&mut model, Message::Observed(Box::new(warning())));
     assert_eq!(
         newest(&model),
-        "writer 48213 (qwen2.5-72b) quiet 6m, process alive"
+        "node7:48213 (qwen2.5-72b) stalled for 6m, process alive"
     );
     update(&mut model, Message::Observed(Box::new(healthy())));
     assert!(newest(&model).starts_with("over: "));
@@ -524,7 +601,7 @@ fn alerts_are_told_while_the_picture_is_held_and_noted_when_it_goes_on() {
     press(&mut model, 'p');
     assert_eq!(
         newest(&model),
-        "writer 48213 (qwen2.5-72b) quiet 6m, process alive"
+        "node7:48213 (qwen2.5-72b) stalled for 6m, process alive"
     );
     assert_eq!(model.activity[0].at, now(), "as of when it was seen");
 }
@@ -761,7 +838,7 @@ fn left_and_right_choose_the_period_of_the_history() {
 #[test]
 fn an_alert_does_not_repeat_the_advice_of_its_key() {
     let mut seen = healthy();
-    let advice = "104 increments wait (limit 100): consolidate";
+    let advice = "104 pending increments (limit 100): consolidate";
     seen.alerts = vec![fixture::alert(
         "too_many",
         Severity::Warning,
@@ -813,7 +890,7 @@ fn two_marked_models_are_compared() {
     let second = model.table.selected.clone().unwrap();
     assert_eq!(
         press(&mut model, '='),
-        [Effect::Compare([first.clone(), second.clone()])]
+        [Effect::Compare([first.clone(), second.clone()], None, None)]
     );
     press(&mut model, '=');
     assert!(model.overlays.is_empty());
@@ -833,7 +910,7 @@ fn a_comparison_is_made_again_when_there_is_more_to_compare() {
     press(&mut model, ' ');
     key(&mut model, KeyCode::Down);
     let effects = press(&mut model, '=');
-    let [Effect::Compare([first, second])] = effects.as_slice() else {
+    let [Effect::Compare([first, second], ..)] = effects.as_slice() else {
         panic!("{effects:?}")
     };
     let later = |model: &mut Model, seconds: i64, seen: Observation| {
@@ -873,7 +950,7 @@ fn a_comparison_is_made_again_when_there_is_more_to_compare() {
         effects,
         [
             Effect::Alerts,
-            Effect::Compare([first.clone(), second.clone()])
+            Effect::Compare([first.clone(), second.clone()], None, None)
         ]
     );
     assert_eq!(
@@ -1003,12 +1080,14 @@ fn every_key_in_every_view_can_be_taken_back() {
             for event in event {
                 let effects = update(&mut model, Message::Key(event));
                 let harmless = |effect: &Effect| {
-                    matches!(effect, Effect::Plan(..) | Effect::Cancel(_))
-                        || matches!(
-                            (effect, action),
-                            (Effect::Quit, Action::Quit) | (Effect::Scan, Action::Rescan)
-                        )
-                        || matches!((effect, action), (Effect::Suspend, Action::Suspend))
+                    matches!(
+                        effect,
+                        Effect::Plan(..) | Effect::Cancel(_) | Effect::Metrics | Effect::Sessions
+                    ) || matches!(
+                        (effect, action),
+                        (Effect::Quit, Action::Quit)
+                            | (Effect::Scan | Effect::Repaint, Action::Rescan)
+                    ) || matches!((effect, action), (Effect::Suspend, Action::Suspend))
                         || matches!(
                             (effect, action),
                             (
@@ -1190,7 +1269,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => (id, any_text(), any::<(u64, u64)>())
             .prop_map(|(id, what, (done, total))| Message::Progress(id, Progress { what, done, total })),
         1 => any::<bool>().prop_map(|good| Message::Told(if good { Ok(()) } else { Err("no".to_owned()) })),
-        1 => text.prop_map(Message::Trouble),
+        1 => text.prop_map(|text| Message::Told(Err(text))),
         2 => (any::<[(u64, u64); 4]>(), 0_usize..9).prop_map(|(trials, repeat)| {
             let trials = trials.map(|(n, full)| Trials { n: n % 1_000, full: full % 1_000 });
             let pair = |at: usize, task| Pair { first: trials[at], second: trials[at + 1], task };

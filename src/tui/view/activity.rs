@@ -9,9 +9,9 @@ use ratatui::widgets::Widget;
 
 use super::{fit, heading, rows};
 use crate::health::Severity;
-use crate::tui::model::{Entry, Focus, Model};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::state::model::{Entry, Focus, Model};
+use crate::tui::view::theme::Role;
 
 /// The activity with its heading.
 pub(super) struct Activity<'a>(pub &'a Model);
@@ -40,7 +40,7 @@ impl Widget for Activity<'_> {
                     .nth(part)
                     .unwrap_or_default()
             } else {
-                text::clean(&within(model, &entry.text)).into_owned()
+                width::clean(&within(model, &entry.text)).into_owned()
             };
             line(model, entry, text, chosen, part, row.width)
                 .style(style)
@@ -63,10 +63,10 @@ pub(super) fn within(model: &Model, said: &str) -> String {
     said.replace(&format!("{}/", model.settings.store.display()), "")
 }
 
-/// The text of an entry in lines that fit beside its time.
+/// The text of an entry in lines that fit next to its time.
 fn broken(model: &Model, entry: &Entry, width: u16) -> Vec<String> {
-    let before = text::width(&model.clock(entry.at)) + 3;
-    text::wrap(
+    let before = width::width(&model.clock(entry.at)) + 3;
+    width::wrap(
         &within(model, &entry.text),
         usize::from(width).saturating_sub(before),
     )
@@ -88,7 +88,7 @@ fn line(
     let time = if part == 0 {
         clock
     } else {
-        " ".repeat(text::width(&clock))
+        " ".repeat(width::width(&clock))
     };
     let line = Line::from(vec![
         model.span(Role::Text, if chosen && part == 0 { "›" } else { " " }),

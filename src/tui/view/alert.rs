@@ -5,11 +5,11 @@ use ratatui::text::Line;
 use super::alerts::{help, sign};
 use super::overlay::{Content, paragraph};
 use super::status::said;
-use crate::tui::action::Action;
-use crate::tui::book::{AlertKey, Quiet, alert_key};
-use crate::tui::model::Model;
-use crate::tui::theme::Role;
-use crate::tui::{format, text};
+use crate::text::{numbers, width};
+use crate::tui::input::action::Action;
+use crate::tui::state::alert_history::{AlertKey, Quiet, alert_key};
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// The explanation of an alert.
 pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
@@ -22,7 +22,7 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
     let severity: Role = alert.severity.into();
     let help = help(model, alert);
     let message = said(alert, help.as_deref().unwrap_or_default());
-    for (i, line) in text::wrap(&message, cells.saturating_sub(2))
+    for (i, line) in width::wrap(&message, cells.saturating_sub(2))
         .into_iter()
         .enumerate()
     {
@@ -37,7 +37,7 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
         ]));
     }
     if let Some(since) = model.book.since(key) {
-        let age = format::span(model.age(since));
+        let age = numbers::span(model.age(since));
         let text = if model.moving() {
             format!("   seen for {age}, since {}", model.clock(since))
         } else {
@@ -59,7 +59,7 @@ pub(super) fn content(model: &Model, key: &AlertKey, width: u16) -> Content {
         lines.extend(paragraph(
             model,
             Role::Dim,
-            &format!("about {}", text::name(subject)),
+            &format!("about {}", width::name(subject)),
             cells,
         ));
     }
@@ -79,7 +79,7 @@ fn quiet(model: &Model, quiet: Option<Quiet>) -> String {
 
 /// The keys that silence it, or take that back.
 fn silence(model: &Model, quiet: Option<Quiet>) -> impl Iterator<Item = Line<'static>> {
-    let snooze = format!("snooze for {}", format::span(model.settings.snooze as f64));
+    let snooze = format!("snooze for {}", numbers::span(model.settings.snooze as f64));
     let words = match quiet {
         None => [
             (Action::Acknowledge, "acknowledge".to_owned()),

@@ -4,10 +4,10 @@ use ratatui::text::Line;
 
 use super::alerts::sign;
 use super::overlay::Content;
-use crate::tui::book::Episode;
-use crate::tui::model::Model;
-use crate::tui::theme::Role;
-use crate::tui::{format, text};
+use crate::text::{numbers, width};
+use crate::tui::state::alert_history::Episode;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// Cells of "from – to": a date and a time where it was another day.
 const TIMES: usize = 27;
@@ -37,9 +37,9 @@ fn line(model: &Model, episode: &Episode) -> Line<'static> {
     let (times, length) = match until {
         Some(until) => (
             format!("{from} – {}", model.clock(*until)),
-            format::span(format::age(*until, *since)),
+            numbers::span(numbers::age(*until, *since)),
         ),
-        None if model.moving() => (format!("{from} – now"), format::span(model.age(*since))),
+        None if model.moving() => (format!("{from} – now"), numbers::span(model.age(*since))),
         None => (format!("{from} – now"), String::new()),
     };
     let there = until.is_none() && !model.is_quiet(alert);
@@ -48,13 +48,17 @@ fn line(model: &Model, episode: &Episode) -> Line<'static> {
     } else {
         (Role::Dim, Role::Dim)
     };
-    let wide = if text::width(&times) > 13 { TIMES } else { 13 };
+    let wide = if width::width(&times) > 13 { TIMES } else { 13 };
     Line::from(vec![
         model.span(of_sign, format!(" {} ", sign(alert.severity))),
         model.span(
             Role::Dim,
-            format!("{}{}  ", text::left(&times, wide), text::right(&length, 5)),
+            format!(
+                "{}{}  ",
+                width::left(&times, wide),
+                width::right(&length, 5)
+            ),
         ),
-        model.span(of_text, text::clean(&alert.message).into_owned()),
+        model.span(of_text, width::clean(&alert.message).into_owned()),
     ])
 }

@@ -8,11 +8,11 @@ use ratatui::widgets::Widget;
 
 use super::{heading, rows, status, with_right};
 use crate::health::{Alert, Remedy, Severity};
-use crate::tui::action::Action;
-use crate::tui::book::Quiet;
-use crate::tui::model::{Focus, Model};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::input::action::Action;
+use crate::tui::state::alert_history::Quiet;
+use crate::tui::state::model::{Focus, Model};
+use crate::tui::view::theme::Role;
 
 /// Cells before the message: marker, sign, gap.
 const BEFORE: usize = 3;
@@ -58,7 +58,7 @@ impl Widget for Alerts<'_> {
                 .as_ref()
                 .is_some_and(|seen| seen.reading.is_some());
             let text = if reading {
-                " not looked for yet"
+                " not checked yet"
             } else {
                 " nothing needs anybody"
             };
@@ -146,8 +146,8 @@ pub(super) fn help(model: &Model, alert: &Alert) -> Option<String> {
 /// The message in lines that leave room for what stands at the right.
 fn broken(model: &Model, alert: &Alert, width: u16) -> Vec<String> {
     let right = right(model, alert);
-    let room = usize::from(width).saturating_sub(BEFORE + text::width(&right) + 2);
-    text::wrap(&status::said(alert, &right), room)
+    let room = usize::from(width).saturating_sub(BEFORE + width::width(&right) + 2);
+    width::wrap(&status::said(alert, &right), room)
 }
 
 fn line(
@@ -165,7 +165,7 @@ fn line(
     };
     let right = right(model, alert);
     let mut parts = broken(model, alert, width).into_iter().skip(part);
-    // The last row that it has tells that there is more.
+    // The last row that it has says that there is more.
     let text = if last {
         parts.collect::<Vec<_>>().join(" ")
     } else {

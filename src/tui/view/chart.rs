@@ -2,15 +2,17 @@
 //! chart shows, and rates from 0 to 100 % as a line of braille dots, or of blocks where
 //! the terminal has no braille.
 
-use ratatui::text::Span;
+use jiff::Timestamp;
+use ratatui::text::{Line, Span};
 
 use super::spark;
 use crate::monitor::Observation;
+use crate::observation::MarkKind;
 use crate::stats::history::History;
-use crate::tui::format::whole_percent;
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::numbers::whole_percent;
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// Cells of the scale at the left.
 pub(super) const AXIS: usize = 6;
@@ -110,12 +112,94 @@ impl Stretch {
         let rate = |point: usize| {
             let to = begin + seconds * (point as i64 + 1) / points as i64;
             let bucket = history.between(to - each, to, self.end);
-            (bucket.rows >= 0.5).then(|| (bucket.full / bucket.rows).clamp(0.0, 1.0))
+            bucket.success_rate()
         };
         Success {
             rates: (0..points).map(rate).collect(),
             smoothed: (each > own.max(60)).then_some(each),
         }
+    }
+}
+
+/// The time below a chart: clock times at its beginning, in between, and at its end, which is now
+/// while the store moves.
+pub(super) fn times(model: &Model, stretch: &Stretch) -> Line<'static> {
+    const APART: usize = 20;
+    let room = stretch.room();
+    let begin = stretch.end + 1 - stretch.seconds();
+    let clock = |second: i64| {
+        let at = Timestamp::from_second(second).ok();
+        at.map_or_else(String::new, |at| model.clock(at))
+    };
+    let end = if model.moving() {
+        "now".to_owned()
+    } else {
+        clock(stretch.end + 1)
+    };
+    let mut text = String::new();
+    let parts = (room / APART).max(1);
+    for part in 0..parts {
+        let at = room * part / parts;
+        let time = clock(begin + stretch.seconds() * part as i64 / parts as i64);
+        let fits = at + width::width(&time) + 2 + width::width(&end) <= room;
+        if fits && width::width(&text) <= at {
+            text = format!("{}{time}", width::left(&text, at));
+        }
+    }
+    let text = width::left(&text, room.saturating_sub(width::width(&end)));
+    Line::from(model.span(Role::Dim, format!("{}{text}{end}", " ".repeat(AXIS))))
+}
+
+/// Draws marks over the top row of a chart: × where a writer was lost, ! where a model began to
+/// be throttled.
+pub(super) fn mark(model: &Model, seen: &Observation, stretch: &Stretch, top: &mut Line<'static>) {
+    let begin = stretch.end + 1 - stretch.seconds();
+    let mut cells: Vec<Span<'static>> = Vec::new();
+    for span in &top.spans {
+        let each = |c: char| Span::styled(c.to_string(), span.style);
+        cells.extend(span.content.chars().map(each));
+    }
+    let mut marked = false;
+    for mark in &seen.marks {
+        let from = mark.at.as_second() - begin;
+        // What is newer than the last whole column stands at the end.
+        let Ok(column) = usize::try_from(from / stretch.width) else {
+            continue;
+        };
+        if from < 0 {
+            continue;
+        }
+        let at = AXIS + column.min(stretch.columns - 1) * stretch.cells;
+        if let Some(cell) = cells.get_mut(at) {
+            *cell = model.span(Role::Warning, symbol(mark.kind));
+            marked = true;
+        }
+    }
+    if marked {
+        top.spans = cells;
+    }
+}
+
+/// What the marks of a stretch mean.
+pub(super) fn legend(seen: &Observation, stretch: &Stretch) -> String {
+    let begin = stretch.end + 1 - stretch.seconds();
+    let shown = |kind: MarkKind| {
+        let mut marks = seen.marks.iter();
+        marks.any(|mark| mark.kind == kind && mark.at.as_second() >= begin)
+    };
+    let mut legend = String::new();
+    for (kind, word) in [(MarkKind::Lost, "lost"), (MarkKind::Throttled, "throttled")] {
+        if shown(kind) {
+            legend = format!("{legend}  {} {word}", symbol(kind));
+        }
+    }
+    legend
+}
+
+fn symbol(kind: MarkKind) -> &'static str {
+    match kind {
+        MarkKind::Lost => "×",
+        MarkKind::Throttled => "!",
     }
 }
 
@@ -155,7 +239,7 @@ pub(super) fn line(
         .into_iter()
         .enumerate()
         .map(|(row, text)| {
-            let label = format!("{} ", text::right(&label(row), AXIS - 1));
+            let label = format!("{} ", width::right(&label(row), AXIS - 1));
             vec![model.span(Role::Dim, label), model.span(Role::Bar, text)]
         })
         .collect()
@@ -207,7 +291,7 @@ fn braille(rates: &[Option<f64>], columns: usize, rows: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fixture;
+    use crate::tui::state::fixture;
 
     fn history(minutes: i64, rows: u64, full: u64) -> History {
         let mut history = History::default();

@@ -4,19 +4,20 @@
 use ratatui::text::{Line, Span};
 
 use super::overlay::{Content, paragraph};
-use crate::monitor::observation::ModelView;
-use crate::stats::paired::{Comparison, Difference, Method, TIE, Verdict};
-use crate::tui::format::{interval, percent, plural, thousands};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::observation::ModelView;
+use crate::stats::metric::Metric;
+use crate::stats::paired::{Comparison, Difference, HARDLY, Method, TIE, Verdict};
+use crate::text::numbers::{interval, percent, plural, thousands};
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// Cells of the labels at the left.
 const LABEL: usize = 20;
 
 /// The comparison of two models.
 pub(super) fn content(model: &Model, both: &[String; 2], width: u16) -> Content {
-    let [first, second] = both.each_ref().map(|name| text::name(name).into_owned());
+    let [first, second] = both.each_ref().map(|name| width::name(name).into_owned());
     let title = title(&first, &second, width);
     let compared = model
         .compared
@@ -54,11 +55,11 @@ pub(super) fn content(model: &Model, both: &[String; 2], width: u16) -> Content 
 fn title(first: &str, second: &str, width: u16) -> String {
     const BETWEEN: &str = " AGAINST ";
     let room = usize::from(width).saturating_sub(2 + BETWEEN.len());
-    let first = text::truncate_middle(
+    let first = width::truncate_middle(
         first,
-        room.saturating_sub(text::width(second)).max(room / 2),
+        room.saturating_sub(width::width(second)).max(room / 2),
     );
-    let second = text::truncate_middle(second, room.saturating_sub(text::width(&first)));
+    let second = width::truncate_middle(second, room.saturating_sub(width::width(&first)));
     format!("{first}{BETWEEN}{second}")
 }
 
@@ -68,7 +69,7 @@ fn figures(model: &Model, found: &Comparison, names: [&str; 2], width: u16) -> V
     lines.extend(paragraph(
         model,
         Role::Title,
-        &sentence(found, names),
+        &sentence(&metric_of(model, found), found, names),
         cells,
     ));
     let mut pairs = plural(found.pairs, "pair");
@@ -82,7 +83,13 @@ fn figures(model: &Model, found: &Comparison, names: [&str; 2], width: u16) -> V
     lines.extend(paragraph(model, Role::Dim, &pairs, cells));
     lines.push(Line::default());
     if let Some(difference) = &found.difference {
-        lines.extend(picture(model, difference, names, width));
+        lines.extend(picture(
+            model,
+            difference,
+            &metric_of(model, found),
+            names,
+            width,
+        ));
         lines.push(Line::default());
     }
     lines.push(row(
@@ -91,11 +98,22 @@ fn figures(model: &Model, found: &Comparison, names: [&str; 2], width: u16) -> V
         [names[0].to_owned(), names[1].to_owned()],
         width,
     ));
-    let rates = [found.first_rate, found.second_rate]
-        .map(|rate| percent((found.pairs > 0).then_some(rate)));
-    lines.push(row(model, "full success, pairs", rates, width));
+    let metric = metric_of(model, found);
+    let rates = [found.first_rate, found.second_rate].map(|rate| {
+        if found.pairs > 0 {
+            metric.show(rate)
+        } else {
+            "–".to_owned()
+        }
+    });
     let only = [found.only_first, found.only_second].map(|n| thousands(n.round() as u64));
-    lines.push(row(model, "only it passed", only, width));
+    if metric.is_success() {
+        lines.push(row(model, "full success, pairs", rates, width));
+        lines.push(row(model, "only it passed", only, width));
+    } else {
+        lines.push(row(model, "mean, pairs", rates, width));
+        lines.push(row(model, "higher in", only, width));
+    }
     let unmatched = [found.unmatched_first, found.unmatched_second].map(thousands);
     lines.push(row(model, "tests unmatched", unmatched, width));
     lines
@@ -103,23 +121,31 @@ fn figures(model: &Model, found: &Comparison, names: [&str; 2], width: u16) -> V
 
 fn row(model: &Model, label: &str, figures: [String; 2], width: u16) -> Line<'static> {
     let cells = (usize::from(width).saturating_sub(LABEL + 6) / 2).clamp(8, 24);
-    let mut line = Line::from(model.span(Role::Dim, format!(" {}", text::left(label, LABEL))));
+    let mut line = Line::from(model.span(Role::Dim, format!(" {}", width::left(label, LABEL))));
     for figure in figures {
         line.push_span(model.span(
             Role::Text,
-            text::right(&text::truncate_middle(&figure, cells), cells),
+            width::right(&width::truncate_middle(&figure, cells), cells),
         ));
         line.push_span(Span::raw("  "));
     }
     line
 }
 
-fn points(rate: f64) -> String {
-    format!("{:+.1}", rate * 100.0)
+/// What was compared: the chosen metric where means were.
+fn metric_of(model: &Model, found: &Comparison) -> Metric {
+    let means = found
+        .difference
+        .is_some_and(|own| own.method == Method::PairedT);
+    let chosen = model.seen.as_ref().and_then(|seen| seen.metric.as_ref());
+    match chosen {
+        Some(chosen) if means => chosen.metric.clone(),
+        _ => Metric::default(),
+    }
 }
 
 /// The verdict.
-fn sentence(found: &Comparison, [first, second]: [&str; 2]) -> String {
+fn sentence(metric: &Metric, found: &Comparison, [first, second]: [&str; 2]) -> String {
     let Some(difference) = &found.difference else {
         return match found.pairs {
             0 => {
@@ -131,18 +157,27 @@ fn sentence(found: &Comparison, [first, second]: [&str; 2]) -> String {
     };
     match difference.verdict {
         Verdict::Separated => {
-            let (better, worse) = if difference.value > 0.0 {
+            let (better, worse) = if metric.gain(difference.value) > 0.0 {
                 (first, second)
             } else {
                 (second, first)
             };
-            let by = difference.value.abs() * 100.0;
-            format!("Separated: {better} passes {by:.1} points more than {worse}.")
+            if metric.is_success() {
+                let by = difference.value.abs() * 100.0;
+                return format!("Separated: {better} passes {by:.1} points more than {worse}.");
+            }
+            let by = metric.show(difference.value.abs());
+            format!(
+                "Separated: {better} is better than {worse} by {by} in {}.",
+                width::name(&metric.name)
+            )
         }
-        Verdict::Tied => format!(
+        Verdict::Tied if metric.is_success() => format!(
             "Tied: the difference is less than {:.0} points either way.",
             TIE * 100.0
         ),
+        Verdict::Tied => format!("Tied: {}.", metric.within()),
+        Verdict::More(HARDLY..) => "Not decided: further tests would hardly do it.".to_owned(),
         Verdict::More(n) => {
             let tests = if n == 1 { "test" } else { "tests" };
             format!(
@@ -163,6 +198,7 @@ fn method(difference: &Difference) -> String {
             None => "few of them differ: exact test".to_owned(),
         },
         Method::Clustered => "clustered by task: some were tried more than once".to_owned(),
+        Method::PairedT => "paired t, clustered by task".to_owned(),
     }
 }
 
@@ -176,22 +212,33 @@ fn rounded(n: u64) -> u64 {
 fn picture(
     model: &Model,
     difference: &Difference,
+    metric: &Metric,
     [first, second]: [&str; 2],
     width: u16,
 ) -> Vec<Line<'static>> {
     let (low, high) = (difference.interval.low, difference.interval.high);
     let figures = Line::from(vec![
-        model.span(Role::Dim, format!(" {}", text::left("difference", LABEL))),
-        model.span(Role::Title, points(difference.value)),
-        model.span(Role::Dim, " points   95% CI "),
-        model.span(Role::Text, format!("{} to {}", points(low), points(high))),
+        model.span(Role::Dim, format!(" {}", width::left("difference", LABEL))),
+        model.span(Role::Title, metric.difference(difference.value)),
+        model.span(Role::Dim, "   95% CI "),
+        model.span(
+            Role::Text,
+            format!("{} to {}", metric.signed(low), metric.signed(high)),
+        ),
     ]);
     let cells = usize::from(width).saturating_sub(4).min(81) | 1;
+    // Of a metric the scale is that of its size.
+    let unit = if metric.is_success() {
+        1.0
+    } else {
+        10_f64.powf(low.abs().max(high.abs()).max(1e-12).log10().ceil())
+    };
     // The scale ends at a round number beyond the interval, the same on both sides.
     let most = [0.05, 0.1, 0.2, 0.5]
         .into_iter()
+        .map(|end| end * unit)
         .find(|end| low.abs().max(high.abs()) <= *end)
-        .unwrap_or(1.0);
+        .unwrap_or(unit);
     let cell = |rate: f64| {
         ((f64::midpoint(rate / most, 1.0) * (cells - 1) as f64).round() as usize)
             .min(cells.saturating_sub(1))
@@ -210,17 +257,25 @@ fn picture(
         let (role, symbol) = symbol(x);
         scale.push_span(model.span(role, symbol.to_string()));
     }
-    let end = format!("{:.0}", most * 100.0);
+    let end = if metric.is_success() {
+        format!("{:.0}", most * 100.0)
+    } else {
+        metric.show(most)
+    };
     let half = cells / 2;
     let side = |name: &str| {
-        let before = format!("{end} for ");
+        let before = if metric.is_success() {
+            format!("{end} for ")
+        } else {
+            format!("{end} more in ")
+        };
         format!(
             "{before}{}",
-            text::truncate_middle(name, half.saturating_sub(before.len()))
+            width::truncate_middle(name, half.saturating_sub(before.len()))
         )
     };
-    let left = text::left(&side(second), half);
-    let right = text::right(&side(first), cells - half - 1);
+    let left = width::left(&side(second), half);
+    let right = width::right(&side(first), cells - half - 1);
     let ends = Line::from(model.span(Role::Dim, format!(" {left}0{right}")));
     vec![figures, Line::default(), scale, ends]
 }
@@ -233,7 +288,7 @@ fn all_tests(model: &Model, both: &[String; 2], width: u16) -> Vec<Line<'static>
             model
                 .seen
                 .iter()
-                .flat_map(|seen| &seen.models)
+                .flat_map(|_| model.models())
                 .find(|m| m.model == *name)
         })
         .collect();
@@ -275,7 +330,7 @@ mod tests {
         for (first, second) in [(long, "gpt-4o"), ("gpt-4o", long), (long, long)] {
             let found = title(first, second, 80);
             assert!(
-                text::width(&found) == 78 && found.contains(" AGAINST "),
+                width::width(&found) == 78 && found.contains(" AGAINST "),
                 "{found}"
             );
             assert!(!found.ends_with('…'), "{found}");

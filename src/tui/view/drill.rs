@@ -11,25 +11,25 @@ use super::facts::widest;
 use super::models::bar;
 use super::overlay::Content;
 use super::{fit, gauge, groups};
-use crate::monitor::observation::ModelView;
+use crate::observation::ModelView;
 use crate::stats::cell::UNKNOWN;
 use crate::stats::interval::wilson_of;
 use crate::stats::{Cell, ErrorCategory, Tally};
-use crate::tui::format::{
+use crate::text::numbers::{
     count, interval, mean_time, per_minute, percent, plural, thousands, whole_percent,
 };
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
-mod failures;
+pub(super) mod failures;
 mod heat;
 mod time;
 
 /// Cells of the bars.
 const BAR: usize = 20;
 /// From this width on there are two columns.
-const TWO: u16 = 150;
+const TWO: u16 = 120;
 /// Cells between them.
 const GAP: u16 = 2;
 
@@ -41,16 +41,17 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     let place = place
         .map(|at| format!("  {} of {}", at + 1, model.table.order.len()))
         .unwrap_or_default();
-    let title = title(&text::name(name), &place, width);
+    let title = title(&width::name(name), &place, width);
     let seen = model.seen.as_ref();
-    let view = seen.and_then(|o| o.models.iter().find(|m| m.model == name));
+    let view = model.model(name);
     let (Some(seen), Some(view)) = (seen, view) else {
         return Content::new(
             title,
             vec![Line::from(model.span(Role::Dim, " no test of it is left"))],
         );
     };
-    let cells: Cells<'_> = seen.cells.of_model(name).collect();
+    let shown = model.cells();
+    let cells: Cells<'_> = shown.of_model(name).collect();
     let half = if width >= TWO {
         (width - GAP) / 2
     } else {
@@ -76,10 +77,10 @@ pub(super) fn content(model: &Model, name: &str, width: u16) -> Content {
     Content::new(title, lines)
 }
 
-/// The name, cut where its place would not fit beside it.
+/// The name, cut where its place would not fit next to it.
 fn title(name: &str, place: &str, width: u16) -> String {
     let room = usize::from(width).saturating_sub("MODEL ".len() + place.len() + 2);
-    format!("MODEL {}{place}", text::truncate_middle(name, room))
+    format!("MODEL {}{place}", width::truncate_middle(name, room))
 }
 
 /// Parts in two columns of about the same height, the first ones at the left.
@@ -115,9 +116,9 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     let ci = view
         .interval()
         .map(|i| format!(" ({})", interval(i.low, i.high)));
-    let share = |n: u64| percent((tally.tests > 0).then(|| n as f64 / tally.tests as f64));
+    let share = |n: u64| percent(tally.share(n));
     let full = percent(tally.success_rate());
-    let first = vec![
+    let mut first = vec![
         figure(thousands(tally.tests), " tests".to_owned()),
         vec![
             model.span(Role::Title, full.clone()),
@@ -126,6 +127,9 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
         figure(share(tally.partial), " partial".to_owned()),
         figure(share(tally.failed()), " failed".to_owned()),
     ];
+    if tally.unscored > 0 {
+        first.push(figure(thousands(tally.unscored), " unscored".to_owned()));
+    }
     let mut second = Vec::new();
     if let Some(last) = view.last_row {
         second.push(vec![
@@ -162,7 +166,7 @@ fn figures(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'static>> {
     if tally.infrastructure() > 0 {
         let scored = percent(tally.scored_rate());
         rows.push(vec![
-            figure(scored, " of scored".to_owned()),
+            figure(scored, " without infra errors".to_owned()),
             figure(full, " of all".to_owned()),
         ]);
     }
@@ -212,11 +216,11 @@ fn errors(model: &Model, view: &ModelView) -> Vec<Line<'static>> {
         let share = n as f64 / all as f64;
         let mut line = Line::from(model.span(
             Role::Text,
-            format!("   {} ", text::left(&name.replace('_', " "), 20)),
+            format!("   {} ", width::left(&name.replace('_', " "), 20)),
         ));
         line.extend(gauge(model, share, BAR, Role::Bar));
-        line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
-        line.push_span(model.span(Role::Dim, text::right(&whole_percent(Some(share)), 6)));
+        line.push_span(model.span(Role::Text, width::right(&thousands(n), 9)));
+        line.push_span(model.span(Role::Dim, width::right(&whole_percent(Some(share)), 6)));
         lines.push(line);
     }
     lines
@@ -292,24 +296,24 @@ fn by(
         title.push_span(model.span(Role::Dim, heads));
     }
     // A part of the tests repeats its tasks as much as all of them do.
-    let independent = view
-        .effective
-        .map_or(1.0, |effective| effective / view.tally.tests.max(1) as f64);
+    let independent = view.effective.map_or(1.0, |effective| {
+        effective / view.tally.judged().max(1) as f64
+    });
     for ((_, value), tally) in &groups {
         let mut line = Line::from(model.span(
             Role::Text,
-            format!("   {} ", text::left(&text::name(value), name)),
+            format!("   {} ", width::left(&width::name(value), name)),
         ));
-        let size = tally.tests as f64 * independent;
+        let size = tally.judged() as f64 * independent;
         let sure = tally
             .success_rate()
             .filter(|_| size > 0.0)
             .map(|rate| wilson_of(rate, size));
         line.extend(bar(model, tally, sure, BAR));
-        line.push_span(model.span(Role::Text, text::right(&percent(tally.success_rate()), 7)));
+        line.push_span(model.span(Role::Text, width::right(&percent(tally.success_rate()), 7)));
         let ci = sure.map(|i| interval(i.low, i.high)).unwrap_or_default();
-        line.push_span(model.span(Role::Dim, text::right(&ci, 8)));
-        line.push_span(model.span(Role::Text, text::right(&count(tally.tests, 8), 9)));
+        line.push_span(model.span(Role::Dim, width::right(&ci, 8)));
+        line.push_span(model.span(Role::Text, width::right(&count(tally.tests, 8), 9)));
         lines.push(line);
     }
     lines
@@ -323,7 +327,7 @@ fn everywhere(model: &Model, cells: &Cells<'_>) -> Vec<Line<'static>> {
         let first = values.next().filter(|first| first != UNKNOWN)?;
         values
             .all(|value| value == first)
-            .then(|| format!("{dimension} {}", text::name(&first)))
+            .then(|| format!("{dimension} {}", width::name(&first)))
     });
     let same: Vec<String> = same.collect();
     if same.is_empty() {
@@ -344,7 +348,7 @@ mod tests {
         assert_eq!(title("gpt-4o", "  3 of 23", 40), "MODEL gpt-4o  3 of 23");
         let found = title(&"long-name-".repeat(9), "  3 of 23", 80);
         assert!(
-            found.ends_with("long-name-  3 of 23") && text::width(&found) == 78,
+            found.ends_with("long-name-  3 of 23") && width::width(&found) == 78,
             "{found}"
         );
     }

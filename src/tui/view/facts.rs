@@ -1,4 +1,4 @@
-//! Totals, waiting, main, writers: a row each, with thresholds beside the values.
+//! The session, success, what is pending, workers: a row each, with thresholds next to the values.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -9,22 +9,38 @@ use ratatui::widgets::Widget;
 use super::progress::total_left;
 use super::{gauge, groups, spark};
 use crate::monitor::Observation;
-use crate::monitor::observation::{MainKind, WriterState};
-use crate::tui::format::{bytes, bytes_of, per_minute, percent, plural, thousands};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::observation::SessionState;
+use crate::observation::{MainKind, WriterState};
+use crate::text::numbers::{
+    bytes, bytes_of, interval, per_minute, percent, plural, span, thousands,
+};
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
-/// Cells of the gauge of waiting files.
+/// Cells of the gauge of pending files.
 const GAUGE: usize = 10;
+/// Cells of the gauge of the plan.
+const PLAN: usize = 20;
+/// Cells of a source's name.
+const SOURCE: usize = 24;
+/// From this width on there is room for main's details.
+const ROOMY: u16 = 110;
 
 /// The rows of facts, as many as there is room for.
 pub(super) struct Facts<'a>(pub &'a Model);
 
+type Row = fn(&Model, &Observation, u16) -> Line<'static>;
+
 impl Widget for Facts<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Some(seen) = &self.0.seen else { return };
-        let rows = [totals, waiting, main, writers];
+        let rows: &[Row] = match area.height {
+            1 => &[run],
+            2 => &[run, pending],
+            3 => &[run, success, pending],
+            _ => &[run, success, pending, writers],
+        };
         for (row, line) in area.rows().zip(rows) {
             line(self.0, seen, row.width).render(row, buffer);
         }
@@ -37,62 +53,181 @@ fn figure(model: &Model, value: String, unit: &'static str) -> Group {
     vec![model.span(Role::Text, value), model.span(Role::Dim, unit)]
 }
 
-fn totals(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
-    let totals = &seen.totals;
-    // What waits only adds to them.
-    let least = if seen.reading.is_some() { "≥ " } else { "" };
-    let tests = vec![
-        model.span(Role::Title, format!(" {least}{}", thousands(totals.tests))),
-        model.span(
-            Role::Dim,
-            if totals.tests == 1 { " test" } else { " tests" },
-        ),
-    ];
-    let partial = (totals.tests > 0).then(|| totals.partial as f64 / totals.tests as f64);
-    let mut parts = vec![
-        tests,
-        vec![
-            model.span(Role::Title, percent(totals.success_rate())),
-            model.span(Role::Dim, " full"),
-        ],
-        figure(model, percent(partial), " partial"),
-    ];
-    if totals.tests == 0 {
-        parts.truncate(1);
+/// The session: its state, how far it is, how fast, and when it will be through.
+fn run(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
+    let alone = seen.session.is_none() && model.progress.is_some();
+    let mut parts = Vec::new();
+    if !alone {
+        parts.push(state(model, seen));
     }
+    parts.extend(planned(model, seen, width).map(|mut group| {
+        if alone {
+            group.insert(0, Span::raw(" "));
+        }
+        group
+    }));
     // As wide as it can become, so that nothing after it moves while it changes.
     let rate = match per_minute(seen.per_minute) {
-        nothing if nothing == "·" => "0".to_owned(),
-        rate => text::right(&rate, 5),
+        nothing if nothing == "·" => "–".to_owned(),
+        rate => format!("{rate:>4}"),
     };
     parts.push(figure(model, rate, "/min"));
-    parts.extend(left(model, seen));
+    let gap = if width >= ROOMY { 3 } else { 2 };
+    let left = model
+        .progress
+        .as_ref()
+        .filter(|progress| !progress.is_done())
+        .and_then(|progress| total_left(progress, seen));
+    if let Some(left) = left {
+        let end = left.until.and_then(|more| seen.at.checked_add(more).ok());
+        let until = end.map(|end| format!("{}, until {}", left.text, model.until(end)));
+        let wide = |group: &Group| {
+            group
+                .iter()
+                .map(|s| width::width(&s.content))
+                .sum::<usize>()
+        };
+        let used: usize = parts.iter().map(|group| wide(group) + gap).sum();
+        let room = usize::from(width).saturating_sub(used);
+        parts.push(match until.filter(|text| width::width(text) < room) {
+            Some(text) => vec![model.span(Role::Text, text)],
+            None => vec![
+                model.span(Role::Text, left.text),
+                model.span(Role::Dim, " left"),
+            ],
+        });
+    }
     if seen.reading.is_some() {
         parts.push(vec![model.span(Role::Warning, "of main alone")]);
     }
     if seen.behind.is_some() {
-        parts.push(vec![model.span(Role::Warning, "of an earlier look")]);
+        parts.push(vec![model.span(Role::Warning, "of an earlier scan")]);
     }
-    if totals.infrastructure() > 0 {
-        parts.push(figure(model, percent(totals.scored_rate()), " of scored"));
-    }
-    groups(parts, 2, width)
+    groups(parts, gap, width)
 }
 
-/// What is left of the planned tests.
-fn left(model: &Model, seen: &Observation) -> Option<Group> {
-    let progress = model.progress.as_ref()?;
+/// "RUNNING 41m", "FINISHED 12:31", or the number of tests where nobody says what runs.
+fn state(model: &Model, seen: &Observation) -> Group {
+    use SessionState as S;
+    let Some(session) = &seen.session else {
+        return tests(model, seen, " ");
+    };
+    let role = match session.state {
+        S::Running | S::Finishing => Role::Title,
+        S::Finished => Role::Healthy,
+        S::Incomplete | S::Interrupted | S::Dead => Role::Warning,
+    };
+    let word = <&str>::from(session.state).to_uppercase();
+    let when = match session.ended {
+        Some(ended) => model.clock(ended),
+        None => session
+            .began
+            .map_or_else(String::new, |began| model.when(began)),
+    };
+    vec![
+        model.span(role, format!(" {word}")),
+        model.span(Role::Text, format!(" {when}")),
+    ]
+}
+
+/// The number of all tests.
+fn tests(model: &Model, seen: &Observation, before: &str) -> Group {
+    // What is pending only adds to them.
+    let least = if seen.reading.is_some() { "≥ " } else { "" };
+    let tests = seen.totals.tests;
+    let unit = if tests == 1 { " test" } else { " tests" };
+    vec![
+        model.span(Role::Title, format!("{before}{least}{}", thousands(tests))),
+        model.span(Role::Dim, unit),
+    ]
+}
+
+/// How much of the plan is there; without a plan, what the session recorded.
+fn planned(model: &Model, seen: &Observation, width: u16) -> Option<Group> {
+    let Some(progress) = &model.progress else {
+        let session = seen.session.as_ref()?;
+        return Some(figure(model, thousands(session.done), " done"));
+    };
     let total = &progress.total;
-    let planned = model.span(Role::Text, thousands(total.planned));
+    let (done, planned) = (thousands(total.done), thousands(total.planned));
+    let mut group = vec![model.span(Role::Text, format!("{done}/{planned} "))];
     if progress.is_done() {
-        return Some(vec![planned, model.span(Role::Healthy, " done")]);
+        group.push(model.span(Role::Healthy, "done"));
+        return Some(group);
     }
     let share = total.done as f64 / total.planned.max(1) as f64;
-    let text = match total_left(progress, seen) {
-        Some(left) => format!(" in {left}"),
-        None => format!(" {:.0}% there", (share * 100.0).floor()),
+    let cells = match width {
+        ROOMY.. => PLAN,
+        80.. => 16,
+        _ => GAUGE,
     };
-    Some(vec![planned, model.span(Role::Dim, text)])
+    group.extend(gauge(model, share, cells, Role::Bar));
+    // Rounded down, so that 100 % means all.
+    group.push(model.span(Role::Dim, format!(" {:.0}%", (share * 100.0).floor())));
+    Some(group)
+}
+
+/// How good the tests are on the whole, and what does not count.
+fn success(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
+    let totals = model.totals();
+    let mut parts = Vec::new();
+    let rate = percent(totals.success_rate());
+    let mut first = vec![label(model, "success"), model.span(Role::Title, rate)];
+    if let Some(found) = model.interval() {
+        first.push(model.span(Role::Dim, format!(" ({})", interval(found.low, found.high))));
+    }
+    parts.push(first);
+    if let Some(chosen) = &seen.metric {
+        let mean = chosen.mean.map(|mean| chosen.metric.show(mean));
+        parts = vec![vec![
+            model.span(Role::Dim, " mean "),
+            model.span(Role::Text, width::name(&chosen.metric.name).into_owned()),
+            model.span(
+                Role::Title,
+                format!(" {}", mean.unwrap_or_else(|| "–".to_owned())),
+            ),
+        ]];
+        if chosen.failed.is_some() {
+            parts.push(vec![model.span(Role::Warning, "can't be told")]);
+        }
+    } else if totals.judged() == 0 {
+        parts = vec![vec![label(model, "success"), model.span(Role::Dim, "–")]];
+    }
+    if seen.session.is_some() || model.filtered.is_some() {
+        let count = thousands(totals.tests);
+        let unit = if totals.tests == 1 { " test" } else { " tests" };
+        parts.push(figure(model, count, unit));
+    }
+    if totals.judged() > 0 && seen.metric.is_none() {
+        parts.push(figure(
+            model,
+            percent(totals.share(totals.partial)),
+            " partial",
+        ));
+    }
+    if totals.unscored > 0 {
+        parts.push(figure(model, thousands(totals.unscored), " unscored"));
+    }
+    if totals.infrastructure() > 0 {
+        let mut infra = figure(model, thousands(totals.infrastructure()), " infra");
+        // Next to the number of tests a narrow screen has no room for it.
+        let room = width >= ROOMY || parts.len() < 3;
+        if totals.scored_rate().is_some() && room {
+            let without = format!(" ({} without them)", percent(totals.scored_rate()));
+            infra.push(model.span(Role::Dim, without));
+        }
+        parts.push(infra);
+    }
+    if model.filtered.is_some() {
+        parts.push(vec![model.span(Role::Dim, "as filtered")]);
+    }
+    let spending = seen.spending.as_ref();
+    if let Some(text) = spending.and_then(|view| super::cost::short(view)) {
+        let limit = seen.alerts.iter().any(|alert| alert.rule == "budget");
+        let role = if limit { Role::Warning } else { Role::Text };
+        parts.push(vec![model.span(role, text)]);
+    }
+    groups(parts, if width >= ROOMY { 3 } else { 2 }, width)
 }
 
 fn label(model: &Model, text: &'static str) -> Span<'static> {
@@ -108,7 +243,7 @@ fn judge(value: u64, warning: u64, critical: u64) -> (Role, u64) {
     }
 }
 
-fn waiting(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
+fn pending(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
     let limits = &model.settings.thresholds;
     let waiting = &seen.waiting;
     let (role, limit) = judge(
@@ -117,7 +252,7 @@ fn waiting(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
         limits.increments_critical,
     );
     let mut files = vec![
-        label(model, "waiting"),
+        label(model, "pending"),
         model.span(
             role,
             format!("{}/{}", thousands(waiting.increments), thousands(limit)),
@@ -145,12 +280,19 @@ fn waiting(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
             ),
         },
     ];
+    parts.push(main(model, seen));
     if let Some(oldest) = waiting.oldest.filter(|_| rows > 0) {
         let late = seen.at.duration_since(oldest).as_secs_f64() > limits.oldest_seconds as f64;
         let role = if late { Role::Warning } else { Role::Text };
         parts.push(vec![
             model.span(Role::Dim, "oldest "),
             model.span(role, model.when(oldest)),
+        ]);
+    }
+    if waiting.unreadable > 0 {
+        parts.push(vec![
+            model.span(Role::Warning, thousands(waiting.unreadable)),
+            model.span(Role::Dim, " unreadable"),
         ]);
     }
     if waiting.in_progress > 0 {
@@ -160,91 +302,129 @@ fn waiting(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
             " in progress",
         ));
     }
-    groups(parts, 3, width)
+    if width >= ROOMY && seen.reading.is_none() {
+        parts.push(figure(model, bytes(seen.main.bytes), " main"));
+        parts.push(figure(model, thousands(seen.superseded), " retried"));
+        if seen.repeated > 0 {
+            parts.push(figure(model, thousands(seen.repeated), " repeated"));
+        }
+    }
+    groups(parts, if width >= ROOMY { 3 } else { 2 }, width)
 }
 
-fn main(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
+/// What main holds.
+fn main(model: &Model, seen: &Observation) -> Group {
     let main = &seen.main;
+    if main.bytes == 0 {
+        return vec![model.span(Role::Dim, "main empty")];
+    }
     let rows = match main.kind {
         MainKind::Summaries => plural(main.rows, "summary row"),
         MainKind::Mixed => format!("{} of both kinds", plural(main.rows, "row")),
         MainKind::Empty | MainKind::Records => plural(main.rows, "row"),
     };
     let (figures, unit) = rows.split_once(' ').unwrap_or((rows.as_str(), ""));
-    let unreadable = seen.waiting.unreadable;
-    let role = if unreadable > 0 {
+    vec![
+        model.span(Role::Dim, "main "),
+        model.span(Role::Text, figures.to_owned()),
+        model.span(Role::Dim, format!(" {unit}")),
+    ]
+}
+
+/// The source that was pulled longest ago: "node7:/runs 20s ago".
+fn pulled(model: &Model, seen: &Observation) -> Option<Group> {
+    let source = seen.sources.iter().min_by_key(|source| source.at)?;
+    let role = if source.stale {
         Role::Warning
     } else {
         Role::Text
     };
-    let mut parts = if main.bytes == 0 {
-        vec![vec![
-            label(model, "main"),
-            model.span(Role::Dim, "no rows yet"),
-        ]]
-    } else {
-        let rows = [
-            model.span(Role::Text, figures.to_owned()),
-            model.span(Role::Dim, format!(" {unit}")),
-        ];
-        vec![
-            std::iter::once(label(model, "main")).chain(rows).collect(),
-            vec![model.span(Role::Text, bytes(main.bytes))],
-        ]
+    let when = match source.at {
+        Some(at) if model.moving() => format!(" pulled {} ago", model.when(at)),
+        Some(at) => format!(" pulled {}", model.when(at)),
+        None => " not pulled yet".to_owned(),
     };
-    if seen.reading.is_some() {
-        return groups(parts, 3, width);
-    }
-    parts.extend([
-        figure(model, thousands(seen.superseded), " superseded"),
-        vec![
-            model.span(role, thousands(unreadable)),
-            model.span(Role::Dim, " unreadable"),
-        ],
-    ]);
-    if seen.repeated > 0 {
-        parts.push(figure(model, thousands(seen.repeated), " repeated"));
-    }
-    groups(parts, 3, width)
+    let more = match seen.sources.len() {
+        0 | 1 => String::new(),
+        all => format!(" +{}", all - 1),
+    };
+    let name = width::truncate_middle(&width::name(&source.name), SOURCE);
+    Some(vec![
+        model.span(role, name),
+        model.span(Role::Dim, format!("{when}{more}")),
+    ])
 }
 
 fn writers(model: &Model, seen: &Observation, width: u16) -> Line<'static> {
-    use WriterState::{Done, Gone, Live, Quiet, Unknown};
+    use WriterState as S;
     if seen.reading.is_some() {
         return groups(
-            vec![vec![label(model, "writers"), model.span(Role::Dim, "…")]],
+            vec![vec![label(model, "workers"), model.span(Role::Dim, "…")]],
             2,
             width,
         );
     }
     let count = |state| seen.writers.iter().filter(|w| w.state == state).count() as u64;
     let mut parts = vec![vec![
-        label(model, "writers"),
-        model.span(Role::Text, thousands(count(Live))),
+        label(model, "workers"),
+        model.span(Role::Text, thousands(count(S::Live))),
         model.span(Role::Dim, " live"),
     ]];
-    let others = [
-        (Quiet, " quiet", Role::Warning),
-        (Gone, " gone", Role::Warning),
-        (Done, " done", Role::Text),
-        (Unknown, " unknown", Role::Text),
-    ];
-    for (state, word, role) in others {
-        if count(state) > 0 {
-            parts.push(vec![
-                model.span(role, thousands(count(state))),
-                model.span(Role::Dim, word),
-            ]);
+    let states = |states: &[(WriterState, &'static str, Role)]| -> Vec<Group> {
+        let there = states.iter().filter(|(state, ..)| count(*state) > 0);
+        there
+            .map(|(state, word, role)| {
+                vec![
+                    model.span(*role, thousands(count(*state))),
+                    model.span(Role::Dim, *word),
+                ]
+            })
+            .collect()
+    };
+    parts.extend(states(&[
+        (S::Lost, " lost", Role::Warning),
+        (S::Failed, " failed", Role::Warning),
+        (S::Stalled, " stalled", Role::Warning),
+        (S::Silent, " silent", Role::Warning),
+        (S::Idle, " idle", Role::Text),
+    ]));
+    if let Some((running, longest)) = seen.in_flight() {
+        let mut group = vec![
+            model.span(Role::Text, thousands(running)),
+            model.span(Role::Dim, " in flight, longest "),
+            model.span(Role::Text, span(model.age(longest.since).max(0.0))),
+        ];
+        // Its name has what room is left next to a few minutes of the sparkline.
+        let wide = |group: &Group| {
+            group
+                .iter()
+                .map(|s| width::width(&s.content) + 1)
+                .sum::<usize>()
+        };
+        let used: usize = parts.iter().chain([&group]).map(wide).sum();
+        let room = usize::from(width).saturating_sub(used + 14);
+        if room >= 6 {
+            let name = width::truncate_middle(&width::name(&longest.name), room);
+            group.push(model.span(Role::Dim, format!(" {name}")));
         }
+        parts.push(group);
     }
+    parts.extend(states(&[
+        (S::Ended, " ended", Role::Text),
+        (S::Finished, " finished", Role::Text),
+        (S::Unknown, " unknown", Role::Text),
+    ]));
+    parts.extend(pulled(model, seen));
     let mut line = groups(parts, 2, width);
     // The sparkline starts where it does in the usual case, so that it does not wander.
-    let start = (line.width() + 3).max(39);
-    let room = usize::from(width).saturating_sub(start + " rows/min  ".len() + 1);
+    let flying = seen.in_flight().is_some();
+    let title = if flying { "" } else { "rows/min  " };
+    let start = (line.width() + 3).max(if flying { 0 } else { 39 });
+    let room = usize::from(width).saturating_sub(start + title.len() + 2);
     if room >= 8 && !seen.history.is_empty() {
         let gap = start - line.width();
         line.push_span(Span::raw(" ".repeat(gap)));
-        line.push_span(model.span(Role::Dim, "rows/min  "));
+        line.push_span(model.span(Role::Dim, title));
         let end = spark::end(seen, model.moving());
         line.push_span(model.span(Role::Bar, spark::line(&seen.history, end, room)));
     }
@@ -262,7 +442,7 @@ pub(super) fn newest(seen: &Observation) -> Option<Timestamp> {
 /// Widest part of a text that names something, for callers that lay out columns.
 pub(super) fn widest<'n>(names: impl Iterator<Item = &'n str>) -> usize {
     names
-        .map(|n| text::width(&text::name(n)))
+        .map(|n| width::width(&width::name(n)))
         .max()
         .unwrap_or(0)
 }

@@ -4,11 +4,11 @@
 use ratatui::text::Line;
 
 use super::overlay::{Content, paragraph};
-use crate::monitor::observation::{FileState, FileView};
-use crate::tui::format::{bytes, plural, thousands};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::observation::{FileState, FileView};
+use crate::text::numbers::{bytes, plural, thousands};
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// The table of files.
 pub(super) fn content(model: &Model, width: u16) -> Content {
@@ -25,11 +25,11 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     let name = usize::from(width).saturating_sub(37 + when).clamp(12, 80);
     let head = format!(
         " {}{}{}{}  {}",
-        text::left("FILE", name),
-        text::right("SIZE", 11),
-        text::right("ROWS", 9),
-        text::right(changed, when),
-        text::left("STATE", 14),
+        width::left("FILE", name),
+        width::right("SIZE", 11),
+        width::right("ROWS", 9),
+        width::right(changed, when),
+        width::left("STATE", 14),
     );
     let mut lines = vec![Line::from(model.span(Role::Dim, head))];
     let mut order: Vec<&FileView> = files.iter().collect();
@@ -46,11 +46,11 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         lines.push(Line::from(vec![
             model.span(
                 Role::Text,
-                format!(" {}", text::left_middle(&file.name, name)),
+                format!(" {}", width::left_middle(&file.name, name)),
             ),
-            model.span(Role::Dim, text::right(&bytes(file.bytes), 11)),
-            model.span(Role::Text, text::right(&rows, 9)),
-            model.span(Role::Dim, text::right(&model.when(file.modified), when)),
+            model.span(Role::Dim, width::right(&bytes(file.bytes), 11)),
+            model.span(Role::Text, width::right(&rows, 9)),
+            model.span(Role::Dim, width::right(&model.when(file.modified), when)),
             model.span(role, format!("  {word}")),
         ]));
         if let FileState::Unreadable(why) | FileState::Conflict(why) = &file.state {
@@ -61,7 +61,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         }
     }
     if files.is_empty() {
-        lines.push(Line::from(model.span(Role::Dim, " no file waits")));
+        lines.push(Line::from(model.span(Role::Dim, " no file is pending")));
     }
     Content::table(title(files), lines)
 }

@@ -7,11 +7,11 @@ use ratatui::widgets::Widget;
 
 use super::{activity, groups, help, layout, overlay, prompt};
 use crate::observation::StoreState;
-use crate::tui::action::{Action, FOOTER};
-use crate::tui::format::plural;
-use crate::tui::model::{Model, Overlay, Prompt};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::numbers::plural;
+use crate::text::width;
+use crate::tui::input::action::{Action, FOOTER};
+use crate::tui::state::model::{Model, Overlay, Prompt};
+use crate::tui::view::theme::Role;
 
 /// The last row.
 pub(super) struct Footer<'a>(pub &'a Model);
@@ -29,7 +29,7 @@ impl Widget for Footer<'_> {
             .as_ref()
             .filter(|_| !layout::is_full(model.area))
         {
-            let text = text::truncate(
+            let text = width::truncate(
                 &format!(" {}", activity::within(model, notice)),
                 area.width.into(),
             );
@@ -117,10 +117,22 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             match model.overlays.last() {
                 Some(Overlay::Help(_)) => hints.push(pair(Action::Filter, "search")),
                 Some(Overlay::History(_)) => {
-                    hints.push(both(Action::Left, Action::Right, "period"))
+                    hints.push(both(Action::Left, Action::Right, "period"));
                 }
                 Some(Overlay::Drill(..)) => {
-                    hints.push(both(Action::Left, Action::Right, "other models"))
+                    hints.push(both(Action::Left, Action::Right, "other models"));
+                    hints.push(pair(Action::Open, "failed tests"));
+                }
+                Some(Overlay::Sessions(_)) => {
+                    hints.push(pair(Action::Open, "show it alone"));
+                    hints.push(pair(Action::Mark, "mark"));
+                    hints.push(pair(Action::Compare, "compare"));
+                }
+                Some(Overlay::Metrics(_)) => hints.push(pair(Action::Open, "show it")),
+                Some(Overlay::Failed(..)) => hints.push(pair(Action::Open, "the whole row")),
+                Some(Overlay::Row(row, _)) if row.log.is_some() => {
+                    hints.push(pair(Action::OpenLog, "its log"));
+                    hints.push(pair(Action::CopyLog, "copy where it is"));
                 }
                 _ => {}
             }
@@ -132,6 +144,9 @@ fn hints(model: &Model) -> Vec<(String, String)> {
         }
         Prompt::None if !matches!(model.store_state(), Some(StoreState::Ready)) => {
             let mut hints = vec![pair(Action::Help, "help"), pair(Action::Quit, "quit")];
+            if model.settings.is_listed {
+                hints.insert(0, pair(Action::Back, "all stores"));
+            }
             if matches!(model.store_state(), Some(StoreState::Unreadable(_)))
                 && !model.settings.readonly
             {
@@ -151,6 +166,10 @@ fn panes(model: &Model) -> Vec<(String, String)> {
         )
     };
     let mut hints: Vec<_> = Vec::new();
+    if model.settings.is_listed {
+        let back = model.settings.keymap.key(Action::Back);
+        hints.push((back, "all stores".to_owned()));
+    }
     if model.settings.readonly {
         let off: Vec<String> = FOOTER
             .iter()
@@ -170,7 +189,7 @@ fn panes(model: &Model) -> Vec<(String, String)> {
     let wide = |hints: &[(String, String)]| {
         hints
             .iter()
-            .map(|(k, w)| text::width(k) + text::width(w) + 3)
+            .map(|(k, w)| width::width(k) + width::width(w) + 3)
             .sum::<usize>()
     };
     while wide(&hints) > usize::from(model.area.width) && hints.len() > 3 {
@@ -194,10 +213,13 @@ fn typing(model: &Model, width: u16) -> Option<Line<'static>> {
     };
     let mut left = Line::from(vec![
         model.span(Role::Key, " /"),
-        model.span(Role::Text, text::clean(typing.input.value()).into_owned()),
+        model.span(Role::Text, width::clean(typing.input.value()).into_owned()),
     ]);
     if typing.input.value().is_empty() && !matches!(model.overlays.last(), Some(Overlay::Help(_))) {
-        left.push_span(model.span(Role::Dim, " part of a name, rate:<0.5, tests:>100 …"));
+        left.push_span(model.span(
+            Role::Dim,
+            " part of a name, tests:>100, difficulty:hard, score > 0.5 …",
+        ));
     }
     let keys = if width < 60 {
         String::new()

@@ -5,17 +5,17 @@ use ratatui::text::Line;
 use strum::IntoEnumIterator;
 
 use super::overlay::{Content, paragraph};
-use crate::tui::action::{Action, Group};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::input::action::{Action, Group};
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 const SIGNS: [&str; 8] = [
     "█ full success, ▒ partial success. The paler end of a bar lies within the 95 % interval, \
      which also stands in figures (±0.4 where it is narrow).",
     "› is the selected model, ● a marked one, ◆ both; a name in the colour of a warning fails in a burst.",
     "FULL counts every test; INFRA are tests lost to rate limits, authentication and connections.",
-    "waiting: rows that are safe on disk and not yet merged into main.",
+    "pending: rows that are safe on disk and not yet merged into main.",
     "While nothing is written, ages are shown as clock times.",
     "A filter's words all have to hold: parts of the name, or name: rate: partial: ci: tests: min: infra: time: \
      trend: with < <= > >= and a number.",
@@ -47,7 +47,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             let keys = model.settings.keymap.keys(*action);
             let role = if off { Role::Dim } else { Role::Key };
             lines.push(Line::from(vec![
-                model.span(role, format!("   {}", text::left(&keys, 14))),
+                model.span(role, format!("   {}", width::left(&keys, 14))),
                 model.span(
                     if off { Role::Dim } else { Role::Text },
                     action.about().help,
@@ -77,7 +77,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     }
     let search = match model.help_filter.as_str() {
         "" => String::new(),
-        words => format!("  /{}", text::clean(words)),
+        words => format!("  /{}", width::clean(words)),
     };
     Content::new(format!("KEYS{search}"), lines)
 }

@@ -1,5 +1,5 @@
 //! The run over time: rows a minute below the models where there is room for it, on wide
-//! terminals success beside it, and an overlay with waiting files and their sizes as well. The stretch that is
+//! terminals success next to it, and an overlay with waiting files and their sizes as well. The stretch that is
 //! shown is chosen with the left and right keys.
 
 use ratatui::buffer::Buffer;
@@ -11,11 +11,12 @@ use super::chart::{self, Stretch};
 use super::overlay::Content;
 use super::{heading, layout, spark};
 use crate::monitor::Observation;
+use crate::stats::history::History;
 use crate::stats::levels::Level;
-use crate::tui::format::{bytes, count, per_minute, percent, span, thousands};
-use crate::tui::model::{Model, Period};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::numbers::{bytes, count, per_minute, percent, span, thousands};
+use crate::text::width;
+use crate::tui::state::model::{Model, Period};
+use crate::tui::view::theme::Role;
 
 /// The chart with its heading.
 pub(super) struct Chart<'a>(pub &'a Model);
@@ -33,41 +34,64 @@ impl Widget for Chart<'_> {
         };
         let columns = usize::from(left.width).saturating_sub(chart::AXIS + 1);
         let longest = model.period.seconds();
-        let Some(stretch) = Stretch::new(model, seen, &seen.history, columns, longest) else {
+        let Some(stretch) = Stretch::new(model, seen, model.history(seen), columns, longest) else {
             return;
         };
         let last = format!("last {}", span(stretch.seconds() as f64));
-        let rates = stretch.per_minute(&seen.history);
+        let rates = stretch.per_minute(model.history(seen));
         let most = rates.iter().copied().fold(0.0, f64::max);
+        // The last row is the time.
         let rows = usize::from(area.height - 1);
+        let axis = rows >= AXIS_ROWS;
+        let rows = rows - usize::from(axis);
+        let time = axis.then(|| chart::times(model, &stretch));
         let mut draw = |area: Rect, title: &str, lines: Vec<Line<'static>>| {
             heading(model, title, &last, area.width, false).render(area, buffer);
-            for (row, line) in area.rows().skip(1).zip(lines) {
+            for (row, line) in area
+                .rows()
+                .skip(1)
+                .zip(lines.into_iter().chain(time.clone()))
+            {
                 line.render(row, buffer);
             }
         };
-        let lines = towers(model, &rates, rows, |most| {
+        let mut lines: Vec<_> = towers(model, &rates, rows, |most| {
             count(most.round() as u64, chart::AXIS - 1)
         })
         .collect();
-        draw(left, &format!("ROWS/MIN  most {}", per_minute(most)), lines);
+        if let Some(top) = lines.first_mut() {
+            chart::mark(model, seen, &stretch, top);
+        }
+        let legend = chart::legend(seen, &stretch);
+        let title = format!("ROWS/MIN  most {}{legend}", per_minute(most));
+        draw(left, &title, lines);
         if beside {
             let right = Rect {
                 x: left.right(),
                 width: area.width - left.width,
                 ..area
             };
-            let found = stretch.success(&seen.history, stretch.room() * chart::dots(model));
+            let (of, title) = measured(model, seen);
+            let found = stretch.success(of, stretch.room() * chart::dots(model));
             let lines = chart::line(model, &found.rates, stretch.room(), rows);
-            draw(
-                right,
-                "FULL SUCCESS",
-                lines.into_iter().map(Line::from).collect(),
-            );
+            draw(right, &title, lines.into_iter().map(Line::from).collect());
         }
     }
 }
 
+/// What the line of success shows, and its heading.
+fn measured<'a>(model: &'a Model, seen: &'a Observation) -> (&'a History, String) {
+    match &seen.metric {
+        None => (model.history(seen), "FULL SUCCESS".to_owned()),
+        Some(chosen) => (
+            &chosen.history,
+            width::name(&chosen.metric.name).to_uppercase(),
+        ),
+    }
+}
+
+/// From so many rows on, one is for the time.
+const AXIS_ROWS: usize = 4;
 /// Rows of a chart's heading.
 const HEAD: usize = 1;
 /// Charts above each other.
@@ -75,7 +99,8 @@ const CHARTS: usize = 4;
 
 /// Everything over time.
 pub(super) fn content(model: &Model, width: u16) -> Content {
-    let room = usize::from(layout::areas(model).body.height.saturating_sub(1));
+    // The last row is the time.
+    let room = usize::from(layout::areas(model).body.height.saturating_sub(2));
     let rows = (room.saturating_sub(1) / CHARTS)
         .saturating_sub(HEAD)
         .clamp(2, 12);
@@ -86,7 +111,13 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     let stretch = model.seen.as_ref().and_then(|seen| {
         Some((
             seen,
-            Stretch::new(model, seen, &seen.history, columns, model.period.seconds())?,
+            Stretch::new(
+                model,
+                seen,
+                model.history(seen),
+                columns,
+                model.period.seconds(),
+            )?,
         ))
     });
     let mut lines = vec![periods(model, stretch.map(|(_, stretch)| stretch))];
@@ -96,6 +127,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
             lines.extend(throughput(model, seen, &stretch, first));
             lines.extend(success(model, seen, &stretch, first));
             lines.extend(waiting(model, seen, &stretch, rows));
+            lines.push(chart::times(model, &stretch));
         }
     }
     Content::new("HISTORY", lines)
@@ -159,7 +191,7 @@ fn towers(
             Line::from(vec![
                 model.span(
                     Role::Dim,
-                    format!("{} ", text::right(label, chart::AXIS - 1)),
+                    format!("{} ", width::right(label, chart::AXIS - 1)),
                 ),
                 model.span(Role::Bar, blocks),
             ])
@@ -174,9 +206,9 @@ fn throughput(
     stretch: &Stretch,
     rows: usize,
 ) -> Vec<Line<'static>> {
-    let rates = stretch.per_minute(&seen.history);
-    let all = seen
-        .history
+    let rates = stretch.per_minute(model.history(seen));
+    let all = model
+        .history(seen)
         .between(
             stretch.end + 1 - stretch.seconds(),
             stretch.end + 1,
@@ -185,11 +217,16 @@ fn throughput(
         .rows;
     let now = per_minute(seen.per_minute);
     let now = if now == "·" { "0" } else { &now };
-    let figures = format!("now {now}, {} rows shown", thousands(all.round() as u64));
+    let legend = chart::legend(seen, stretch);
+    let all = thousands(all.round() as u64);
+    let figures = format!("now {now}, {all} rows shown{legend}");
     let mut lines = vec![title(model, "rows/min", &figures)];
     lines.extend(towers(model, &rates, rows, |most| {
         count(most.round() as u64, chart::AXIS - 1)
     }));
+    if let Some(top) = lines.get_mut(1) {
+        chart::mark(model, seen, stretch, top);
+    }
     lines
 }
 
@@ -199,22 +236,34 @@ fn success(
     stretch: &Stretch,
     rows: usize,
 ) -> Vec<Line<'static>> {
-    let found = stretch.success(&seen.history, stretch.room() * chart::dots(model));
-    let bucket = seen.history.between(
+    let (of, _) = measured(model, seen);
+    let found = stretch.success(of, stretch.room() * chart::dots(model));
+    let bucket = of.between(
         stretch.end + 1 - stretch.seconds(),
         stretch.end + 1,
         stretch.end,
     );
-    let mean = percent((bucket.rows > 0.0).then(|| bucket.full / bucket.rows));
+    let (name, mean) = match &seen.metric {
+        None => (
+            "full success".to_owned(),
+            format!("{} of all attempts", percent(bucket.success_rate())),
+        ),
+        Some(chosen) => {
+            let (low, high) = chosen.range.unwrap_or((0.0, 1.0));
+            let show = |value: f64| chosen.metric.show(value);
+            let mean = bucket
+                .success_rate()
+                .map_or_else(|| "–".to_owned(), |share| show(low + share * (high - low)));
+            let name = width::name(&chosen.metric.name).into_owned();
+            let scale = format!("mean {mean}, 0 % is {}, 100 % {}", show(low), show(high));
+            (name, scale)
+        }
+    };
     let each = found
         .smoothed
         .map(|each| format!(", each point over {}", span(each as f64)))
         .unwrap_or_default();
-    let mut lines = vec![title(
-        model,
-        "full success",
-        &format!("{mean} of all attempts{each}"),
-    )];
+    let mut lines = vec![title(model, &name, &format!("{mean}{each}"))];
     let line = |spans: Vec<Span<'static>>| Line::from(spans);
     lines.extend(
         chart::line(model, &found.rates, stretch.room(), rows)
@@ -253,7 +302,7 @@ fn waiting(
     let now = &seen.waiting;
     let mut lines = vec![title(
         model,
-        "waiting files",
+        "pending files",
         &format!("now {}", thousands(now.increments)),
     )];
     lines.extend(towers(model, &files, rows, |most| {
@@ -265,7 +314,7 @@ fn waiting(
         bytes(now.increment_bytes),
         bytes(most as u64)
     );
-    lines.push(title(model, "waiting bytes", &figures));
+    lines.push(title(model, "pending bytes", &figures));
     lines.extend(towers(model, &sizes, rows, |_| String::new()));
     lines
 }

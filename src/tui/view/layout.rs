@@ -5,19 +5,21 @@
 
 use ratatui::layout::Rect;
 
-use super::alerts;
-use crate::tui::model::{Focus, Model, Prompt};
+use super::{alerts, work};
+use crate::tui::state::model::{Focus, Model, Prompt};
 
 /// Below this many columns or rows nothing useful fits.
 pub(crate) const SMALLEST: (u16, u16) = (40, 10);
 /// From this height on, alerts and activity have panes of their own.
 const FULL_HEIGHT: u16 = 20;
-/// Rows above the models at full height: header, status, totals, waiting, main, writers.
+/// Rows above the models at full height: header, status, session, success, pending, workers.
 const TOP: u16 = 6;
 /// Rows that a question needs, its rule included.
 const PROMPT: u16 = 5;
 /// The history is drawn where it can be at least this high.
 const HISTORY: u16 = 6;
+/// Tests in flight and workers are shown where they can have so many rows.
+const WORK: u16 = 4;
 /// From this width on, alerts and activity stand side by side, and the two charts.
 pub(super) const WIDE: u16 = 120;
 
@@ -32,6 +34,8 @@ pub(crate) struct Areas {
     pub facts: Rect,
     /// The models with their heading.
     pub models: Rect,
+    /// Tests in flight and workers, on large screens.
+    pub work: Rect,
     /// The run over time as charts with their headings.
     pub history: Rect,
     /// The alerts with their heading.
@@ -85,10 +89,10 @@ fn divide(model: &Model, asking: bool) -> Areas {
     } else {
         (area.height - 6).div_ceil(3).min(TOP - 2)
     };
-    let (history, alerts, activity) = if full {
+    let (work, history, alerts, activity) = if full {
         split(model, bottom - TOP - 1)
     } else {
-        (0, 0, 0)
+        (0, 0, 0, 0)
     };
     let beside = area.width >= WIDE;
     // A question takes their place, so they are never lower than one.
@@ -97,7 +101,7 @@ fn divide(model: &Model, asking: bool) -> Areas {
     } else {
         alerts + activity
     };
-    let below = history + events;
+    let below = work + history + events;
     let prompt = match (asking, full) {
         (true, true) => events.max(PROMPT),
         (true, false) => PROMPT.min(bottom - 4),
@@ -129,6 +133,8 @@ fn divide(model: &Model, asking: bool) -> Areas {
         bottom - prompt
     };
     areas.models = rows(models, end - models);
+    areas.work = rows(end, work);
+    let end = end + work;
     areas.history = rows(end, history);
     if !asking {
         // A running job has the last row of the activity.
@@ -152,9 +158,9 @@ fn divide(model: &Model, asking: bool) -> Areas {
     areas
 }
 
-/// Heights of history, alerts and activity, each with its heading, out of what the
+/// Heights of work, history, alerts and activity, each with its heading, out of what the
 /// models share with them. At 80×24: eleven models, two alerts, one line of activity.
-fn split(model: &Model, room: u16) -> (u16, u16, u16) {
+fn split(model: &Model, room: u16) -> (u16, u16, u16, u16) {
     let wanted = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     // The headings of alerts and activity.
     let room = room - 2;
@@ -176,6 +182,12 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16) {
         alerts + activity
     };
     let surplus = room.saturating_sub(events + models);
+    let work = if beside && surplus >= WORK {
+        wanted(work::rows(model)).min((surplus / 2).max(WORK))
+    } else {
+        0
+    };
+    let surplus = surplus - work;
     let share = if beside { surplus * 2 / 3 } else { surplus / 2 };
     let history = if surplus > HISTORY {
         share.clamp(HISTORY, 24)
@@ -191,13 +203,13 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16) {
     };
     alerts += told;
     activity += left - told;
-    (history, alerts + 1, activity + 1)
+    (work, history, alerts + 1, activity + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fixture;
+    use crate::tui::state::fixture;
 
     #[test]
     fn the_small_screen_has_eleven_models_two_alerts_one_activity() {
@@ -237,8 +249,8 @@ mod tests {
                         a.alerts
                     };
                     let panes = [
-                        a.header, a.status, a.facts, a.models, a.history, alerts, a.activity,
-                        a.prompt, a.footer,
+                        a.header, a.status, a.facts, a.models, a.work, a.history, alerts,
+                        a.activity, a.prompt, a.footer,
                     ];
                     let mut next = 0;
                     for pane in panes.iter().filter(|p| p.height > 0) {

@@ -8,10 +8,10 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use super::header::store;
-use crate::monitor::observation::StoreState;
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::observation::StoreState;
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// The waiting screen.
 pub(super) struct Missing<'a>(pub &'a Model);
@@ -24,7 +24,7 @@ impl Widget for Missing<'_> {
         let mut lines: Vec<(Role, String)> = Vec::new();
         let mut ways = Vec::new();
         if let Some(StoreState::Unreadable(why)) = model.store_state() {
-            lines.extend(text::wrap(why, width).into_iter().map(|l| (Role::Text, l)));
+            lines.extend(width::wrap(why, width).into_iter().map(|l| (Role::Text, l)));
             lines.push((Role::Text, String::new()));
             lines.push((
                 Role::Dim,
@@ -37,13 +37,19 @@ impl Widget for Missing<'_> {
                 "There is no store here yet."
             };
             lines.push((Role::Title, title.to_owned()));
-            lines.push((Role::Text, text::truncate_front(&store, width)));
+            lines.push((Role::Text, width::truncate_front(&store, width)));
             lines.push((Role::Text, String::new()));
             lines.push((
                 Role::Dim,
                 "It appears by itself as soon as something makes one:".to_owned(),
             ));
             ways = self::ways(model, width);
+            if !model.was_there {
+                ways.push(Line::from(model.span(
+                    Role::Dim,
+                    "   Logs that are written here are followed, and no store is made here.",
+                )));
+            }
         }
         let top = usize::from(area.height).saturating_sub(lines.len() + ways.len()) / 3;
         let lines = lines.into_iter().map(|(role, line)| {
@@ -69,7 +75,7 @@ pub(super) fn ways(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let line = |(command, what): (&str, &str)| {
         let (command, what) = (
             format!("     {command:<32}"),
-            text::truncate(what, cells.saturating_sub(37)),
+            width::truncate(what, cells.saturating_sub(37)),
         );
         Line::from(vec![
             model.span(Role::Text, command),

@@ -13,24 +13,30 @@
 //! footer      keys
 //! ```
 
+pub(crate) mod ascii;
+#[cfg(test)]
+pub(crate) mod pictures;
+pub(crate) mod theme;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::ascii;
-use super::model::Model;
-use super::text;
-use super::theme::Role;
-use crate::monitor::observation::StoreState;
+use self::theme::Role;
+use super::state::model::Model;
+use crate::observation::StoreState;
+use crate::text::width;
 
 pub(super) mod activity;
 mod alert;
 mod alert_log;
 pub(super) mod alerts;
 mod chart;
+mod choose;
 mod compare;
+mod cost;
 mod drill;
 mod facts;
 mod files;
@@ -44,9 +50,12 @@ pub(super) mod models;
 pub(super) mod overlay;
 mod progress;
 pub(super) mod prompt;
+mod row;
 pub(super) mod rows;
 mod spark;
 mod status;
+pub(crate) mod stores;
+mod work;
 mod writers;
 
 /// The whole screen.
@@ -62,7 +71,7 @@ impl Widget for &Screen<'_> {
             let (columns, rows) = layout::SMALLEST;
             let message = format!("too small: needs {columns}×{rows}");
             let line = Line::styled(
-                text::truncate(&message, area.width.into()),
+                width::truncate(&message, area.width.into()),
                 model.style(Role::Dim),
             );
             let row = Rect {
@@ -98,6 +107,7 @@ fn draw(model: &Model, buffer: &mut Buffer) {
     } else if there {
         facts::Facts(model).render(areas.facts, buffer);
         models::Models(model).render(areas.models, buffer);
+        work::Work(model).render(areas.work, buffer);
         history::Chart(model).render(areas.history, buffer);
         alerts::Alerts(model).render(areas.alerts, buffer);
         activity::Activity(model).render(areas.activity, buffer);
@@ -127,14 +137,14 @@ impl Model {
 /// A heading: a rule with a title at its left and something at its right.
 fn heading(model: &Model, title: &str, right: &str, width: u16, focused: bool) -> Line<'static> {
     let width = usize::from(width);
-    let title = text::truncate(title, width.saturating_sub(2));
-    let room = width.saturating_sub(text::width(&title) + 4);
-    let right = if text::width(right) <= room {
-        text::clean(right).into_owned()
+    let title = width::truncate(title, width.saturating_sub(2));
+    let room = width.saturating_sub(width::width(&title) + 4);
+    let right = if width::width(right) <= room {
+        width::clean(right).into_owned()
     } else {
         String::new()
     };
-    let rule = width.saturating_sub(2 + text::width(&title) + text::width(&right));
+    let rule = width.saturating_sub(2 + width::width(&title) + width::width(&right));
     let role = if focused { Role::Title } else { Role::Dim };
     Line::from(vec![
         model.span(Role::Rule, "─"),
@@ -152,7 +162,7 @@ fn groups(groups: Vec<Vec<Span<'_>>>, gap: usize, width: u16) -> Line<'_> {
     let mut used = 0;
     for (i, group) in groups.into_iter().filter(|g| !g.is_empty()).enumerate() {
         let gap = if i == 0 { 0 } else { gap };
-        let wide: usize = group.iter().map(|s| text::width(&s.content)).sum();
+        let wide: usize = group.iter().map(|s| width::width(&s.content)).sum();
         if used + gap + wide > usize::from(width) && i > 0 {
             break;
         }
@@ -165,7 +175,7 @@ fn groups(groups: Vec<Vec<Span<'_>>>, gap: usize, width: u16) -> Line<'_> {
 
 /// A row with something at its right end, which stays whole; one column of margin.
 fn with_right<'t>(left: Line<'t>, right: Vec<Span<'t>>, width: u16) -> Line<'t> {
-    let wide: usize = right.iter().map(|s| text::width(&s.content)).sum();
+    let wide: usize = right.iter().map(|s| width::width(&s.content)).sum();
     let room = usize::from(width).saturating_sub(wide + 1);
     let mut line = fit(left, room.saturating_sub(usize::from(wide > 0)));
     let gap = room.saturating_sub(line.width());
@@ -182,13 +192,13 @@ fn fit(line: Line<'_>, cells: usize) -> Line<'_> {
     let mut out = Line::default();
     let mut room = cells;
     for span in line.spans {
-        let wide = text::width(&span.content);
+        let wide = width::width(&span.content);
         if wide < room {
             room -= wide;
             out.push_span(span);
         } else {
             // One cell is kept for the ellipsis, also where the span itself just fits.
-            let cut = text::truncate(&format!("{}  ", span.content), room);
+            let cut = width::truncate(&format!("{}  ", span.content), room);
             out.push_span(Span::styled(cut, span.style));
             break;
         }

@@ -11,30 +11,33 @@ use ratatui::widgets::Widget;
 use super::facts::widest;
 use super::overlay::paragraph;
 use super::{missing, spark};
-use crate::monitor::observation::ModelView;
+use crate::health::Alert;
+use crate::observation::{MetricView, ModelView};
 use crate::stats::Tally;
 use crate::stats::interval::Interval;
-use crate::tui::action::Action;
-use crate::tui::format::{
-    count, count_or_dot, interval, mean_time, per_minute, percent, thousands,
+use crate::text::numbers::{
+    count, count_or_dot, dollars, interval, mean_time, per_minute, percent, thousands,
 };
-use crate::tui::model::{Focus, Model};
-use crate::tui::table::Column;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::input::action::Action;
+use crate::tui::state::model::{Focus, Model};
+use crate::tui::state::table::Column;
+use crate::tui::view::theme::Role;
 
 /// The table with its heading.
 pub(super) struct Models<'a>(pub &'a Model);
 
-/// The numbers beside the bar in the order in which they stand, each with its width,
+/// The numbers next to the bar in the order in which they stand, each with its width,
 /// the gap before it included, and the terminal width from which on it is shown.
-const NUMBERS: [(Number, &str, usize, u16); 8] = [
-    (Number::Rate, "FULL", 7, 0),
+const NUMBERS: [(Number, &str, usize, u16); 10] = [
+    (Number::Rate, "SUCCESS", 8, 0),
     (Number::Interval, "95% CI", 7, 56),
     (Number::Tests, "TESTS", 8, 0),
     (Number::Left, "LEFT", 8, 64),
     (Number::PerMinute, "/MIN", 6, 64),
     (Number::Infra, "INFRA", 6, 72),
+    (Number::Cost, "COST", 9, 76),
+    (Number::PerPass, "$/PASS", 9, 120),
     (Number::Time, "TIME", 7, 100),
     (Number::Trend, "TREND", 10, 110),
 ];
@@ -47,6 +50,8 @@ enum Number {
     Left,
     PerMinute,
     Infra,
+    Cost,
+    PerPass,
     Time,
     Trend,
 }
@@ -58,22 +63,30 @@ impl Number {
             Self::Rate => Column::Rate,
             Self::Interval => Column::Ci,
             Self::Tests => Column::Tests,
-            Self::Left => return None,
+            Self::Left | Self::PerPass => return None,
             Self::PerMinute => Column::PerMinute,
             Self::Infra => Column::Infra,
+            Self::Cost => Column::Cost,
             Self::Time => Column::Time,
             Self::Trend => Column::Trend,
         })
     }
 }
 
-/// What is left of a plan is shown where there is a plan that names models.
-fn is_wanted(model: &Model, number: Number) -> bool {
-    !matches!(number, Number::Left)
-        || model
+/// What is left of a plan is shown where there is a plan that names models, money where there is
+/// some; a narrow screen then goes without rows a minute.
+fn is_wanted(model: &Model, number: Number, width: u16) -> bool {
+    let spending = model.seen.as_ref().and_then(|seen| seen.spending.as_ref());
+    let money = spending.is_some_and(|view| view.all.total().is_some());
+    match number {
+        Number::Left => model
             .progress
             .as_ref()
-            .is_some_and(|p| !p.models.is_empty())
+            .is_some_and(|p| !p.models.is_empty()),
+        Number::Cost | Number::PerPass => money,
+        Number::PerMinute => !money || width >= 88,
+        _ => true,
+    }
 }
 
 struct Columns {
@@ -87,7 +100,7 @@ impl Columns {
     fn new(model: &Model, width: u16) -> Self {
         let numbers: Vec<_> = NUMBERS
             .iter()
-            .filter(|(number, .., from)| width >= *from && is_wanted(model, *number))
+            .filter(|(number, .., from)| width >= *from && is_wanted(model, *number, width))
             .map(|(number, title, cells, _)| (*number, *title, *cells))
             .collect();
         let fixed: usize = numbers.iter().map(|(.., cells)| cells).sum();
@@ -141,17 +154,16 @@ fn thumb(model: &Model, area: Rect, first: usize, buffer: &mut Buffer) {
 impl Widget for Models<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let model = self.0;
-        let Some(seen) = model.seen.as_ref().filter(|_| area.height > 0) else {
+        if model.seen.is_none() || area.height == 0 {
             return;
-        };
+        }
         let columns = Columns::new(model, area.width);
         title(model, &columns, area.width).render(area, buffer);
         let rows = usize::from(area.height - 1);
         let first = model.table.window(rows);
         let shown = model.table.order.iter().skip(first).take(rows);
         for (row, name) in area.rows().skip(1).zip(shown) {
-            let found = seen.models.binary_search_by(|m| m.model.as_str().cmp(name));
-            if let Some(view) = found.ok().and_then(|i| seen.models.get(i)) {
+            if let Some(view) = model.model(name) {
                 let chosen = model.table.selected.as_ref() == Some(name);
                 let style = if chosen && model.focus == Focus::Models {
                     model.style(Role::Selected)
@@ -182,7 +194,23 @@ fn nothing(model: &Model, width: u16) -> Vec<Line<'static>> {
     let cells = usize::from(width).saturating_sub(2);
     if !model.table.filter.is_empty() {
         let key = model.settings.keymap.key(Action::Back);
-        let text = format!("no model matches “{}”; {key} shows all", model.table.filter);
+        let what = if model.filtering.is_some() {
+            "test"
+        } else {
+            "model"
+        };
+        let text = if model
+            .filtering
+            .as_ref()
+            .is_some_and(|filtering| filtering.busy)
+        {
+            "reading the tests that the filter leaves …".to_owned()
+        } else {
+            format!(
+                "no {what} matches “{}”; {key} shows all",
+                model.table.filter
+            )
+        };
         return paragraph(model, Role::Dim, &text, cells).collect();
     }
     let begin = "No test yet. Results appear here as soon as something records one:";
@@ -206,7 +234,7 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
     };
     let (models, all) = (
         table.order.len(),
-        model.seen.as_ref().map_or(0, |o| o.models.len()),
+        model.seen.as_ref().map_or(0, |seen| seen.models.len()),
     );
     let mut name = match all {
         1 => format!("1 MODEL {arrow}{column}"),
@@ -216,17 +244,22 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
         name = format!("{models} of {all} {arrow}{column}");
     }
     // A narrow terminal needs the legend's place.
-    let spills = text::width(&name) > columns.name;
+    let spills = width::width(&name) > columns.name;
     let legend = if spills && table.filter.is_empty() {
         String::new()
     } else if !table.filter.is_empty() {
-        text::truncate(&format!("/{}", table.filter), columns.bar.saturating_sub(1))
+        width::truncate(&format!("/{}", table.filter), columns.bar.saturating_sub(1))
+    } else if let Some(chosen) = metric(model) {
+        width::truncate(
+            &format!("█ {}", width::name(&chosen.metric.name)),
+            columns.bar.saturating_sub(1),
+        )
     } else if columns.bar > 16 {
         "█ full ▒ partial".to_owned()
     } else {
         "█ full".to_owned()
     };
-    let name = text::truncate(
+    let name = width::truncate(
         &name,
         if legend.is_empty() {
             columns.name + columns.bar
@@ -236,10 +269,10 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
     );
     let rule = |n: usize| model.span(Role::Rule, "─".repeat(n));
     let mut spans = vec![rule(1)];
-    let wide = text::width(&name);
+    let wide = width::width(&name);
     let gap = (columns.name + 1).saturating_sub(wide);
     spans.extend([model.span(role, name), rule(gap)]);
-    let used = text::width(&legend) + wide.saturating_sub(columns.name + 1);
+    let used = width::width(&legend) + wide.saturating_sub(columns.name + 1);
     spans.extend([
         model.span(Role::Dim, legend),
         rule(columns.bar.saturating_sub(used)),
@@ -250,12 +283,16 @@ fn title(model: &Model, columns: &Columns, width: u16) -> Line<'static> {
         } else {
             Role::Dim
         };
+        let title = match (number, metric(model)) {
+            (Number::Rate, Some(_)) => "MEAN",
+            _ => title,
+        };
         spans.extend([
             rule(cells - title.len().min(*cells)),
-            model.span(role, *title),
+            model.span(role, title),
         ]);
     }
-    let used: usize = spans.iter().map(|s| text::width(&s.content)).sum();
+    let used: usize = spans.iter().map(|s| width::width(&s.content)).sum();
     spans.push(rule(usize::from(width).saturating_sub(used)));
     Line::from(spans)
 }
@@ -272,26 +309,70 @@ fn line(model: &Model, view: &ModelView, columns: &Columns, chosen: bool) -> Lin
         (true, false) => "›",
         (false, false) => " ",
     };
+    let mark = throttled(model, &view.model).unwrap_or_default();
+    let room = columns.name.saturating_sub(width::width(&mark));
     let mut spans = vec![
         model.span(Role::Text, sign),
-        model.span(
-            role,
-            text::left_middle(&text::name(&view.model), columns.name),
-        ),
+        model.span(role, width::left_middle(&width::name(&view.model), room)),
+        model.span(Role::Warning, mark),
         Span::raw(" "),
     ];
-    spans.extend(bar(model, &view.tally, view.interval(), columns.bar));
+    match (metric(model), view.measured) {
+        (Some(chosen), measured) => {
+            let mean = measured.and_then(|own| chosen.share(own.mean));
+            let range = measured.and_then(|own| own.interval).and_then(|own| {
+                Some(Interval {
+                    low: chosen.share(own.low)?,
+                    high: chosen.share(own.high)?,
+                })
+            });
+            spans.extend(share(model, mean, 0.0, range, columns.bar));
+        }
+        (None, _) => spans.extend(bar(model, &view.tally, view.interval(), columns.bar)),
+    }
     for (number, _, cells) in &columns.numbers {
         let (role, text) = figure(model, view, *number, cells - 1);
-        spans.push(model.span(role, text::right(&text, *cells)));
+        spans.push(model.span(role, width::right(&text, *cells)));
     }
     Line::from(spans)
+}
+
+/// "▲429": requests of a model are turned away at the moment.
+fn throttled(model: &Model, name: &str) -> Option<String> {
+    let seen = model.seen.as_ref()?;
+    let mut alerts = seen.alerts.iter();
+    let alarms =
+        |alert: &Alert| alert.rule == "throttled" && alert.subject.as_deref() == Some(name);
+    alerts.any(alarms).then_some(())?;
+    let view = seen.throttled.iter().find(|view| view.model == name)?;
+    let status = view
+        .status
+        .map_or_else(String::new, |status| status.to_string());
+    Some(format!(" ▲{status}"))
 }
 
 fn figure(model: &Model, view: &ModelView, number: Number, cells: usize) -> (Role, String) {
     let tally = &view.tally;
     match number {
-        Number::Rate => (Role::Text, percent(tally.success_rate())),
+        Number::Rate => match metric(model) {
+            Some(chosen) => (
+                Role::Text,
+                view.measured
+                    .map_or_else(|| "–".to_owned(), |own| chosen.metric.show(own.mean)),
+            ),
+            None => (Role::Text, percent(tally.success_rate())),
+        },
+        Number::Interval if metric(model).is_some() => {
+            let half = view
+                .measured
+                .and_then(|own| own.interval)
+                .map(|own| (own.high - own.low) / 2.0);
+            let text = half.zip(metric(model)).map(|(half, chosen)| {
+                let text = format!("±{}", chosen.metric.brief(half));
+                width::truncate(&text, cells)
+            });
+            (Role::Dim, text.unwrap_or_else(|| "–".to_owned()))
+        }
         Number::Interval => {
             let text = view.interval().map(|i| interval(i.low, i.high));
             (Role::Dim, text.unwrap_or_else(|| "–".to_owned()))
@@ -308,6 +389,15 @@ fn figure(model: &Model, view: &ModelView, number: Number, cells: usize) -> (Rol
         },
         Number::PerMinute => (Role::Dim, per_minute(view.per_minute)),
         Number::Infra => (Role::Text, count_or_dot(tally.infrastructure(), cells)),
+        Number::Cost => (
+            Role::Text,
+            view.cost.map_or_else(|| "·".to_owned(), dollars),
+        ),
+        Number::PerPass => {
+            let each = view.cost.filter(|_| tally.full > 0);
+            let each = each.map(|cost| dollars(cost / tally.full as f64));
+            (Role::Dim, each.unwrap_or_else(|| "·".to_owned()))
+        }
         Number::Time => {
             let text = tally.execution_time.mean().map(mean_time);
             (Role::Dim, text.unwrap_or_else(|| "·".to_owned()))
@@ -325,13 +415,29 @@ pub(super) fn bar(
     interval: Option<Interval>,
     cells: usize,
 ) -> Vec<Span<'static>> {
-    let Some(rate) = tally.success_rate() else {
+    let partial = tally.share(tally.partial).unwrap_or(0.0);
+    share(model, tally.success_rate(), partial, interval, cells)
+}
+
+/// The metric that was chosen instead of the success rate.
+pub(super) fn metric(model: &Model) -> Option<&MetricView> {
+    model.seen.as_ref()?.metric.as_deref()
+}
+
+/// A share from 0 to 1 with one more next to it, and the interval of the first.
+fn share(
+    model: &Model,
+    rate: Option<f64>,
+    partial: f64,
+    interval: Option<Interval>,
+    cells: usize,
+) -> Vec<Span<'static>> {
+    let Some(rate) = rate else {
         return vec![model.span(Role::Rest, "·".repeat(cells))];
     };
-    let share = |n: u64| n as f64 / tally.tests as f64;
     let to_cells = |rate: f64| ((rate.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
     let full = to_cells(rate);
-    let end = to_cells(rate + share(tally.partial)).max(full);
+    let end = to_cells(rate + partial).max(full);
     // The cells that the ends of the interval fall into.
     let marks = interval.and_then(|i| {
         let cell = |rate: f64| ((rate * cells as f64) as usize).min(cells.saturating_sub(1));

@@ -7,11 +7,12 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use super::{
-    alert, alert_log, compare, drill, files, fit, heading, help, history, progress, writers,
+    alert, alert_log, choose, compare, cost, drill, files, fit, heading, help, history, progress,
+    row, writers,
 };
-use crate::tui::model::{Entry, Model, Overlay};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::state::model::{Entry, Model, Overlay};
+use crate::tui::view::theme::Role;
 
 /// An overlay's text.
 pub(super) struct Content {
@@ -21,6 +22,8 @@ pub(super) struct Content {
     pub lines: Vec<Line<'static>>,
     /// So many of the first ones stay when the others scroll: the heads of columns.
     pub head: usize,
+    /// Of a list to choose from: the selected one below the head.
+    pub selected: Option<usize>,
 }
 
 impl Content {
@@ -30,6 +33,21 @@ impl Content {
             title: title.into(),
             lines,
             head: 0,
+            selected: None,
+        }
+    }
+
+    /// A title and a list to choose from below so many lines.
+    pub(super) fn list(
+        title: impl Into<String>,
+        lines: Vec<Line<'static>>,
+        head: usize,
+        selected: usize,
+    ) -> Self {
+        Self {
+            head,
+            selected: Some(selected),
+            ..Self::new(title, lines)
         }
     }
 
@@ -55,7 +73,12 @@ impl Widget for Pane<'_> {
         let head = content.head.min(usize::from(area.height - 1));
         let rows = usize::from(area.height - 1) - head;
         let all = content.lines.len().saturating_sub(head);
-        let first = overlay.first_line().min(all.saturating_sub(rows));
+        let first = match content.selected {
+            // The selected row is the last one shown, where it is not among the first.
+            Some(at) => (at + 1).saturating_sub(rows),
+            None => overlay.first_line(),
+        };
+        let first = first.min(all.saturating_sub(rows));
         let place = if all > rows {
             format!("{}–{} of {all}", first + 1, (first + rows).min(all))
         } else {
@@ -88,6 +111,12 @@ fn content(model: &Model, overlay: &Overlay, width: u16) -> Content {
         Overlay::Progress(_) => progress::content(model, width),
         Overlay::Writers(_) => writers::content(model, width),
         Overlay::Files(_) => files::content(model, width),
+        Overlay::Cost(_) => cost::content(model, width),
+        Overlay::Sessions(scroll) => choose::sessions(model, scroll.at, width),
+        Overlay::Metrics(scroll) => choose::metrics(model, scroll.at),
+        Overlay::Failed(name, scroll) => choose::failed(model, name, scroll.at, width),
+        Overlay::Row(view, _) => row::row(model, view, width),
+        Overlay::Log(view, _) => row::log(model, view, width),
         Overlay::Entry(entry, _) => entry_content(model, entry, width),
     }
 }
@@ -109,7 +138,7 @@ pub(super) fn paragraph<'t>(
     words: &str,
     cells: usize,
 ) -> impl Iterator<Item = Line<'static>> + use<'t> {
-    text::wrap(words, cells)
+    width::wrap(words, cells)
         .into_iter()
         .map(move |l| Line::from(model.span(role, format!(" {l}"))))
 }

@@ -1,19 +1,21 @@
 //! How far the run is: throughput over several windows, and where tests are planned,
 //! what is done and left by model, those that have not begun included.
 
+use jiff::SignedDuration;
 use ratatui::text::{Line, Span};
 
 use super::facts::widest;
 use super::gauge;
 use super::overlay::{Content, paragraph};
 use crate::monitor::Observation;
+use crate::observation::{WriterState, WriterView};
 use crate::stats::eta::{Eta, eta};
 use crate::stats::history::History;
 use crate::stats::progress::{Part, RunProgress};
-use crate::tui::format::{per_minute, span, thousands, whole_percent};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::numbers::{per_minute, span, thousands, whole_percent};
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 
 /// Windows of the throughput, in seconds.
 const WINDOWS: [(i64, &str); 3] = [(300, "5m"), (3_600, "1h"), (86_400, "24h")];
@@ -41,18 +43,18 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
     let bar = usize::from(width).saturating_sub(name + 52).clamp(4, 60);
     let head = format!(
         " {} {}{}{}{}  {}",
-        text::left("MODEL", name),
+        width::left("MODEL", name),
         " ".repeat(bar + 6),
-        text::right("DONE", 9),
-        text::right("OF", 9),
-        text::right("LEFT", 9),
+        width::right("DONE", 9),
+        width::right("OF", 9),
+        width::right("LEFT", 9),
         "TIME LEFT",
     );
     lines.push(Line::from(model.span(Role::Dim, head)));
     lines.push(row(
         model,
         ("all", &progress.total),
-        total_left(progress, seen),
+        total_left(progress, seen).map(|left| left.text),
         name,
         bar,
     ));
@@ -100,14 +102,14 @@ fn row(
     };
     let mut line = Line::from(model.span(
         Role::Text,
-        format!(" {} ", text::left(&text::name(name), cells)),
+        format!(" {} ", width::left(&width::name(name), cells)),
     ));
     line.extend(gauge(model, share, bar, Role::Bar));
     // Rounded down, so that 100 % means all.
     let percent = whole_percent(Some((share * 100.0).floor() / 100.0));
-    line.push_span(model.span(Role::Dim, text::right(&percent, 6)));
+    line.push_span(model.span(Role::Dim, width::right(&percent, 6)));
     for n in [part.done, part.planned, part.left()] {
-        line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
+        line.push_span(model.span(Role::Text, width::right(&thousands(n), 9)));
     }
     let (role, left) = if part.left() == 0 {
         (Role::Healthy, "done".to_owned())
@@ -125,16 +127,40 @@ fn row(
 
 /// The time that the whole plan still takes; `None` where nothing moves. A model that has not
 /// begun has no pace yet, so with one of those nobody knows the end.
-pub(super) fn total_left(progress: &RunProgress, seen: &Observation) -> Option<String> {
-    let eta = time_left(&seen.history, seen, &progress.total, seen.totals.tests)?;
+pub(super) fn total_left(progress: &RunProgress, seen: &Observation) -> Option<Left> {
+    // Where nobody writes any more, nothing is on its way.
+    let writes =
+        |writer: &WriterView| writer.state.is_open() || writer.state == WriterState::Unknown;
+    if !seen.writers.is_empty() && !seen.writers.iter().any(writes) {
+        return None;
+    }
+    // What the session itself plans takes all of the throughput.
+    let own = seen.session.as_ref().is_some_and(|session| {
+        progress.models.is_empty() && session.planned == Some(progress.total.planned)
+    });
+    let tests = if own {
+        progress.total.done
+    } else {
+        seen.totals.tests
+    };
+    let eta = time_left(&seen.history, seen, &progress.total, tests)?;
     let unknown = progress
         .models
         .values()
         .any(|part| part.done == 0 && part.left() > 0);
-    Some(show(Eta {
-        high: eta.high.filter(|_| !unknown),
-        ..eta
-    }))
+    let high = eta.high.filter(|_| !unknown);
+    Some(Left {
+        text: show(Eta { high, ..eta }),
+        until: high.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok()),
+    })
+}
+
+/// How long something still takes.
+pub(super) struct Left {
+    /// "8m–10m".
+    pub(super) text: String,
+    /// At most, where that is known.
+    pub(super) until: Option<SignedDuration>,
 }
 
 /// The time that a part still takes, when as much of the throughput goes into it as of the
@@ -147,7 +173,19 @@ fn time_left(history: &History, seen: &Observation, part: &Part, tests: u64) -> 
 fn show(eta: Eta) -> String {
     match eta.high {
         Some(high) if span(high) == span(eta.low) => span(high),
-        Some(high) => format!("{}–{}", span(eta.low), span(high)),
+        Some(high) => {
+            let (low, high) = (span(eta.low), span(high));
+            // The same unit once: "8–10m".
+            let units = |text: &str| {
+                text.trim_start_matches(|c: char| c.is_ascii_digit())
+                    .to_owned()
+            };
+            let unit = units(&high);
+            match low.strip_suffix(&unit).filter(|_| units(&low) == unit) {
+                Some(digits) => format!("{digits}–{high}"),
+                None => format!("{low}–{high}"),
+            }
+        }
         None => format!("{} or more", span(eta.low)),
     }
 }

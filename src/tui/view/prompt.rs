@@ -8,12 +8,12 @@ use ratatui::widgets::Widget;
 
 use super::{fit, gauge, heading, layout, with_right};
 use crate::jobs::Plan;
-use crate::tui::action::Action;
-use crate::tui::format::{plural, thousands};
-use crate::tui::model::{Entry, ExportForm, Model, Prompt, Running};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::numbers::{plural, thousands};
+use crate::text::width;
+use crate::tui::input::action::Action;
+use crate::tui::state::model::{Entry, ExportForm, Model, Prompt, Running};
 use crate::tui::update::title;
+use crate::tui::view::theme::Role;
 
 /// Cells before the value of a field, the margin included.
 const LABEL: usize = 11;
@@ -42,7 +42,7 @@ impl Widget for Bottom<'_> {
                 export(model, form, area.width),
             ),
             Prompt::Planning(_, request) => {
-                let line = Line::from(model.span(Role::Dim, " looking at what there is to do …"));
+                let line = Line::from(model.span(Role::Dim, " planning …"));
                 (title(request).to_uppercase(), String::new(), vec![line])
             }
             Prompt::Confirm(plan, first) => confirm(model, plan, *first, area),
@@ -91,7 +91,7 @@ fn job(model: &Model, job: &Running, width: u16) -> Line<'static> {
     } else {
         &progress.what
     };
-    spans.push(model.span(Role::Dim, format!("  {}", text::clean(what))));
+    spans.push(model.span(Role::Dim, format!("  {}", width::clean(what))));
     let queued = model.jobs.queue.len() as u64;
     if queued > 0 {
         spans.push(model.span(Role::Dim, format!("  {} after it", plural(queued, "job"))));
@@ -182,10 +182,10 @@ fn plan_lines(plan: &Plan, width: u16) -> Vec<(bool, String)> {
 
 fn broken(summary: &str, lines: &[String], width: u16) -> Vec<(bool, String)> {
     let cells = usize::from(width).saturating_sub(2);
-    let summary = text::wrap(summary, cells).into_iter().map(|l| (true, l));
+    let summary = width::wrap(summary, cells).into_iter().map(|l| (true, l));
     let details = lines
         .iter()
-        .flat_map(|l| text::wrap(l, cells))
+        .flat_map(|l| width::wrap(l, cells))
         .map(|l| (false, l));
     summary.chain(details).collect()
 }
@@ -222,6 +222,7 @@ fn export(model: &Model, form: &ExportForm, width: u16) -> Vec<Line<'static>> {
             "the {} that the filter leaves",
             plural(models.len() as u64, "model")
         ),
+        None if model.filtered.is_some() => "the tests that the filter leaves".to_owned(),
         None => "the whole store".to_owned(),
     };
     vec![
@@ -245,12 +246,12 @@ fn visible(form: &ExportForm, width: u16) -> (String, usize) {
         .chars()
         .skip_while(|c| {
             let skip = skipped < scroll;
-            skipped += text::width(c.encode_utf8(&mut [0; 4]));
+            skipped += width::width(c.encode_utf8(&mut [0; 4]));
             skip
         })
         .collect();
     (
-        text::truncate(&tail, room + 1),
+        width::truncate(&tail, room + 1),
         form.name.visual_cursor().saturating_sub(scroll),
     )
 }

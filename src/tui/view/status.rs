@@ -8,13 +8,13 @@ use ratatui::widgets::Widget;
 use super::facts::newest;
 use crate::health::{Alert, Remedy, Severity};
 use crate::monitor::Observation;
-use crate::monitor::observation::{StoreState, WriterState};
-use crate::tui::action::Action;
-use crate::tui::book::alert_key;
-use crate::tui::format::{plural, thousands};
-use crate::tui::model::{Focus, Model, Overlay};
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::observation::{StoreState, WriterState};
+use crate::text::numbers::{plural, thousands};
+use crate::text::width;
+use crate::tui::input::action::Action;
+use crate::tui::state::alert_history::alert_key;
+use crate::tui::state::model::{Focus, Model, Overlay};
+use crate::tui::view::theme::Role;
 
 /// The second row.
 pub(super) struct Status<'a>(pub &'a Model);
@@ -52,7 +52,7 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
     }
     if let Some(reading) = seen.reading {
         let (read, files) = (thousands(reading.read), thousands(reading.files));
-        let message = format!("{read} of {files} waiting files; below is main alone");
+        let message = format!("{read} of {files} pending files; below is main alone");
         return (Role::Dim, "… READING", message, none());
     }
     let alerts = model.alerts();
@@ -70,6 +70,12 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
             "the store can't be read".into(),
             hint,
         );
+    }
+    if let Some(why) = seen.behind.as_ref().filter(|_| seen.exhausted) {
+        // Which file it was says less than what ran out.
+        let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
+        let message = format!("not current: {}", width::clean(why));
+        return (Role::Warning, "▲ WARNING", message, none());
     }
     if let Some(alert) = alerts.first().filter(|a| !model.is_quiet(a)) {
         let word = match alert.severity {
@@ -93,7 +99,7 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
             return (
                 Role::Critical,
                 "✖ CRITICAL",
-                text::clean(why).into_owned(),
+                width::clean(why).into_owned(),
                 none(),
             );
         }
@@ -114,7 +120,7 @@ fn sentence(model: &Model) -> (Role, &'static str, String, String) {
         _ => seen
             .behind
             .as_ref()
-            .map_or_else(|| pulse(model, seen), |why| text::clean(why).into_owned()),
+            .map_or_else(|| pulse(model, seen), |why| width::clean(why).into_owned()),
     };
     (Role::Healthy, "✓ HEALTHY", message, none())
 }
@@ -128,12 +134,34 @@ fn pulse(model: &Model, seen: &Observation) -> String {
         .count() as u64;
     match newest(seen) {
         _ if live > 0 => format!("{} at work", plural(live, "writer")),
+        _ if seen.session.is_some() => session(model, seen),
         _ if model.moving() => "rows arrive".to_owned(),
         Some(newest) => format!(
             "nothing is being written; newest row {}",
             model.clock(newest)
         ),
         None => "nothing is being written".to_owned(),
+    }
+}
+
+/// "finished 12:31, 2,000 of 2,000": what became of the last session.
+fn session(model: &Model, seen: &Observation) -> String {
+    let Some(session) = &seen.session else {
+        return String::new();
+    };
+    let mut said = <&str>::from(session.state).to_owned();
+    if let Some(ended) = session.ended {
+        said = format!("{said} {}", model.clock(ended));
+    }
+    match session.planned {
+        Some(planned) => {
+            format!(
+                "{said}, {} of {}",
+                thousands(session.done),
+                thousands(planned)
+            )
+        }
+        None => said,
     }
 }
 
@@ -153,14 +181,17 @@ fn hint(model: &Model, alert: &Alert) -> String {
     if open {
         return String::new();
     }
+    if alert.action == Remedy::Writer && !here {
+        return format!("{}: workers", model.settings.keymap.key(Action::Writers));
+    }
     let action = if here { Action::Open } else { Action::Inspect };
     format!("{}: why", model.settings.keymap.key(action))
 }
 
-/// An alert's message, without the advice that the key beside it gives too.
+/// An alert's message, without the advice that the key next to it gives too.
 pub(super) fn said(alert: &Alert, hint: &str) -> String {
     let advice = hint.split_once(": ").map_or("", |(_, advice)| advice);
-    let message = text::clean(&alert.message);
+    let message = width::clean(&alert.message);
     let short = message
         .strip_suffix(advice)
         .and_then(|rest| rest.strip_suffix(": ").or_else(|| rest.strip_suffix(", ")));

@@ -31,7 +31,7 @@ fn a_store_that_becomes_a_file_is_said_and_taken_up_again() {
             s.contents().contains("model-a") && s.contents().contains("3 tests")
         });
     }
-    // Deleted for good, and begun anew.
+    // Deleted for good, and begun again.
     fs::remove_dir_all(&run.store).unwrap();
     terminal.wait_for("The store is gone");
     write(&run.store, "model-z", 2);

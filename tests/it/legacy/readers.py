@@ -34,8 +34,9 @@ def rows(frame):
 
 def expected(line):
     row = json.loads(line)
-    if row.get("timestamp"):
-        row["timestamp"] = pd.Timestamp(row["timestamp"])
+    for name in ("timestamp", "recorded_at"):
+        if row.get(name):
+            row[name] = pd.Timestamp(row[name])
     return row
 
 
@@ -45,7 +46,7 @@ wanted = rows([expected(line) for line in sys.stdin])
 
 def with_duckdb(file):
     # Its own conversion of times with a zone needs one more package.
-    result = duckdb.sql(f"SELECT * REPLACE (epoch_us(timestamp) AS timestamp) FROM '{file}'")
+    result = duckdb.sql(f"SELECT * REPLACE (epoch_us(timestamp) AS timestamp, epoch_us(recorded_at) AS recorded_at) FROM '{file}'")
     return [dict(zip(result.columns, row)) for row in result.fetchall()]
 
 

@@ -2,17 +2,17 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use super::super::{LockFile, ReadFile, Stat, WriteFile, copy_range};
 use super::SimDisk;
 use super::state::missing;
+use crate::store::disk::{LockFile, ReadFile, Stat, WriteFile, copy_range};
 
 #[derive(Debug)]
-pub(super) struct SimRead {
-    pub(super) disk: SimDisk,
-    pub(super) inode: u64,
+pub(crate) struct SimRead {
+    pub(crate) disk: SimDisk,
+    pub(crate) inode: u64,
 }
 
 impl ReadFile for SimRead {
@@ -35,18 +35,19 @@ impl ReadFile for SimRead {
 
 /// A handle that writes, and holds its lock for as long as it and its process live.
 #[derive(Debug)]
-pub(super) struct SimWrite {
-    pub(super) disk: SimDisk,
-    pub(super) path: PathBuf,
-    pub(super) inode: u64,
-    pub(super) at: u64,
-    pub(super) locked: Mutex<bool>,
+pub(crate) struct SimWrite {
+    pub(crate) disk: SimDisk,
+    pub(crate) path: PathBuf,
+    pub(crate) inode: u64,
+    pub(crate) at: u64,
+    pub(crate) locked: Mutex<bool>,
 }
 
 impl Drop for SimWrite {
     fn drop(&mut self) {
         if *self.locked.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.disk.lock().locks.remove(&self.inode);
+            let side = self.disk.side;
+            self.disk.lock().locks.remove(&(side, self.inode));
         }
     }
 }
@@ -80,8 +81,21 @@ impl WriteFile for SimWrite {
         let mut state = self.disk.lock();
         state.alive()?;
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        *locked = *locked || state.locks.insert(self.inode);
+        *locked = *locked || state.locks.insert((self.disk.side, self.inode));
         Ok(*locked)
+    }
+
+    fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let inode = self.inode;
+        let disk = self.disk.clone();
+        SimRead { disk, inode }.read_at(offset, buf)
+    }
+
+    fn bytes_at(&self, path: &Path) -> io::Result<Option<u64>> {
+        let state = self.disk.lock();
+        state.alive()?;
+        let same = state.lookup(path).is_ok_and(|inode| inode == self.inode);
+        Ok(same.then(|| state.stat(self.inode).bytes))
     }
 
     fn copy_from(&mut self, source: &dyn ReadFile, range: Range<u64>) -> io::Result<()> {
@@ -94,8 +108,7 @@ impl LockFile for SimWrite {
         let mut state = self.disk.lock();
         state.alive()?;
         let node = state.inodes.get_mut(&self.inode).ok_or_else(missing)?;
-        node.now = Arc::new(holder.as_bytes().to_vec());
-        node.durable.clone_from(&node.now);
+        node.describe(holder.as_bytes());
         Ok(())
     }
 }

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Disk, Entry, Known, LockFile, ReadFile, Space, Stat, Told, WriteFile};
-use crate::store::layout::LOCK;
+use super::{
+    Disk, Entry, Known, LockFile, Move, ReadFile, Space, Stat, Told, WriteFile, stays_behind,
+};
+use crate::store::format::layout::LOCK;
 
 mod handles;
 mod state;
@@ -23,10 +25,10 @@ mod state;
 mod tests;
 
 use handles::{SimRead, SimWrite};
-use state::{Folder, Moment, State, Step, kind_of, missing, split};
+use state::{Change, Folder, Moment, State, Step, kind_of, missing, split};
 
 /// What becomes of a pending operation when power is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Survival {
     /// It reached the disk.
     Kept,
@@ -42,6 +44,8 @@ pub(crate) enum Survival {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SimDisk {
     state: Arc<Mutex<State>>,
+    /// The mount through which it is seen.
+    side: u8,
 }
 
 const FOLDER: Stat = Stat {
@@ -72,6 +76,15 @@ impl SimDisk {
     /// Steps taken so far.
     pub(crate) fn steps(&self) -> u64 {
         self.lock().steps
+    }
+
+    /// The same disk through a mount of this number. None sees the locks of another, and only
+    /// the machine whose disk it is (0) believes in them.
+    pub(crate) fn on_side(&self, side: u8) -> Self {
+        Self {
+            side,
+            ..self.clone()
+        }
     }
 
     /// What the steps were, for the message of a failing test.
@@ -126,19 +139,14 @@ impl SimDisk {
         self.lock().crashed = true;
     }
 
-    /// Operations that no fsync has made durable, over all inodes and folders.
-    pub(crate) fn pending(&self) -> usize {
+    /// For each operation that no fsync has made durable, over all inodes and folders, whether
+    /// it is a write.
+    pub(crate) fn pending(&self) -> Vec<bool> {
         let state = self.lock();
-        state
-            .inodes
-            .values()
-            .map(|i| i.pending.len())
-            .sum::<usize>()
-            + state
-                .folders
-                .values()
-                .map(|f| f.pending.len())
-                .sum::<usize>()
+        let changes = state.inodes.values().flat_map(|inode| &inode.pending);
+        let steps = state.folders.values().flat_map(|folder| &folder.pending);
+        let is_write = |change: &Change| matches!(change, Change::Write { .. });
+        changes.map(is_write).chain(steps.map(|_| false)).collect()
     }
 
     /// Every file with its bytes, by path.
@@ -165,9 +173,9 @@ impl SimDisk {
             for (name, inode) in &folder.now {
                 let first = seen.len();
                 let number = *seen.entry(inode).or_insert(first);
-                let bytes = &state.inodes[inode].now;
-                let bytes = if name == LOCK { &[] } else { bytes.as_slice() };
-                for part in [name.as_bytes(), &number.to_le_bytes(), bytes] {
+                let own = &state.inodes[inode];
+                let own = if name == LOCK { 0 } else { own.hashes.0 };
+                for part in [name.as_bytes(), &number.to_le_bytes(), &own.to_le_bytes()] {
                     hasher.update(&part.len().to_le_bytes());
                     hasher.update(part);
                 }
@@ -230,6 +238,7 @@ impl SimDisk {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            side: 0,
         }
     }
 
@@ -351,6 +360,33 @@ impl Disk for SimDisk {
             .sync_folder(&split(to).0, &format!("copy {}", kind_of(to)))
     }
 
+    fn relocate(&self, from: &Path, to: &Path, moves: &[Move<'_>]) -> io::Result<()> {
+        let mut state = self.lock();
+        for one in moves {
+            let (old, new) = (from.join(one.name), to.join(&one.to));
+            if one.replaces && state.lookup(&old).is_ok() && state.lookup(&new).is_ok() {
+                state.unlink(&new)?;
+            }
+            let moved = state.link(&old, &new);
+            if !stays_behind(&moved) {
+                moved?;
+                state.unlink(&old)?;
+            }
+        }
+        state.sync_folder(to, "move consumed")?;
+        state.sync_folder(from, "move out of incremental")
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.step(|| format!("rmdir {}", path.display()))?;
+        let is_empty = |folder: &Folder| folder.now.is_empty();
+        if state.folders.get(path).is_some_and(is_empty) {
+            state.folders.remove(path);
+        }
+        Ok(())
+    }
+
     fn remove(&self, folder: &Path, names: &[&str]) -> io::Result<()> {
         let mut state = self.lock();
         for name in names {
@@ -402,7 +438,28 @@ impl Disk for SimDisk {
         state.alive()?;
         Ok(state
             .lookup(path)
-            .is_ok_and(|inode| state.locks.contains(&inode)))
+            .is_ok_and(|inode| state.locks.contains(&(self.side, inode))))
+    }
+
+    fn touch(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.alive()?;
+        let inode = state.lookup(path)?;
+        state.touch(inode)
+    }
+
+    fn try_share(&self, path: &Path) -> io::Result<Option<Box<dyn LockFile>>> {
+        let inode = self.lock().lookup(path)?;
+        let file = self.handle(path, inode);
+        Ok(if file.try_lock()? {
+            Some(Box::new(file))
+        } else {
+            None
+        })
+    }
+
+    fn believes_locks(&self, _folder: &Path) -> bool {
+        self.side == 0
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {

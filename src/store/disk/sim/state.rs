@@ -6,27 +6,31 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::Stat;
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::Survival;
-use crate::store::layout::{IncrementalName, classify};
+use crate::store::disk::Stat;
+use crate::store::format::layout::{IncrementalName, classify, folder_commit};
 
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Write { at: u64, bytes: Arc<[u8]> },
     Truncate(u64),
 }
 
 /// Copies of a disk share the bytes of their files.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Inode {
-    pub(super) now: Arc<Vec<u8>>,
-    pub(super) durable: Arc<Vec<u8>>,
-    pub(super) pending: Vec<Change>,
-    pub(super) modified_ns: i128,
+pub(crate) struct Inode {
+    pub(crate) now: Arc<Vec<u8>>,
+    pub(crate) durable: Arc<Vec<u8>>,
+    pub(crate) pending: Vec<Change>,
+    pub(crate) modified_ns: i128,
+    /// Hashes of `now` and of `durable`: thousands of disks are compared that have a file in common.
+    pub(crate) hashes: (u64, u64),
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Link(String, u64),
     Unlink(String),
     Rename(String, String, u64),
@@ -35,50 +39,51 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Folder {
-    pub(super) now: BTreeMap<String, u64>,
-    pub(super) durable: BTreeMap<String, u64>,
-    pub(super) pending: Vec<Step>,
+pub(crate) struct Folder {
+    pub(crate) now: BTreeMap<String, u64>,
+    pub(crate) durable: BTreeMap<String, u64>,
+    pub(crate) pending: Vec<Step>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) inodes: BTreeMap<u64, Inode>,
-    pub(super) folders: BTreeMap<PathBuf, Folder>,
-    pub(super) locks: BTreeSet<u64>,
-    pub(super) next_inode: u64,
+pub(crate) struct State {
+    pub(crate) inodes: BTreeMap<u64, Inode>,
+    pub(crate) folders: BTreeMap<PathBuf, Folder>,
+    /// The side that a lock was taken on, and its inode.
+    pub(crate) locks: BTreeSet<(u8, u64)>,
+    pub(crate) next_inode: u64,
     /// How often it woke up, and how many ids were made since.
-    pub(super) ids: (u64, u64),
-    pub(super) clock_ns: i128,
-    pub(super) steps: u64,
+    pub(crate) ids: (u64, u64),
+    pub(crate) clock_ns: i128,
+    pub(crate) steps: u64,
     /// Steps that fail once, having done nothing (a write: half of it).
-    pub(super) faults: BTreeMap<u64, io::ErrorKind>,
-    pub(super) crashed: bool,
+    pub(crate) faults: BTreeMap<u64, io::ErrorKind>,
+    pub(crate) crashed: bool,
     /// fsyncs that are left out, silently.
-    pub(super) skipped: BTreeSet<String>,
+    pub(crate) skipped: BTreeSet<String>,
     /// fsyncs that were asked for.
-    pub(super) synced: BTreeSet<String>,
-    pub(super) log: Vec<String>,
+    pub(crate) synced: BTreeSet<String>,
+    pub(crate) log: Vec<String>,
     /// What there was at each step, if it is asked for.
-    pub(super) moments: Option<Vec<Moment>>,
+    pub(crate) moments: Option<Vec<Moment>>,
 }
 
 /// The disk when its process dies at a step.
 #[derive(Debug, Clone)]
-pub(super) struct Moment {
-    pub(super) inodes: BTreeMap<u64, Inode>,
-    pub(super) folders: BTreeMap<PathBuf, Folder>,
+pub(crate) struct Moment {
+    pub(crate) inodes: BTreeMap<u64, Inode>,
+    pub(crate) folders: BTreeMap<PathBuf, Folder>,
 }
 
 fn dead() -> io::Error {
     io::Error::other("the process is dead")
 }
 
-pub(super) fn missing() -> io::Error {
+pub(crate) fn missing() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
 }
 
-pub(super) fn split(path: &Path) -> (PathBuf, String) {
+pub(crate) fn split(path: &Path) -> (PathBuf, String) {
     let name = path
         .file_name()
         .unwrap_or_default()
@@ -88,7 +93,7 @@ pub(super) fn split(path: &Path) -> (PathBuf, String) {
 }
 
 /// What a file is to the store, whatever its id: fsyncs are named by it.
-pub(super) fn kind_of(path: &Path) -> String {
+pub(crate) fn kind_of(path: &Path) -> String {
     let (folder, name) = split(path);
     match folder.file_name().and_then(|name| name.to_str()) {
         Some("backups") => return "backup".to_owned(),
@@ -99,14 +104,14 @@ pub(super) fn kind_of(path: &Path) -> String {
     }
     let plain = name.trim_start_matches('.');
     let kind = match classify(&name) {
-        IncrementalName::LegacyIncrement if name.starts_with("increment_retired_") => {
-            "retired file"
-        }
         IncrementalName::LegacyIncrement => "legacy file",
         IncrementalName::Rejected => "rejected lines",
         IncrementalName::Transaction => "transaction",
         _ if plain.starts_with("test_results.parquet.lock") => "lock",
         _ if plain.starts_with("test_results.") => "main",
+        // A hash follows, which may begin with letters.
+        _ if plain.starts_with("summaries_") => "summaries",
+        _ if plain.starts_with("removed_") => "removed set",
         _ => {
             let first = plain
                 .split(|c: char| c != '_' && !c.is_ascii_lowercase())
@@ -118,7 +123,7 @@ pub(super) fn kind_of(path: &Path) -> String {
 }
 
 impl Change {
-    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Write { at, bytes: new } => {
                 let (at, end) = (*at as usize, *at as usize + new.len());
@@ -168,27 +173,42 @@ impl Step {
     }
 }
 
+/// Of nothing the same as of a file that was never written to.
+fn hash(bytes: &[u8]) -> u64 {
+    if bytes.is_empty() { 0 } else { xxh3_64(bytes) }
+}
+
 impl Inode {
+    /// What a lock says of its holder, at once.
+    pub(crate) fn describe(&mut self, holder: &[u8]) {
+        self.now = Arc::new(holder.to_vec());
+        self.durable.clone_from(&self.now);
+        self.hashes = (hash(holder), hash(holder));
+    }
+
     fn change(&mut self, change: Change) {
         change.apply(Arc::make_mut(&mut self.now));
+        self.hashes.0 = hash(&self.now);
         self.pending.push(change);
     }
 
     /// After a loss of power.
-    pub(super) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) {
+    pub(crate) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) {
         for change in std::mem::take(&mut self.pending) {
             let how = keep();
             if how != Survival::Lost {
                 change.survive(how, Arc::make_mut(&mut self.durable));
+                self.hashes.1 = hash(&self.durable);
             }
         }
         self.now.clone_from(&self.durable);
+        self.hashes.0 = self.hashes.1;
     }
 }
 
 impl Folder {
     /// After a loss of power; returns the folders in it that are gone.
-    pub(super) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) -> Vec<String> {
+    pub(crate) fn survive(&mut self, keep: &mut impl FnMut() -> Survival) -> Vec<String> {
         let mut names = std::mem::take(&mut self.durable);
         let mut gone = Vec::new();
         for step in std::mem::take(&mut self.pending) {
@@ -206,7 +226,7 @@ impl Folder {
 
 impl State {
     /// Counts one step, remembers the moment, and lets its fault happen.
-    pub(super) fn step(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
+    pub(crate) fn step(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
         self.alive()?;
         let number = self.steps;
         self.steps += 1;
@@ -222,24 +242,24 @@ impl State {
             .map_or(Ok(()), |kind| Err(io::Error::from(*kind)))
     }
 
-    pub(super) fn alive(&self) -> io::Result<()> {
+    pub(crate) fn alive(&self) -> io::Result<()> {
         if self.crashed { Err(dead()) } else { Ok(()) }
     }
 
-    pub(super) fn lookup(&self, path: &Path) -> io::Result<u64> {
+    pub(crate) fn lookup(&self, path: &Path) -> io::Result<u64> {
         let (folder, name) = split(path);
         let names = &self.folders.get(&folder).ok_or_else(missing)?.now;
         names.get(&name).copied().ok_or_else(missing)
     }
 
-    pub(super) fn change_folder(&mut self, folder: &Path, step: Step) -> io::Result<()> {
+    pub(crate) fn change_folder(&mut self, folder: &Path, step: Step) -> io::Result<()> {
         let entry = self.folders.get_mut(folder).ok_or_else(missing)?;
         step.apply(&mut entry.now);
         entry.pending.push(step);
         Ok(())
     }
 
-    pub(super) fn stat(&self, inode: u64) -> Stat {
+    pub(crate) fn stat(&self, inode: u64) -> Stat {
         let links = self
             .folders
             .values()
@@ -263,7 +283,7 @@ impl State {
     }
 
     /// `why` is the operation that it belongs to.
-    pub(super) fn sync_folder(&mut self, folder: &Path, why: &str) -> io::Result<()> {
+    pub(crate) fn sync_folder(&mut self, folder: &Path, why: &str) -> io::Result<()> {
         self.step(|| format!("fsync {}/ ({why})", folder.display()))?;
         if self.leaves_out(why.to_owned()) {
             return Ok(());
@@ -274,18 +294,19 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn sync_file(&mut self, inode: u64, path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_file(&mut self, inode: u64, path: &Path) -> io::Result<()> {
         self.step(|| format!("fsync {}", path.display()))?;
         if self.leaves_out(format!("sync {}", kind_of(path))) {
             return Ok(());
         }
         let node = self.inodes.get_mut(&inode).ok_or_else(missing)?;
         node.durable = node.now.clone();
+        node.hashes.1 = node.hashes.0;
         node.pending.clear();
         Ok(())
     }
 
-    pub(super) fn make_folder(&mut self, path: &Path) -> io::Result<()> {
+    pub(crate) fn make_folder(&mut self, path: &Path) -> io::Result<()> {
         if self.folders.contains_key(path) {
             return Ok(());
         }
@@ -293,19 +314,22 @@ impl State {
         self.make_folder(&above)?;
         self.step(|| format!("mkdir {}", path.display()))?;
         self.folders.insert(path.to_path_buf(), Folder::default());
-        let why = format!("make {name}");
+        let why = match folder_commit(&name) {
+            Some(_) => "make folder of a commit".to_owned(),
+            None => format!("make {name}"),
+        };
         self.change_folder(&above, Step::Folder(name))?;
         self.sync_folder(&above, &why)
     }
 
-    pub(super) fn unlink(&mut self, path: &Path) -> io::Result<()> {
+    pub(crate) fn unlink(&mut self, path: &Path) -> io::Result<()> {
         self.step(|| format!("unlink {}", path.display()))?;
         self.lookup(path)?;
         let (folder, name) = split(path);
         self.change_folder(&folder, Step::Unlink(name))
     }
 
-    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(crate) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(|| format!("link {} {}", from.display(), to.display()))?;
         let inode = self.lookup(from)?;
         if self.lookup(to).is_ok() {
@@ -315,7 +339,7 @@ impl State {
         self.change_folder(&folder, Step::Link(name, inode))
     }
 
-    pub(super) fn create(&mut self, path: &Path) -> io::Result<u64> {
+    pub(crate) fn create(&mut self, path: &Path) -> io::Result<u64> {
         self.step(|| format!("create {}", path.display()))?;
         let (folder, name) = split(path);
         if self.lookup(path).is_ok() {
@@ -335,7 +359,7 @@ impl State {
         Ok(inode)
     }
 
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         inode: u64,
         path: &Path,
@@ -366,7 +390,7 @@ impl State {
         fault
     }
 
-    pub(super) fn truncate(&mut self, inode: u64, path: &Path, len: u64) -> io::Result<()> {
+    pub(crate) fn truncate(&mut self, inode: u64, path: &Path, len: u64) -> io::Result<()> {
         self.step(|| format!("truncate {} to {len}", path.display()))?;
         self.change(inode, Change::Truncate(len))
     }
@@ -376,6 +400,13 @@ impl State {
         let node = self.inodes.get_mut(&inode).ok_or_else(missing)?;
         node.change(change);
         node.modified_ns = modified_ns;
+        Ok(())
+    }
+
+    /// Nothing that a loss of power could take: the time alone.
+    pub(crate) fn touch(&mut self, inode: u64) -> io::Result<()> {
+        let modified_ns = self.tick();
+        self.inodes.get_mut(&inode).ok_or_else(missing)?.modified_ns = modified_ns;
         Ok(())
     }
 

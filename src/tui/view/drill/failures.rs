@@ -1,17 +1,17 @@
-//! The last failures, newest first, with what their runner said: a few beside the error
+//! The last failures, newest first, with what their runner said: a few next to the error
 //! categories, all that are kept at the end.
 
 use ratatui::text::Line;
 
 use super::section;
-use crate::monitor::observation::{Failure, ModelView};
+use crate::observation::{Failure, ModelView};
 use crate::stats::cell::UNKNOWN;
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::width;
+use crate::tui::state::model::Model;
 use crate::tui::view::overlay::paragraph;
+use crate::tui::view::theme::Role;
 
-/// Failures beside the error categories.
+/// Failures next to the error categories.
 const LATEST: usize = 5;
 
 /// The newest few, a line each.
@@ -26,23 +26,47 @@ pub(super) fn latest(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'s
         lines.push(Line::from(vec![
             model.span(
                 Role::Dim,
-                format!("   {} ", text::left(&clock(model, failure), 12)),
+                format!("   {} ", width::left(&clock(model, failure), 12)),
             ),
-            model.span(Role::Text, text::left(&category(failure), 17)),
+            model.span(Role::Text, width::left(&category(failure), 17)),
             if failure.message.is_empty() {
                 model.span(
                     Role::Dim,
-                    format!(" {}", text::truncate(&what(failure), room)),
+                    format!(" {}", width::truncate(&what(failure), room)),
                 )
             } else {
                 model.span(
                     Role::Text,
-                    format!(" {}", text::truncate(&failure.message, room)),
+                    format!(" {}", width::truncate(&failure.message, room)),
                 )
             },
         ]));
     }
     lines
+}
+
+/// All that are kept, a line each, for a list to choose from.
+pub(in crate::tui::view) fn list(model: &Model, name: &str, wide: u16) -> Vec<String> {
+    let views = model.seen.iter().flat_map(|seen| &seen.models);
+    let Some(view) = views.into_iter().find(|view| view.model == name) else {
+        return Vec::new();
+    };
+    let room = usize::from(wide).saturating_sub(34);
+    let line = |failure: &Failure| {
+        let what = what(failure);
+        let said = if failure.message.is_empty() {
+            what
+        } else {
+            format!("{what}: {}", failure.message)
+        };
+        format!(
+            "{} {} {}",
+            width::left(&clock(model, failure), 12),
+            width::left(&category(failure), 17),
+            width::truncate(&said, room)
+        )
+    };
+    view.detail.failures.iter().map(line).collect()
 }
 
 /// All that are kept, with what was tested and the whole message.
@@ -61,14 +85,14 @@ pub(super) fn earlier(model: &Model, view: &ModelView, width: u16) -> Vec<Line<'
         lines.push(Line::from(vec![
             model.span(
                 Role::Dim,
-                format!("   {} ", text::left(&clock(model, failure), 12)),
+                format!("   {} ", width::left(&clock(model, failure), 12)),
             ),
-            model.span(Role::Text, text::left(&category(failure), 17)),
+            model.span(Role::Text, width::left(&category(failure), 17)),
             model.span(
                 Role::Dim,
                 format!(
                     " {}",
-                    text::truncate(&what(failure), usize::from(width).saturating_sub(35))
+                    width::truncate(&what(failure), usize::from(width).saturating_sub(35))
                 ),
             ),
         ]));

@@ -7,11 +7,11 @@ use ratatui::text::{Line, Span};
 
 use super::{Cells, Key, natural, rate, section};
 use crate::stats::Tally;
-use crate::tui::format::{count, whole_percent};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::{Depth, Role};
+use crate::text::numbers::{count, whole_percent};
+use crate::text::width;
+use crate::tui::state::model::Model;
 use crate::tui::view::facts::widest;
+use crate::tui::view::theme::{Depth, Role};
 
 /// What stands against what.
 pub(super) struct Axes {
@@ -56,7 +56,7 @@ pub(super) fn map(model: &Model, cells: &Cells<'_>, width: u16, axes: &Axes) -> 
         return Vec::new();
     }
     let name = widest(rows.iter().map(|(_, row)| row.as_str())).clamp(6, 28);
-    // Where not all columns fit beside the longest name, names are cut before columns go below.
+    // Where not all columns fit next to the longest name, names are cut before columns go below.
     let beside = |name: usize| usize::from(width).saturating_sub(name + 5) / COLUMN;
     let short = (6..name)
         .rev()
@@ -68,12 +68,12 @@ pub(super) fn map(model: &Model, cells: &Cells<'_>, width: u16, axes: &Axes) -> 
     for columns in columns.chunks(beside(name).max(1)) {
         let mut head = Line::from(Span::raw(" ".repeat(name + 4)));
         for (_, column) in columns {
-            let title = text::left_middle(&text::name(column), COLUMN - 1);
+            let title = width::left_middle(&width::name(column), COLUMN - 1);
             head.push_span(model.span(Role::Dim, format!("{title} ")));
         }
         lines.push(head);
         for row in &rows {
-            let title = format!("   {} ", text::left_middle(&text::name(&row.1), name));
+            let title = format!("   {} ", width::left_middle(&width::name(&row.1), name));
             let mut line = Line::from(model.span(Role::Text, title));
             for column in columns {
                 line.extend(heat(model, found.get(&((*row).clone(), (*column).clone()))));
@@ -90,8 +90,8 @@ fn heat(model: &Model, tally: Option<&Tally>) -> Vec<Span<'static>> {
     let Some((tally, rate)) = tally.and_then(|t| Some((t, t.success_rate()?))) else {
         return vec![Span::raw(" ".repeat(COLUMN))];
     };
-    let text = text::right(&whole_percent(Some(rate)), 4);
-    let n = text::right(&count(tally.tests, 5), 6);
+    let text = width::right(&whole_percent(Some(rate)), 4);
+    let n = width::right(&count(tally.tests, 5), 6);
     if model.settings.theme.depth == Depth::True {
         let shade = model.settings.theme.shade(rate);
         return vec![

@@ -4,12 +4,12 @@ use ratatui::text::Line;
 
 use super::{BAR, section};
 use crate::monitor::Observation;
-use crate::monitor::observation::ModelView;
+use crate::observation::ModelView;
 use crate::stats::spread::Spread;
-use crate::tui::format::{mean_time, percent, plural, span, thousands, whole_percent};
-use crate::tui::model::Model;
-use crate::tui::text;
-use crate::tui::theme::Role;
+use crate::text::numbers::{mean_time, percent, plural, span, thousands, whole_percent};
+use crate::text::width;
+use crate::tui::state::model::Model;
+use crate::tui::view::theme::Role;
 use crate::tui::view::{chart, gauge};
 
 /// Rows of the chart.
@@ -69,16 +69,16 @@ pub(super) fn spread(model: &Model, times: &Spread) -> Vec<Line<'static>> {
     for (low, high, n) in stretches {
         let range = format!("{}–{}", mean_time(low), mean_time(high));
         let mut line =
-            Line::from(model.span(Role::Text, format!("   {} ", text::left(&range, 12))));
+            Line::from(model.span(Role::Text, format!("   {} ", width::left(&range, 12))));
         line.extend(gauge(model, n as f64 / largest as f64, BAR, Role::Bar));
-        line.push_span(model.span(Role::Text, text::right(&thousands(n), 9)));
+        line.push_span(model.span(Role::Text, width::right(&thousands(n), 9)));
         let share = n as f64 / times.n().max(1) as f64;
         let share = if n > 0 && share < 0.01 {
             percent(Some(share))
         } else {
             whole_percent(Some(share))
         };
-        line.push_span(model.span(Role::Dim, text::right(&share, 7)));
+        line.push_span(model.span(Role::Dim, width::right(&share, 7)));
         lines.push(line);
     }
     lines

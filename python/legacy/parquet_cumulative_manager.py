@@ -1,0 +1,5 @@
+"""The old name of a manager that `evaltop.legacy` now provides."""
+
+from evaltop.legacy import ParquetCumulativeManager
+
+__all__ = ["ParquetCumulativeManager"]

@@ -1,0 +1,192 @@
+"""One writer a process: fork, spawn, threads, asyncio, and parents that die."""
+
+import asyncio
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import evaltop
+
+WORKERS = 8
+EACH = 75
+
+
+def work(store, worker):
+    with evaltop.Writer(store, session="s") as w:
+        return [w.record(model="m", task_id=f"{worker}/{n}", success=True) for n in range(EACH)]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_every_worker_gets_its_own_acknowledgements(tmp_path, method):
+    context = multiprocessing.get_context(method)
+    with context.Pool(WORKERS) as pool:
+        ids = pool.starmap(work, [(str(tmp_path / "s"), n) for n in range(WORKERS)])
+    assert len({i for some in ids for i in some}) == WORKERS * EACH
+    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == WORKERS * EACH
+    with context.Pool(2) as pool:
+        pool.starmap(work, [(str(tmp_path / "s"), n) for n in range(2)])
+    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == WORKERS * EACH
+
+
+def test_a_child_gets_a_writer_of_its_own(tmp_path):
+    w = evaltop.Writer(tmp_path / "s")
+    w.record(model="m", task_id="parent", success=True)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            w.record(model="m", task_id="child", success=True)
+            w.close()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    w.record(model="m", task_id="parent again", success=True)
+    w.close()
+    rows = evaltop.open(tmp_path / "s").query().to_dicts()
+    assert {r["task_id"] for r in rows} == {"parent", "child", "parent again"}
+    assert len({r["process_id"] for r in rows}) == 2
+
+
+PARENT = """
+import os, signal, sys, time, evaltop
+w = evaltop.Writer(sys.argv[1])
+w.record(model="m", task_id="parent", success=True)
+if os.fork() == 0:
+    print("forked", flush=True)
+    time.sleep(600)
+time.sleep(600)
+"""
+
+
+def test_a_killed_parent_does_not_live_on_in_its_child(tmp_path):
+    store = tmp_path / "s"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(store)], stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )
+    try:
+        assert parent.stdout.readline() == "forked\n"
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        done = evaltop.open(store, mode="a").consolidate()
+        assert done["rows_added"] == 1, "the journal of a dead parent is taken in"
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+
+
+def test_threads_share_a_writer(tmp_path):
+    w = evaltop.Writer(tmp_path / "s")
+
+    def some(worker):
+        for n in range(50):
+            w.record(model="m", task_id=f"{worker}/{n}", success=True)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(some, range(8)))
+    w.close()
+    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == 400
+
+
+def test_asyncio(tmp_path):
+    async def main():
+        with evaltop.Writer(tmp_path / "s", durability="disk") as w:
+            async def one(n):
+                async with w.test(model="m", task_id=str(n)) as t:
+                    await asyncio.sleep(0)
+                    t.success = True
+                await w.arecord(model="n", task_id=str(n), success=False)
+            await asyncio.gather(*(one(n) for n in range(20)))
+    asyncio.run(main())
+    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == 40
+
+
+ASKING = """
+import signal, sys, evaltop
+store = evaltop.open(sys.argv[1])
+print("asking", flush=True)
+try:
+    while True:
+        store.query()
+except KeyboardInterrupt as error:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    # Inside of the native call, and not between two of them.
+    print(trace.tb_frame.f_code.co_name, flush=True)
+"""
+
+
+def test_ctrl_c_interrupts_a_query(tmp_path):
+    with evaltop.Writer(tmp_path / "s") as w:
+        w.record_many(
+            {"model": "m", "task_id": str(n), "success": True} for n in range(50_000)
+        )
+    for _ in range(20):
+        asking = subprocess.Popen(
+            [sys.executable, "-c", ASKING, str(tmp_path / "s")], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert asking.stdout.readline() == "asking\n"
+            time.sleep(0.05)
+            asking.send_signal(signal.SIGINT)
+            where = asking.communicate(timeout=120)[0].strip()
+        finally:
+            asking.kill()
+        if where == "query":
+            return
+    raise AssertionError(f"never inside of the query, but in {where}")
+
+
+def until(found, limit=120.0):
+    deadline = time.monotonic() + limit
+    while not (value := found()):
+        assert time.monotonic() < deadline, "the condition did not come"
+        time.sleep(0.05)
+    return value
+
+
+def states(store):
+    return [writer["state"] for writer in evaltop.open(store).status()["writers"]]
+
+
+def test_a_writer_says_how_it_ends(tmp_path):
+    with evaltop.Writer(tmp_path / "a") as w:
+        w.record(model="m", task_id="1", success=True)
+    until(lambda: states(tmp_path / "a") == ["finished"])
+    with pytest.raises(ZeroDivisionError):
+        with evaltop.Writer(tmp_path / "b") as w:
+            w.record(model="m", task_id="1", success=True)
+            raise ZeroDivisionError("division by zero")
+    until(lambda: states(tmp_path / "b") == ["failed"])
+
+
+KILLED = """
+import sys, time, evaltop
+w = evaltop.Writer(sys.argv[1])
+w.record(model="m", task_id="1", success=True)
+with w.test(model="m", task_id="2") as t:
+    t.retry(status=429, wait=3)
+    print("in flight", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_worker_is_lost(tmp_path):
+    store = tmp_path / "s"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(store)], stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout.readline() == "in flight\n"
+    until(lambda: states(store) == ["live"])
+    until(lambda: '"2"' in "".join(p.read_text() for p in (store / "live").iterdir()))
+    worker.kill()
+    worker.wait()
+    until(lambda: states(store) == ["lost"])

@@ -1,0 +1,206 @@
+//! `report`: what a store says, as one file to send. Never changes the store.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::progress::Shown;
+use super::{Exit, FilterArgs, Usage, dir, left_out};
+use crate::config::Config;
+use crate::formats::Output;
+use crate::monitor::Monitor;
+use crate::observation::WriterState;
+use crate::report::{Report, Request};
+use crate::store::read::query::sessions::sessions;
+use crate::store::read::snapshot::{FileState, Scanner};
+use crate::store::write::session_notes;
+use crate::store::{Control, Error, Store};
+
+/// `evaltop report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// The store
+    pub dir: Option<PathBuf>,
+    /// The file: HTML, or Markdown where its name ends with .md; - is stdout
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
+    /// The session to compare with; without --session the latest one is compared
+    #[arg(long, value_name = "SESSION")]
+    pub baseline: Option<String>,
+    /// Planned number of tests: fewer make an incomplete report, which says so
+    #[arg(long, value_name = "N")]
+    pub target: Option<u64>,
+    /// What rows say in words too: error messages, names of files, links to logs
+    #[arg(long)]
+    pub with_texts: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub filter: FilterArgs,
+    /// Replace an existing file
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `evaltop report`.
+pub fn run(args: &ReportArgs) -> Result<Exit> {
+    let shown = Shown::new();
+    write(args, &shown.control)?;
+    Ok(left_out::say(&shown.control, args.filter.strict))
+}
+
+/// Writes the report.
+pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
+    args.filter.filter(Timestamp::now(), &TimeZone::system())?;
+    let (store, config) = dir::existing_view(args.dir.as_deref())?;
+    let markdown = args
+        .output
+        .extension()
+        .is_some_and(|own| own.eq_ignore_ascii_case("md"));
+    let output = if args.output == Path::new("-") {
+        Output::stdout()
+    } else {
+        Output::file(&args.output, &store.layout, args.yes)?
+    };
+    let mut filter = args.filter.filter(Timestamp::now(), &TimeZone::system())?;
+    let (mut session, mut baseline) = (None, None);
+    if !args.filter.session.is_empty() || args.baseline.is_some() {
+        let there = sessions(&store, &filter, control)?;
+        let known = |name: &String| super::filter::named(name, &there);
+        let mut names = args
+            .filter
+            .session
+            .iter()
+            .map(known)
+            .collect::<Result<Vec<_>>>()?;
+        baseline = args.baseline.as_ref().map(known).transpose()?;
+        if names.is_empty() {
+            names.extend(there.first().map(|latest| latest.id.clone()));
+        }
+        if baseline.as_ref().is_some_and(|own| names.contains(own)) {
+            return Err(Usage("a session can't be compared with itself".to_owned()).into());
+        }
+        match names.as_slice() {
+            [only] => session = Some(only.clone()),
+            _ if baseline.is_some() => {
+                let why = "a --baseline is compared with one --session, not with several";
+                return Err(Usage(why.to_owned()).into());
+            }
+            several => super::filter::in_sessions(&mut filter, several)?,
+        }
+    }
+    let metadata = metadata(&store, session.as_deref());
+    let request = Request {
+        filter,
+        session,
+        baseline,
+        metric: crate::stats::metric::Metric::default(),
+        with_texts: args.with_texts,
+        planned: args.target,
+        prices: std::sync::Arc::clone(&config.price_table),
+        marks: marks(&store, &config, args.with_texts),
+        metadata,
+    };
+    let root = store.layout.name();
+    let name = root
+        .file_name()
+        .unwrap_or(root.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    let notes = notes(&store, args.with_texts, control)?;
+    let report = Report::new(&store, request, name, notes, Timestamp::now(), control)?;
+    let text = if markdown {
+        report.markdown()
+    } else {
+        report.html()
+    };
+    let place = args.output.clone();
+    output
+        .handle()
+        .write_all(text.as_bytes())
+        .map_err(Error::io("write", &place))?;
+    output.commit()?;
+    Ok(())
+}
+
+/// What is known of a session beyond its rows.
+fn metadata(store: &Store, session: Option<&str>) -> Vec<(String, String)> {
+    // No figure depends on it.
+    let notes = session_notes::all(store).unwrap_or_default();
+    // Several programs and commands may have said something of it: all of it counts.
+    let own = notes
+        .into_iter()
+        .filter(|note| session.is_some() && note.session.as_deref() == session);
+    let meta: std::collections::BTreeMap<String, serde_json::Value> =
+        own.flat_map(|note| note.meta).collect();
+    let shown = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    meta.into_iter()
+        .filter(|(name, _)| !["plan_hash", "began"].contains(&name.as_str()))
+        .map(|(name, value)| (name, shown(value)))
+        .collect()
+}
+
+/// When writers were lost and models throttled, as far as that is known now.
+fn marks(store: &Store, config: &Config, with_texts: bool) -> Vec<(i64, String)> {
+    let seen = Monitor::new(store.clone(), config.clone()).observe(Timestamp::now());
+    let lost = seen
+        .writers
+        .iter()
+        .filter(|writer| matches!(writer.state, WriterState::Lost | WriterState::Failed));
+    let mut marks: Vec<(i64, String)> = lost
+        .filter_map(|writer| {
+            let at = writer.since.or(writer.last_row)?;
+            let state: &str = writer.state.into();
+            // Names of machines are no business of whom the report is sent to.
+            let who = if with_texts {
+                writer.label()
+            } else {
+                "a writer".to_owned()
+            };
+            Some((at.as_microsecond(), format!("{who} {state}")))
+        })
+        .collect();
+    marks.extend(seen.throttled.iter().map(|own| {
+        let what = format!(
+            "{} throttled, {:.0} retries a minute",
+            own.model, own.per_minute
+        );
+        (seen.at.as_microsecond(), what)
+    }));
+    marks.sort();
+    marks
+}
+
+/// What of the store does not count.
+fn notes(store: &Store, with_texts: bool, control: &Control) -> Result<Vec<String>> {
+    let seen = Scanner::new().scan(store, Timestamp::now(), control)?;
+    let mut notes: Vec<String> = if with_texts {
+        seen.notes.clone()
+    } else {
+        Vec::new()
+    };
+    let mut hidden = if with_texts { 0 } else { seen.notes.len() };
+    for file in &seen.waiting {
+        let (FileState::Unreadable(why) | FileState::Conflict(why)) = &file.state else {
+            continue;
+        };
+        if with_texts {
+            notes.push(format!("{} is left out: {why}", file.name));
+        } else {
+            hidden += 1;
+        }
+    }
+    if hidden > 0 {
+        notes.push(format!(
+            "{} about files of the store: evaltop status names them, and --with-texts includes them",
+            crate::config::show_counted(hidden as u64, "note")
+        ));
+    }
+    Ok(notes)
+}

@@ -1,0 +1,140 @@
+//! The parts of a table, and the file next to each that says whose rows it holds: 32 bytes a row,
+//! the test's key and the hash of its row.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use uuid::Uuid;
+
+use super::own_folder;
+use super::schema::Shape;
+use crate::store::{Error, Result};
+
+/// A part of the table.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) rows: u64,
+    pub(super) keys: Keys,
+}
+
+/// Whose rows a part holds.
+#[derive(Debug, Default)]
+pub(super) struct Keys(Vec<(u128, u128)>);
+
+impl Keys {
+    fn path(folder: &Path, part: &str) -> PathBuf {
+        own_folder(folder).join(format!("{part}.keys"))
+    }
+
+    /// Those of a part; `None` where nothing says so.
+    pub(super) fn read(folder: &Path, part: &str) -> Option<Self> {
+        // A name that leads elsewhere is none of ours.
+        if part.contains('/') {
+            return None;
+        }
+        let bytes = fs::read(Self::path(folder, part)).ok()?;
+        let (pairs, []) = bytes.as_chunks::<32>() else {
+            return None;
+        };
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u128::from_le_bytes);
+        let pair = |pair: &[u8; 32]| Some((number(pair.get(..16)?)?, number(pair.get(16..)?)?));
+        pairs.iter().map(pair).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keys and hashes.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (u128, u128)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The keys alone.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u128> + '_ {
+        self.0.iter().map(|(key, _)| *key)
+    }
+}
+
+/// A part that is being written. It belongs to the table only once the log says so.
+pub(super) struct Writer {
+    name: String,
+    path: PathBuf,
+    parquet: ArrowWriter<File>,
+    keys: Keys,
+}
+
+impl Writer {
+    pub(super) fn create(folder: &Path, shape: &Shape) -> Result<Self> {
+        let own = own_folder(folder);
+        fs::create_dir_all(&own).map_err(Error::io("create", &own))?;
+        let name = format!("part-{}.parquet", Uuid::now_v7());
+        let path = folder.join(&name);
+        let file = File::create_new(&path).map_err(Error::io("create", &path))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .build();
+        let parquet = ArrowWriter::try_new(file, shape.arrow(), Some(properties))
+            .map_err(|error| failed(&path, &error))?;
+        Ok(Self {
+            name,
+            path,
+            parquet,
+            keys: Keys::default(),
+        })
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch, keys: &[(u128, u128)]) -> Result<()> {
+        let written = self.parquet.write(batch);
+        written.map_err(|error| failed(&self.path, &error))?;
+        self.keys.0.extend(keys);
+        Ok(())
+    }
+
+    /// Ends it, with its file of keys.
+    pub(super) fn finish(self, folder: &Path) -> Result<Part> {
+        let Self {
+            name,
+            path,
+            parquet,
+            keys,
+        } = self;
+        let file = parquet
+            .into_inner()
+            .map_err(|error| failed(&path, &error))?;
+        file.sync_all().map_err(Error::io("write", &path))?;
+        let bytes = file.metadata().map_err(Error::io("read", &path))?.len();
+        let own = Keys::path(folder, &name);
+        let mut text = Vec::with_capacity(keys.len() * 32);
+        for (key, hash) in &keys.0 {
+            text.extend(key.to_le_bytes());
+            text.extend(hash.to_le_bytes());
+        }
+        let written = File::create(&own).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(Error::io("write", &own))?;
+        Ok(Part {
+            name,
+            bytes,
+            rows: keys.len() as u64,
+            keys,
+        })
+    }
+}
+
+fn failed(path: &Path, error: &parquet::errors::ParquetError) -> Error {
+    Error::Refused(format!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,47 @@
+//! The report for chats and pull requests.
+
+use std::fmt::Write as _;
+
+use super::data::Report;
+use super::words::{dollars, interval, name, percent, points, prose, rank, sentences};
+use crate::config::show_count;
+use crate::formats::markdown::escape;
+
+pub(super) fn page(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a string can't fail.
+    let _ = writeln!(
+        text,
+        "## Evaluation report: {}\n",
+        escape(&name(&report.name))
+    );
+    for sentence in sentences(report) {
+        let _ = writeln!(text, "{}", escape(&sentence));
+    }
+    let _ = writeln!(
+        text,
+        "\n| model | success | 95 % interval | rank | tests | unscored | against baseline | cost |\n| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |"
+    );
+    for model in report.ranked() {
+        let against = report.against.get(&model.contender.value);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            escape(&name(&model.contender.value)),
+            percent(model.rate),
+            interval(model.interval),
+            rank(model),
+            show_count(model.contender.tally.tests),
+            show_count(model.contender.tally.unscored),
+            against.map_or_else(|| "–".to_owned(), points),
+            dollars(model.spent.dollars())
+        );
+    }
+    if !report.left_out.is_empty() {
+        let _ = writeln!(text, "\nNot counted:\n");
+        for line in &report.left_out {
+            let _ = writeln!(text, "- {}", escape(&prose(line)));
+        }
+    }
+    text
+}

@@ -1,0 +1,55 @@
+//! What a store already knows of rows that are about to be imported.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::store::aggregate;
+use crate::store::aggregate::Columns;
+use crate::store::format::schema;
+use crate::store::read::query;
+use crate::store::read::query::Selection;
+use crate::store::resolve::Rank;
+use crate::store::{Control, Error, Result, Store};
+
+/// Whether there is a store already; an import makes one otherwise.
+pub(crate) fn there(store: &Store) -> Result<bool> {
+    match store.check() {
+        Ok(()) => Ok(true),
+        Err(Error::NoStore { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The columns of the store's records; empty where there is no store yet.
+pub(crate) fn columns(store: &Store, control: &Control) -> Result<schema::Union> {
+    let mut union = schema::Union::new();
+    if there(store)? {
+        let none = Selection {
+            limit: Some(0),
+            ..Selection::default()
+        };
+        union.add(
+            &store.layout.root().display().to_string(),
+            query::rows(store, &none, control)?.schema(),
+        )?;
+    }
+    Ok(union)
+}
+
+/// The store's attempts at those of the tests that it has.
+pub(crate) fn existing(
+    store: &Store,
+    keys: &HashSet<u128>,
+    control: &Control,
+) -> Result<HashMap<u128, Rank>> {
+    if there(store)? {
+        query::existing(store, keys, control)
+    } else {
+        Ok(HashMap::new())
+    }
+}
+
+/// The key of a row's test.
+pub(crate) fn key(columns: &Columns, row: usize) -> Option<u128> {
+    let session = columns.session(row);
+    aggregate::key(columns.text("test_id", row), &columns.cell(row), session)
+}

@@ -1,0 +1,6 @@
+//! Stores for tests: fixtures, the crash matrix, interleavings.
+
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -1,0 +1,109 @@
+//! Plans and metadata of sessions: see [`SessionNote`].
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
+use crate::store::Store;
+use crate::store::disk;
+use crate::store::error::{Error, Result};
+use crate::store::format::session_note::SessionNote;
+
+/// Keeps a note. One that is there already stays as it is.
+pub fn keep(store: &Store, note: &SessionNote) -> Result<()> {
+    let folder = store.layout.sessions();
+    let bytes = note.to_bytes();
+    let path = folder.join(SessionNote::name(&bytes));
+    if disk::read(&*store.disk, &path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    // A torn one is written again by the next program that says the same; no row depends on it.
+    let written = store.disk.write_hint(&path, &bytes);
+    written.map_err(Error::io("write", &path))
+}
+
+/// All notes, in no order. What can't be read is left out: no row depends on it.
+pub fn all(store: &Store) -> Result<Vec<SessionNote>> {
+    let mut notes = Notes::default();
+    notes.update(store)?;
+    Ok(notes.all)
+}
+
+/// The notes from scan to scan: a file that was read once never changes.
+#[derive(Debug, Default)]
+pub struct Notes {
+    read: BTreeSet<String>,
+    all: Vec<SessionNote>,
+}
+
+impl Notes {
+    /// The notes that are there now, as far as they can be read.
+    pub fn read(&mut self, store: &Store) -> &[SessionNote] {
+        if self.update(store).is_err() {
+            *self = Self::default();
+        }
+        &self.all
+    }
+
+    fn update(&mut self, store: &Store) -> Result<()> {
+        let folder = store.layout.sessions();
+        let entries = match store.disk.list(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            entries => entries.map_err(Error::io("read", &folder))?,
+        };
+        let there: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        if self.read.iter().any(|name| !there.contains(name.as_str())) {
+            *self = Self::default();
+        }
+        for name in there {
+            if self.read.contains(name) {
+                continue;
+            }
+            let bytes = disk::read(&*store.disk, &folder.join(name)).ok();
+            if let Some(note) = bytes.as_deref().and_then(SessionNote::read) {
+                self.all.push(note);
+                self.read.insert(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_note_is_kept_once_and_mended_where_it_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        assert_eq!(all(&store).unwrap(), []);
+        let meta = json!({"prompt": "v12"}).as_object().cloned().unwrap();
+        let note = SessionNote::new(Some("monday".into()), Some(600), meta).unwrap();
+        keep(&store, &note).unwrap();
+        keep(&store, &note).unwrap();
+        assert_eq!(all(&store).unwrap(), std::slice::from_ref(&note));
+        let other = SessionNote::new(Some("monday".into()), Some(601), serde_json::Map::new());
+        keep(&store, &other.unwrap()).unwrap();
+        assert_eq!(all(&store).unwrap().len(), 2);
+        let mut notes = Notes::default();
+        assert_eq!(notes.read(&store).len(), 2);
+        assert_eq!(notes.read(&store).len(), 2);
+        let path = store
+            .layout
+            .sessions()
+            .join(SessionNote::name(&note.to_bytes()));
+        std::fs::write(&path, "{\"format\":1,").unwrap();
+        assert_eq!(all(&store).unwrap().len(), 1);
+        keep(&store, &note).unwrap();
+        assert_eq!(all(&store).unwrap().len(), 2);
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(
+            notes.read(&store).len(),
+            1,
+            "a note that is gone is forgotten"
+        );
+        assert_eq!(SessionNote::new(None, None, serde_json::Map::new()), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! States of writers, told by real processes: killed, failed, finished, gone without a word.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{evaltop, evaltop_process, python};
+
+fn status(store: &Path) -> Value {
+    let run = evaltop()
+        .args(["status", "--format", "json"])
+        .arg(store)
+        .output()
+        .unwrap();
+    serde_json::from_slice(&run.stdout).unwrap_or_default()
+}
+
+/// The first writer of which something holds; other ones may be there too.
+fn writer(store: &Path, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let seen = status(store);
+        let writers = seen["writers"].as_array().cloned().unwrap_or_default();
+        if let Some(found) = writers.iter().find(|writer| is(writer)) {
+            return found.clone();
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(180),
+            "{what}: {seen:#}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn in_state(store: &Path, state: &str) -> Value {
+    writer(store, state, |writer| writer["state"] == state)
+}
+
+fn alerts(store: &Path) -> String {
+    status(store)["alerts"].to_string()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// A shell that runs a script, with the program as `$1` and the store as `$2`.
+fn shell(script: &str, store: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh"])
+        .arg(env!("CARGO_BIN_EXE_evaltop"))
+        .arg(store);
+    command
+}
+
+const ROW: &str = r#"{"test_id":"a","model":"m","task_id":"x","success":true}"#;
+
+#[test]
+fn what_a_program_says_stands_and_a_pipeline_that_says_nothing_is_no_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    for (script, state, reason) in [
+        (
+            r#"printf '%s\n' "$3" '{"evaltop":"finished"}' | "$1" record "$2""#,
+            "finished",
+            None,
+        ),
+        (
+            r#"printf '%s\n' "$3" '{"evaltop":"failed","reason":"no key"}' | "$1" record "$2""#,
+            "failed",
+            Some("no key"),
+        ),
+        (r#"printf '%s\n' "$3" | "$1" record "$2""#, "ended", None),
+        (
+            r#"printf '%s\n' "$3" >"$2.in"; "$1" record "$2" <"$2.in""#,
+            "ended",
+            None,
+        ),
+        (
+            r#"(printf '%s\n' "$3"; sleep 0.2) | "$1" record "$2" & exit 0"#,
+            "ended",
+            None,
+        ),
+        (
+            r#"(printf '%s\n' "$3"; until grep -q '"program"' "$2"/live/* 2>/dev/null; do sleep 0.1; done; exit 3) |
+               "$1" record "$2""#,
+            "failed",
+            Some("exit status 3"),
+        ),
+    ] {
+        let store = dir.path().join(format!("store{}", script.len()));
+        assert!(shell(script, &store).arg(ROW).status().unwrap().success());
+        let found = in_state(&store, state);
+        assert_eq!(found["reason"].as_str(), reason, "{script}: {found}");
+        let alarm = alerts(&store);
+        assert_eq!(
+            alarm.contains("writers"),
+            state == "failed",
+            "{script}: {alarm}"
+        );
+        // Consolidating changes no state.
+        evaltop().arg("consolidate").arg(&store).assert().success();
+        assert_eq!(in_state(&store, state)["reason"].as_str(), reason);
+    }
+}
+
+#[test]
+fn a_killed_program_is_lost_with_its_pid_and_its_unfinished_test() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let script = r#"
+import subprocess, sys, time
+record = subprocess.Popen([sys.argv[1], "record", "--ack", sys.argv[2]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def say(line):
+    record.stdin.write(line + "\n"); record.stdin.flush()
+    return record.stdout.readline().strip()
+assert say('{"test_id":"a","model":"m","task_id":"x","success":true}') == "a"
+assert say('{"evaltop":"start","model":"m","task_id":"gpqa/31"}') == "+"
+assert say('{"evaltop":"start"}') == "-"
+print("ready", flush=True)
+time.sleep(600)
+"#;
+    let mut child = Command::new(python)
+        .args(["-c", script, env!("CARGO_BIN_EXE_evaltop")])
+        .arg(&store)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    let live = writer(&store, "its test in flight", |writer| {
+        writer["in_flight"] == 1
+    });
+    assert_eq!(
+        (&live["state"], &live["pid"]),
+        (&"live".into(), &child.id().into())
+    );
+    assert_eq!(live["longest"]["test"], "gpqa/31");
+    assert_eq!(status(&store)["in_flight"]["count"], 1);
+    signal(&child, Signal::KILL);
+    child.wait().unwrap();
+    let lost = in_state(&store, "lost");
+    assert_eq!(
+        (&lost["pid"], &lost["in_flight"]),
+        (&child.id().into(), &1.into())
+    );
+    let alarm = alerts(&store);
+    let pid = child.id().to_string();
+    assert!(
+        alarm.contains("lost_writers") && alarm.contains("m gpqa/31 in flight"),
+        "{alarm}"
+    );
+    assert!(alarm.contains(&format!(":{pid} lost")), "{alarm}");
+    evaltop().arg("consolidate").arg(&store).assert().success();
+    in_state(&store, "lost");
+}
+
+#[test]
+fn a_program_that_is_killed_between_tests_is_lost_where_the_system_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    // The shell of the pipe's writing end is killed while it lives; the outer one waits for it.
+    let script = r#"sh -c 'printf "%s\n" "$1"; echo $$ >"$2.pid"; sleep 600' sh "$3" "$2" | "$1" record "$2""#;
+    let mut child = shell(script, &store).arg(ROW).spawn().unwrap();
+    writer(&store, "its program", |writer| writer["program"] == "sh");
+    let pid = std::fs::read_to_string(dir.path().join("store.pid")).unwrap();
+    let pid: i32 = pid.trim().parse().unwrap();
+    // Its sleeping child holds the pipe too.
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    for pid in std::iter::once(pid).chain(children) {
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+    let lost = in_state(&store, "lost");
+    assert_eq!(lost["reason"], "killed by SIGKILL");
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_recorder_that_is_killed_is_lost_and_one_that_is_stopped_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let mut child = evaltop_process()
+        .arg("record")
+        .arg(&store)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{ROW}").unwrap();
+    writer(&store, "its row", |writer| writer["rows"] == 1);
+    signal(&child, Signal::STOP);
+    assert_eq!(in_state(&store, "live")["rows"], 1);
+    signal(&child, Signal::KILL);
+    child.wait().unwrap();
+    in_state(&store, "lost");
+    evaltop().arg("consolidate").arg(&store).assert().success();
+    assert_eq!(
+        in_state(&store, "lost")["rows"],
+        0,
+        "consolidating changes no state"
+    );
+}
+
+#[test]
+fn forked_workers_on_one_recorder_are_warned_about_once() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let script = r#"
+import multiprocessing, subprocess, sys, time
+record = subprocess.Popen([sys.argv[1], "record", sys.argv[2]], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+context = multiprocessing.get_context("fork")
+workers = [context.Process(target=time.sleep, args=(600,)) for _ in range(3)]
+for worker in workers: worker.start()
+print(record.stderr.readline(), flush=True)
+for worker in workers: worker.kill(); worker.join()
+record.stdin.close()
+record.wait()
+print(record.stderr.read(), flush=True)
+"#;
+    let run = Command::new(python)
+        .args(["-c", script, env!("CARGO_BIN_EXE_evaltop")])
+        .arg(&store)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert_eq!(
+        told.matches("processes write into this one recorder")
+            .count(),
+        1,
+        "{told}"
+    );
+    assert!(
+        told.contains("start one evaltop record in each process"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_tells_what_is_in_flight_and_that_it_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let plan = dir.path().join("plan.jsonl");
+    std::fs::write(&plan, "{\"model\":\"m\",\"task_id\":\"long\"}\n").unwrap();
+    let go = dir.path().join("go");
+    let mut child = evaltop_process()
+        .args(["run", "--plan"])
+        .arg(&plan)
+        .arg(&store)
+        .args([
+            "--",
+            "sh",
+            "-c",
+            "while [ ! -e \"$0\" ]; do sleep 0.05; done",
+        ])
+        .arg(&go)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let live = writer(&store, "its test in flight", |writer| {
+        writer["in_flight"] == 1
+    });
+    assert_eq!(live["longest"]["test"], "long");
+    let session = status(&store)["session"].clone();
+    assert_eq!(session["state"], "running", "{session}");
+    assert_eq!(
+        (&session["planned"], &session["done"]),
+        (&1.into(), &0.into())
+    );
+    std::fs::write(&go, "").unwrap();
+    assert!(child.wait().unwrap().success());
+    let done = in_state(&store, "finished");
+    let session = status(&store)["session"].clone();
+    assert_eq!(session["state"], "finished", "{session}");
+    assert_eq!(
+        (&session["planned"], &session["done"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(
+        (&done["in_flight"], &done["longest"]),
+        (&0.into(), &Value::Null)
+    );
+}
+
+#[test]
+fn a_session_that_ends_too_early_is_incomplete_and_retries_are_throttling() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let mut child = evaltop_process()
+        .arg("record")
+        .arg(&store)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let plan = r#"{"evaltop":"plan","tests":3,"session_id":"s"}"#;
+    writeln!(stdin, "{plan}").unwrap();
+    writeln!(stdin, "{ROW}").unwrap();
+    for _ in 0..40 {
+        let retry = r#"{"evaltop":"retry","model":"m","task_id":"y","status":429,"wait":30}"#;
+        writeln!(stdin, "{retry}").unwrap();
+    }
+    let begun = Instant::now();
+    while !alerts(&store).contains("m throttled (429)") {
+        assert!(
+            begun.elapsed() < Duration::from_secs(180),
+            "{}",
+            status(&store)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let seen = status(&store);
+    assert_eq!(seen["throttled"][0]["waiting_share"], 1.0);
+    assert_eq!(
+        (&seen["session"]["id"], &seen["session"]["state"]),
+        (&"s".into(), &"running".into())
+    );
+    drop(stdin);
+    child.wait().unwrap();
+    let seen = status(&store);
+    assert_eq!(seen["session"]["state"], "incomplete", "{seen:#}");
+    assert_eq!(
+        (&seen["session"]["planned"], &seen["session"]["done"]),
+        (&3.into(), &1.into())
+    );
+    assert!(alerts(&store).contains("session incomplete with 1 of 3 tests"));
+}

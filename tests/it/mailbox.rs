@@ -1,0 +1,323 @@
+//! Mailboxes that are folders: what was acknowledged arrives once, whichever process is killed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{evaltop_process, said};
+
+/// A machine: its own state and cache.
+struct Machine(PathBuf);
+
+impl Machine {
+    fn new(folder: &Path, name: &str) -> Self {
+        Self(folder.join(name))
+    }
+
+    fn evaltop(&self) -> Command {
+        let mut command = evaltop_process();
+        command
+            .env("XDG_STATE_HOME", self.0.join("state"))
+            .env("XDG_CACHE_HOME", self.0.join("cache"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command says on stdout, and on stderr; it must end with that code.
+    fn said(&self, code: i32, arguments: &[&str]) -> (String, String) {
+        said(self.evaltop().args(arguments), code)
+    }
+
+    fn recorder(&self, place: &str, more: &[&str]) -> Recorder {
+        let mut child = self
+            .evaltop()
+            .args(["record", "--ack", place])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Recorder {
+            child,
+            input,
+            answers,
+        }
+    }
+
+    fn ids(&self, place: &str) -> Vec<String> {
+        let (rows, _) = self.said(
+            0,
+            &["query", place, "--columns", "test_id", "--format", "csv"],
+        );
+        let mut ids: Vec<String> = rows.lines().skip(1).map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+
+    fn files_left(&self) -> u64 {
+        let (said, _) = self.said(0, &["spool", "--format", "json"]);
+        let lines = said.lines().map(serde_json::from_str::<Value>);
+        lines
+            .map(|line| line.unwrap()["files"].as_u64().unwrap())
+            .sum()
+    }
+}
+
+struct Recorder {
+    child: Child,
+    input: ChildStdin,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Recorder {
+    fn add(&mut self, id: &str) {
+        writeln!(
+            self.input,
+            "{{\"model\":\"m\",\"success\":true,\"test_id\":\"{id}\"}}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim(), id);
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn finish(mut self) {
+        drop(self.input);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+fn increments(folder: &Path) -> usize {
+    fs::read_dir(folder.join("incremental")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_folder_as_mailbox_from_end_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = folder.path().join("shared/mail box");
+    let url = format!("file://{}", mailbox.display()).replace(' ', "%20");
+    let node = Machine::new(folder.path(), "node");
+    let mut writer = node.recorder(&url, &[]);
+    for row in 0..5 {
+        writer.add(&format!("t{row}"));
+    }
+    assert_eq!(
+        increments(&mailbox),
+        0,
+        "nothing is due before a minute or the end"
+    );
+    writer.finish();
+    assert_eq!(increments(&mailbox), 1, "one object");
+    assert_eq!(node.files_left(), 0);
+    let spools = node.0.join("state/evaltop/spool");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&spools), 0o700);
+    // Another machine reads it, takes it into a store, twice, and both ways.
+    let other = Machine::new(folder.path(), "other");
+    let expected: Vec<String> = (0..5).map(|row| format!("t{row}")).collect();
+    assert_eq!(other.ids(&url), expected);
+    let (status, _) = other.said(0, &["status", &url, "--format", "json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["totals"]["tests"], 5);
+    let store = folder.path().join("store").display().to_string();
+    let (said, _) = other.said(0, &["pull", &url, "--into", &store]);
+    assert!(said.contains("5 new rows"), "{said}");
+    let (said, _) = other.said(0, &["pull", &url, "--into", &store]);
+    assert!(said.contains("nothing changed"), "{said}");
+    let mut writer = node.recorder(&url, &[]);
+    writer.add("t5");
+    writer.finish();
+    let (said, _) = other.said(0, &["maintain", "--from", &url, &store]);
+    assert!(said.contains("1 new row"), "{said}");
+    assert_eq!(other.ids(&store).len(), 6);
+    assert_eq!(increments(&mailbox), 2, "a reader changes nothing");
+}
+
+#[test]
+fn what_a_killed_writer_left_in_the_spool_is_sent_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = folder.path().join("mail");
+    let url = format!("file://{}", mailbox.display());
+    let node = Machine::new(folder.path(), "node");
+    let mut writer = node.recorder(&url, &[]);
+    writer.add("one");
+    writer.kill();
+    assert_eq!((node.files_left(), increments(&mailbox)), (1, 0));
+    let (said, _) = node.said(0, &["spool"]);
+    assert!(said.contains(&url) && said.contains("1 file"), "{said}");
+    let (said, _) = node.said(0, &["spool", "--flush"]);
+    assert!(said.contains("0 files"), "{said}");
+    assert_eq!(node.ids(&url), ["one"]);
+    // And without being asked to, by the next writer.
+    let mut writer = node.recorder(&url, &[]);
+    writer.add("two");
+    writer.kill();
+    let mut writer = node.recorder(&url, &[]);
+    writer.add("three");
+    writer.finish();
+    assert_eq!(node.ids(&url), ["one", "three", "two"]);
+    assert_eq!(node.files_left(), 0);
+}
+
+#[test]
+fn a_mailbox_that_is_not_there_costs_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocked = folder.path().join("blocked");
+    fs::write(&blocked, "a file\n").unwrap();
+    let mailbox = blocked.join("mail");
+    let url = format!("file://{}", mailbox.display());
+    let node = Machine::new(folder.path(), "node");
+    let mut writer = node.recorder(&url, &[]);
+    writer.add("one");
+    drop(writer.input);
+    assert_eq!(writer.child.wait().unwrap().code(), Some(1), "it is said");
+    assert_eq!(node.files_left(), 1);
+    fs::remove_file(&blocked).unwrap();
+    node.said(0, &["spool", "--flush"]);
+    assert_eq!(node.ids(&url), ["one"]);
+}
+
+#[test]
+fn remote_durability_answers_when_the_mailbox_has_the_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = folder.path().join("mail");
+    let url = format!("file://{}", mailbox.display());
+    let node = Machine::new(folder.path(), "node");
+    let other = Machine::new(folder.path(), "other");
+    let mut writer = node.recorder(&url, &["--durability", "remote"]);
+    for row in 0..3_usize {
+        writer.add(&format!("t{row}"));
+        assert_eq!(other.ids(&url).len(), row + 1);
+    }
+    // The machine is lost.
+    writer.kill();
+    fs::remove_dir_all(&node.0).unwrap();
+    assert_eq!(other.ids(&url), ["t0", "t1", "t2"]);
+    let store = folder.path().join("store").display().to_string();
+    let (_, said) = node.said(2, &["record", &store, "--durability", "remote"]);
+    assert!(said.contains("mailbox"), "{said}");
+}
+
+#[test]
+fn writers_and_pullers_that_are_killed_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().join("mail").display());
+    let store = folder.path().join("store").display().to_string();
+    let node = Machine::new(folder.path(), "node");
+    let mut acknowledged = BTreeSet::new();
+    for round in 0..10_u64 {
+        let more: &[&str] = match round % 3 {
+            0 => &["--durability", "remote"],
+            _ => &[],
+        };
+        let mut writers: Vec<Recorder> = (0..3).map(|_| node.recorder(&url, more)).collect();
+        for (nth, writer) in writers.iter_mut().enumerate() {
+            for row in 0..4 {
+                let id = format!("r{round}w{nth}t{row}");
+                writer.add(&id);
+                acknowledged.insert(id);
+            }
+        }
+        let mut pull = node
+            .evaltop()
+            .args(["pull", &url, "--into", &store])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        for (nth, writer) in writers.into_iter().enumerate() {
+            if nth == 0 {
+                // It sends at this moment.
+                let mut child = writer.child;
+                drop(writer.input);
+                std::thread::sleep(Duration::from_millis(round * 7 % 40));
+                let _ = child.kill();
+                child.wait().unwrap();
+            } else {
+                writer.kill();
+            }
+        }
+        pull.kill().unwrap();
+        pull.wait().unwrap();
+    }
+    node.said(0, &["spool", "--flush"]);
+    assert_eq!(node.files_left(), 0);
+    node.said(0, &["pull", &url, "--into", &store]);
+    let acknowledged: Vec<String> = acknowledged.into_iter().collect();
+    assert_eq!(node.ids(&store), acknowledged);
+}
+
+#[test]
+fn a_run_into_a_mailbox_goes_on_where_others_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().join("mail").display());
+    let run = |machine: &str| {
+        let machine = Machine::new(folder.path(), machine);
+        let (said, _) = machine.said(
+            0,
+            &[
+                "run",
+                &url,
+                "--models",
+                "a,b",
+                "--num-instances",
+                "3",
+                "--",
+                "true",
+            ],
+        );
+        said
+    };
+    assert!(run("node").contains("ran 6 tests"));
+    assert!(run("node").contains("nothing to run"), "the same machine");
+    assert!(run("other").contains("nothing to run"), "another one");
+    let machine = Machine::new(folder.path(), "node");
+    let (_, said) = machine.said(
+        2,
+        &["run", &url, "--models", "a", "--consolidate", "--", "true"],
+    );
+    assert!(said.contains("--consolidate needs a store"), "{said}");
+}
+
+#[test]
+fn a_secret_in_a_url_is_refused_and_nowhere_to_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Machine::new(folder.path(), "node");
+    for url in [
+        "s3://AKIDEXAMPLE:wJalrXUtnFEMI/K7@bucket/runs",
+        "s3://bucket/runs?X-Amz-Signature=wJalrXUtnFEMI",
+        "https://me:wJalrXUtnFEMI@host/x",
+    ] {
+        for command in ["record", "status", "watch", "consolidate", "validate"] {
+            let output = node
+                .evaltop()
+                .env("RUST_LOG", "trace")
+                .args([command, url])
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!said.contains("wJalr") && !said.contains("AKID"), "{said}");
+        }
+    }
+    let mut log = String::new();
+    fs::File::open(node.0.join("state/evaltop/evaltop.log"))
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert!(log.contains("s3://bucket/runs"), "{log}");
+    assert!(!log.contains("wJalr") && !log.contains("AKID"), "{log}");
+}
