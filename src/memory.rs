@@ -3,9 +3,11 @@
 //! drops batches of megabytes on several threads: glibc would keep what that took.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::time::Duration;
 
 /// What is said when there is none left.
 pub const EXHAUSTED: &str =
@@ -69,11 +71,22 @@ fn again(allocate: impl Fn() -> *mut u8) -> *mut u8 {
 /// Says why and ends the process, without allocating anything.
 fn end() -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
-    // What is done last may need memory too.
-    if !ENDING.swap(true, Ordering::SeqCst)
-        && let Some(last) = LAST.get()
-    {
-        last();
+    thread_local! {
+        // Without a destructor, which would want memory to be registered.
+        static HERE: Cell<bool> = const { Cell::new(false) };
+    }
+    if ENDING.swap(true, Ordering::SeqCst) {
+        // One sentence: where another thread is at it, this one waits for the end. On the thread
+        // that is at it, what is done last needed memory too.
+        while !HERE.get() {
+            // Unlike `park`, it allocates nothing.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    } else {
+        HERE.set(true);
+        if let Some(last) = LAST.get() {
+            last();
+        }
     }
     for part in ["evaltop: ", EXHAUSTED, "\n"] {
         // Past every lock and buffer.

@@ -67,6 +67,20 @@ fn alike<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     move || with_groups(rows, bytes, work)
 }
 
+/// What `work` returns on this thread, first, and on up to `threads - 1` further ones. A panic of
+/// any of them goes on here as it was, so that a refusal of the system is still known as one.
+pub(crate) fn together<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map_while(|_| helper(scope, alike(&work)))
+            .collect();
+        let mut results = vec![work()];
+        let others = others.into_iter().map(ScopedJoinHandle::join);
+        results.extend(others.map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))));
+        results
+    })
+}
+
 /// A further thread for work that this one shares; `None` where the system has none left:
 /// then those that there are do it all.
 pub(crate) fn helper<'scope, T: Send + 'scope>(
@@ -123,15 +137,7 @@ pub(crate) fn until<J: Send, R: Send>(
             lock(&done).push((at, result));
         }
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            .map_while(|_| helper(scope, alike(turn)))
-            .collect();
-        turn();
-        for other in others {
-            other.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
-    });
+    together(threads, turn);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
@@ -155,9 +161,12 @@ pub(crate) fn sort<T: Send, K: Ord>(threads: usize, all: &mut [T], key: impl Fn(
             }
         };
         std::thread::scope(|scope| {
-            helper(scope, sort_high);
+            let other = helper(scope, sort_high);
             part(threads.div_ceil(2), low, key);
             sort_high();
+            if let Some(Err(panic)) = other.map(ScopedJoinHandle::join) {
+                resume_unwind(panic);
+            }
         });
     }
     part(threads, all, &key);

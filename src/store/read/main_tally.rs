@@ -65,22 +65,8 @@ pub(crate) fn tally(
         digest.hashes.sort_unstable();
         Ok(digest)
     };
-    let cores = threads::cores();
-    let parts = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores.min(stretches.len()))
-            .map_while(|_| threads::helper(scope, work))
-            .collect();
-        let mut parts = vec![work()];
-        for other in others {
-            parts.push(
-                other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            );
-        }
-        parts
-    });
-    let mut parts = parts.into_iter();
+    let cores = threads::cores().min(stretches.len());
+    let mut parts = threads::together(cores, work).into_iter();
     let mut all = parts.next().unwrap_or_else(|| Ok(Digest::default()))?;
     for part in parts {
         let part = part?;

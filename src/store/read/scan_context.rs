@@ -172,12 +172,7 @@ pub(crate) fn read_all(look: Look<'_>, files: &[Unread<'_>], first: u32) -> Vec<
         }
     };
     let threads = if together { threads::cores() } else { 1 };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            threads::helper(scope, work);
-        }
-        work();
-    });
+    threads::together(threads, work);
     parts.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 

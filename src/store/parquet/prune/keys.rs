@@ -62,19 +62,8 @@ impl Search {
                 );
             }
         };
-        let others = readers(pieces.len()).saturating_sub(1);
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (0..others)
-                .map_while(|_| threads::helper(scope, work))
-                .collect();
-            let own = work();
-            let ended = others.into_iter().map(|other| {
-                other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            ended.fold(own, Result::and)
-        })?;
+        let ended = threads::together(readers(pieces.len()), work);
+        ended.into_iter().collect::<Result<()>>()?;
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_unstable_by_key(|(at, _)| *at);
         Ok(done.into_iter().flat_map(|(_, picked)| picked).collect())
