@@ -86,7 +86,8 @@ impl Bound {
             Op::Negate(inner) => {
                 let inner = self.run(inner, batch)?;
                 if typed.of == Type::Int {
-                    numbers(rows, |row| inner.int(row)?.checked_neg())
+                    let negated = |row| Ok(inner.integer(row).map(|value| -value));
+                    numbers(rows, negated)?
                 } else {
                     doubles(rows, |row| Some(-inner.float(row)?))
                 }
@@ -109,7 +110,10 @@ impl Bound {
                         Data::rows(Values::Time(times.collect()))
                     }
                     (_, Type::Int) => {
-                        numbers(rows, |row| whole(*operator, a.int(row)?, b.int(row)?))
+                        numbers(rows, |row| match (a.integer(row), b.integer(row)) {
+                            (Some(a), Some(b)) => whole(*operator, a, b),
+                            _ => Ok(None),
+                        })?
                     }
                     _ => doubles(rows, |row| double(*operator, a.float(row)?, b.float(row)?)),
                 }
@@ -119,6 +123,9 @@ impl Bound {
                     .iter()
                     .map(|argument| self.run(argument, batch))
                     .collect::<Result<Vec<_>, _>>()?;
+                if typed.of == Type::Int && arguments.iter().any(Data::is_unsigned) {
+                    return Err(beyond());
+                }
                 function.call(typed.of, &arguments, rows, &self.context.zone)
             }
         })
@@ -250,14 +257,24 @@ fn brief(text: Option<&str>) -> String {
     text.unwrap_or_default().chars().take(40).collect()
 }
 
-fn whole(operator: Operator, a: i64, b: i64) -> Option<i64> {
-    match operator {
+/// Null for a division by 0.
+fn whole(operator: Operator, a: i128, b: i128) -> Result<Option<i128>, Error> {
+    let found = match operator {
         Operator::Add => a.checked_add(b),
         Operator::Subtract => a.checked_sub(b),
         Operator::Multiply => a.checked_mul(b),
+        Operator::Divide | Operator::Remainder if b == 0 => return Ok(None),
         Operator::Divide => a.checked_div(b),
         Operator::Remainder => a.checked_rem(b),
-    }
+    };
+    found.map(Some).ok_or_else(beyond)
+}
+
+/// A null in place of a number would leave the row out of sums and means without a word.
+fn beyond() -> Error {
+    Error::new(
+        "a whole number beyond 64 bits with a sign came up: multiply by 1.0 to work with doubles",
+    )
 }
 
 /// Null where there is no finite result, as for a division by 0.
@@ -276,8 +293,13 @@ fn truths(rows: usize, truth: impl Fn(usize) -> Option<bool>) -> Data {
     Data::rows(Values::Bool((0..rows).map(truth).collect()))
 }
 
-fn numbers(rows: usize, number: impl Fn(usize) -> Option<i64>) -> Data {
-    Data::rows(Values::Int((0..rows).map(number).collect::<Int64Array>()))
+fn numbers(
+    rows: usize,
+    number: impl Fn(usize) -> Result<Option<i128>, Error>,
+) -> Result<Data, Error> {
+    let fitting = |value: Option<i128>| value.map(i64::try_from).transpose().map_err(|_| beyond());
+    let values: Result<Int64Array, Error> = (0..rows).map(|row| fitting(number(row)?)).collect();
+    Ok(Data::rows(Values::Int(values?)))
 }
 
 fn doubles(rows: usize, number: impl Fn(usize) -> Option<f64>) -> Data {

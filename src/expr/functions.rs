@@ -97,7 +97,8 @@ impl Function {
         };
         Data::rows(match self {
             Self::Abs if of == Type::Int => {
-                Values::Int(ints(rows, |row| first.int(row)?.checked_abs()))
+                // Of the least number there is none.
+                Values::Int(ints(rows, |row| Some(first.int(row)?.saturating_abs())))
             }
             Self::Abs => Values::Float(floats(rows, |row| Some(first.float(row)?.abs()))),
             Self::Round if of == Type::Int => Values::Int(ints(rows, |row| first.int(row))),
@@ -113,7 +114,7 @@ impl Function {
                 })),
                 Type::Int => Values::Int(ints(rows, |row| {
                     let (value, width) = (first.int(row)?, second.int(row)?);
-                    (width > 0).then(|| value - value.rem_euclid(width))
+                    (width > 0).then(|| value.saturating_sub(value.rem_euclid(width)))
                 })),
                 _ => Values::Float(floats(rows, |row| {
                     bucket(first.float(row)?, second.float(row)?)

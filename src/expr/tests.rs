@@ -288,6 +288,28 @@ fn whole_numbers_beyond_64_bits_with_a_sign_are_never_left_out() {
     };
     let error = evaluate("big").unwrap_err().to_string();
     assert!(error.contains("multiply by 1.0"), "{error}");
+    for text in [
+        "big + 1",
+        "-big - 1",
+        "abs(big)",
+        "bucket(big, 10)",
+        "coalesce(big, 1)",
+        "big * big * big",
+        "9223372036854775807 + 1",
+    ] {
+        let error = evaluate(text).map(|_| text).unwrap_err().to_string();
+        assert!(error.contains("multiply by 1.0"), "{text}: {error}");
+    }
+    for (text, second) in [
+        ("big - 1", Some(i64::MAX)),
+        ("big % 10", Some(8)),
+        ("-big", Some(i64::MIN)),
+        ("big % 0", None),
+    ] {
+        let found = evaluate(text).unwrap();
+        let found = found.as_primitive::<arrow::datatypes::Int64Type>();
+        assert_eq!(found.iter().nth(1), Some(second), "{text}");
+    }
     let doubles = evaluate("big * 1.0").unwrap();
     let doubles = doubles.as_primitive::<arrow::datatypes::Float64Type>();
     assert_eq!(
