@@ -228,6 +228,7 @@ pub(super) fn rendered(args: &CompareArgs, control: &Control) -> Result<(String,
         standing: &standing,
         flipped: flipped.as_ref(),
         gates: &gates,
+        left_out: control.left_out(),
     };
     if let Some(path) = &args.plot {
         let drawn = report.plot(&store);

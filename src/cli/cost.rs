@@ -106,8 +106,10 @@ pub fn run(args: &CostArgs) -> Result<Exit> {
         None
     };
     let exit = left_out::say(&shown.control, args.filter.strict);
+    let left_out = shown.control.left_out();
     drop(shown);
     let found = Found {
+        left_out,
         by,
         groups,
         all,
@@ -132,6 +134,8 @@ struct Found {
     all: Spent,
     live: SpendingView,
     limit: Option<f64>,
+    /// What did not count, a sentence each.
+    left_out: Vec<String>,
 }
 
 impl Found {
@@ -302,6 +306,7 @@ impl Found {
         };
         json!({
             "schema_version": 1,
+            "left_out": self.left_out,
             "by": self.by,
             "total": figures(&self.all),
             "retried": self.live.retried,

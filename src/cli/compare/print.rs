@@ -20,6 +20,8 @@ pub(super) struct Report<'a> {
     /// Changed tests, and how many there are.
     pub(super) flipped: Option<&'a (Vec<Flip>, u64)>,
     pub(super) gates: &'a Gates,
+    /// What did not count, a sentence each.
+    pub(super) left_out: Vec<String>,
 }
 
 /// So many tests are told apart by name in a report that people read.
@@ -323,6 +325,7 @@ impl Report<'_> {
             .collect();
         let mut all = Map::new();
         all.insert("schema_version".to_owned(), json!(1));
+        all.insert("left_out".to_owned(), json!(self.left_out));
         all.insert("by".to_owned(), json!(self.column));
         let metric = &self.standing.metric;
         let range = metric.range.map(|(low, high)| [low, high]);
