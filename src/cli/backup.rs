@@ -40,7 +40,7 @@ fn whole(args: &MaintainArgs, to: &Path) -> Result<Exit> {
             Usage("--to has no --dry-run: it changes nothing that is there".to_owned()).into(),
         );
     }
-    dir::local(to)?;
+    dir::written(to)?;
     let (store, _) = dir::existing(args.dir.as_deref())?;
     let shown = Shown::new();
     let copied = copy::run(&store, to, &shown.control)?;

@@ -88,6 +88,9 @@ pub struct CompareArgs {
     /// Draw the differences with their intervals into this SVG file too
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(short, long, requires = "plot")]
+    pub yes: bool,
 }
 
 /// `evaltop compare`.
@@ -137,6 +140,7 @@ pub(super) fn rendered(args: &CompareArgs, control: &Control) -> Result<(String,
     if args.plot.as_ref().is_some_and(|path| !is_svg(path)) {
         return Err(Usage("--plot draws SVG: give a name that ends with .svg".to_owned()).into());
     }
+    args.plot.as_deref().map_or(Ok(()), dir::written)?;
     let (named, values) = split(args, column)?;
     // What is typed wrong is said before a store is looked for.
     args.filter.filter(Timestamp::now(), &TimeZone::system())?;
@@ -232,7 +236,7 @@ pub(super) fn rendered(args: &CompareArgs, control: &Control) -> Result<(String,
     };
     if let Some(path) = &args.plot {
         let drawn = report.plot(&store);
-        let output = Output::file(path, &store.layout, true)?;
+        let output = Output::file(path, &store.layout, args.yes)?;
         let written = output.handle().write_all(drawn.as_bytes());
         written.map_err(crate::store::Error::io("write", path))?;
         output.commit()?;

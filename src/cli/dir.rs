@@ -72,6 +72,17 @@ pub fn local(path: &Path) -> Result<(), Usage> {
     )))
 }
 
+/// Refuses a URL where a file or folder is to be written.
+pub fn written(path: &Path) -> Result<(), Usage> {
+    if !is_url(path) {
+        return Ok(());
+    }
+    Err(Usage(format!(
+        "{} is a URL, and evaltop writes files and folders of this machine: name one, then copy it there",
+        stripped(&path.to_string_lossy())
+    )))
+}
+
 /// The mailbox that a path names, where it is a URL.
 fn url(path: &Path) -> Result<Option<Url>, Usage> {
     if !is_url(path) {

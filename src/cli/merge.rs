@@ -40,7 +40,7 @@ pub struct MergeArgs {
 pub fn run(args: &MergeArgs) -> Result<Exit> {
     // Nothing is read from a store, but nothing of one may be replaced either.
     let (store, _) = dir::open(None)?;
-    dir::local(&args.output)?;
+    dir::written(&args.output)?;
     for file in &args.files {
         dir::local(file)?;
         // Of what can't be told here the merge says more.

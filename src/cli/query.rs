@@ -49,10 +49,7 @@ pub fn run(args: &QueryArgs) -> Result<Exit> {
         .map_or_else(Control::default, |shown| shown.control.clone());
     let filter = args.filter.filter_of(&store, &control)?;
     let output = match args.output.as_deref() {
-        Some(path) if path != Path::new("-") => {
-            dir::local(path)?;
-            Output::file(path, &store.layout, args.yes)?
-        }
+        Some(path) if path != Path::new("-") => Output::file(path, &store.layout, args.yes)?,
         _ => Output::stdout(),
     };
     let written = if args.plot {
@@ -110,6 +107,7 @@ pub(super) fn batches(
 
 /// What can't be meant, whatever the store holds.
 fn check(args: &QueryArgs) -> Result<(), Usage> {
+    args.output.as_deref().map_or(Ok(()), dir::written)?;
     let sorted = !args.sort.is_empty() || args.top.is_some();
     if sorted && args.group_by.is_empty() && args.limit.or(args.top).is_some_and(|n| n > sort::MOST)
     {

@@ -54,6 +54,7 @@ pub fn run(args: &ReportArgs) -> Result<Exit> {
 
 /// Writes the report.
 pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
+    dir::written(&args.output)?;
     args.filter.filter(Timestamp::now(), &TimeZone::system())?;
     let (store, config) = dir::existing_view(args.dir.as_deref())?;
     let markdown = args

@@ -503,7 +503,7 @@ fn is_eee(args: &ExportArgs) -> bool {
 
 /// Writes a folder in the form of Every Eval Ever.
 fn export_eee(args: &ExportArgs) -> Result<Exit> {
-    dir::local(&args.output)?;
+    dir::written(&args.output)?;
     if args.dry_run {
         return Err(Usage("--format eee has no --dry-run: it makes a new folder".into()).into());
     }
@@ -552,7 +552,7 @@ pub(super) fn is_delta(args: &ExportArgs) -> bool {
 
 /// Brings a Delta table up to date; what there is to say, for people and for scripts.
 pub(super) fn export_table(args: &ExportArgs, control: &Control) -> Result<(String, Value)> {
-    dir::local(&args.output)?;
+    dir::written(&args.output)?;
     if args.dry_run {
         return Err(
             Usage("a Delta table has no --dry-run: nothing of it is replaced".into()).into(),
@@ -583,6 +583,7 @@ pub(super) fn export_table(args: &ExportArgs, control: &Control) -> Result<(Stri
 }
 
 pub(super) fn export_request(args: &ExportArgs) -> Result<(Request, MaintainArgs)> {
+    dir::written(&args.output)?;
     let filter = if args.filter.session.is_empty() {
         args.filter.filter(Timestamp::now(), &TimeZone::system())?
     } else {

@@ -91,6 +91,13 @@ fn two_models_are_compared_on_the_tests_that_both_had() {
         assert!(svg.contains(part), "{part}: {svg}");
     }
     assert_eq!(svg.matches("<circle").count(), 1);
+    // What is there is replaced when that was asked for.
+    fs::write(dir.join("d.svg"), "mine").unwrap();
+    let again = [&pair[..], &["d.svg"]].concat();
+    refuses(dir, &again, 1, "is already there and was left alone");
+    assert_eq!(fs::read_to_string(dir.join("d.svg")).unwrap(), "mine");
+    output(dir, &[&again[..], &["--yes"]].concat());
+    assert_eq!(fs::read_to_string(dir.join("d.svg")).unwrap(), svg);
     refuses(dir, &[&pair[..], &["d.png"]].concat(), 2, "ends with .svg");
     let text = output(dir, &["compare", "store", "good", "new|er"]);
     assert!(

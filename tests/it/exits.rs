@@ -177,7 +177,6 @@ fn a_url_is_refused_where_only_a_store_will_do() {
             &["import", "rows.jsonl", "--into", url],
             &["import", url],
             &["merge", url, "-o", "out.parquet"],
-            &["merge", "rows.jsonl", "-o", url],
             &["maintain", url],
             &["maintain", url, "--every", "1s"],
             &["config", "show", url],
@@ -195,6 +194,24 @@ fn a_url_is_refused_where_only_a_store_will_do() {
             &["export", url, "-o", "out.csv"],
             &["pull", url, "--into", "store"],
         ];
+        let plot = format!("{url}.svg");
+        let writing: &[&[&str]] = &[
+            &["merge", "rows.jsonl", "-o", url],
+            &["query", "store", "-o", url],
+            &["export", "store", "-o", url],
+            &["export", "store", "--format", "eee", "-o", url],
+            &["export", "store", "--format", "delta", "-o", url],
+            &["report", "store", "-o", url],
+            &["backup", "store", "--to", url],
+            &["compare", "store", "a", "b", "--plot", &plot],
+        ];
+        for args in writing {
+            let named = args.last().unwrap();
+            refused(
+                args,
+                &format!("{named} is a URL, and evaltop writes files and folders"),
+            );
+        }
         let said = if of_readers {
             format!("{url} is a URL that evaltop can't open")
         } else {
