@@ -97,6 +97,8 @@ impl Drop for Server {
 struct Proxy {
     port: u16,
     bad: Arc<AtomicBool>,
+    /// While it is down, every connection fails.
+    down: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -104,11 +106,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let bad = Arc::new(AtomicBool::new(false));
-        let (is_bad, nth) = (Arc::clone(&bad), Arc::new(AtomicUsize::new(0)));
+        let down = Arc::new(AtomicBool::new(false));
+        let (is_bad, is_down) = (Arc::clone(&bad), Arc::clone(&down));
+        let nth = AtomicUsize::new(0);
         // Ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let fault = if is_bad.load(Ordering::Relaxed) {
+                let fault = if is_down.load(Ordering::Relaxed) {
+                    0
+                } else if is_bad.load(Ordering::Relaxed) {
                     // More in a row than the client tries again by itself.
                     let faults = [0, 1, 2, 3, 0, 1, 2, 3, 1, 2, 4, 5];
                     faults[nth.fetch_add(1, Ordering::Relaxed) % faults.len()]
@@ -118,7 +124,7 @@ impl Proxy {
                 std::thread::spawn(move || carry(client, to, fault));
             }
         });
-        Self { port, bad }
+        Self { port, bad, down }
     }
 }
 
@@ -214,6 +220,13 @@ impl Machine {
         ids
     }
 
+    /// How many files the spool still has.
+    fn left(&self) -> u64 {
+        let (left, _) = self.said(0, &["spool", "--format", "json"]);
+        let left: Value = serde_json::from_str(&left).unwrap();
+        left["files"].as_u64().unwrap()
+    }
+
     /// Records rows and returns those that were acknowledged; killed after so many, if at all.
     fn record(
         &self,
@@ -276,8 +289,14 @@ fn what_writers_acknowledged_arrives_once_through_a_bad_network() {
     let store = folder.path().join("store").display().to_string();
     let collector = Machine::new(folder.path(), "collector", proxy.port);
     let over = AtomicBool::new(false);
+    // Nothing gets through at first: what is acknowledged then stays in the spool.
+    proxy.down.store(true, Ordering::Relaxed);
+    let early: Vec<String> = (0..10).map(|row| format!("early{row}")).collect();
+    let first = Machine::new(folder.path(), "node0", proxy.port);
+    let mut acknowledged = first.record(URL, &[], &early, usize::MAX);
+    assert_eq!((acknowledged.len(), first.left()), (10, 1));
     proxy.bad.store(true, Ordering::Relaxed);
-    let mut acknowledged = Vec::new();
+    proxy.down.store(false, Ordering::Relaxed);
     std::thread::scope(|scope| {
         let recorders: Vec<_> = (0..writers)
             .map(|writer| {
@@ -322,9 +341,7 @@ fn what_writers_acknowledged_arrives_once_through_a_bad_network() {
     for machine in 0..writers.div_ceil(2) {
         let node = Machine::new(folder.path(), &format!("node{machine}"), proxy.port);
         node.said(0, &["spool", "--flush"]);
-        let (left, _) = node.said(0, &["spool", "--format", "json"]);
-        let left: Value = serde_json::from_str(&left).unwrap();
-        assert_eq!(left["files"], 0, "{left}");
+        assert_eq!(node.left(), 0);
     }
     collector.said(0, &["pull", URL, "--into", &store]);
     acknowledged.sort();
@@ -342,7 +359,7 @@ fn what_writers_acknowledged_arrives_once_through_a_bad_network() {
     assert_eq!(status["sources"][0]["source"], URL);
     // One that was closed is one object, one that was killed at most two.
     assert!(
-        server.objects().len() <= 2 * writers,
+        server.objects().len() <= 2 * writers + 1,
         "{:?}",
         server.objects()
     );
