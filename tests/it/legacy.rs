@@ -459,6 +459,20 @@ fn scores_and_rows_of_nobody_are_left_out_with_a_sentence() {
         let out = dir.path().join("out.csv");
         said(&["export", "-o", out.to_str().unwrap()], 0);
         said(&["export", "--strict", "-o", out.to_str().unwrap()], 10);
+        for (command, more) in [
+            ("cost", &[][..]),
+            ("compare", &["a", "b", "--by", "test_id"]),
+        ] {
+            let run = evaltop()
+                .args([command, "--format", "json"])
+                .arg(&store)
+                .args(more)
+                .output()
+                .unwrap();
+            let found: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+            let left_out = found["left_out"].to_string();
+            assert!(left_out.contains(why), "{command}: {found}");
+        }
         let told = evaltop().arg("consolidate").arg(&store).output().unwrap();
         let told = String::from_utf8_lossy(&told.stderr).into_owned()
             + &String::from_utf8_lossy(&told.stdout);
