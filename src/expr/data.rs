@@ -151,6 +151,19 @@ impl Data {
         Self::column(&plain.map_err(|error| Error::new(error.to_string()))?, zone)
     }
 
+    /// Whole numbers, a row each. What 64 bits with a sign can't hold is an error: a null would
+    /// leave the row out of sums and means without a word.
+    pub(super) fn integers(
+        rows: usize,
+        number: impl Fn(usize) -> Result<Option<i128>, Error>,
+    ) -> Result<Self, Error> {
+        let fitting =
+            |value: Option<i128>| value.map(i64::try_from).transpose().map_err(|_| beyond());
+        let values: Result<Int64Array, Error> =
+            (0..rows).map(|row| fitting(number(row)?)).collect();
+        Ok(Self::rows(Values::Int(values?)))
+    }
+
     fn at(&self, row: usize) -> usize {
         if self.constant { 0 } else { row }
     }
@@ -297,6 +310,13 @@ fn instants(micros: &Int64Array) -> TimestampMicrosecondArray {
     micros
         .reinterpret_cast::<TimestampMicrosecondType>()
         .with_timezone("UTC")
+}
+
+/// The error for a whole number that has no place.
+pub(super) fn beyond() -> Error {
+    Error::new(
+        "a whole number beyond 64 bits with a sign came up: multiply by 1.0 to work with doubles",
+    )
 }
 
 fn get<A: Array, T>(values: &A, row: usize, value: impl Fn(&A, usize) -> T) -> Option<T> {

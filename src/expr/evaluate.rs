@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{BooleanArray, Float64Array, Int64Array, RecordBatch};
+use arrow::array::{BooleanArray, Float64Array, RecordBatch};
 
 use super::bind::{As, Bound, Op, Typed};
-use super::data::{Data, Values};
+use super::data::{Data, Values, beyond};
 use super::like::like;
 use super::parser::{Comparison, Operator};
 use super::{Error, Type};
@@ -86,8 +86,7 @@ impl Bound {
             Op::Negate(inner) => {
                 let inner = self.run(inner, batch)?;
                 if typed.of == Type::Int {
-                    let negated = |row| Ok(inner.integer(row).map(|value| -value));
-                    numbers(rows, negated)?
+                    Data::integers(rows, |row| Ok(inner.integer(row).map(|value| -value)))?
                 } else {
                     doubles(rows, |row| Some(-inner.float(row)?))
                 }
@@ -110,7 +109,7 @@ impl Bound {
                         Data::rows(Values::Time(times.collect()))
                     }
                     (_, Type::Int) => {
-                        numbers(rows, |row| match (a.integer(row), b.integer(row)) {
+                        Data::integers(rows, |row| match (a.integer(row), b.integer(row)) {
                             (Some(a), Some(b)) => whole(*operator, a, b),
                             _ => Ok(None),
                         })?
@@ -123,10 +122,7 @@ impl Bound {
                     .iter()
                     .map(|argument| self.run(argument, batch))
                     .collect::<Result<Vec<_>, _>>()?;
-                if typed.of == Type::Int && arguments.iter().any(Data::is_unsigned) {
-                    return Err(beyond());
-                }
-                function.call(typed.of, &arguments, rows, &self.context.zone)
+                function.call(typed.of, &arguments, rows, &self.context.zone)?
             }
         })
     }
@@ -270,13 +266,6 @@ fn whole(operator: Operator, a: i128, b: i128) -> Result<Option<i128>, Error> {
     found.map(Some).ok_or_else(beyond)
 }
 
-/// A null in place of a number would leave the row out of sums and means without a word.
-fn beyond() -> Error {
-    Error::new(
-        "a whole number beyond 64 bits with a sign came up: multiply by 1.0 to work with doubles",
-    )
-}
-
 /// Null where there is no finite result, as for a division by 0.
 fn double(operator: Operator, a: f64, b: f64) -> Option<f64> {
     let result = match operator {
@@ -291,15 +280,6 @@ fn double(operator: Operator, a: f64, b: f64) -> Option<f64> {
 
 fn truths(rows: usize, truth: impl Fn(usize) -> Option<bool>) -> Data {
     Data::rows(Values::Bool((0..rows).map(truth).collect()))
-}
-
-fn numbers(
-    rows: usize,
-    number: impl Fn(usize) -> Result<Option<i128>, Error>,
-) -> Result<Data, Error> {
-    let fitting = |value: Option<i128>| value.map(i64::try_from).transpose().map_err(|_| beyond());
-    let values: Result<Int64Array, Error> = (0..rows).map(|row| fitting(number(row)?)).collect();
-    Ok(Data::rows(Values::Int(values?)))
 }
 
 fn doubles(rows: usize, number: impl Fn(usize) -> Option<f64>) -> Data {

@@ -83,7 +83,13 @@ impl Function {
         Ok((*function, of))
     }
 
-    pub(super) fn call(self, of: Type, arguments: &[Data], rows: usize, zone: &TimeZone) -> Data {
+    pub(super) fn call(
+        self,
+        of: Type,
+        arguments: &[Data],
+        rows: usize,
+        zone: &TimeZone,
+    ) -> Result<Data, Error> {
         let nothing = Data::constant(Values::Int(Int64Array::from(vec![None])));
         let first = arguments.first().unwrap_or(&nothing);
         let second = arguments.get(1).unwrap_or(&nothing);
@@ -95,13 +101,14 @@ impl Function {
             let time = Timestamp::from_microsecond(first.time(row)?).ok()?;
             Some(zone.to_datetime(time))
         };
-        Data::rows(match self {
+        Ok(Data::rows(match self {
             Self::Abs if of == Type::Int => {
-                // Of the least number there is none.
-                Values::Int(ints(rows, |row| Some(first.int(row)?.saturating_abs())))
+                return Data::integers(rows, |row| Ok(first.integer(row).map(i128::abs)));
             }
             Self::Abs => Values::Float(floats(rows, |row| Some(first.float(row)?.abs()))),
-            Self::Round if of == Type::Int => Values::Int(ints(rows, |row| first.int(row))),
+            Self::Round if of == Type::Int => {
+                return Data::integers(rows, |row| Ok(first.integer(row)));
+            }
             Self::Round => {
                 let digits = |row| second.int(row).unwrap_or(0).clamp(-15, 15) as i32;
                 Values::Float(floats(rows, |row| {
@@ -112,10 +119,13 @@ impl Function {
                 Type::Time => Values::Time(ints(rows, |row| {
                     time_bucket(first.time(row)?, second.float(row)?, zone)
                 })),
-                Type::Int => Values::Int(ints(rows, |row| {
-                    let (value, width) = (first.int(row)?, second.int(row)?);
-                    (width > 0).then(|| value.saturating_sub(value.rem_euclid(width)))
-                })),
+                Type::Int => {
+                    let lower = |row| {
+                        let (value, width) = (first.integer(row)?, second.integer(row)?);
+                        (width > 0).then(|| value - value.rem_euclid(width))
+                    };
+                    return Data::integers(rows, |row| Ok(lower(row)));
+                }
                 _ => Values::Float(floats(rows, |row| {
                     bucket(first.float(row)?, second.float(row)?)
                 })),
@@ -123,7 +133,11 @@ impl Function {
             Self::Coalesce => {
                 let at = |row| arguments.iter().find(|data| !data.is_null(row));
                 match of {
-                    Type::Int => Values::Int(ints(rows, |row| at(row)?.int(row))),
+                    Type::Int => {
+                        return Data::integers(rows, |row| {
+                            Ok(at(row).and_then(|data| data.integer(row)))
+                        });
+                    }
                     Type::Float => Values::Float(floats(rows, |row| at(row)?.float(row))),
                     Type::Time => Values::Time(ints(rows, |row| at(row)?.time(row))),
                     Type::Bool => Values::Bool((0..rows).map(|row| at(row)?.bool(row)).collect()),
@@ -141,7 +155,7 @@ impl Function {
             }
             Self::Lower => texts(str::to_lowercase),
             Self::Upper => texts(str::to_uppercase),
-        })
+        }))
     }
 }
 

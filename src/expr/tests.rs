@@ -292,7 +292,9 @@ fn whole_numbers_beyond_64_bits_with_a_sign_are_never_left_out() {
         "big + 1",
         "-big - 1",
         "abs(big)",
-        "bucket(big, 10)",
+        "round(big)",
+        "abs(-9223372036854775807 - 1)",
+        "bucket(-9223372036854775807, 10)",
         "coalesce(big, 1)",
         "big * big * big",
         "9223372036854775807 + 1",
@@ -304,6 +306,7 @@ fn whole_numbers_beyond_64_bits_with_a_sign_are_never_left_out() {
         ("big - 1", Some(i64::MAX)),
         ("big % 10", Some(8)),
         ("-big", Some(i64::MIN)),
+        ("bucket(big, 10)", Some(9_223_372_036_854_775_800)),
         ("big % 0", None),
     ] {
         let found = evaluate(text).unwrap();

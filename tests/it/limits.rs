@@ -113,9 +113,7 @@ fn ends_well(limit: &str, arguments: &[&str], output: &Output) -> i32 {
     // A validation that could not be made says nothing about the store.
     assert!(matches!(code, 0 | 1), "{code}: {what}");
     if code == 1 {
-        let mut sentences: Vec<&str> = said.lines().collect();
-        // Two that ran out in the same moment may both say it.
-        sentences.dedup();
+        let sentences: Vec<&str> = said.lines().collect();
         assert!(
             sentences.len() == 1 && said.starts_with("evaltop: "),
             "{what}"
@@ -183,7 +181,7 @@ fn aborted_below_us(output: &Output) -> bool {
 fn too_little_memory_is_said_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     store(folder.path());
-    let (mut failed, mut aborted) = (0, 0);
+    let (mut failed, mut aborted, mut runs) = (0, 0, 0);
     let starts = |megabytes: &u64| {
         let limit = format!("-v {}", megabytes * 1024);
         // With less the system can't even load it.
@@ -194,6 +192,7 @@ fn too_little_memory_is_said_in_one_sentence() {
         let limit = format!("-v {}", megabytes * 1024);
         for arguments in commands() {
             let output = limited(folder.path(), &limit, false, &arguments);
+            runs += 1;
             if aborted_below_us(&output) {
                 aborted += 1;
                 continue;
@@ -202,8 +201,8 @@ fn too_little_memory_is_said_in_one_sentence() {
         }
     }
     assert!(failed > 5, "{failed}");
-    // A few limits of all are so narrow.
-    assert!(aborted <= failed, "{aborted} of {failed}");
+    // Few limits are as narrow as that.
+    assert!(aborted * 10 < runs, "{aborted} of {runs}");
 }
 
 #[test]
