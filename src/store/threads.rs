@@ -221,6 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn a_helpers_panic_goes_on_as_it_was() {
+        let (own, both) = (std::thread::current().id(), std::sync::Barrier::new(2));
+        let work = || {
+            both.wait();
+            assert!(std::thread::current().id() == own, "no more memory");
+        };
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| together(2, work)));
+        let said = ended.unwrap_err();
+        assert_eq!(said.downcast_ref::<&str>(), Some(&"no more memory"));
+    }
+
+    #[test]
     fn sorts_as_one_thread_does() {
         let mut all: Vec<u64> = (0..1_000_u64)
             .map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15))
