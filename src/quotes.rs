@@ -36,7 +36,7 @@ impl OpenQuote {
         let mut before = [0; 3];
         for (at, byte) in BufReader::new(rest).bytes().enumerate() {
             let byte = byte?;
-            // A byte order mark is no part of the first field.
+            // A byte order mark is not part of the first field.
             if let Some(place) = before.get_mut(at) {
                 *place = byte;
             }

@@ -27,7 +27,7 @@ fn sign(text: &str) -> Option<&'static str> {
     found.map(|(_, what)| *what)
 }
 
-/// The sentence for a panic that is no mistake.
+/// The sentence for a panic that is not a mistake.
 pub(super) fn of(payload: &(dyn Any + Send)) -> Option<String> {
     let what = sign(said(payload)?)?;
     Some(format!(

@@ -222,7 +222,7 @@ pub struct CompletionsArgs {
 /// `evaltop completions`.
 pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
     let all = command();
-    // Made anew, because the scripts would offer hidden commands too.
+    // Built again, because the scripts would offer hidden commands too.
     let mut shown = Command::new("evaltop")
         .args(all.get_arguments().cloned())
         .subcommands(

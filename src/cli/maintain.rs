@@ -117,7 +117,7 @@ pub fn run(args: &UpkeepArgs) -> Result<Exit> {
         let mut round = round(&store, args, &options, &control);
         round.jobs.splice(0..0, taken);
         let exit = round.exit();
-        // Nothing to be maintained yet is no news.
+        // Nothing to be maintained yet is not news.
         let absent = every.is_some() && matches!(store.check(), Err(Error::NoStore { .. }));
         if !absent {
             report(&store, args, &round)?;

@@ -809,7 +809,7 @@ impl Shown {
     fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            // A terminal that is gone is no reason to stop.
+            // A terminal that is gone is not a reason to stop.
             None => drop(writeln!(io::stderr().lock(), "{line}")),
         }
     }

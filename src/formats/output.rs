@@ -187,7 +187,7 @@ impl Output {
         Handle(Arc::clone(&self.shared))
     }
 
-    /// Whether the reader of a pipe went away, which is no failure of ours.
+    /// Whether the reader of a pipe went away, which is not a failure of ours.
     pub fn closed(&self) -> bool {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(&shared.failure, Some((io::ErrorKind::BrokenPipe, _)))

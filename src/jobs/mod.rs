@@ -50,7 +50,7 @@ pub use crate::store::maintain::cleanup::Options as CleanupOptions;
 /// A job that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
-    /// Merge what waits into main.
+    /// Merge pending rows into main.
     Consolidate(ConsolidateOptions),
     /// Remove leftovers.
     Cleanup(CleanupOptions),
@@ -69,7 +69,7 @@ pub enum Request {
     Export(ExportOptions),
 }
 
-/// How what waits is merged.
+/// How pending rows are merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsolidateOptions {
     /// Go on although main has fewer rows than its last commit left in it.

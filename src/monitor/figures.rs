@@ -1,5 +1,5 @@
 //! What a snapshot means at a moment: totals, models with their rates and bursts,
-//! what waits. Pure: the same snapshot and time give the same figures.
+//! pending rows. Pure: the same snapshot and time give the same figures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -447,7 +447,7 @@ mod tests {
             ..fact("a", ago)
         };
         assert_eq!((state(new(900)), state(new(901))), (S::Live, S::Stalled));
-        // A long test in flight is no stall, where its model's tests may be long.
+        // A long test in flight is not a stall, where its model's tests may be long.
         assert_eq!(
             state(running(fact("a", 2_400), in_flight("agent", 2_400))),
             S::Live

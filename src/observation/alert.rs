@@ -21,7 +21,7 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
-    /// Merge what waits into main.
+    /// Merge pending rows into main.
     Consolidate,
     /// Remove leftovers.
     Cleanup,

@@ -221,7 +221,7 @@ struct Block {
 enum Step {
     On,
     Over,
-    /// This line is no part of it.
+    /// This line is not part of it.
     Broken,
 }
 

@@ -53,7 +53,7 @@ impl Guard {
     fn tell(&self, sign: char, group: Pid) {
         let line = format!("{sign}{}\n", group.as_raw_nonzero());
         if let Some(mut pipe) = self.0.stdin.as_ref() {
-            // One write, which threads can't mix. A guard that is gone is no reason to stop.
+            // One write, which threads can't mix. A guard that is gone is not a reason to stop.
             let _ = pipe.write_all(line.as_bytes());
         }
     }

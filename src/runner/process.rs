@@ -309,7 +309,7 @@ impl<'a> Running<'a> {
             {
                 true
             }
-            // A program that has read enough is no failure.
+            // A program that has read enough is not a failure.
             Err(_) => false,
         };
         if !open {

@@ -110,7 +110,7 @@ pub fn below(folder: &Path) -> Vec<PathBuf> {
 pub fn holds_data(folder: &Path) -> bool {
     /// A folder of something else may have a million files.
     const LOOKED_AT: usize = 200;
-    // A log of Inspect that has just begun is no whole archive yet, and known by its name alone.
+    // A log of Inspect that has just begun is not a whole archive yet, and known by its name alone.
     let begun = |path: &Path| path.extension().is_some_and(|ending| ending == "eval");
     let paths = below(folder);
     paths

@@ -249,7 +249,7 @@ impl<R: Read> Pull<R> {
         self.fault(format!("expected {wanted}, found {found}"))
     }
 
-    /// The next byte that is no space, without consuming it.
+    /// The next byte that is not a space, without consuming it.
     fn peek(&mut self) -> Result<Option<u8>> {
         loop {
             let rest = self.rest()?;

@@ -47,7 +47,7 @@ pub(crate) struct Chunk {
     pub(crate) rejected: Vec<Rejected>,
 }
 
-/// A part of a file that is no row and was left out.
+/// A part of a file that is not a row and was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
     /// Where it is.

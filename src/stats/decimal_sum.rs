@@ -35,7 +35,7 @@ impl Default for DecimalSum {
 }
 
 impl DecimalSum {
-    /// Adds a value; what is no finite number counts for nothing.
+    /// Adds a value; what is not a finite number counts for nothing.
     pub fn push(&mut self, value: f64) {
         if !value.is_finite() {
             return;

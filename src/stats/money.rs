@@ -18,7 +18,7 @@ pub struct Money {
 }
 
 impl Money {
-    /// Adds one cost in dollars; what is no finite number counts for nothing.
+    /// Adds one cost in dollars; what is not a finite number counts for nothing.
     #[inline]
     pub fn push(&mut self, dollars: f64) {
         if dollars.is_finite() {

@@ -1,5 +1,5 @@
 //! How far a planned run is: tests expected by cell against those that are there. What
-//! a cell has beyond its plan is no progress elsewhere.
+//! a cell has beyond its plan is not progress elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -90,7 +90,7 @@ impl Sum {
         (value.clamp(-Self::LIMIT, Self::LIMIT) * 1e6).round() as i128
     }
 
-    /// Adds one value; what is no finite number counts for nothing.
+    /// Adds one value; what is not a finite number counts for nothing.
     #[inline]
     pub fn push(&mut self, value: f64) {
         if value.is_finite() {

@@ -140,7 +140,7 @@ fn number(model: &str) -> usize {
 pub fn line(from: &mut impl BufRead) -> Option<String> {
     loop {
         let mut line = String::new();
-        // What a killed process did not finish is no line.
+        // What a killed process did not finish is not a line.
         if from.read_line(&mut line).ok()? == 0 || !line.ends_with('\n') {
             return None;
         }

@@ -51,7 +51,7 @@ impl Gates {
                 });
             };
             let names = [standing.name(judged.first), standing.name(judged.second)];
-            // Where most tests of a side were lost, the rest is no verdict.
+            // Where most tests of a side were lost, the rest is not a verdict.
             let heard = [judged.first, judged.second].into_iter().all(|at| {
                 let own = standing.contenders.get(at);
                 own.is_none_or(|own| standing.silent(at) * 2 <= own.tally.tests)

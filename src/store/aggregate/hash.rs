@@ -18,7 +18,7 @@ pub fn legacy_row_hashes(batch: &RecordBatch) -> Result<Vec<u64>> {
     let mut hashes = vec![0_u64; batch.num_rows()];
     let schema = batch.schema();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        // When a row was accepted is no part of what it says.
+        // When a row was accepted is not part of what it says.
         if !is_index(field.name()) && field.name() != "recorded_at" {
             let seed = xxh3_64(field.name().as_bytes());
             add_column(&mut hashes, column, seed).map_err(|e| {

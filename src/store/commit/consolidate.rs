@@ -1,4 +1,4 @@
-//! Consolidate: merges what waits into main, by the commit protocol of
+//! Consolidate: merges pending rows into main, by the commit protocol of
 //! `docs/format.md`.
 //!
 //! Promises: no row is lost and none counted twice, whenever it is stopped; what is
@@ -229,7 +229,7 @@ fn journal_rows(store: &Store, path: &Path, mut from: u64) -> Result<Option<u64>
     }
 }
 
-/// Merges what waits.
+/// Merges pending rows.
 pub fn run(store: &Store, options: &Options, now: Timestamp, control: &Control) -> Result<Outcome> {
     store.check()?;
     let _lock = StoreLock::take(store, "consolidate", control)?;

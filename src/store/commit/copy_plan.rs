@@ -29,7 +29,7 @@ pub(crate) fn parts(groups: &[Group], new: (u64, u64), full: (u64, u64)) -> Vec<
     let mut encode: Vec<bool> = groups.iter().map(|group| group.lost > 0).collect();
     let mut follows = Follows {
         rows: size(new, full),
-        anew: true,
+        rewritten: true,
     };
     let full_rows = full.0;
     for at in (0..groups.len()).rev() {
@@ -48,11 +48,11 @@ pub(crate) fn parts(groups: &[Group], new: (u64, u64), full: (u64, u64)) -> Vec<
             set(at);
             set(at + 1);
         }
-        let anew = joins || lost > 0;
+        let rewritten = joins || lost > 0;
         let adds = if joins { follows.rows } else { 0 };
         follows = Follows {
             rows: rows + adds,
-            anew,
+            rewritten,
         };
     }
     runs(&encode)
@@ -73,13 +73,13 @@ fn share(number: u64, of: u64, whole: u64) -> u64 {
 struct Follows {
     rows: u64,
     /// It is encoded in any case.
-    anew: bool,
+    rewritten: bool,
 }
 
 impl Follows {
     /// Whether a row group of so many rows joins it.
     fn takes(&self, rows: u64, full: u64) -> bool {
-        let fits = if self.anew {
+        let fits = if self.rewritten {
             rows < full
         } else {
             rows < full / 2 && self.rows < full / 2
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loses_rows_is_encoded_anew_and_a_small_end_once_as_much_follows() {
+    fn what_loses_rows_is_encoded_rewritten_and_a_small_end_once_as_much_follows() {
         assert_eq!(parts(&[(10, 0), (9, 0)], 4, 10), [Copy(0..2)]);
         assert_eq!(parts(&[(10, 0), (9, 0)], 5, 10), [Copy(0..1), Encode(1..2)]);
         assert_eq!(

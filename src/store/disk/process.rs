@@ -300,7 +300,7 @@ pub fn started_this_program(pid: u32) -> bool {
 }
 
 /// The processes, but this one, that could write into the pipe that is this process's stdin:
-/// its parent first, then by id. None where stdin is no pipe, or nobody can tell.
+/// its parent first, then by id. None where stdin is not a pipe, or nobody can tell.
 pub fn holders_of_stdin() -> Vec<Holder> {
     let Ok(pipe) = fs::read_link("/proc/self/fd/0") else {
         return Vec::new();

@@ -346,7 +346,7 @@ fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Resul
         Told::Passed => return Ok(None),
         Told::Known(stat) => stat,
         Told::Unknown => match fs::metadata(folder.join(name)) {
-            // One whose name is no text can't be opened by the name that is told.
+            // One whose name is not text can't be opened by the name that is told.
             Ok(meta) => Stat {
                 is_file: meta.is_file() && matches!(named, Cow::Borrowed(_)),
                 ..stat_of(&meta)

@@ -7,7 +7,7 @@
 //! record files carry group totals on every row. Without any `success`, rows with a
 //! `score` or an `error_type` are unscored records.
 //!
-//! What is no count and neither true nor false is a score, and the file is refused with
+//! What is not a count and neither true nor false is a score, and the file is refused with
 //! the way to map it: rounded to a truth value it would be a wrong result.
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};

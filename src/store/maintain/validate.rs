@@ -127,7 +127,7 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
                 crate::store::format::layout::MAIN,
                 format!(
                     "it can't be read ({reason}): bring back a backup (evaltop restore); without one, move this \
-                     file away and go on with what waits (evaltop consolidate --accept-main)"
+                     file away and go on with the pending rows (evaltop consolidate --accept-main)"
                 ),
             );
             pending::alone(store, &mut report, control)?;

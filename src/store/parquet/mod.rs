@@ -279,7 +279,7 @@ impl ParquetFile {
             let Some(at) = roots.iter().position(|root| root.name() == **name) else {
                 return false;
             };
-            // Where a column has parts, it is no text.
+            // Where a column has parts, it is not text.
             let flat = roots.iter().take(at + 1).all(|root| root.is_primitive());
             let chunk =
                 |group: &RowGroupMetaData| group.columns().get(at)?.dictionary_page_offset();

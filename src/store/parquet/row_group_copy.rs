@@ -57,7 +57,7 @@ impl<'a> Stock<'a> {
         {
             return Ok(None);
         }
-        // What is gone, or of a type that is no wider one, makes the whole file another one.
+        // What is gone, or of a type that is not a wider one, makes the whole file another one.
         let copied = |own: &FieldRef, new: &Field| own.data_type() == new.data_type();
         let stays = |own: &FieldRef| {
             let new = schema.field_with_name(own.name()).ok();

@@ -144,7 +144,7 @@ impl Read for Onwards {
     }
 }
 
-/// Refuses a page that claims an absurd size; what is no page is something else.
+/// Refuses a page that claims an absurd size; what is not a page is something else.
 fn check(head: &[u8]) -> Result<()> {
     if let Some((size, stored)) = page_sizes(head)
         && size.max(stored) > PAGE_BYTES
@@ -158,7 +158,7 @@ fn check(head: &[u8]) -> Result<()> {
 }
 
 /// The sizes that a page's header begins with, unpacked and stored; `None` where this
-/// is no page. The decoder trusts them and takes as much memory.
+/// is not a page. The decoder trusts them and takes as much memory.
 fn page_sizes(head: &[u8]) -> Option<(u64, u64)> {
     let mut rest = head.iter();
     // Three integers of Thrift's compact protocol, each one field after the last.

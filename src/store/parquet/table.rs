@@ -252,7 +252,7 @@ impl<'a> TableWriter<'a> {
 
     /// Row groups with these columns, to be encoded elsewhere.
     pub(crate) fn groups(&self) -> Groups {
-        self.groups.anew()
+        self.groups.emptied()
     }
 
     /// Takes in a row group that was encoded elsewhere; tells its number.

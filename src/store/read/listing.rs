@@ -388,11 +388,11 @@ impl Listing {
             };
             let parts = published.get(stem).into_iter().flatten();
             let main = consumed.get(stem).map(Vec::as_slice).unwrap_or_default();
-            // What is in main and what waits follow each other in any order.
+            // What is in main and pending rows follow each other in any order.
             let in_main = main.iter().filter_map(|entry| entry.journal.as_ref());
             let covered = JournalPart::covered(&parts.chain(in_main)).max(consumed_bytes(main));
             take_journal(store, &mut files, entry, covered)?;
-            // A lock that is free because its writer has published meanwhile is no dead writer's.
+            // A lock that is free because its writer has published meanwhile is not a dead writer's.
             let last = files.journals.last();
             if let Some(journal) = last.filter(|journal| journal.lock == Lock::Free) {
                 let increment = increment_name(&journal.stem);

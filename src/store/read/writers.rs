@@ -69,7 +69,7 @@ pub(crate) fn writers(
         let lock = if let Some(lock) = counted.get(name) {
             *lock
         } else {
-            // Its rows count elsewhere: one that may not be opened is no reason to stop.
+            // Its rows count elsewhere: one that may not be opened is not a reason to stop.
             let path = store.layout.incremental().join(name);
             lock_of(&*store.disk, &path).unwrap_or(Lock::Unknown)
         };

@@ -361,7 +361,7 @@ pub(crate) fn end_of_lines(source: ReadAt<'_>, bytes: u64, from: u64) -> io::Res
     Ok(from)
 }
 
-/// What a line says that is no row.
+/// What a line says that is not a row.
 enum Control {
     Sealed,
     /// Whatever later versions say.

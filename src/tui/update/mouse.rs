@@ -72,7 +72,7 @@ fn chosen(model: &Model, focus: Focus) -> usize {
 
 /// Selects what was clicked on; whether that was a row.
 fn select(model: &mut Model, focus: Focus, area: Rect, at: Position) -> bool {
-    // The heading is no row.
+    // The heading is not a row.
     let Some(line) = at.y.checked_sub(area.y + 1).map(usize::from) else {
         return false;
     };

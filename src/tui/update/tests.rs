@@ -882,10 +882,7 @@ fn two_marked_models_are_compared() {
     assert_eq!(newest(&model), "mark two models with Space to compare them");
     press(&mut model, ' ');
     let first = model.table.selected.clone().unwrap();
-    assert!(
-        press(&mut model, '=').is_empty(),
-        "the same one is no second one"
-    );
+    assert!(press(&mut model, '=').is_empty(), "it is not added twice");
     key(&mut model, KeyCode::Down);
     let second = model.table.selected.clone().unwrap();
     assert_eq!(

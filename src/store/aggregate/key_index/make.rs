@@ -302,8 +302,8 @@ impl Making<'_> {
             .into_iter()
             .filter_map(|entry| now.of(entry))
             .collect();
-        let anew: Vec<usize> = self.anew().into_iter().map(|(group, _)| group).collect();
-        let Ok(found) = self.entries_of(&anew, 0..=u64::MAX) else {
+        let stale: Vec<usize> = self.stale().into_iter().map(|(group, _)| group).collect();
+        let Ok(found) = self.entries_of(&stale, 0..=u64::MAX) else {
             return Ok(None);
         };
         entries.extend(found);
@@ -320,7 +320,7 @@ impl Making<'_> {
             .made
             .entries
             .as_ref()
-            .filter(|_| groups.len() == self.anew().len())
+            .filter(|_| groups.len() == self.stale().len())
         {
             let from = entries.partition_point(|(hash, _)| hash < range.start());
             let to = entries.partition_point(|(hash, _)| hash <= range.end());
@@ -350,7 +350,7 @@ impl Making<'_> {
     }
 
     /// The row groups that were not copied, with their rows.
-    fn anew(&self) -> Vec<(usize, u64)> {
+    fn stale(&self) -> Vec<(usize, u64)> {
         self.but(&self.made.copied.iter().map(|(now, _)| *now).collect())
     }
 
@@ -372,13 +372,13 @@ impl Making<'_> {
     ) -> Result<()> {
         let lost = Cell::new(false);
         let known = old.and_then(|old| Known::of(old, self.numbers(), &lost));
-        let (small, large, anew) = match known {
-            Some(known) => (known.small, Some(known.large), self.anew()),
+        let (small, large, stale) = match known {
+            Some(known) => (known.small, Some(known.large), self.stale()),
             None => (Vec::new(), None, self.but(&HashSet::new())),
         };
         let (mut small, mut before) = (small, large.into_iter().flatten().peekable());
-        let groups: Vec<usize> = anew.iter().map(|(group, _)| *group).collect();
-        let passes = anew
+        let groups: Vec<usize> = stale.iter().map(|(group, _)| *group).collect();
+        let passes = stale
             .iter()
             .map(|(_, rows)| rows)
             .sum::<u64>()

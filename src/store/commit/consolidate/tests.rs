@@ -844,7 +844,7 @@ mod grafts {
         /// With small row groups most of main is copied; with large ones more of it is
         /// encoded again.
         #[test]
-        fn copying_and_encoding_anew_make_the_same_main(commits in commits()) {
+        fn copying_and_encoding_rewritten_make_the_same_main(commits in commits()) {
             let mut mains = [8, 1 << 20].map(|rows| with_group_rows(rows, || {
                 let mut f = fixture();
                 let mut totals = Vec::new();
@@ -861,10 +861,10 @@ mod grafts {
                 assert_eq!(bad.count(), 0, "{:?}", report.findings);
                 (sorted_rows(&f), f.main().schema().fields().clone(), totals)
             }));
-            let (anew, copied) = (mains[1].clone(), &mut mains[0]);
-            prop_assert_eq!(&copied.2, &anew.2);
-            prop_assert_eq!(&copied.1, &anew.1);
-            prop_assert_eq!(&copied.0, &anew.0);
+            let (rewritten, copied) = (mains[1].clone(), &mut mains[0]);
+            prop_assert_eq!(&copied.2, &rewritten.2);
+            prop_assert_eq!(&copied.1, &rewritten.1);
+            prop_assert_eq!(&copied.0, &rewritten.0);
         }
     }
 

@@ -250,7 +250,7 @@ fn success(fields: &mut Fields) -> Result<Option<bool>, String> {
     })
 }
 
-/// Where the transcript is; what is no text is kept as JSON, as in any further column.
+/// Where the transcript is; what is not text is kept as JSON, as in any further column.
 fn log(fields: &mut Fields) -> Option<String> {
     match fields.take("log")? {
         Value::String(text) => Some(text),

@@ -140,7 +140,7 @@ fn times_are_instants_in_whatever_column() {
     }
     let cut = of(TimestampMillisecondArray::from(vec![micros / 1_000]).with_timezone("UTC"));
     assert_ne!(cut, instant);
-    // A date is no instant.
+    // A date is not an instant.
     assert_eq!(of(Date32Array::from(vec![20_484])), spelled("2026-01-31"));
     assert_ne!(spelled("2026-01-31"), spelled("2026-01-31T00:00:00"));
     // Floored, also before the epoch.

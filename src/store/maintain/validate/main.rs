@@ -191,7 +191,7 @@ fn counted(
             Level::Critical,
             MAIN,
             "the tallies in its footer are not those of its rows, so totals are wrong: bring back a backup, which \
-             counts anew (evaltop restore)",
+             counts the rows again (evaltop restore)",
         );
     }
     Ok(())
@@ -240,7 +240,7 @@ fn indexed(
             Level::Critical,
             name,
             "it does not hold main's test keys, so second attempts would count twice: remove this file, and the next \
-             consolidate makes it anew",
+             consolidate rebuilds it",
         );
     }
     Ok(())

@@ -198,7 +198,7 @@ fn backup(
     Ok(())
 }
 
-/// Everything that is no data: said where somebody may want to know.
+/// Everything that is not data: said where somebody may want to know.
 pub(crate) fn others(store: &Store, now: Timestamp, report: &mut Report) -> Result<()> {
     for entry in entries(store, &store.layout.incremental())? {
         let path = incremental(&entry.name);

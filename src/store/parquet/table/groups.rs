@@ -146,7 +146,7 @@ impl Groups {
     }
 
     /// Others with the same columns.
-    pub(crate) fn anew(&self) -> Self {
+    pub(crate) fn emptied(&self) -> Self {
         Self {
             columns: self.columns.clone(),
             full: self.full,

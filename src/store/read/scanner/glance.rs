@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::store::error::Result;
 use crate::store::read::scan_context::MANY;
 
-/// What is known before what waits is read.
+/// What is known before pending rows are read.
 #[derive(Debug)]
 pub struct Glance {
     /// Main, as if nothing else were there.

@@ -137,15 +137,12 @@ const SPARE: [(&str, &str); 20] = [
     ),
     (
         "replace test_keys",
-        "one that is not of main's commit is never believed, and built anew",
+        "one that is not of main's commit is never believed, and rebuilt",
     ),
-    (
-        "replace metadata",
-        "an older one is written anew; it is whole",
-    ),
+    ("replace metadata", "an older one is rewritten; it is whole"),
     (
         "replace model_stats",
-        "an older one is written anew; it is whole",
+        "an older one is rewritten; it is whole",
     ),
 ];
 
