@@ -242,21 +242,13 @@ fn run_locked(
     now: Timestamp,
     control: &Control,
 ) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+    let mut run = Run::new(store, now, control);
     if disk::lock_of(&*store.disk, &store.layout.lock()).ok() == Some(disk::Lock::Unsupported) {
-        outcome.notes.push(
+        run.outcome.notes.push(
             "this file system has no locks (flock): let only one process at a time consolidate"
                 .to_owned(),
         );
     }
-    let mut run = Run {
-        store,
-        now,
-        control,
-        outcome,
-        skipped: BTreeMap::new(),
-        lister: Lister::default(),
-    };
     refuse_link(store)?;
     // Refuses a shrunken main before anything is removed.
     Base::open(store, options.accept_main)?;
@@ -299,9 +291,23 @@ struct Run<'a> {
     skipped: BTreeMap<String, Skipped>,
     /// What one round saw, the next need not read.
     lister: Lister,
+    /// Only what an older main lacks is merged, from the folders.
+    restores: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(store: &'a Store, now: Timestamp, control: &'a Control) -> Self {
+        Self {
+            store,
+            now,
+            control,
+            outcome: Outcome::default(),
+            skipped: BTreeMap::new(),
+            lister: Lister::default(),
+            restores: false,
+        }
+    }
+
     fn merge_all(&mut self, options: &Options) -> Result<()> {
         let first = self.lister.files(self.store, self.now)?;
         for skipped in set_aside(&first) {
@@ -323,6 +329,9 @@ impl Run<'_> {
         loop {
             let fence = Fence::ahead(self.store, self.control)?;
             let base = Base::open(self.store, options.accept_main)?;
+            if self.restores && base.lacking.is_none() {
+                break;
+            }
             self.lister.adopt(&base.store_id);
             let files = self.lister.files(self.store, self.now)?;
             self.settle(&base, &files)?;
@@ -504,6 +513,20 @@ fn alone(
             crate::store::commit::round::Trouble::Other(error) => error,
             crate::store::commit::round::Trouble::Input(skipped) => Error::Refused(skipped.reason),
         })
+}
+
+/// Makes ready for a commit of main alone: finishes what killed commits began, and brings back from
+/// the folders what an older main lacks. The caller holds the lock.
+pub(crate) fn prepare(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
+    crate::store::commit::recover::finish(store, now)?;
+    if Base::open(store, false)?.lacking.is_none() {
+        return Ok(());
+    }
+    // A commit that takes in no files would find fewer rows than the last one left, and refuse.
+    // What is pending stays so: the next consolidate was not asked for.
+    let mut run = Run::new(store, now, control);
+    run.restores = true;
+    run.merge_all(&Options::default())
 }
 
 /// Commits main as it is, with other summary rows next to it. The caller holds the lock.

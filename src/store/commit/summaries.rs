@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::base::Base;
 use super::fence::Fence;
-use super::{consolidate, pending_files, recover};
+use super::{consolidate, pending_files};
 use crate::stats::{Cell, Tally};
 use crate::store::aggregate::cell_key;
 use crate::store::aggregate::summary::{Meanings, Summaries};
@@ -77,7 +77,7 @@ pub fn replace(
             store.layout.main().display()
         )));
     }
-    recover::finish(store, now)?;
+    consolidate::prepare(store, now, control)?;
     let fence = Fence::ahead(store, control)?;
     let base = Base::open(store, false)?;
     let named = base

@@ -14,7 +14,7 @@ use crate::store::aggregate::Columns;
 use crate::store::commit::base::{Base, refuse_link};
 use crate::store::commit::fence::Fence;
 use crate::store::commit::merge::Keys;
-use crate::store::commit::{consolidate, pending_files, recover};
+use crate::store::commit::{consolidate, pending_files};
 use crate::store::disk::lock::StoreLock;
 use crate::store::error::{Error, Result};
 use crate::store::read::query::{Filter, Selection, rows};
@@ -112,7 +112,7 @@ pub fn run(store: &Store, plan: &Plan, now: Timestamp, control: &Control) -> Res
             store.layout.main().display()
         )));
     }
-    recover::finish(store, now)?;
+    consolidate::prepare(store, now, control)?;
     let mut fence = Fence::ahead(store, control)?;
     let mut base = Base::open(store, false)?;
     let mut wanted = Arc::clone(&plan.removed);

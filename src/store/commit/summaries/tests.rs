@@ -10,6 +10,7 @@ use crate::store::format::layout::summaries_hash;
 use crate::store::read::query::{Filter, Selection, grouped, rows};
 use crate::store::read::snapshot::{MainKind, Scanner, Snapshot};
 use crate::store::testing::fixture::{Fixture, LEGACY, batch, record};
+use crate::store::write::increment::{self, Stems};
 
 /// Summary rows: model, total and success.
 fn summary(rows: &[(&str, i64, i64)]) -> RecordBatch {
@@ -222,6 +223,25 @@ fn records_stay_when_summary_rows_come() {
         "{:?}",
         shared.notes
     );
+}
+
+#[test]
+fn an_older_main_gets_its_rows_back_before_summary_rows_come() {
+    let f = Fixture::new();
+    let mut stems = Stems::new(&*f.store.disk, f.now);
+    let mut add = |id: &str| {
+        let (stem, batch) = (stems.next_stem(), batch(&[record(id, true, 1)]));
+        increment::publish(&f.store, &stem, &batch.schema(), [Ok(batch)]).unwrap();
+        f.consolidate(false);
+    };
+    add("a");
+    let (main, copy) = (f.store.layout.main(), f.store.layout.root().join("copy"));
+    std::fs::copy(&main, &copy).unwrap();
+    add("b");
+    std::fs::rename(&copy, &main).unwrap();
+    f.import("a.json", &[("m", 10, 4)]);
+    assert_eq!(f.tests(), models(&[("m", 12, 6)]));
+    assert_eq!(f.scan().main.rows, 2);
 }
 
 #[test]

@@ -156,6 +156,22 @@ fn what_was_removed_stays_out_whatever_brings_it_again() {
 }
 
 #[test]
+fn an_older_main_gets_its_rows_back_before_others_are_removed() {
+    let mut made = Made::new();
+    made.write(&[("a", 1)]);
+    made.consolidate();
+    let older = made.main();
+    made.write(&[("b", 1)]);
+    made.consolidate();
+    made.write_main(&older);
+    assert_eq!(made.rows(), [row("a", 1), row("b", 1)]);
+    assert_eq!(made.remove("test_id = a").rows_total, 1);
+    assert_eq!(made.rows(), [row("b", 1)]);
+    made.consolidate();
+    assert_eq!(made.rows(), [row("b", 1)]);
+}
+
+#[test]
 fn an_undo_brings_back_what_was_removed_and_the_set_of_before() {
     let mut made = Made::new();
     made.write(&[("a", 1), ("b", 1)]);
