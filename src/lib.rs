@@ -76,6 +76,7 @@ mod formats;
 mod health;
 #[cfg(feature = "cli")]
 mod jobs;
+mod limits;
 mod memory;
 #[cfg(feature = "cli")]
 mod monitor;

@@ -2,6 +2,7 @@
 //! that someone asks for, not by the document. Takes what Python's json writes: NaN
 //! and Infinity are null. Every complaint names the byte.
 
+use crate::limits::LIMITS;
 use std::io::{self, Read};
 
 use serde_json::{Map, Number, Value};
@@ -9,8 +10,6 @@ use serde_json::{Map, Number, Value};
 /// Deeper documents are refused: values are built by recursion.
 const DEEPEST: usize = 128;
 const BUFFER: usize = 64 << 10;
-/// Bytes of the longest value that is held as a whole.
-const LONGEST: u64 = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 
 /// Why a document can't be read on.
 #[derive(Debug)]
@@ -125,7 +124,7 @@ impl<R: Read> Pull<R> {
         self.more(b']')
     }
 
-    /// The next value as a whole, which must not be longer than [`LONGEST`].
+    /// The next value as a whole, which must not be longer than [`LIMITS.value_bytes`].
     pub(crate) fn value(&mut self) -> Result<Value> {
         self.shape()?;
         let begin = self.offset();
@@ -291,10 +290,10 @@ impl<R: Read> Pull<R> {
 
     /// Complains when what began there is too long to be held.
     fn short(&self, begin: u64) -> Result<()> {
-        if self.offset() - begin <= LONGEST {
+        if self.offset() - begin <= LIMITS.value_bytes {
             return Ok(());
         }
-        let size = LONGEST >> 20;
+        let size = LIMITS.value_bytes >> 20;
         let why = format!(
             "a value that begins here is longer than {size} MiB: take it out, or shorten it"
         );
@@ -350,7 +349,7 @@ impl<R: Read> Pull<R> {
     fn text(&mut self, from: u64) -> Result<String> {
         self.peek()?;
         let begin = self.offset() + 1;
-        let room = (from + LONGEST).saturating_sub(begin);
+        let room = (from + LIMITS.value_bytes).saturating_sub(begin);
         let (mut bytes, mut escapes) = (Vec::new(), false);
         self.over_text(|part| {
             escapes |= part.first() == Some(&b'\\');

@@ -4,17 +4,15 @@ use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use crate::limits::LIMITS;
+
 /// Threads that work at once; the run on this machine wants cores too.
 const MOST: usize = 4;
-/// Rows for which a further thread is worth its start.
-const WORTH: u64 = if cfg!(test) { 40 } else { 16_384 };
-/// Things that are sorted on one thread.
-const SORT: usize = if cfg!(test) { 16 } else { 65_536 };
 
 /// How many threads work on so many rows.
 pub(crate) fn for_rows(rows: u64) -> usize {
     cores()
-        .min(usize::try_from(rows / WORTH).unwrap_or(MOST))
+        .min(usize::try_from(rows / LIMITS.thread_rows).unwrap_or(MOST))
         .max(1)
 }
 
@@ -146,7 +144,7 @@ pub(crate) fn until<J: Send, R: Send>(
 /// Sorts by a key that no two have.
 pub(crate) fn sort<T: Send, K: Ord>(threads: usize, all: &mut [T], key: impl Fn(&T) -> K + Sync) {
     fn part<T: Send, K: Ord>(threads: usize, all: &mut [T], key: &(impl Fn(&T) -> K + Sync)) {
-        if threads <= 1 || all.len() <= SORT {
+        if threads <= 1 || all.len() <= LIMITS.sort_items {
             return all.sort_unstable_by_key(key);
         }
         let middle = all.len() / 2;

@@ -19,7 +19,7 @@ const ROOMS: &[&[&str]] = &[
     &["expr"],
     &["config"],
     &["stats"],
-    &["memory", "quotes", "signals", "text"],
+    &["limits", "memory", "quotes", "signals", "text"],
 ];
 
 /// The Rust files below a folder, without those of tests.

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Float64Type};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LIMITS;
 use crate::stats::{Cell, Sum, Tally};
 use crate::store::aggregate::external::{Gather, Gathered};
 use crate::store::aggregate::summary::{Convention, Meanings};
@@ -33,9 +34,6 @@ pub(super) const ASSISTED: [&str; 4] = [
     "assisted_failure",
     "total_assisted_turns",
 ];
-
-/// Cells that are held in memory while their tests are counted.
-const HELD: usize = if cfg!(test) { 2 } else { 1 << 15 };
 
 /// The leaves of the tree, whose records and summary rows are all read.
 #[derive(Debug)]
@@ -183,7 +181,7 @@ struct Reading {
 impl Default for Reading {
     fn default() -> Self {
         Self {
-            leaves: Gather::new(HELD, Known::add),
+            leaves: Gather::new(LIMITS.held_cells, Known::add),
             meanings: Meanings::default(),
             last: None,
         }

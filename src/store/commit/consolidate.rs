@@ -20,6 +20,7 @@ use super::round::Round;
 use super::summaries::Moved;
 use super::{folders, removed};
 use crate::config::show_counted;
+use crate::limits::LIMITS;
 use crate::stats::Cells;
 use crate::store::disk::Entry;
 use crate::store::disk::lock::StoreLock;
@@ -42,14 +43,10 @@ pub use super::derived_files::rebuild as rebuild_derived;
 use super::pending_files::Holds;
 pub use replace::{replace, were_replaced};
 
-/// Rows and bytes of increments that one commit takes in at most, unless a single
-/// file has more.
-const COMMIT_ROWS: u64 = if cfg!(test) { 2_000 } else { 2_000_000 };
+/// Bytes of increments that one commit takes in, unless a single file has more.
 const COMMIT_BYTES: u64 = 1 << 30;
 /// So often a commit starts over where another program changed main meanwhile.
 const OVERTAKEN: u32 = 4;
-/// Files of a commit at most: main's footer names each of them.
-const COMMIT_FILES: usize = if cfg!(test) { 100 } else { 8_192 };
 
 /// How to consolidate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -614,11 +611,11 @@ fn choose(files: &Files, left: &BTreeSet<String>, from: From) -> Vec<Increment> 
                 From::Outside => !is_moved(increment),
             }
     });
-    let chosen = waiting.take(COMMIT_FILES).take_while(|increment| {
+    let chosen = waiting.take(LIMITS.commit_files).take_while(|increment| {
         let first = rows == 0 && bytes == 0;
         rows += increment.rows.saturating_sub(increment.skip);
         bytes += increment.stat.bytes;
-        first || (rows <= COMMIT_ROWS && bytes <= COMMIT_BYTES)
+        first || (rows <= LIMITS.commit_rows && bytes <= COMMIT_BYTES)
     });
     chosen.cloned().collect()
 }

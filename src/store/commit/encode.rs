@@ -9,6 +9,7 @@ use super::consolidate::run::{At, Run, bytes};
 use super::merge::{run_is_full, sorted};
 use super::round::Trouble;
 use super::splits::{Decoded, Job, Piece, Reading};
+use crate::limits::LIMITS;
 use crate::memory;
 use crate::store::aggregate::key_index::{Entry, Made};
 use crate::store::aggregate::{Columns, Digest, key_in, places_of_cells, short};
@@ -20,10 +21,6 @@ use crate::store::threads;
 /// Digests of the rows of one commit. Which rows go into which of them depends on the rows
 /// alone, not on threads.
 const DIGESTS: usize = 4;
-/// Rows of a run for which there is more than one.
-const WORTH: usize = if cfg!(test) { 40 } else { 32_768 };
-/// Keys that are held for the index; of more rows they are read again.
-const KEYS: u64 = if cfg!(test) { 100 } else { 2_500_000 };
 /// Row groups that wait to be written.
 const WAITING: usize = 2;
 /// Bytes to copy for which it is worth to encode meanwhile.
@@ -105,7 +102,7 @@ pub(crate) fn write(
         group_rows: group_rows(),
         digests: (0..DIGESTS).map(|_| Digest::default()).collect(),
         places: Vec::new(),
-        entries: (rows <= KEYS).then(Vec::new),
+        entries: (rows <= LIMITS.index_keys).then(Vec::new),
         read: 0,
     };
     let copied = |range: &Range<usize>| {
@@ -356,7 +353,11 @@ impl Encoding<'_> {
     fn look(&mut self, decoded: &Decoded, cells: bool) -> Result<Vec<Looked>> {
         let keys = self.entries.is_some();
         let rows = decoded.rows();
-        let parts = if rows < WORTH { 1 } else { self.digests.len() };
+        let parts = if rows < LIMITS.digest_rows {
+            1
+        } else {
+            self.digests.len()
+        };
         let mut shares: Vec<(usize, &mut Digest, Range<usize>)> = Vec::new();
         let mut from = 0;
         let mut counted = 0;

@@ -1,5 +1,6 @@
 //! The operating system's file system.
 
+use crate::limits::LIMITS;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -168,10 +169,6 @@ impl WriteFile for File {
     }
 }
 
-/// Bytes that are copied at once. While the next ones are copied, the disk writes them:
-/// the sync at the end has little left to wait for.
-const PIECE: u64 = if cfg!(test) { 64 << 10 } else { 32 << 20 };
-
 /// Copies as much of a range as the kernel does by itself, sharing the blocks of both
 /// files where the file system can; returns where the rest begins.
 fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Result<u64> {
@@ -179,7 +176,7 @@ fn copy_in_kernel(source: &File, range: Range<u64>, target: &mut File) -> io::Re
     std::thread::scope(|scope| {
         let (copied, pieces) = std::sync::mpsc::sync_channel(1);
         let write = move || pieces.iter().try_for_each(|()| target.sync_data());
-        let long = range.end.saturating_sub(range.start) > 2 * PIECE;
+        let long = range.end.saturating_sub(range.start) > 2 * LIMITS.copy_bytes;
         // Without a second thread the sync at the end does it all.
         let writing = long
             .then(|| std::thread::Builder::new().spawn_scoped(scope, write).ok())
@@ -212,7 +209,7 @@ fn copy_pieces(
         const BLOCK: u64 = 4096;
         for end in [range.end / BLOCK * BLOCK, range.end] {
             while at < end {
-                let length = (end - at).min(PIECE) as usize;
+                let length = (end - at).min(LIMITS.copy_bytes) as usize;
                 match rustix::fs::copy_file_range(source, Some(&mut at), target, None, length) {
                     Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
                         return Ok(at);

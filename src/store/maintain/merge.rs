@@ -41,6 +41,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use jiff::tz::TimeZone;
 
+use crate::limits::LIMITS;
 use crate::store::aggregate::{Columns, short};
 use crate::store::commit::choice::Choice;
 use crate::store::commit::external_main::more_than_once;
@@ -57,10 +58,6 @@ use crate::store::parquet::filter::Filter;
 use crate::store::parquet::prune::Search;
 use crate::store::resolve::Removed;
 use crate::store::{Control, Disk, Error, Result};
-
-/// About as many records are compared at once: 8 bytes each, and some 150 for each test that
-/// comes more than once.
-const AT_ONCE: u64 = if cfg!(test) { 8 } else { 4_000_000 };
 
 /// Files to be merged, and which of their rows stay.
 #[derive(Debug)]
@@ -117,7 +114,7 @@ impl Merge {
             removed,
             lost,
         };
-        let parts = total.div_ceil(AT_ONCE);
+        let parts = total.div_ceil(LIMITS.merge_rows);
         for part in 0..parts {
             merge.compare(|key| short(key) % parts == part, control)?;
         }

@@ -18,6 +18,7 @@ use parquet::file::statistics::Statistics;
 
 use super::filter::Filter;
 use super::{Batches, ParquetFile};
+use crate::limits::LIMITS;
 use crate::stats::cell::UNKNOWN;
 use crate::store::error::{Error, Result};
 use crate::store::format::cast::cast;
@@ -26,10 +27,6 @@ use crate::store::threads;
 
 mod keys;
 
-/// Rows that are read at once: so many can wait decoded, whoever wrote the file.
-const PIECE_ROWS: usize = if cfg!(test) { 16 } else { 65_536 };
-/// Fewer rows than this are read whole: looking first would cost more.
-const WORTH_LOOKING: u64 = if cfg!(test) { 2 } else { 8_192 };
 /// Half of what rates are rounded to, and some more.
 const ROUNDING: f64 = 0.000_06;
 
@@ -87,7 +84,7 @@ enum Bounds<'a> {
 impl Search {
     /// For the rows that match.
     pub(crate) fn new(file: &ParquetFile, filter: &Filter) -> Self {
-        let tests = if file.rows() < WORTH_LOOKING {
+        let tests = if file.rows() < LIMITS.search_rows {
             Vec::new()
         } else {
             tests(file, filter)
@@ -128,8 +125,8 @@ impl Search {
             });
             if may {
                 let pieces_of = (0..rows)
-                    .step_by(PIECE_ROWS)
-                    .map(|from| from..rows.min(from + PIECE_ROWS));
+                    .step_by(LIMITS.read_rows)
+                    .map(|from| from..rows.min(from + LIMITS.read_rows));
                 pieces.extend(pieces_of.map(|rows_of| Piece {
                     group,
                     start,

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::folders::Folder;
 use super::main::Main;
 use super::stat::{is_settled, same};
+use crate::limits::LIMITS;
 use crate::stats::collections::{ByName, Names};
 use crate::store::Store;
 use crate::store::commit::removed::read as read_removed;
@@ -21,9 +22,6 @@ use crate::store::parquet::{Ids, OpenError, ParquetFile};
 use crate::store::resolve::Removed;
 use crate::store::threads;
 use crate::store::write::increment::JournalPart;
-
-/// As much work as a footer, in rows.
-const FOOTER: u64 = if cfg!(test) { 4 } else { 256 };
 
 /// What an increment's footer says, next to what main says was consumed.
 #[derive(Debug, Clone)]
@@ -242,7 +240,7 @@ impl Footers {
     /// Reads footers of files of ours that no commit names, on all cores. What fails is tried
     /// again by [`Footers::look`], which says why.
     pub(crate) fn read_ahead(&mut self, store: &Store, entries: Vec<Entry>) {
-        let threads = threads::for_rows(entries.len() as u64 * FOOTER);
+        let threads = threads::for_rows(entries.len() as u64 * LIMITS.footer_rows);
         let namer = &self.namer;
         let footers = threads::each(threads, entries, |entry| {
             let footer = read(store, &entry, false, &[], namer);

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::sorted::{Base, Output, Sorted, Trailer, is_plain};
 use super::{Entry, TestKeys, names_of};
+use crate::limits::LIMITS;
 use crate::store::aggregate::{CellKeys, Columns, short};
 use crate::store::disk::WriteFile;
 use crate::store::error::{Error, Result};
@@ -24,8 +25,6 @@ use crate::store::parquet::ParquetFile;
 use crate::store::resolve::{KEY_COLUMNS, KEYED};
 use crate::store::{Control, Store, threads};
 
-/// Keys that are sorted at once; beyond it main is read once for each so many.
-const AT_ONCE: u64 = if cfg!(test) { 50 } else { 8_000_000 };
 /// The small file holds at most this part of main's rows, and at most so many.
 const SHARE: u64 = 5;
 const MOST: u64 = 2_000_000;
@@ -382,7 +381,7 @@ impl Making<'_> {
             .iter()
             .map(|(_, rows)| rows)
             .sum::<u64>()
-            .div_ceil(AT_ONCE)
+            .div_ceil(LIMITS.sorted_keys)
             .max(1);
         for pass in 0..passes {
             let range = part(pass, passes);

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Entry;
+use crate::limits::LIMITS;
 use crate::store::disk::{ReadFile, WriteFile, bytes_at};
 use crate::store::threads;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"evtkeys2");
-/// Entries in a full block: what one look-up reads.
-pub(crate) const BLOCK: usize = if cfg!(test) { 8 } else { 1_024 };
 /// Bytes of an entry: hash and row group.
 const ENTRY: usize = 10;
 /// Bytes of a block's place in the directory: its first hash, its checksum.
@@ -87,7 +86,7 @@ impl Sorted {
         let (base, groups, checksum) = (next(), next(), next());
         let entries = usize::try_from(entries).map_err(|_| damaged())?;
         let body = entries.checked_mul(ENTRY).ok_or_else(damaged)?;
-        let directory = entries.div_ceil(BLOCK) * PLACE;
+        let directory = entries.div_ceil(LIMITS.index_block) * PLACE;
         let whole = body
             .checked_add(directory)
             .and_then(|bytes| bytes.checked_add(TRAILER));
@@ -140,8 +139,14 @@ impl Sorted {
 
     /// The bytes of a block: its hashes, then its row groups.
     fn content(&self, at: usize) -> io::Result<Vec<u8>> {
-        let n = BLOCK.min(self.entries.saturating_sub(at * BLOCK));
-        let content = bytes_at(&*self.file, (at * BLOCK * ENTRY) as u64, n * ENTRY)?;
+        let n = LIMITS
+            .index_block
+            .min(self.entries.saturating_sub(at * LIMITS.index_block));
+        let content = bytes_at(
+            &*self.file,
+            (at * LIMITS.index_block * ENTRY) as u64,
+            n * ENTRY,
+        )?;
         let (_, checksum) = self.places.get(at).ok_or_else(damaged)?;
         if xxh3_64(&content) == *checksum {
             Ok(content)
@@ -265,8 +270,8 @@ impl Output {
     pub(crate) fn new(file: Box<dyn WriteFile>) -> Self {
         let file = io::BufWriter::with_capacity(1 << 20, file);
         let (hashes, groups) = (
-            Vec::with_capacity(BLOCK * ENTRY),
-            Vec::with_capacity(BLOCK * 2),
+            Vec::with_capacity(LIMITS.index_block * ENTRY),
+            Vec::with_capacity(LIMITS.index_block * 2),
         );
         Self {
             file,
@@ -284,7 +289,7 @@ impl Output {
         self.hashes.extend(hash.to_le_bytes());
         self.groups.extend(group.to_le_bytes());
         self.entries += 1;
-        if self.hashes.len() == BLOCK * 8 {
+        if self.hashes.len() == LIMITS.index_block * 8 {
             self.flush()
         } else {
             Ok(())

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::aggregation::{Aggregate, Aggregation, aggregate, numbers};
 use super::{Control, Filter, Result, Rows, Selection, Store, rows_chosen};
 use crate::expr::{Bound, Context, Expr, Type};
+use crate::limits::LIMITS;
 use crate::stats::interval::Interval;
 use crate::stats::metric::Metric;
 use crate::stats::paired::{Comparison, Pair, PairSum, Trials};
@@ -23,8 +24,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Tests that are held in memory.
-const HELD: usize = if cfg!(test) { 2 } else { 1 << 17 };
 /// Changed tests that are listed.
 const LISTED: usize = 10_000;
 
@@ -282,7 +281,7 @@ pub fn contrasts(
         })
         .collect();
     let open = values.is_empty();
-    let mut tests = Gather::new(HELD, add);
+    let mut tests = Gather::new(LIMITS.held_pairs, add);
     let mut unknown: Seen = Vec::new();
     for batch in measure.rows(store, filter, column, control)? {
         let batch = batch?;
@@ -412,7 +411,7 @@ pub fn flips(
     sides: [&str; 2],
     control: &Control,
 ) -> Result<(Vec<Flip>, u64)> {
-    let mut tests = Gather::new(HELD / 2, |own: &mut Sides, more: Sides| {
+    let mut tests = Gather::new(LIMITS.held_pairs / 2, |own: &mut Sides, more: Sides| {
         for (own, more) in own.trials.iter_mut().zip(more.trials) {
             own.add_all(more);
         }
@@ -521,7 +520,7 @@ pub fn by_model(
 ) -> Result<BTreeMap<String, Comparison>> {
     type OfModel = (String, [Values; 2]);
     let measure = Measure::of(metric)?;
-    let mut tests = Gather::new(HELD, |own: &mut OfModel, more: OfModel| {
+    let mut tests = Gather::new(LIMITS.held_pairs, |own: &mut OfModel, more: OfModel| {
         for (own, more) in own.1.iter_mut().zip(more.1) {
             own.add_all(more);
         }

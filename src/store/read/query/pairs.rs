@@ -6,13 +6,11 @@
 //! have no partner. Unscored tests are left out. Memory is bounded, however many tests there are.
 
 use super::{Control, Filter, Result, Selection, Store, rows};
+use crate::limits::LIMITS;
 use crate::stats::paired::{Pair, Trials};
 use crate::store::aggregate::Columns;
 use crate::store::aggregate::external::Gather;
 use crate::store::format::schema::DIMENSIONS;
-
-/// Tests that are held in memory.
-const HELD: usize = if cfg!(test) { 2 } else { 1 << 18 };
 
 /// The dimension whose values are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,11 +58,14 @@ pub fn pairs(
         columns: Some(columns),
         ..Selection::default()
     };
-    let mut tests = Gather::new(HELD, |pair: &mut [Trials; 2], more: [Trials; 2]| {
-        for (trials, more) in pair.iter_mut().zip(more) {
-            trials.add_all(more);
-        }
-    });
+    let mut tests = Gather::new(
+        LIMITS.held_tests,
+        |pair: &mut [Trials; 2], more: [Trials; 2]| {
+            for (trials, more) in pair.iter_mut().zip(more) {
+                trials.add_all(more);
+            }
+        },
+    );
     let mut unknown = [Trials::default(); 2];
     for batch in rows(store, &selection, control)? {
         let batch = batch?;

@@ -14,6 +14,7 @@ use super::part::Part;
 use super::{Control, Filter, Result, Selection, Store, words};
 use crate::config::did_you_mean;
 use crate::expr::{Bound, Context};
+use crate::limits::LIMITS;
 use crate::store::Error;
 use crate::store::aggregate::Columns;
 use crate::store::format::layout::MAIN;
@@ -32,9 +33,6 @@ const OPEN_AHEAD: usize = 512;
 /// because their writers may rewrite them in place meanwhile. What is beyond is opened when
 /// its turn comes, and an error says so when it is gone or another by then.
 const HELD_BYTES: u64 = 256 << 20;
-
-/// Fewer rows than this are read before threads would have begun.
-const WORTH_THREADS: u64 = if cfg!(test) { 32 } else { 65_536 };
 
 /// Batches of matching rows, all with the columns of [`Rows::schema`]. After an
 /// error there are no more.
@@ -163,7 +161,7 @@ impl Rows {
 fn threads(parts: &VecDeque<Part>, limit: u64) -> Option<usize> {
     let rows: u64 = parts.iter().map(|part| part.rows).sum();
     let threads = readers(parts.len());
-    (threads > 1 && rows.min(limit) >= WORTH_THREADS).then_some(threads)
+    (threads > 1 && rows.min(limit) >= LIMITS.query_rows).then_some(threads)
 }
 
 fn together<T: Send + 'static>(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::function::Function;
+use crate::limits::LIMITS;
 use crate::stats::Tally;
 use crate::stats::decimal_sum::DecimalSum;
 use crate::stats::paired::Trials;
@@ -15,8 +16,6 @@ use crate::store::aggregate::Columns;
 use crate::store::aggregate::external::Gather;
 use crate::store::{Error, Result};
 
-/// Tasks that are held in memory.
-const HELD: usize = if cfg!(test) { 2 } else { 1 << 18 };
 /// Different values that are counted.
 const MOST_DIFFERENT: usize = 1 << 23;
 /// Values that are held for exact percentiles, over all groups.
@@ -306,12 +305,12 @@ impl State {
             Function::Min | Function::Max => Self::Wholes(Vec::new()),
             Function::Percentile(_) => Self::Quantiles(Vec::new(), 0),
             Function::PassAt(_) | Function::PassHat(_) => {
-                Self::Trials(Gather::new(HELD, |own: &mut Trials, more| {
+                Self::Trials(Gather::new(LIMITS.held_tests, |own: &mut Trials, more| {
                     own.add_all(more);
                 }))
             }
             Function::Metric => {
-                let tasks = Gather::new(HELD, |own: &mut TaskSum, more: TaskSum| {
+                let tasks = Gather::new(LIMITS.held_tests, |own: &mut TaskSum, more: TaskSum| {
                     own.n += more.n;
                     own.sum += more.sum;
                 });
