@@ -21,6 +21,7 @@ mod identity;
 pub mod overview;
 pub mod spending;
 
+pub use crate::store::read::snapshot::{FileState, MainKind, MainState, WaitingFile};
 pub use alert::Alert;
 pub use detail::{Detail, Failure};
 pub use identity::IdentityView;
@@ -49,72 +50,6 @@ pub enum WatchMode {
     Polling(String),
 }
 
-/// What main holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MainKind {
-    /// No rows, or no main.
-    #[default]
-    Empty,
-    /// One row a test.
-    Records,
-    /// One row for many tests (legacy).
-    Summaries,
-    /// Both in one file (legacy code wrote into a main of records).
-    Mixed,
-}
-
-/// Main and its last commit.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct MainView {
-    /// Number of the last commit; 0 before the first.
-    pub generation: u64,
-    /// When it was made.
-    pub committed: Option<Timestamp>,
-    /// Rows.
-    pub rows: u64,
-    /// Size.
-    pub bytes: u64,
-    /// What the rows are.
-    pub kind: MainKind,
-    /// Modification time of the file.
-    pub modified: Option<Timestamp>,
-    /// How many rows the last commit left in it, where it has fewer by now or is missing.
-    pub expected_rows: Option<u64>,
-}
-
-/// State of one increment or journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileState {
-    /// Readable and counted.
-    Ready,
-    /// Fresh and without a footer yet: a legacy writer is at it.
-    InProgress,
-    /// Can't be read; the reason.
-    Unreadable(String),
-    /// Can't be united with the other files; the reason.
-    Conflict(String),
-}
-
-/// One file that waits to be consolidated.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FileView {
-    /// File name.
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-    /// Rows that are not yet in main.
-    pub rows: u64,
-    /// Modification time.
-    pub modified: Timestamp,
-    /// Whether it could be read.
-    pub state: FileState,
-    /// Whether it is a journal rather than an increment.
-    pub journal: bool,
-    /// A journal whose writer is dead.
-    pub dead: bool,
-}
-
 /// Everything that waits to be consolidated.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WaitingView {
@@ -139,7 +74,7 @@ pub struct WaitingView {
     /// The same, of increments alone.
     pub oldest_increment: Option<Timestamp>,
     /// Every waiting file, newest first.
-    pub files: Arc<Vec<FileView>>,
+    pub files: Arc<Vec<WaitingFile>>,
 }
 
 /// One model's figures.
@@ -504,7 +439,7 @@ pub struct Observation {
     /// How changes are noticed.
     pub watch: WatchMode,
     /// Main.
-    pub main: MainView,
+    pub main: MainState,
     /// What waits.
     pub waiting: WaitingView,
     /// All tests: main, increments, journals, summary rows.

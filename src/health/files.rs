@@ -2,7 +2,7 @@
 
 use super::{Finding, Remedy, Rule, Severity, plural};
 use crate::config::{Thresholds, show_duration};
-use crate::observation::{FileState, FileView, Observation};
+use crate::observation::{FileState, Observation, WaitingFile};
 
 /// Files that can't be read.
 pub(super) struct UnreadableFiles;
@@ -61,7 +61,7 @@ fn with_reasons(
     [one, many]: [&str; 2],
     reason: impl Fn(&FileState) -> Option<&String>,
 ) -> Vec<Finding> {
-    let found: Vec<(&FileView, &String)> = seen
+    let found: Vec<(&WaitingFile, &String)> = seen
         .waiting
         .files
         .iter()
@@ -193,7 +193,7 @@ mod tests {
         };
         let files = files
             .into_iter()
-            .map(|(name, state, ahead)| FileView {
+            .map(|(name, state, ahead)| WaitingFile {
                 name: name.to_owned(),
                 bytes: 4,
                 rows: 0,
@@ -201,6 +201,7 @@ mod tests {
                 state,
                 journal: false,
                 dead: false,
+                oldest: None,
             })
             .collect();
         seen.waiting.files = std::sync::Arc::new(files);

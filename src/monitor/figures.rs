@@ -10,8 +10,7 @@ use strum::IntoEnumIterator;
 use super::filtered::Filtered;
 use super::time;
 use crate::observation::{
-    Burst, Detail, Failure, FileState, FileView, IdentityView, MainKind, MainView, ModelView,
-    Observation, WaitingView,
+    Burst, Detail, Failure, FileState, IdentityView, ModelView, Observation, WaitingView,
 };
 use crate::stats::burst::{self, Before};
 use crate::stats::{ErrorCategory, Tally};
@@ -35,7 +34,7 @@ const SEGMENT_LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// The names of the files move over: there may be many.
 pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
     let now = seen.at.as_second();
-    seen.main = main_view(snapshot);
+    seen.main = snapshot.main.clone();
     seen.waiting = waiting_view(std::mem::take(&mut snapshot.waiting), seen.at);
     seen.superseded = snapshot.superseded;
     seen.repeated = snapshot.repeated;
@@ -85,55 +84,35 @@ pub(super) fn filtered(snapshot: &Snapshot, at: Timestamp) -> Filtered {
     }
 }
 
-fn main_view(snapshot: &Snapshot) -> MainView {
-    let main = &snapshot.main;
-    MainView {
-        generation: main.generation,
-        committed: main.committed,
-        rows: main.rows,
-        bytes: main.bytes,
-        kind: match main.kind {
-            snapshot::MainKind::Empty => MainKind::Empty,
-            snapshot::MainKind::Records => MainKind::Records,
-            snapshot::MainKind::Summaries => MainKind::Summaries,
-            snapshot::MainKind::Mixed => MainKind::Mixed,
-        },
-        modified: main.modified,
-        expected_rows: main.expected_rows,
-    }
-}
-
 fn waiting_view(files: Vec<WaitingFile>, now: Timestamp) -> WaitingView {
     let mut view = WaitingView::default();
     let mut began = Began::default();
-    let mut views = Vec::with_capacity(files.len());
-    for file in files {
+    for file in &files {
         match (&file.state, file.journal) {
-            (snapshot::FileState::Ready, true) => {
+            (FileState::Ready, true) => {
                 view.journals += 1;
                 view.journal_rows += file.rows;
                 view.dead_journals += u64::from(file.dead);
             }
-            (snapshot::FileState::Ready, false) => {
+            (FileState::Ready, false) => {
                 view.increments += 1;
                 view.increment_bytes += file.bytes;
                 view.increment_rows += file.rows;
             }
-            (snapshot::FileState::InProgress, _) => view.in_progress += 1,
-            (snapshot::FileState::Unreadable(_), _) => view.unreadable += 1,
-            (snapshot::FileState::Conflict(_), _) => {}
+            (FileState::InProgress, _) => view.in_progress += 1,
+            (FileState::Unreadable(_), _) => view.unreadable += 1,
+            (FileState::Conflict(_), _) => {}
         }
-        if file.rows > 0 && file.state == snapshot::FileState::Ready {
-            let since = waiting_since(&file, &mut began).min(now);
+        if file.rows > 0 && file.state == FileState::Ready {
+            let since = waiting_since(file, &mut began).min(now);
             let earlier = |known: Option<Timestamp>| known.map_or(since, |known| known.min(since));
             view.oldest = Some(earlier(view.oldest));
             if !file.journal {
                 view.oldest_increment = Some(earlier(view.oldest_increment));
             }
         }
-        views.push(file_view(file));
     }
-    view.files = Arc::new(views);
+    view.files = Arc::new(files);
     view
 }
 
@@ -164,23 +143,6 @@ impl Began {
             Some((known, began)) if known == id => *began,
             _ => self.0.insert((id.to_owned(), layout::writer_began(name))).1,
         }
-    }
-}
-
-fn file_view(file: WaitingFile) -> FileView {
-    FileView {
-        name: file.name,
-        bytes: file.bytes,
-        rows: file.rows,
-        modified: file.modified,
-        state: match file.state {
-            snapshot::FileState::Ready => FileState::Ready,
-            snapshot::FileState::InProgress => FileState::InProgress,
-            snapshot::FileState::Unreadable(reason) => FileState::Unreadable(reason),
-            snapshot::FileState::Conflict(reason) => FileState::Conflict(reason),
-        },
-        journal: file.journal,
-        dead: file.dead,
     }
 }
 
@@ -321,7 +283,7 @@ mod tests {
             bytes: 1_000,
             rows,
             modified: Timestamp::from_second(NOW - age).unwrap(),
-            state: snapshot::FileState::Ready,
+            state: FileState::Ready,
             journal: name.starts_with("journal"),
             dead: false,
             oldest: None,
@@ -400,9 +362,9 @@ mod tests {
         let mut dead = file("journal_1_20260131_120000_h_0a_0.jsonl", 4, 30);
         dead.dead = true;
         let mut torn = file("increment_9.parquet", 0, 4_000);
-        torn.state = snapshot::FileState::Unreadable("no footer".to_owned());
+        torn.state = FileState::Unreadable("no footer".to_owned());
         let mut fresh = file("increment_8.parquet", 0, 4);
-        fresh.state = snapshot::FileState::InProgress;
+        fresh.state = FileState::InProgress;
         let ready = file("increment_2_20260131_120000_h_0a_0.parquet", 10, 60);
         let seen = observe(&Snapshot {
             waiting: vec![dead, torn, fresh, ready],

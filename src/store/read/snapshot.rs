@@ -18,6 +18,7 @@ pub use super::scanner::Scanner;
 pub(crate) use super::scanner::{Depth, View};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::stats::Cells;
 use crate::stats::clusters::Clusters;
@@ -26,7 +27,8 @@ pub use crate::store::aggregate::{Failure, ModelActivity, Recent};
 use crate::store::format::heartbeat::Heartbeat;
 
 /// What main's rows are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MainKind {
     /// No rows, or no main.
     #[default]

@@ -14,9 +14,9 @@ use crate::config::Thresholds;
 use crate::health::{Alert, Remedy, Severity};
 use crate::jobs::{ConsolidateOptions, Detail, Plan, Request};
 use crate::observation::{
-    Burst, Detail as ModelDetail, Failure, FileState, FileView, InFlightView, MainKind, MainView,
-    Mark, MarkKind, ModelView, Observation, SessionState, SessionView, ThrottleView, WaitingView,
-    WatchMode, WriterState, WriterView,
+    Burst, Detail as ModelDetail, Failure, FileState, InFlightView, MainKind, MainState, Mark,
+    MarkKind, ModelView, Observation, SessionState, SessionView, ThrottleView, WaitingFile,
+    WaitingView, WatchMode, WriterState, WriterView,
 };
 use crate::stats::history::History;
 use crate::stats::levels::{Level, Levels};
@@ -212,7 +212,8 @@ pub(crate) fn healthy() -> Observation {
         at: now(),
         store: settings().store,
         watch: WatchMode::Native("inotify"),
-        main: MainView {
+        main: MainState {
+            exists: true,
             expected_rows: None,
             generation: 7,
             committed: Some(ago(80)),
@@ -308,8 +309,8 @@ pub(crate) fn session() -> Observation {
     seen
 }
 
-fn file(i: u64) -> FileView {
-    FileView {
+fn file(i: u64) -> WaitingFile {
+    WaitingFile {
         name: format!(
             "increment_{}_20260131_1349{:02}_lab7_0a1b{i:02x}_1.parquet",
             48_200 + i % 11,
@@ -321,6 +322,7 @@ fn file(i: u64) -> FileView {
         state: FileState::Ready,
         journal: false,
         dead: false,
+        oldest: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use ratatui::text::Line;
 
 use super::overlay::{Content, paragraph};
-use crate::observation::{FileState, FileView};
+use crate::observation::{FileState, WaitingFile};
 use crate::text::numbers::{bytes, plural, thousands};
 use crate::text::width;
 use crate::tui::state::model::Model;
@@ -32,7 +32,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
         width::left("STATE", 14),
     );
     let mut lines = vec![Line::from(model.span(Role::Dim, head))];
-    let mut order: Vec<&FileView> = files.iter().collect();
+    let mut order: Vec<&WaitingFile> = files.iter().collect();
     // What needs somebody first; the newest of the others first, as they come.
     order.sort_by_key(|file| state(file).2);
     for file in order {
@@ -67,7 +67,7 @@ pub(super) fn content(model: &Model, width: u16) -> Content {
 }
 
 /// How many of which kind.
-fn title(files: &[FileView]) -> String {
+fn title(files: &[WaitingFile]) -> String {
     let journals = files.iter().filter(|file| file.journal).count() as u64;
     let increments = files.len() as u64 - journals;
     let mut title = format!("WAITING {}", plural(increments, "INCREMENT").to_uppercase());
@@ -78,7 +78,7 @@ fn title(files: &[FileView]) -> String {
 }
 
 /// How a file stands, and its place in the order.
-fn state(file: &FileView) -> (Role, &'static str, u8) {
+fn state(file: &WaitingFile) -> (Role, &'static str, u8) {
     match &file.state {
         FileState::Unreadable(_) => (Role::Warning, "unreadable", 0),
         FileState::Conflict(_) => (Role::Warning, "conflict", 0),

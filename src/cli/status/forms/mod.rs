@@ -18,7 +18,7 @@ pub(crate) mod sample {
 
     use crate::config::Thresholds;
     use crate::observation::{
-        MainKind, MainView, ModelView, Observation, StoreState, WaitingView, WriterState,
+        MainKind, MainState, ModelView, Observation, StoreState, WaitingView, WriterState,
         WriterView,
     };
     use crate::stats::{ErrorCategory, Sum, Tally};
@@ -39,7 +39,8 @@ pub(crate) mod sample {
         let mut seen = Observation {
             at,
             store: PathBuf::from("/runs/pilot_bench_parquet_data"),
-            main: MainView {
+            main: MainState {
+                exists: true,
                 expected_rows: None,
                 generation: 7,
                 committed: Some(before(600)),
