@@ -1,6 +1,7 @@
 //! `compare`: any values of one column on the tests that they share, as text, JSON, Markdown
 //! or JUnit, with gates for CI. Never changes the store.
 
+use super::filter::FilterArgs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::progress::Shown;
-use super::{Exit, FilterArgs, Usage, dir, left_out, out};
+use super::{Exit, Usage, dir, left_out, out};
 use crate::config::{did_you_mean, show_count};
 use crate::formats::Output;
 use crate::stats::metric::Metric;

@@ -1,5 +1,6 @@
 //! `cost`: what the tests cost, and what they will. Never changes the store.
 
+use super::filter::FilterArgs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::progress::Shown;
-use super::{Exit, FilterArgs, dir, left_out, out, terminal_columns};
+use super::{Exit, dir, left_out, out, terminal_columns};
 use crate::config::show_counted;
 use crate::formats::{self, Form, Output};
 use crate::monitor::Monitor;

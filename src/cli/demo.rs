@@ -1,6 +1,10 @@
 //! `demo`: a realistic live store under the dashboard, and nothing left behind.
 
+use super::status::{StatusArgs, StatusFormat};
+use super::watch::WatchArgs;
+use clap::Args;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,13 +12,41 @@ use jiff::Timestamp;
 
 use super::dir::local;
 use super::verbosity::complain;
-use super::{
-    DemoArgs, DemoWriterArgs, Exit, StatusArgs, StatusFormat, WatchArgs, out, status, watch,
-};
+use super::{Exit, out, status, watch};
 use crate::demo::story::{Story, WRITERS};
 use crate::demo::{history, writer};
 use crate::store::Store;
 use crate::store::format::layout;
+
+/// `evaltop demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Keep the store in this folder instead of a temporary one
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// How much faster than life the tests run
+    #[arg(long, default_value_t = 20.0)]
+    pub speed: f64,
+    /// Seed of the made-up results
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+}
+
+/// One writer process of the demo.
+#[derive(Debug, Clone, Args)]
+pub struct DemoWriterArgs {
+    /// The store
+    pub dir: PathBuf,
+    /// Which writer, 0 to 7
+    #[arg(long)]
+    pub index: u64,
+    /// How much faster than life the tests run
+    #[arg(long)]
+    pub speed: f64,
+    /// Seed of the made-up results
+    #[arg(long)]
+    pub seed: u64,
+}
 
 /// How long the demo runs where there is no terminal to watch it in.
 const BLIND: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! Which store a command means, and the settings that go with it.
 
+use super::record::DurabilityArg;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -7,7 +8,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 
 use super::progress::Shown;
-use super::{DurabilityArg, Usage, verbosity};
+use super::{Usage, verbosity};
 use crate::config::Config;
 use crate::formats::json_mirror::Beside;
 use crate::sources::mailbox::url::{is_url, stripped};

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use clap::FromArgMatches;
 use jiff::Timestamp;
 
-use super::{Cli, Command, Usage, compare, dir, help, missing, query, report, status, transfer};
+use super::{Cli, Command, Usage, compare, dir, export, help, missing, query, report, status};
 use crate::jobs::{self, Request};
 use crate::monitor::{Monitor, StoreState};
 use crate::sources;
@@ -97,8 +97,8 @@ pub fn report(args: Vec<OsString>, control: &Control) -> Result<()> {
 /// for. With `--dry-run`, the plan.
 pub fn job(args: Vec<OsString>, control: &Control) -> Result<String> {
     let (request, common) = match parse(args)? {
-        Command::Export(args) if transfer::is_delta(&args) => {
-            return Ok(transfer::export_table(&args, control)?.1.to_string());
+        Command::Export(args) if export::is_delta(&args) => {
+            return Ok(export::export_table(&args, control)?.1.to_string());
         }
         Command::Consolidate(args) => (super::consolidate::request(&args), args.common),
         Command::Cleanup(args) => (super::cleanup::request(&args)?, args.common),
@@ -106,7 +106,7 @@ pub fn job(args: Vec<OsString>, control: &Control) -> Result<String> {
         Command::Restore(args) => (super::restore::request(&args)?, args.common),
         Command::Remove(args) => (super::remove::request(&args, control)?, args.common),
         Command::Validate(args) => (super::validate::request(&args), args.common),
-        Command::Export(args) => transfer::export_request(&args)?,
+        Command::Export(args) => export::export_request(&args)?,
         _ => return Err(Usage("this command is not a job".to_owned()).into()),
     };
     let (store, _) = match request {

@@ -1,12 +1,13 @@
 //! Which rows: the filters that `query` and `export` share, and how times are typed.
 
+use clap::Args;
 use std::io::Write;
 
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 
-use super::{FilterArgs, Usage, verbosity};
+use super::{Usage, verbosity};
 use crate::config::{did_you_mean, parse_duration, show_count};
 use crate::expr::Expr;
 use crate::stats::Rate;
@@ -15,6 +16,41 @@ use crate::store::read::query::sessions::{Session, resolve, sessions};
 use crate::store::read::query::{Filter, GroupValue};
 use crate::store::{Control, Store};
 use crate::text::sanitise::sanitise;
+
+/// Which rows, for `query` and `export`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FilterArgs {
+    /// Exit with 10 when a file of the store does not count
+    #[arg(long)]
+    pub strict: bool,
+    /// Only this model (may be repeated)
+    #[arg(long)]
+    pub model: Vec<String>,
+    /// Only this prompt type (may be repeated)
+    #[arg(long)]
+    pub prompt_type: Vec<String>,
+    /// Only this rate of successful tool calls, 0 to 1 (may be repeated)
+    #[arg(long)]
+    pub tool_success_rate: Vec<f64>,
+    /// Only this difficulty (may be repeated)
+    #[arg(long)]
+    pub difficulty: Vec<String>,
+    /// Only this kind of task (may be repeated)
+    #[arg(long)]
+    pub task_type: Vec<String>,
+    /// Only rows at or after: a time (2026-01-31, 2026-01-31T12:00:00Z) or an age (30m, 7d)
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Only rows before: a time or an age
+    #[arg(long)]
+    pub until: Option<String>,
+    /// Only this session: its name, latest or previous (may be repeated)
+    #[arg(long, value_name = "SESSION")]
+    pub session: Vec<String>,
+    /// Only rows that fulfil a condition on any columns: "score >= 0.8 and difficulty = hard"
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub condition: Option<String>,
+}
 
 impl FilterArgs {
     /// The filter that the flags stand for. Ages count back from `now`; times

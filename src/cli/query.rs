@@ -1,8 +1,10 @@
 //! `query`: matching rows, or tallies of groups of them, as they are or as a picture.
 //! Never changes the store.
 
+use super::filter::FilterArgs;
+use clap::{Args, ValueEnum};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -13,9 +15,7 @@ use jiff::tz::TimeZone;
 
 use super::filter::note_unknown_values;
 use super::progress::Shown;
-use super::{
-    Exit, QueryArgs, QueryFormat, Usage, dir, embed, left_out, terminal_columns, verbosity,
-};
+use super::{Exit, Usage, dir, embed, left_out, terminal_columns, verbosity};
 use crate::config::{did_you_mean, show_count};
 use crate::expr::Expr;
 use crate::formats::{self, Form, Output, plot};
@@ -31,6 +31,77 @@ mod sort;
 mod tallies;
 
 use sort::Order;
+
+/// How `query` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueryFormat {
+    /// For people
+    Table,
+    /// A Markdown table
+    Md,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Jsonl,
+    /// Comma-separated values with a header
+    Csv,
+    /// One Parquet file
+    Parquet,
+}
+
+/// `evaltop query`.
+#[derive(Debug, Clone, Args)]
+pub struct QueryArgs {
+    /// The store
+    pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub filter: FilterArgs,
+    /// Tallies by these columns instead of rows; also hour(timestamp), bucket(score, 0.1)
+    #[arg(long, value_name = "A,B")]
+    pub group_by: Vec<String>,
+    /// Of each group these instead of the usual counts: mean(score),sum(cost),p95(turns),pass@5
+    #[arg(long, value_name = "LIST", requires = "group_by")]
+    pub agg: Option<String>,
+    /// Of each group the mean of this column, its clustered standard error and 95 % interval
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        requires = "group_by",
+        conflicts_with = "agg"
+    )]
+    pub metric: Option<String>,
+    /// Only these columns
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub columns: Vec<String>,
+    /// Sort by these columns: turns, or execution_time:desc
+    #[arg(long, value_delimiter = ',', value_name = "A,B:desc")]
+    pub sort: Vec<String>,
+    /// The N largest by --sort; without it, the most successful groups or the newest rows
+    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    pub top: Option<usize>,
+    /// Percentiles of the execution time of each group, to within 9 %: 50,95
+    #[arg(long, value_delimiter = ',', value_name = "P,Q", requires = "group_by")]
+    pub percentiles: Vec<f64>,
+    /// Bars with their 95 % intervals instead of a table; as SVG with -o FILE.svg
+    #[arg(long, requires = "group_by", conflicts_with_all = ["format", "columns"])]
+    pub plot: bool,
+    /// At most this many rows
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Summary rows instead of records
+    #[arg(long)]
+    pub summaries: bool,
+    /// How to print [default: by the name of the file, else a table]
+    #[arg(long, value_enum)]
+    pub format: Option<QueryFormat>,
+    /// Write to a file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(short, long)]
+    pub yes: bool,
+}
 
 /// Cells of a plot that is not drawn on a terminal.
 const PLOT_COLUMNS: usize = 100;

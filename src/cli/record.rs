@@ -5,7 +5,9 @@
 //! line that is not a record is reported on stderr and kept next to the increments; the
 //! rest goes in. Whatever ends the program, what was acknowledged stays.
 
+use clap::{Args, ValueEnum};
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -16,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::verbosity::complain;
-use super::{Exit, RecordArgs, dir, out};
+use super::{Exit, dir, out};
 use crate::config::show_counted;
 use crate::formats::json_mirror::Beside;
 use crate::signals;
@@ -34,6 +36,43 @@ use control::Control;
 use lines::{Lines, Piece};
 use program::Program;
 use rejected::Rejected;
+
+/// `evaltop record`.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// The store; made when it is not there
+    pub dir: Option<PathBuf>,
+    /// Make ./pilot_bench_parquet_data where no store is named and it is not there
+    #[arg(long)]
+    pub create: bool,
+    /// Answer each line on stdout: its test_id once it is durable, - when rejected
+    #[arg(long)]
+    pub ack: bool,
+    /// What an acknowledged record survives: kill -9, or loss of power [default: process]
+    #[arg(long, value_enum)]
+    pub durability: Option<DurabilityArg>,
+}
+
+/// What an acknowledged record survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// The death of any process
+    Process,
+    /// Loss of power: every acknowledgement waits for an fsync
+    Disk,
+    /// Loss of this machine: every acknowledgement waits until the mailbox has it
+    Remote,
+}
+
+impl From<DurabilityArg> for crate::config::Durability {
+    fn from(named: DurabilityArg) -> Self {
+        match named {
+            DurabilityArg::Process => Self::Process,
+            DurabilityArg::Disk => Self::Disk,
+            DurabilityArg::Remote => Self::Remote,
+        }
+    }
+}
 
 /// When it is first looked who writes into the pipe, and the longest time between two looks:
 /// each reads what all processes have open.

@@ -1,11 +1,12 @@
 //! `remove`: takes rows out of the store on purpose.
 
+use super::filter::FilterArgs;
 use anyhow::Result;
 use clap::Args;
 
 use super::jobs::perform;
 use super::progress::Shown;
-use super::{Exit, FilterArgs, MaintainArgs, Usage, dir};
+use super::{Exit, MaintainArgs, Usage, dir};
 use crate::jobs::{RemoveOptions, Request};
 use crate::store::Control;
 use crate::store::read::query::Filter;

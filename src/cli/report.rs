@@ -1,5 +1,6 @@
 //! `report`: what a store says, as one file to send. Never changes the store.
 
+use super::filter::FilterArgs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::progress::Shown;
-use super::{Exit, FilterArgs, Usage, dir, left_out};
+use super::{Exit, Usage, dir, left_out};
 use crate::config::Config;
 use crate::formats::Output;
 use crate::monitor::Monitor;

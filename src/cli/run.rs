@@ -1,6 +1,7 @@
 //! `run`: a command once a test, in parallel, recorded. What it does is in `runner`;
 //! here are its flags, its signals, what it shows and what it reports.
 
+use super::record::DurabilityArg;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -19,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dir::Target;
 use super::missing::shard;
-use super::{DurabilityArg, Exit, ReportFormat, Usage, dir, out, progress, verbosity};
+use super::{Exit, ReportFormat, Usage, dir, out, progress, verbosity};
 use crate::config::{Config, parse_duration, show_count, show_counted, show_duration};
 use crate::formats::json_mirror::Beside;
 use crate::jobs::{self, ConsolidateOptions, Request};

@@ -6,19 +6,56 @@ pub(crate) mod prometheus;
 pub(crate) mod text;
 pub(crate) mod tmux;
 
+use clap::{Args, ValueEnum};
 use std::io::{IsTerminal, Write, stdout};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::verbosity::complain;
-use super::{Exit, StatusArgs, StatusFormat, dir, out, stores, terminal_columns};
+use super::{Exit, cost, dir, out, stores, terminal_columns};
 use crate::health::worst;
 use crate::monitor::{Monitor, StoreState};
 use crate::store::read::query::Filter;
 use crate::store::read::query::sessions::sessions;
 use crate::store::{Control, Error};
+
+/// How `status` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+    /// One short line for a tmux status bar
+    Tmux,
+    /// For a textfile collector
+    Prometheus,
+}
+
+/// `evaltop status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// The store, or a folder of stores: a line each
+    pub dir: Option<PathBuf>,
+    /// Further stores
+    #[arg(value_name = "DIR")]
+    pub more: Vec<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: StatusFormat,
+    /// Planned number of tests, for the forecast of what they cost
+    #[arg(long, value_name = "N")]
+    pub target: Option<u64>,
+    /// What the tests may cost, in dollars: an alert at it, and when the forecast exceeds it
+    #[arg(long, value_name = "DOLLARS", value_parser = cost::amount)]
+    pub budget: Option<f64>,
+    /// Only this session: its name, latest or previous
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
+}
 
 /// `evaltop status`.
 pub fn run(args: &StatusArgs) -> Result<Exit> {

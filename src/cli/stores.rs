@@ -1,5 +1,6 @@
 //! Several stores named at once, or a folder of stores: a line each, in `status` and on the screen.
 
+use super::status::{StatusArgs, StatusFormat};
 use std::io::{IsTerminal, Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::progress::Shown;
 use super::status::text::symbol;
-use super::{Exit, StatusArgs, StatusFormat, Usage, dir, out, status, terminal_columns};
+use super::{Exit, Usage, dir, out, status, terminal_columns};
 use crate::config::Config;
 use crate::health::worst;
 use crate::monitor::Monitor;

@@ -1,5 +1,7 @@
 //! `watch`: the dashboard; one look where there is no terminal to draw on.
 
+use super::status::{StatusArgs, StatusFormat};
+use clap::Args;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 #[cfg(feature = "tui")]
@@ -17,10 +19,7 @@ use anyhow::Result;
 
 use super::progress::Shown;
 use super::stores::{Many, REFRESH};
-use super::{
-    Exit, StatusArgs, StatusFormat, Usage, WatchArgs, dir, help, out, progress, status, stores,
-    verbosity,
-};
+use super::{Exit, Usage, cost, dir, help, out, progress, status, stores, verbosity};
 use crate::config::{Config, THEMES};
 use crate::health::Severity;
 use crate::runner::plan;
@@ -37,6 +36,52 @@ use crate::tui::headless::{News, Sentry};
 use crate::tui::stores::Listed;
 #[cfg(feature = "tui")]
 use crate::tui::{self, End, Options};
+
+/// `evaltop [DIR]` and `evaltop watch [DIR]`.
+#[derive(Debug, Clone, Default, Args)]
+// Flags are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
+pub struct WatchArgs {
+    /// The store, a folder of stores, or logs and files to follow
+    /// [default: $EVALTOP_DIR, ./pilot_bench_parquet_data, or . if it is a store]
+    pub dir: Option<PathBuf>,
+    /// Further stores, or logs and files to follow
+    #[arg(value_name = "PATH")]
+    pub more: Vec<PathBuf>,
+    /// No screen: say on stdout which alerts come and go, and tell hooks and notifications
+    #[arg(long)]
+    pub headless: bool,
+    /// What the first row says of the store
+    #[arg(skip)]
+    pub badge: Option<String>,
+    /// What people call the store, where that is not its folder
+    #[arg(skip)]
+    pub name: Option<String>,
+    /// Never change the store: maintenance keys are off
+    #[arg(long)]
+    pub readonly: bool,
+    /// Planned number of tests, for the time that is left
+    #[arg(long, value_name = "N")]
+    pub target: Option<u64>,
+    /// What the tests may cost, in dollars: an alert at it, and when the forecast exceeds it
+    #[arg(long, value_name = "DOLLARS", value_parser = cost::amount)]
+    pub budget: Option<f64>,
+    /// Only this session: its name, latest or previous
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
+    /// Planned tests by cell, as `run --plan` reads them: what is done and left by model
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub plan: Option<PathBuf>,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    pub no_mouse: bool,
+    /// Draw with ASCII only
+    #[arg(long)]
+    pub ascii: bool,
+    /// Colours: dark, light, high-contrast, colour-blind
+    #[arg(long)]
+    pub theme: Option<String>,
+}
 
 /// What is expected of the run: a number, or the tests of each cell.
 fn expected(args: &WatchArgs) -> Result<Option<Expected>> {
