@@ -2,11 +2,47 @@
 //! scripts hand over as well (numpy, pandas, datetime, Decimal, enums). What can't be a value is
 //! an error that names the field.
 
+use evaltop::internals::store::format::record::Fields;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PySet, PyString, PyTuple};
+use serde_json::Value;
 
 /// Nested lists and dictionaries deeper than this are refused, as the store's readers do.
 const DEEPEST: usize = 64;
+
+/// Adds the fields of a record whose values are all text, numbers of 64 bits, truth values or None:
+/// most are, and need no JSON in between. False where another one is among them, or a wrong one.
+pub(crate) fn plain(record: &Bound<'_, PyDict>, fields: &mut Fields) -> bool {
+    let mut after = 0;
+    for (name, value) in record.iter() {
+        let (Ok(name), Some(value)) = (name.cast::<PyString>(), plain_value(&value)) else {
+            return false;
+        };
+        let Ok(name) = name.to_str() else {
+            return false;
+        };
+        fields.set(name, value, &mut after);
+    }
+    true
+}
+
+/// None and NaN are null: they are absent, whatever the writer's defaults say.
+fn plain_value(value: &Bound<'_, PyAny>) -> Option<Value> {
+    if let Ok(found) = value.cast_exact::<PyString>() {
+        return found.to_str().ok().map(Value::from);
+    }
+    if let Ok(number) = value.cast_exact::<PyFloat>() {
+        let number = number.value();
+        return (!number.is_infinite()).then(|| Value::from(number));
+    }
+    if let Ok(truth) = value.cast_exact::<PyBool>() {
+        return Some(Value::Bool(truth.is_true()));
+    }
+    if let Ok(number) = value.cast_exact::<PyInt>() {
+        return number.extract::<i64>().ok().map(Value::from);
+    }
+    value.is_none().then_some(Value::Null)
+}
 
 /// A record as one JSON object. Fields that are None, NaN or NaT are left out.
 pub(crate) fn object(record: &Bound<'_, PyDict>, out: &mut Vec<u8>) -> Result<(), String> {

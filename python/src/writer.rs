@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use evaltop::internals::sources::mailbox::url::is_url;
 use evaltop::internals::sources::mailbox::{Sender, Spool, Url};
 use evaltop::internals::store::format::heartbeat::{Ended, InFlight};
+use evaltop::internals::store::format::record::Fields;
 use evaltop::internals::store::format::session_note::SessionNote;
 use evaltop::internals::store::write::live::Live;
 use evaltop::internals::store::write::session_notes;
@@ -43,18 +44,25 @@ impl Writer {
         record: &Bound<'_, PyDict>,
         json: &mut Vec<u8>,
     ) -> PyResult<Record> {
-        json.clear();
-        let written = match &self.defaults {
-            None => values::object(record, json),
-            Some(defaults) => {
-                let merged = defaults.bind(py).copy()?;
-                merged.update(record.as_mapping())?;
-                values::object(&merged, json)
-            }
+        let defaults = self.defaults.as_ref().map(|defaults| defaults.bind(py));
+        let mut fields = Fields::default();
+        let read = if defaults.is_none_or(|defaults| values::plain(defaults, &mut fields))
+            && values::plain(record, &mut fields)
+        {
+            Record::from_fields(fields, &self.store.zone)
+        } else {
+            json.clear();
+            let written = match defaults {
+                None => values::object(record, json),
+                Some(defaults) => {
+                    let merged = defaults.copy()?;
+                    merged.update(record.as_mapping())?;
+                    values::object(&merged, json)
+                }
+            };
+            written.and_then(|()| Record::parse_in(json, &self.store.zone))
         };
-        let mut record = written
-            .and_then(|()| Record::parse_in(json, &self.store.zone))
-            .map_err(|sentence| errors::exception(py, "RecordError", sentence))?;
+        let mut record = read.map_err(|sentence| errors::exception(py, "RecordError", sentence))?;
         if record.session_id.is_none() {
             record.session_id.clone_from(&self.session);
         }

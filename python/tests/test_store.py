@@ -111,6 +111,44 @@ def test_values_of_every_kind_are_taken(tmp_path):
     assert rows["2"]["timestamp"].startswith("2026-11-29T12:00:01")
 
 
+def test_plain_values_are_what_they_are_through_json(tmp_path):
+    """Records of plain values take a shorter way in than those with a list among them."""
+    odd = {
+        "task_type": "", "prompt_type": "é\n\"x\"", "difficulty": "nan", "success": 1,
+        "partial_success": None, "execution_time": 3, "turns": 3.0, "score": -0.0,
+        "final_score": float("nan"), "session_id": 7, "trial": True and 1, "log": 3.5,
+        "timestamp": 1_764_417_600.25, "big": 2**63, "max": 2**63 - 1, "min": -(2**63),
+        "small": 5e-324, "tenth": 0.1, "large": 1.7976931348623157e308, "whole": 4.0,
+        "none": None, "not": float("nan"), "yes": True, "text": "\u2028 \U0001f600",
+    }
+    wrong = [
+        {"success": 2}, {"success": "yes"}, {"execution_time": "1"}, {"turns": 2.5},
+        {"execution_time": 2**53 + 1}, {"test_id": "a\nb"}, {"": 1}, {"timestamp": "soon"},
+        {"model": " "}, {"success": None}, {"score": float("-inf")}, {"turns": 2**70},
+    ]
+    defaults = {"flaw_type": "d", "error_message": "d", "extra_default": 1}
+    # What a record says stands before the defaults, None as well.
+    odd |= {"flaw_type": None, "extra_default": float("nan")}
+    with evaltop.Writer(tmp_path / "s", **defaults) as w:
+        w.record(model="m", task_id="plain", **odd)
+        w.record(model="m", task_id="json", way=[1], **odd)
+        for fields in wrong:
+            said = []
+            for way in ({}, {"way": [1]}):
+                with pytest.raises(evaltop.RecordError) as error:
+                    w.record(**({"model": "m", "success": True, "task_id": "t"} | fields | way))
+                said.append(str(error.value))
+            assert said[0] == said[1], fields
+    rows = {r["task_id"]: r for r in evaltop.open(tmp_path / "s").query().to_dicts()}
+    own = {"task_id", "test_id", "recorded_at", "way"}
+    plain, through_json = (
+        {name: repr(value) for name, value in rows[way].items() if name not in own}
+        for way in ("plain", "json")
+    )
+    assert plain == through_json
+    assert rows["plain"]["error_message"] == "d" and rows["plain"]["big"] == 2**63
+
+
 @pytest.mark.parametrize(
     "fields, names",
     [

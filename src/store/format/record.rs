@@ -10,6 +10,7 @@ mod fields;
 mod parse;
 
 pub use batch::{Extras, to_batch};
+pub use fields::Fields;
 pub(crate) use parse::{SURROGATES, object, object_mended};
 
 /// A test result. All columns but `model` may be absent, and `success` where there is a

@@ -13,7 +13,7 @@ use crate::store::format::schema::CANONICAL;
 
 /// A JSON object. Of a name that is there twice, the last counts.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub struct Fields {
     /// By position in [`CANONICAL`].
     known: [Option<Value>; CANONICAL.len()],
     /// The others, in their order.
@@ -30,6 +30,20 @@ impl Default for Fields {
 }
 
 impl Fields {
+    /// Sets a field. `after` is where the last known one stood, for fields that come in the order
+    /// of the columns.
+    pub fn set(&mut self, name: &str, value: Value, after: &mut usize) {
+        match position(name, *after).and_then(|at| Some((at, self.known.get_mut(at)?))) {
+            Some((at, place)) => {
+                *place = Some(value);
+                *after = at + 1;
+            }
+            None => {
+                self.extra.insert(name.to_owned(), value);
+            }
+        }
+    }
+
     /// Takes a known field out; null is absent.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         position(name, 0)

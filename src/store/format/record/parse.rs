@@ -78,10 +78,16 @@ impl Record {
     /// The same, with what had to be mended.
     pub fn parse_mended(line: &[u8], zone: &TimeZone) -> Result<(Self, Mended), String> {
         let (mut fields, read, mended): (Fields, _, _) = lenient(line)?;
-        fields.extra.retain(|_, value| !value.is_null());
         if !fields.extra.is_empty() && exact::has_long_number(&read) {
             exact::keep_digits(&read, &mut fields.extra);
         }
+        Ok((Self::from_fields(fields, zone)?, mended))
+    }
+
+    /// A record of values that were read one by one; times without a zone are read in `zone`.
+    /// The error says which field is wrong, and why.
+    pub fn from_fields(mut fields: Fields, zone: &TimeZone) -> Result<Self, String> {
+        fields.extra.retain(|_, value| !value.is_null());
         let f = &mut fields;
         let record = Self {
             test_id: id(f, "test_id")?.filter(|id| !is_absent(id)),
@@ -145,11 +151,10 @@ impl Record {
         if fields.extra.contains_key("") {
             return Err("a field has an empty name".to_owned());
         }
-        let record = Self {
+        Ok(Self {
             extra: fields.extra,
             ..record
-        };
-        Ok((record, mended))
+        })
     }
 }
 
