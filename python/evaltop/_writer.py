@@ -21,7 +21,8 @@ _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 class Writer:
     """Adds records to a store. One a process is right; threads may share it.
 
-    dir: the folder of the store, made where it is missing, or a mailbox: "s3://bucket/prefix".
+    dir: the folder of the store, made where it is missing, or a mailbox: "s3://bucket/prefix",
+        "gs://bucket/prefix", "az://container/prefix" or "file:///folder".
     session: `session_id` of the records that bring none.
     plan: how many tests the session means to run, for progress and the time left.
     meta: what else is worth keeping of the session, such as {"prompt": "v12"}; see `Store.sessions`.

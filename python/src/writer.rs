@@ -126,8 +126,7 @@ impl Writer {
             "disk" => Durability::Disk,
             "remote" if is_url(&dir) => Durability::Remote,
             "remote" => {
-                let sentence =
-                    "durability 'remote' is for mailboxes: s3://bucket/prefix or file:///folder";
+                let sentence = "durability 'remote' is for mailboxes: s3://, gs:// or az://bucket/prefix, file:///folder";
                 return Err(errors::exception(py, "UsageError", sentence.to_owned()));
             }
             other => {

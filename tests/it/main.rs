@@ -16,6 +16,8 @@ mod analysis;
 #[cfg(feature = "cloud")]
 mod bucket;
 mod clocks;
+#[cfg(feature = "cloud")]
+mod clouds;
 mod concurrency;
 mod dashboard;
 mod demo;

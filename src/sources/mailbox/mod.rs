@@ -12,12 +12,10 @@ use std::path::Path;
 use crate::sources::remote::Files;
 use crate::store::Result;
 
+#[cfg(feature = "cloud")]
+mod bucket;
 mod folder;
 mod outbox;
-#[cfg(feature = "cloud")]
-mod profile;
-#[cfg(feature = "cloud")]
-mod s3;
 pub mod spool;
 pub mod url;
 mod view;
@@ -39,7 +37,11 @@ pub(crate) fn open(url: &Url) -> Result<Box<dyn Mailbox>> {
     match url {
         Url::Folder(path) => Ok(Box::new(folder::Folder::new(path))),
         #[cfg(feature = "cloud")]
-        Url::Bucket { bucket, prefix } => Ok(Box::new(s3::Bucket::open(bucket, prefix)?)),
+        Url::Bucket {
+            cloud,
+            bucket,
+            prefix,
+        } => Ok(Box::new(bucket::Bucket::open(*cloud, bucket, prefix)?)),
         #[cfg(not(feature = "cloud"))]
         Url::Bucket { .. } => Err(needs_cloud(url)),
     }
@@ -49,7 +51,11 @@ pub(crate) fn open(url: &Url) -> Result<Box<dyn Mailbox>> {
 pub(crate) fn files(url: &Url) -> Result<Box<dyn Files>> {
     match url {
         #[cfg(feature = "cloud")]
-        Url::Bucket { bucket, prefix } => Ok(Box::new(s3::Bucket::open(bucket, prefix)?)),
+        Url::Bucket {
+            cloud,
+            bucket,
+            prefix,
+        } => Ok(Box::new(bucket::Bucket::open(*cloud, bucket, prefix)?)),
         _ => Err(needs_cloud(url)),
     }
 }

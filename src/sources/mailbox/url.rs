@@ -10,13 +10,43 @@ use crate::store::{Error, Result};
 pub enum Url {
     /// `file:///folder`.
     Folder(PathBuf),
-    /// `s3://bucket/prefix`.
+    /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
     Bucket {
-        /// The bucket.
+        /// Whose it is.
+        cloud: Cloud,
+        /// The bucket, or container.
         bucket: String,
         /// What its objects' names begin with; empty for all.
         prefix: String,
     },
+}
+
+/// Whose bucket it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cloud {
+    /// S3, or a server that speaks like it.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
+}
+
+impl Cloud {
+    /// What its URLs begin with.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
+        }
+    }
+
+    fn of(scheme: &str) -> Option<Self> {
+        let all = [Self::S3, Self::Gcs, Self::Azure];
+        all.into_iter()
+            .find(|cloud| cloud.scheme().eq_ignore_ascii_case(scheme))
+    }
 }
 
 impl Url {
@@ -30,8 +60,8 @@ impl Url {
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         if rest.contains(['?', '#']) {
             return refused(
-                "has more than a place in it: leave out what follows ? or #; endpoint and region \
-                 come from AWS_ENDPOINT_URL and AWS_REGION",
+                "has more than a place in it: leave out what follows ? or #; credentials, endpoint \
+                 and region come from the environment (AWS_…, GOOGLE_…, AZURE_…)",
             );
         }
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -40,38 +70,52 @@ impl Url {
         if has_user {
             return refused(
                 "has credentials in it, which every listing of processes shows: leave them out, \
-                 and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile",
+                 and set the variables of the environment (AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY or a profile, GOOGLE_APPLICATION_CREDENTIALS, AZURE_…)",
             );
         }
-        match scheme.to_ascii_lowercase().as_str() {
-            "file" if matches!(host, "" | "localhost") && path.len() > 1 => {
-                Ok(Self::Folder(decoded(path)))
+        if scheme.eq_ignore_ascii_case("file") {
+            if !matches!(host, "" | "localhost") || path.len() < 2 {
+                return refused("names no folder of this machine: write file:///folder");
             }
-            "file" => refused("names no folder of this machine: write file:///folder"),
-            "s3" if host.is_empty() => refused("names no bucket: write s3://bucket/prefix"),
-            "s3" if !host
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) =>
-            {
-                refused("names no bucket: its name has letters, digits, dots and dashes")
-            }
-            "s3" => Ok(Self::Bucket {
-                bucket: host.to_owned(),
-                prefix: path.trim_matches('/').to_owned(),
-            }),
-            _ => refused(
-                "is a URL that evaltop can't open: name a folder, file:///folder or \
-                 s3://bucket/prefix (./NAME for a folder with such a name)",
-            ),
+            return Ok(Self::Folder(decoded(path)));
         }
+        let Some(cloud) = Cloud::of(scheme) else {
+            return refused(
+                "is a URL that evaltop can't open: name a folder, file:///folder, \
+                 s3://bucket/prefix, gs://bucket/prefix or az://container/prefix (./NAME for a \
+                 folder with such a name)",
+            );
+        };
+        let is_name = host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if host.is_empty() || !is_name {
+            return refused(&format!(
+                "names no bucket: write {}://bucket/prefix, with letters, digits, dots and dashes \
+                 in the bucket's name",
+                cloud.scheme()
+            ));
+        }
+        Ok(Self::Bucket {
+            cloud,
+            bucket: host.to_owned(),
+            prefix: path.trim_matches('/').to_owned(),
+        })
     }
 
     /// As people write it.
     pub fn name(&self) -> String {
         match self {
             Self::Folder(path) => format!("file://{}", path.display()),
-            Self::Bucket { bucket, prefix } if prefix.is_empty() => format!("s3://{bucket}"),
-            Self::Bucket { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
+            Self::Bucket {
+                cloud,
+                bucket,
+                prefix,
+            } => {
+                let slash = if prefix.is_empty() { "" } else { "/" };
+                format!("{}://{bucket}{slash}{prefix}", cloud.scheme())
+            }
         }
     }
 }
@@ -153,6 +197,8 @@ mod tests {
         let name = |text| Url::parse(text).unwrap().name();
         assert_eq!(name("s3://b/a/b/"), "s3://b/a/b");
         assert_eq!(name("s3://b"), "s3://b");
+        assert_eq!(name("GS://b/a/"), "gs://b/a");
+        assert_eq!(name("az://c/a"), "az://c/a");
         assert_eq!(name("file:///a%20b/c"), "file:///a b/c");
         assert_eq!(name("file:/a"), "file:///a");
         assert_eq!(name("file://localhost/a"), "file:///a");
@@ -163,7 +209,10 @@ mod tests {
             "http://u:hunter2@h/x",
             "s3://",
             "file://host/x",
-            "gs://b/x",
+            "gs://AKI:hunter2@b/x",
+            "az://c/x?sv=1&sig=hunter2",
+            "abfs://c/x",
+            "gs:///x",
         ] {
             let error = Url::parse(text).unwrap_err().to_string();
             for secret in ["hun", "ter2", "AKI"] {

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 
 use object_store::aws::AmazonS3ConfigKey;
 
+use super::Environment;
 use crate::store::{Error, Result};
-
-/// A variable of the environment.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The settings of the chosen profile; none where the environment brings credentials itself.
 pub(super) fn read(environment: Environment<'_>) -> Result<Vec<(AmazonS3ConfigKey, String)>> {

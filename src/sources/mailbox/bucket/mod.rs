@@ -1,4 +1,4 @@
-//! A mailbox that is a bucket of S3, or of a server that speaks like it.
+//! A mailbox that is a bucket.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path as Key;
 use object_store::{
     ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
@@ -14,61 +13,69 @@ use object_store::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Mailbox, profile};
+use super::Mailbox;
+use super::url::{Cloud, stripped};
 use crate::sources::remote::{Files, Stat};
 use crate::store::{Control, Error, Result};
+
+mod azure;
+mod gcs;
+mod profile;
+mod s3;
+
+/// A variable of the environment.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+type Opened = Box<dyn ObjectStore>;
 
 /// Bytes asked for at once.
 const PIECE: u64 = 8 << 20;
 /// Of what a server says, so much is shown.
 const SAID: usize = 240;
 
+const REFUSED: &str = "its credentials are refused";
+const NOT_ALLOWED: &str = "its credentials are not allowed to do that";
+
 /// An open bucket. Its calls block, and must not be made in an async runtime.
 pub(super) struct Bucket {
     runtime: Runtime,
-    store: AmazonS3,
+    store: Opened,
     name: String,
     prefix: String,
 }
 
+fn options() -> ClientOptions {
+    ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(10))
+        .with_read_timeout(Duration::from_secs(30))
+        // Of the whole transfer: one that is slow is not one that hangs.
+        .with_timeout(Duration::from_secs(600))
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        max_retries: 3,
+        retry_timeout: Duration::from_secs(20),
+        ..RetryConfig::default()
+    }
+}
+
 impl Bucket {
     /// Asks the server nothing yet.
-    pub(super) fn open(bucket: &str, prefix: &str) -> Result<Self> {
+    pub(super) fn open(cloud: Cloud, bucket: &str, prefix: &str) -> Result<Self> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             // A program that holds this one may have chosen its own.
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
-        let name = format!("s3://{bucket}");
-        let options = ClientOptions::new()
-            .with_connect_timeout(Duration::from_secs(10))
-            .with_read_timeout(Duration::from_secs(30))
-            // Of the whole transfer: one that is slow is not one that hangs.
-            .with_timeout(Duration::from_secs(600));
-        let mut builder = AmazonS3Builder::from_env()
-            .with_client_options(options)
-            .with_bucket_name(bucket)
-            .with_retry(RetryConfig {
-                max_retries: 3,
-                retry_timeout: Duration::from_secs(20),
-                ..RetryConfig::default()
-            });
+        let name = format!("{}://{bucket}", cloud.scheme());
         let environment = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let profile = profile::read(&environment)?;
-        let named = |builder: &AmazonS3Builder, key| builder.get_config_value(&key).is_some();
-        if let Some(endpoint) = environment("AWS_ENDPOINT_URL_S3") {
-            builder = builder.with_endpoint(endpoint);
-        }
-        for (key, value) in profile {
-            if !named(&builder, key) {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-        if endpoint.is_some_and(|url| url.starts_with("http://")) {
-            builder = builder.with_allow_http(true);
-        }
-        let store = builder.build().map_err(|error| said(&name, &error))?;
+        let store = match cloud {
+            Cloud::S3 => s3::open(bucket, &environment),
+            Cloud::Gcs => gcs::open(bucket, &environment),
+            Cloud::Azure => azure::open(bucket, &environment),
+        };
+        let store = store.map_err(|error| Error::Refused(format!("{name}: {error}")))?;
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
             runtime: runtime.map_err(|error| Error::no_thread(&error))?,
@@ -107,7 +114,7 @@ impl Bucket {
                     // A transfer that was cut: a name never means two contents.
                     if !bytes.starts_with(&there) {
                         return Err(object_store::Error::Generic {
-                            store: "S3",
+                            store: "bucket",
                             source: format!("{key} is there with other content").into(),
                         });
                     }
@@ -130,7 +137,7 @@ impl Bucket {
             return Ok(());
         }
         Err(object_store::Error::Generic {
-            store: "S3",
+            store: "bucket",
             source: format!("{key} has {} of {} bytes", there.size, bytes.len()).into(),
         })
     }
@@ -227,13 +234,16 @@ fn stat(object: &object_store::ObjectMeta) -> Stat {
     }
 }
 
-/// What went wrong, in one line. Requests are signed, so no text of theirs has a secret in it.
 fn said(name: &str, error: &object_store::Error) -> Error {
-    let why = match error {
-        object_store::Error::PermissionDenied { .. } => {
-            "its credentials are not allowed to do that".to_owned()
-        }
-        object_store::Error::Unauthenticated { .. } => "its credentials are refused".to_owned(),
+    Error::Refused(format!("{name}: {}", reason(error)))
+}
+
+/// What went wrong, in one line. Requests are signed, so no text of theirs has a secret in it; what
+/// follows a URL's question mark may be a signature.
+fn reason(error: &object_store::Error) -> String {
+    match error {
+        object_store::Error::PermissionDenied { .. } => NOT_ALLOWED.to_owned(),
+        object_store::Error::Unauthenticated { .. } => REFUSED.to_owned(),
         object_store::Error::NotFound { .. } => "there is no such bucket".to_owned(),
         other => {
             // The innermost reason says most.
@@ -246,13 +256,27 @@ fn said(name: &str, error: &object_store::Error) -> Error {
                 let rest = text.split_once(&format!("<{name}>"))?.1;
                 Some(rest.split_once("</")?.0.to_owned())
             };
-            let text = match (part("Code"), part("Message")) {
+            let code = part("Code");
+            match code.as_deref() {
+                Some(
+                    "AuthenticationFailed"
+                    | "AuthorizationFailure"
+                    | "InvalidAccessKeyId"
+                    | "InvalidAuthenticationInfo"
+                    | "SignatureDoesNotMatch",
+                ) => return REFUSED.to_owned(),
+                Some("AccessDenied" | "AuthorizationPermissionMismatch") => {
+                    return NOT_ALLOWED.to_owned();
+                }
+                _ => {}
+            }
+            let text = match (code, part("Message")) {
                 (Some(code), Some(message)) => format!("{message} ({code})"),
                 _ => text,
             };
-            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = text.split_whitespace().map(stripped);
+            let line = words.collect::<Vec<_>>().join(" ");
             line.chars().take(SAID).collect()
         }
-    };
-    Error::Refused(format!("{name}: {why}"))
+    }
 }
