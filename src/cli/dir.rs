@@ -10,9 +10,10 @@ use anyhow::Result;
 use super::progress::Shown;
 use super::{Usage, verbosity};
 use crate::config::Config;
+use crate::formats::delta::{Folder, Place};
 use crate::formats::json_mirror::Beside;
 use crate::sources::mailbox::url::{is_url, stripped};
-use crate::sources::mailbox::{Sender, Spool, Url, View};
+use crate::sources::mailbox::{self, Sender, Spool, Url, View};
 use crate::store::Store;
 use crate::store::format::layout::DEFAULT_NAME;
 use crate::store::write::writer::WriterOptions;
@@ -79,13 +80,24 @@ pub fn written(path: &Path) -> Result<(), Usage> {
         return Ok(());
     }
     Err(Usage(format!(
-        "{} is a URL, and evaltop writes files and folders of this machine: name one, then copy it there",
+        "{} is a URL, and evaltop writes files and folders of this machine: name one, then copy it \
+         there (only a Delta table, export --format delta, is written into a bucket)",
         stripped(&path.to_string_lossy())
     )))
 }
 
-/// The mailbox that a path names, where it is a URL.
-fn url(path: &Path) -> Result<Option<Url>, Usage> {
+/// Where a Delta table of a store is to be: a folder, or the place that a URL names.
+pub fn table(store: &Store, path: &Path, url: Option<&Url>) -> Result<Box<dyn Place>> {
+    let folder = match url {
+        Some(url @ Url::Bucket { .. }) => return Ok(mailbox::table(url)?),
+        Some(Url::Folder(folder)) => folder,
+        None => path,
+    };
+    Ok(Box::new(Folder::open(store, folder)?))
+}
+
+/// The place that a path names, where it is a URL.
+pub(super) fn url(path: &Path) -> Result<Option<Url>, Usage> {
     if !is_url(path) {
         return Ok(None);
     }
@@ -116,7 +128,7 @@ pub fn target(
     let Some(url) = url(&meant(named))? else {
         if durability == Some(DurabilityArg::Remote) {
             return Err(Usage(
-                "--durability remote is for mailboxes (s3://bucket/prefix, file:///folder): \
+                "--durability remote is for mailboxes (s3://, gs:// and az://bucket/prefix, file:///folder): \
                  of a folder, disk is the most that can be promised"
                     .to_owned(),
             )

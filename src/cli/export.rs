@@ -121,16 +121,17 @@ pub(super) fn is_delta(args: &ExportArgs) -> bool {
 
 /// Brings a Delta table up to date; what there is to say, for people and for scripts.
 pub(super) fn export_table(args: &ExportArgs, control: &Control) -> Result<(String, Value)> {
-    dir::written(&args.output)?;
     if args.dry_run {
         return Err(
             Usage("a Delta table has no --dry-run: nothing of it is replaced".into()).into(),
         );
     }
+    let url = dir::url(&args.output)?;
     let (store, _) = dir::existing_view(args.dir.as_deref())?;
     let filter = args.filter.filter_of(&store, control)?;
-    let done = delta::export(&store, &filter, &args.output, Timestamp::now(), control)?;
-    let path = args.output.display();
+    let place = dir::table(&store, &args.output, url.as_ref())?;
+    let done = delta::export(&store, &filter, &*place, Timestamp::now(), control)?;
+    let path = place.name();
     let mut text = format!(
         "table {path}, version {}: {} in {}; {} written, {} added, {} removed",
         done.version,
@@ -144,7 +145,7 @@ pub(super) fn export_table(args: &ExportArgs, control: &Control) -> Result<(Stri
         text = format!("{text}\n  {}", sanitise(note));
     }
     let value = json!({
-        "schema_version": 1, "format": "delta", "output": args.output, "version": done.version,
+        "schema_version": 1, "format": "delta", "output": path, "version": done.version,
         "rows": done.rows, "parts": done.parts, "written": done.written, "added": done.added,
         "removed": done.removed, "notes": done.notes, "left_out": control.left_out(),
     });

@@ -437,3 +437,145 @@ fn a_bucket_is_read_like_a_store_and_nothing_secret_is_told() {
         "rows that came together are one object"
     );
 }
+
+/// What delta-rs and Polars read of a table in the bucket: its version, its tests and successes.
+/// The manifest names the same parts.
+const READ_TABLE: &str = r#"
+import json, sys
+import boto3, deltalake, polars
+url, endpoint, key, secret = sys.argv[1:]
+options = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": key,
+           "AWS_SECRET_ACCESS_KEY": secret, "AWS_ALLOW_HTTP": "true"}
+table = deltalake.DeltaTable(url, storage_options=options)
+rows = table.to_pyarrow_table().to_pylist()
+again = polars.read_delta(url, storage_options=options).to_dicts()
+def figures(rows):
+    return [len(rows), len({row["test_id"] for row in rows}), sum(row["success"] for row in rows)]
+assert figures(rows) == figures(again), (figures(rows), figures(again))
+client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id=key,
+                      aws_secret_access_key=secret)
+bucket, prefix = url.removeprefix("s3://").split("/")
+manifest = client.get_object(Bucket=bucket, Key=f"{prefix}/_evaltop/manifest.json")["Body"].read()
+manifest = json.loads(manifest)
+named = sorted(part["path"] for part in manifest["parts"])
+assert named == sorted(uri.rsplit("/", 1)[1] for uri in table.file_uris())
+assert [manifest["version"], manifest["rows"]] == [table.version(), len(rows)]
+print(json.dumps([table.version(), *figures(rows)]))
+"#;
+
+const TABLE: &str = "s3://runs/table";
+
+/// `[version, rows, tests, successes]`.
+fn read_table(port: u16) -> Option<[u64; 4]> {
+    let Some(python) = python_with("boto3, deltalake, polars, pyarrow") else {
+        missing("deltalake and polars");
+        return None;
+    };
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let output = Command::new(python)
+        .args(["-c", READ_TABLE, TABLE, &endpoint, KEY, SECRET])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn add(machine: &Machine, store: &str, ids: std::ops::Range<u64>, success: bool) {
+    let mut child = machine
+        .evaltop()
+        .args(["record", store])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for id in ids {
+        writeln!(
+            input,
+            "{{\"model\":\"m\",\"success\":{success},\"test_id\":\"t{id}\"}}"
+        )
+        .unwrap();
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_table_in_a_bucket_is_whole_whoever_writes_it_and_whoever_is_killed() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new(folder.path(), "node", server.port);
+    let store = folder.path().join("store").display().to_string();
+    let export = ["export", &store, "--format", "delta", "-o", TABLE];
+    add(&machine, &store, 0..100, true);
+    let (said, _) = machine.said(0, &export);
+    assert!(said.contains("version 0: 100 rows in 1 part"), "{said}");
+    let Some(read) = read_table(server.port) else {
+        return;
+    };
+    assert_eq!(read, [0, 100, 100, 100]);
+    let (said, _) = machine.said(0, &export);
+    assert!(
+        said.contains("version 0") && said.contains("0 rows written"),
+        "{said}"
+    );
+    // Two newer attempts: what is left of the part is written again, in the same commit.
+    add(&machine, &store, 0..2, false);
+    let (said, _) = machine.said(0, &export);
+    assert!(
+        said.contains("version 1") && said.contains("1 file removed"),
+        "{said}"
+    );
+    assert_eq!(read_table(server.port), Some([1, 100, 100, 98]));
+    // Killed wherever it is, it goes on.
+    for round in 0..12_u64 {
+        add(&machine, &store, 100 + round..101 + round, true);
+        let mut child = machine
+            .evaltop()
+            .args(export)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(round * 29 % 260));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    machine.said(0, &export);
+    let [version, rows, tests, successes] = read_table(server.port).unwrap();
+    assert_eq!([rows, tests, successes], [112, 112, 110]);
+    // Several at once: each version is of one of them, and the others say so.
+    let mut done = 0;
+    for round in 0..6 {
+        add(&machine, &store, 200 + round..201 + round, true);
+        let exports: Vec<Child> = (0..3)
+            .map(|_| {
+                let mut command = machine.evaltop();
+                command
+                    .args(export)
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        for export in exports {
+            let output = export.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            match output.status.code() {
+                Some(0) => done += 1,
+                code => assert!(said.contains("at the same time"), "{code:?} {said}"),
+            }
+        }
+    }
+    assert!(done >= 6, "one of them always gets through: {done}");
+    machine.said(0, &export);
+    let after = read_table(server.port).unwrap();
+    assert_eq!(after, [version + 6, 118, 118, 116]);
+    // A mailbox is no place for one, and other forms are not written into a bucket.
+    add(&machine, URL, 0..1, true);
+    let (_, said) = machine.said(1, &["export", &store, "--format", "delta", "-o", URL]);
+    assert!(said.contains("belongs to a store"), "{said}");
+    let (_, said) = machine.said(2, &["export", &store, "-o", "s3://runs/rows.csv"]);
+    assert!(said.contains("only a Delta table"), "{said}");
+}

@@ -1,8 +1,6 @@
 //! Checkpoints: what the log comes to at one version, as a Parquet file with one action a row, so
 //! that nobody has to read what was before.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -13,6 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use serde_json::{Value, json};
 
+use super::Place;
 use super::log::FOLDER;
 use crate::store::{Error, Result};
 
@@ -23,8 +22,8 @@ const BATCH: usize = 8_192;
 /// The file that names the last checkpoint.
 const LAST: &str = "_last_checkpoint";
 
-fn name(version: u64) -> String {
-    format!("{version:020}.checkpoint.parquet")
+fn path(version: u64) -> String {
+    format!("{FOLDER}/{version:020}.checkpoint.parquet")
 }
 
 /// The version of a checkpoint in one piece, by its name.
@@ -99,26 +98,32 @@ fn schema() -> Schema {
 }
 
 /// Writes one. The log is whole without it.
-pub(super) fn write(folder: &Path, version: u64, actions: &[Value]) -> Result<()> {
-    let path = folder.join(FOLDER).join(name(version));
-    let refused = |why: String| Error::Refused(format!("cannot write {}: {why}", path.display()));
+pub(super) fn write(place: &dyn Place, version: u64, actions: &[Value]) -> Result<()> {
+    let path = path(version);
+    let refused =
+        |why: String| Error::Refused(format!("cannot write {}/{path}: {why}", place.name()));
     let batches = batches(actions).map_err(|error| refused(error.to_string()))?;
-    let temporary = path.with_extension("tmp");
-    let written = || -> std::result::Result<File, ParquetError> {
-        let file = File::create(&temporary)?;
-        let mut parquet = ArrowWriter::try_new(file, Arc::new(schema()), None)?;
+    let written = || -> std::result::Result<Vec<u8>, ParquetError> {
+        let mut parquet = ArrowWriter::try_new(Vec::new(), Arc::new(schema()), None)?;
         for batch in batches {
             parquet.write(&batch)?;
         }
         parquet.into_inner()
     };
-    let file = written().map_err(|error| refused(error.to_string()))?;
-    let bytes = file.metadata().map_or(0, |meta| meta.len());
-    file.sync_all()
-        .and_then(|()| fs::rename(&temporary, &path))
-        .map_err(Error::io("write", &path))?;
-    let last = json!({ "version": version, "size": actions.len(), "sizeInBytes": bytes });
-    super::whole(&folder.join(FOLDER).join(LAST), last.to_string().as_bytes())
+    let bytes = written().map_err(|error| refused(error.to_string()))?;
+    // Another program may have made it: that one is as good.
+    place.create(&path, &bytes)?;
+    let last = json!({ "version": version, "size": actions.len(), "sizeInBytes": bytes.len() });
+    let stays = |there: &[u8]| {
+        let there: Option<Value> = serde_json::from_slice(there).ok();
+        let there = there.and_then(|there| there.get("version")?.as_u64());
+        there >= Some(version)
+    };
+    place.replace(
+        &format!("{FOLDER}/{LAST}"),
+        last.to_string().as_bytes(),
+        &stays,
+    )
 }
 
 fn batches(actions: &[Value]) -> std::result::Result<Vec<RecordBatch>, ArrowError> {
@@ -133,11 +138,13 @@ fn batches(actions: &[Value]) -> std::result::Result<Vec<RecordBatch>, ArrowErro
 }
 
 /// The actions of one, as lines of JSON.
-pub(super) fn read(folder: &Path, version: u64) -> Result<String> {
-    let path: PathBuf = folder.join(FOLDER).join(name(version));
-    let refused = |why: String| Error::Refused(format!("cannot read {}: {why}", path.display()));
-    let file = File::open(&path).map_err(Error::io("read", &path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+pub(super) fn read(place: &dyn Place, version: u64) -> Result<String> {
+    let path = path(version);
+    let refused =
+        |why: String| Error::Refused(format!("cannot read {}/{path}: {why}", place.name()));
+    let bytes = place.read(&path)?;
+    let bytes = bytes.ok_or_else(|| refused("it is not there any more".to_owned()))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| refused(error.to_string()))?;
     let mut lines = arrow::json::LineDelimitedWriter::new(Vec::new());

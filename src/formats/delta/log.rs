@@ -1,17 +1,13 @@
 //! The log of a Delta table: one JSON file a commit, of which each line is an action. Protocol
 //! reader 1, writer 2, as every engine knows it.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::Path;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
-use super::checkpoint;
 use super::schema::Shape;
+use super::{Place, checkpoint};
 use crate::store::{Error, Result};
 
 /// The folder of the log.
@@ -46,17 +42,10 @@ pub(super) struct Log {
 
 impl Log {
     /// Reads it, commit by commit.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
+    pub(super) fn read(place: &dyn Place) -> Result<Self> {
         let mut log = Self::default();
-        let path = folder.join(FOLDER);
-        let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(log),
-            entries => entries.map_err(Error::io("read", &path))?,
-        };
-        let names: Vec<String> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let table = format!("{}/{FOLDER}", place.name());
+        let names = place.list(FOLDER)?;
         let mut versions: Vec<u64> = names
             .iter()
             .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
@@ -66,7 +55,7 @@ impl Log {
         let checkpoints = names.iter().filter_map(|name| checkpoint::version(name));
         let begin = checkpoints.filter(|version| Some(*version) <= last).max();
         if let Some(version) = begin {
-            log.take(&checkpoint::read(folder, version)?, &path)?;
+            log.take(&checkpoint::read(place, version)?, &table)?;
             log.version = Some(version);
             versions.retain(|later| *later > version);
         }
@@ -74,23 +63,22 @@ impl Log {
         let whole = (first..).take(versions.len()).eq(versions.iter().copied());
         if !whole {
             return Err(Error::Refused(format!(
-                "{} does not reach back to the first version or a checkpoint: export into a new \
-                 folder",
-                path.display()
+                "{table} does not reach back to the first version or a checkpoint: export into a \
+                 new folder"
             )));
         }
         for version in versions {
-            let path = path.join(file(version));
-            let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-            log.take(&text, &path)?;
+            let path = format!("{FOLDER}/{}", file(version));
+            let text = place.read(&path)?.unwrap_or_default();
+            log.take(&String::from_utf8_lossy(&text), &table)?;
             log.version = Some(version);
         }
         Ok(log)
     }
 
     /// Takes in actions, one a line.
-    fn take(&mut self, text: &str, path: &Path) -> Result<()> {
-        let bad = |why: String| Error::Refused(format!("{}: {why}", path.display()));
+    fn take(&mut self, text: &str, table: &str) -> Result<()> {
+        let bad = |why: String| Error::Refused(format!("{table}: {why}"));
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let action: Value = serde_json::from_str(line).map_err(|why| bad(why.to_string()))?;
             let name = |action: &Value| {
@@ -130,7 +118,7 @@ impl Log {
 
     /// Writes what holds now, so that nobody needs the commits before. Removed files are named for
     /// as long as a vacuum keeps them.
-    fn checkpoint(&self, folder: &Path, version: u64, now: Timestamp) -> Result<()> {
+    fn checkpoint(&self, place: &dyn Place, version: u64, now: Timestamp) -> Result<()> {
         let since = now.as_millisecond() - KEPT_MS;
         let is_young = |action: &&Value| {
             let at = action.pointer("/remove/deletionTimestamp");
@@ -143,7 +131,7 @@ impl Log {
             .chain(self.adds.values())
             .chain(removes);
         let actions: Vec<Value> = actions.cloned().collect();
-        checkpoint::write(folder, version, &actions)
+        checkpoint::write(place, version, &actions)
     }
 
     /// Whether the table has this schema already.
@@ -154,7 +142,7 @@ impl Log {
     /// Adds a commit.
     pub(super) fn commit(
         &mut self,
-        folder: &Path,
+        place: &dyn Place,
         shape: &Shape,
         actions: &[Action],
         now: Timestamp,
@@ -164,6 +152,8 @@ impl Log {
         let mut lines = vec![json!({ "commitInfo": {
             "timestamp": time, "operation": "WRITE", "operationParameters": { "mode": "Overwrite" },
             "engineInfo": concat!("evaltop/", env!("CARGO_PKG_VERSION")),
+            // No two commits are the same, so that each can be known again.
+            "txnId": Uuid::now_v7().to_string(),
         }})];
         if self.version.is_none() {
             lines.push(json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }));
@@ -196,38 +186,19 @@ impl Log {
             text.push_str(&line.to_string());
             text.push('\n');
         }
-        let path = folder.join(FOLDER);
-        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-        let (own, name) = (
-            path.join(format!(".{}.tmp", Uuid::now_v7().simple())),
-            file(version),
-        );
-        let name = path.join(name);
-        let written = fs::File::create(&own)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            })
-            // A link never replaces: of two commits of one version, one wins.
-            .and_then(|()| fs::hard_link(&own, &name));
-        let _ = fs::remove_file(&own);
-        match written {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::Refused(format!(
+        let path = format!("{FOLDER}/{}", file(version));
+        if !place.create(&path, text.as_bytes())? {
+            return Err(Error::Refused(format!(
                 "another program wrote version {version} of {} at the same time: run this again",
-                folder.display()
-            ))),
-            written => {
-                written.map_err(Error::io("write", &name))?;
-                let synced = fs::File::open(&path).and_then(|path| path.sync_all());
-                synced.map_err(Error::io("write", &path))?;
-                (self.version, self.schema) = (Some(version), Some(shape.schema()));
-                self.take(&text, &name)?;
-                if version > 0 && version.is_multiple_of(checkpoint::EVERY) {
-                    self.checkpoint(folder, version, now)?;
-                }
-                Ok(())
-            }
+                place.name()
+            )));
         }
+        (self.version, self.schema) = (Some(version), Some(shape.schema()));
+        self.take(&text, &path)?;
+        if version > 0 && version.is_multiple_of(checkpoint::EVERY) {
+            self.checkpoint(place, version, now)?;
+        }
+        Ok(())
     }
 }
 

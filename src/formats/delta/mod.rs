@@ -10,26 +10,26 @@
 //! Parts that the log no longer names stay until a vacuum: a pattern over the folder counts twice.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::store::aggregate::Columns;
-use crate::store::format::layout::Layout;
 use crate::store::read::query::{self, Filter, Selection};
 use crate::store::{Control, Error, Result, Store, row_hashes};
 
 mod checkpoint;
 mod log;
 mod parts;
+mod place;
 mod schema;
 
 use log::{Action, Log};
 use parts::{Keys, Part};
+pub use place::{Folder, Place};
 use schema::Shape;
 
 /// What is not of the table itself: engines pass over names that begin so.
@@ -59,20 +59,19 @@ pub struct Exported {
     pub notes: Vec<String>,
 }
 
-/// Brings the table in `folder` up to date, and makes it where there is none.
+/// Brings the table at a place up to date, and makes it where there is none.
 ///
 /// # Errors
-/// Another program wrote the same version at the same time; the folder is a store, or a table
-/// whose log does not reach back to its beginning.
+/// Another program wrote the same version at the same time; the log does not reach back to its
+/// beginning.
 pub fn export(
     store: &Store,
     filter: &Filter,
-    folder: &Path,
+    place: &dyn Place,
     now: Timestamp,
     control: &Control,
 ) -> Result<Exported> {
-    refuse_stores(store, folder)?;
-    let mut log = Log::read(folder)?;
+    let mut log = Log::read(place)?;
     let shape = Shape::new(&rows(store, filter, control)?.schema().clone());
     let now_there = key_hashes(store, filter, control)?;
     // Where a column has another type now, nothing of before can stay.
@@ -80,14 +79,14 @@ pub fn export(
         .schema
         .as_ref()
         .is_none_or(|before| shape.extends(before));
-    let (kept, gone) = sort_out(folder, &log, &now_there, kept_shape, control)?;
+    let (kept, gone) = sort_out(place, &log, &now_there, kept_shape, control)?;
     let covered: HashSet<u128> = kept.iter().flat_map(|part| part.keys.iter()).collect();
     let mut done = Exported {
         notes: shape.notes.clone(),
         removed: gone.len(),
         ..Exported::default()
     };
-    let mut new = write_parts(store, filter, folder, &shape, &covered, control)?;
+    let mut new = write_parts(store, filter, place, &shape, &covered, control)?;
     done.added = new.len();
     done.written = new.iter().map(|part| part.rows).sum();
     let changed = log.version.is_none() || done.added + done.removed > 0 || !log.has(&shape);
@@ -101,31 +100,22 @@ pub fn export(
             bytes: part.bytes,
             rows: part.rows,
         }));
-        log.commit(folder, &shape, &actions, now)?;
+        log.commit(place, &shape, &actions, now)?;
     }
     new.extend(kept);
     new.sort_by(|a, b| a.name.cmp(&b.name));
     done.version = log.version.unwrap_or_default();
     done.rows = new.iter().map(|part| part.rows).sum();
     done.parts = new.len();
-    manifest(folder, &done, &new)?;
+    manifest(place, &done, &new)?;
     Ok(done)
 }
 
-/// A table between the files of a store would be read as the store's.
-fn refuse_stores(store: &Store, folder: &Path) -> Result<()> {
-    let inside = |root: &Path| {
-        let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        whole(folder).starts_with(whole(root))
-    };
-    let is_store = crate::store::Store::new(folder).check().is_ok();
-    if is_store || inside(Layout::new(store.layout.root()).root()) {
-        return Err(Error::Refused(format!(
-            "{} belongs to a store: name a folder of its own for the table",
-            folder.display()
-        )));
-    }
-    Ok(())
+/// A table between the files of a store, or of a mailbox, would be read as theirs.
+pub fn belongs_to_a_store(name: &str) -> Error {
+    Error::Refused(format!(
+        "{name} belongs to a store: name a place of its own for the table"
+    ))
 }
 
 fn rows(store: &Store, filter: &Filter, control: &Control) -> Result<query::Rows> {
@@ -157,16 +147,23 @@ type Gone = Vec<(String, u64)>;
 
 /// The table's parts that are as the store is, and the files that are not.
 fn sort_out(
-    folder: &Path,
+    place: &dyn Place,
     log: &Log,
     now_there: &HashMap<u128, u128>,
     kept_shape: bool,
     control: &Control,
 ) -> Result<(Vec<Part>, Gone)> {
     let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    let there: HashSet<String> = match log.files.is_empty() {
+        true => HashSet::new(),
+        false => place.list("")?.into_iter().collect(),
+    };
     for (path, size) in &log.files {
         control.check()?;
-        let part = Keys::read(folder, path).filter(|_| kept_shape);
+        let part = match kept_shape && there.contains(path) {
+            true => Keys::read(place, path)?,
+            false => None,
+        };
         let part = part.map(|keys| Part {
             name: path.clone(),
             bytes: *size,
@@ -175,7 +172,7 @@ fn sort_out(
         });
         let whole = |part: &Part| {
             let same = |(key, hash): (u128, u128)| now_there.get(&key) == Some(&hash);
-            folder.join(&part.name).is_file() && part.keys.pairs().all(same)
+            part.keys.pairs().all(same)
         };
         match part {
             Some(part) if whole(&part) => kept.push(part),
@@ -195,7 +192,7 @@ fn sort_out(
 fn write_parts(
     store: &Store,
     filter: &Filter,
-    folder: &Path,
+    place: &dyn Place,
     shape: &Shape,
     covered: &HashSet<u128>,
     control: &Control,
@@ -217,23 +214,23 @@ fn write_parts(
             .map_err(|error| Error::Refused(format!("the rows can't be written: {error}")))?;
         let part = match &mut open {
             Some(part) => part,
-            None => open.insert(parts::Writer::create(folder, shape)?),
+            None => open.insert(parts::Writer::create(place, shape)?),
         };
         part.write(&shape.apply(&rows)?, &pairs)?;
         if part.rows() >= ROWS
             && let Some(full) = open.take()
         {
-            written.push(full.finish(folder)?);
+            written.push(full.finish(place)?);
         }
     }
     if let Some(last) = open {
-        written.push(last.finish(folder)?);
+        written.push(last.finish(place)?);
     }
     Ok(written)
 }
 
-/// The names of the parts, for readers that don't read the log.
-fn manifest(folder: &Path, done: &Exported, parts: &[Part]) -> Result<()> {
+/// The names of the parts, for readers that don't read the log. One of a later version stays.
+fn manifest(place: &dyn Place, done: &Exported, parts: &[Part]) -> Result<()> {
     let parts: Vec<_> = parts
         .iter()
         .map(|part| json!({ "path": part.name, "rows": part.rows, "bytes": part.bytes }))
@@ -241,22 +238,13 @@ fn manifest(folder: &Path, done: &Exported, parts: &[Part]) -> Result<()> {
     let text = json!({
         "format": 1, "version": done.version, "rows": done.rows, "parts": parts,
     });
-    let path = folder.join(OWN).join("manifest.json");
-    whole(&path, format!("{text:#}\n").as_bytes())
-}
-
-/// Writes a file so that it is there whole or not at all.
-fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::File::open(&temporary)?.sync_all())
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(Error::io("write", path))
-}
-
-/// The folder of what is not of the table.
-fn own_folder(folder: &Path) -> PathBuf {
-    folder.join(OWN)
+    let stays = |there: &[u8]| {
+        let there: Option<Value> = serde_json::from_slice(there).ok();
+        let there = there.and_then(|there| there.get("version")?.as_u64());
+        there > Some(done.version)
+    };
+    let path = format!("{OWN}/manifest.json");
+    place.replace(&path, format!("{text:#}\n").as_bytes(), &stays)
 }
 
 /// Whether a folder holds a table.

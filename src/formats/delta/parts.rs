@@ -1,9 +1,8 @@
 //! The parts of a table, and the file next to each that says whose rows it holds: 32 bytes a row,
 //! the test's key and the hash of its row.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -11,8 +10,8 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use uuid::Uuid;
 
-use super::own_folder;
 use super::schema::Shape;
+use super::{OWN, Place};
 use crate::store::{Error, Result};
 
 /// A part of the table.
@@ -29,17 +28,21 @@ pub(super) struct Part {
 pub(super) struct Keys(Vec<(u128, u128)>);
 
 impl Keys {
-    fn path(folder: &Path, part: &str) -> PathBuf {
-        own_folder(folder).join(format!("{part}.keys"))
+    fn path(part: &str) -> String {
+        format!("{OWN}/{part}.keys")
     }
 
     /// Those of a part; `None` where nothing says so.
-    pub(super) fn read(folder: &Path, part: &str) -> Option<Self> {
+    pub(super) fn read(place: &dyn Place, part: &str) -> Result<Option<Self>> {
         // A name that leads elsewhere is none of ours.
         if part.contains('/') {
-            return None;
+            return Ok(None);
         }
-        let bytes = fs::read(Self::path(folder, part)).ok()?;
+        let bytes = place.read(&Self::path(part))?;
+        Ok(bytes.and_then(|bytes| Self::of(&bytes)))
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
         let (pairs, []) = bytes.as_chunks::<32>() else {
             return None;
         };
@@ -66,26 +69,25 @@ impl Keys {
 /// A part that is being written. It belongs to the table only once the log says so.
 pub(super) struct Writer {
     name: String,
-    path: PathBuf,
+    /// As people know it.
+    shown: String,
     parquet: ArrowWriter<File>,
     keys: Keys,
 }
 
 impl Writer {
-    pub(super) fn create(folder: &Path, shape: &Shape) -> Result<Self> {
-        let own = own_folder(folder);
-        fs::create_dir_all(&own).map_err(Error::io("create", &own))?;
+    pub(super) fn create(place: &dyn Place, shape: &Shape) -> Result<Self> {
         let name = format!("part-{}.parquet", Uuid::now_v7());
-        let path = folder.join(&name);
-        let file = File::create_new(&path).map_err(Error::io("create", &path))?;
+        let shown = format!("{}/{name}", place.name());
+        let file = place.stage(&name)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .build();
         let parquet = ArrowWriter::try_new(file, shape.arrow(), Some(properties))
-            .map_err(|error| failed(&path, &error))?;
+            .map_err(|error| failed(&shown, &error))?;
         Ok(Self {
             name,
-            path,
+            shown,
             parquet,
             keys: Keys::default(),
         })
@@ -97,35 +99,31 @@ impl Writer {
 
     pub(super) fn write(&mut self, batch: &RecordBatch, keys: &[(u128, u128)]) -> Result<()> {
         let written = self.parquet.write(batch);
-        written.map_err(|error| failed(&self.path, &error))?;
+        written.map_err(|error| failed(&self.shown, &error))?;
         self.keys.0.extend(keys);
         Ok(())
     }
 
     /// Ends it, with its file of keys.
-    pub(super) fn finish(self, folder: &Path) -> Result<Part> {
+    pub(super) fn finish(self, place: &dyn Place) -> Result<Part> {
         let Self {
             name,
-            path,
+            shown,
             parquet,
             keys,
         } = self;
         let file = parquet
             .into_inner()
-            .map_err(|error| failed(&path, &error))?;
-        file.sync_all().map_err(Error::io("write", &path))?;
-        let bytes = file.metadata().map_err(Error::io("read", &path))?.len();
-        let own = Keys::path(folder, &name);
+            .map_err(|error| failed(&shown, &error))?;
+        let size = file.metadata().map(|meta| meta.len());
+        let bytes = size.map_err(Error::io("read", Path::new(&shown)))?;
+        place.publish(&name, file)?;
         let mut text = Vec::with_capacity(keys.len() * 32);
         for (key, hash) in &keys.0 {
             text.extend(key.to_le_bytes());
             text.extend(hash.to_le_bytes());
         }
-        let written = File::create(&own).and_then(|mut file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        written.map_err(Error::io("write", &own))?;
+        place.create(&Keys::path(&name), &text)?;
         Ok(Part {
             name,
             bytes,
@@ -135,6 +133,6 @@ impl Writer {
     }
 }
 
-fn failed(path: &Path, error: &parquet::errors::ParquetError) -> Error {
-    Error::Refused(format!("cannot write {}: {error}", path.display()))
+fn failed(shown: &str, error: &parquet::errors::ParquetError) -> Error {
+    Error::Refused(format!("cannot write {shown}: {error}"))
 }

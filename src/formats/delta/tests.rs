@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::store::Record;
 use crate::store::write::writer::{Writer, WriterOptions};
@@ -20,12 +22,18 @@ fn add(store: &Store, ids: std::ops::Range<u64>, change: impl Fn(u64, &mut Recor
 
 fn exported(store: &Store, folder: &Path) -> Exported {
     let (filter, control) = (Filter::default(), Control::default());
-    export(store, &filter, folder, Timestamp::now(), &control).unwrap()
+    let place = Folder::open(store, folder).unwrap();
+    export(store, &filter, &place, Timestamp::now(), &control).unwrap()
+}
+
+fn read(folder: &Path) -> Log {
+    let nobodys = Store::new(folder.join("no such store"));
+    Log::read(&Folder::open(&nobodys, folder).unwrap()).unwrap()
 }
 
 /// The rows of the parts that the log names.
 fn rows_of(folder: &Path) -> usize {
-    let log = Log::read(folder).unwrap();
+    let log = read(folder);
     let rows = |name: &String| {
         let file = fs::File::open(folder.join(name)).unwrap();
         let reader =
@@ -70,7 +78,7 @@ fn files_of_other_programs_are_replaced_and_small_parts_become_one() {
     add(&store, 0..4, |_, _| {});
     exported(&store, &table);
     // As an optimize does: another file with the same rows.
-    let log = Log::read(&table).unwrap();
+    let log = read(&table);
     let (own, size) = log.files.first_key_value().unwrap();
     fs::copy(table.join(own), table.join("other part.parquet")).unwrap();
     let line = format!(
@@ -88,7 +96,7 @@ fn files_of_other_programs_are_replaced_and_small_parts_become_one() {
         add(&store, id..id + 1, |_, _| {});
         exported(&store, &table);
     }
-    let parts = Log::read(&table).unwrap().files.len();
+    let parts = read(&table).files.len();
     assert!(parts <= FEW + 1, "{parts}");
     assert_eq!(rows_of(&table), 24);
 }
@@ -101,13 +109,13 @@ fn a_log_goes_on_from_its_checkpoint_without_what_was_before() {
         add(&store, id..id + 1, |_, _| {});
         exported(&store, &table);
     }
-    let whole = Log::read(&table).unwrap();
+    let whole = read(&table);
     assert_eq!(whole.version, Some(checkpoint::EVERY));
     // As another program's cleanup of the log does.
     for version in 0..checkpoint::EVERY {
         fs::remove_file(table.join(format!("_delta_log/{version:020}.json"))).unwrap();
     }
-    let rest = Log::read(&table).unwrap();
+    let rest = read(&table);
     assert_eq!((rest.version, &rest.files), (whole.version, &whole.files));
     assert_eq!(rest.schema, whole.schema);
     let next = checkpoint::EVERY + 1;
@@ -124,7 +132,8 @@ fn what_is_no_place_for_a_table_is_refused() {
     add(&store, 0..2, |_, _| {});
     let refused = |folder: &Path| {
         let (filter, control) = (Filter::default(), Control::default());
-        let done = export(&store, &filter, folder, Timestamp::now(), &control);
+        let done = Folder::open(&store, folder)
+            .and_then(|place| export(&store, &filter, &place, Timestamp::now(), &control));
         done.unwrap_err().to_string()
     };
     assert!(refused(store.layout.root()).contains("belongs to a store"));

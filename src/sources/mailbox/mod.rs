@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use crate::formats::delta::Place;
 use crate::sources::remote::Files;
 use crate::store::Result;
 
@@ -56,6 +57,22 @@ pub(crate) fn files(url: &Url) -> Result<Box<dyn Files>> {
             bucket,
             prefix,
         } => Ok(Box::new(bucket::Bucket::open(*cloud, bucket, prefix)?)),
+        _ => Err(needs_cloud(url)),
+    }
+}
+
+/// A bucket in which a Delta table may be.
+pub(crate) fn table(url: &Url) -> Result<Box<dyn Place>> {
+    match url {
+        #[cfg(feature = "cloud")]
+        Url::Bucket {
+            cloud,
+            bucket,
+            prefix,
+        } => {
+            let bucket = bucket::Bucket::open(*cloud, bucket, prefix)?;
+            Ok(Box::new(bucket::Table::open(bucket)?))
+        }
         _ => Err(needs_cloud(url)),
     }
 }

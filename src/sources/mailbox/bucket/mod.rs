@@ -22,6 +22,9 @@ mod azure;
 mod gcs;
 mod profile;
 mod s3;
+mod table;
+
+pub(super) use table::Table;
 
 /// A variable of the environment.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -94,6 +97,26 @@ impl Bucket {
         Key::parse(&whole).map_err(|error| Error::Refused(format!("{}: {error}", self.name)))
     }
 
+    /// Bucket and prefix, as people write them.
+    fn whole_name(&self) -> String {
+        match self.prefix.as_str() {
+            "" => self.name.clone(),
+            prefix => format!("{}/{prefix}", self.name),
+        }
+    }
+
+    fn entries(&self, path: &str) -> Result<Vec<(String, Stat)>> {
+        let folder = self.key(path)?;
+        let listed = self.store.list_with_delimiter(Some(&folder));
+        let listed = self.runtime.block_on(listed);
+        let listed = listed.map_err(|error| self.said(&error))?;
+        let entries = listed
+            .objects
+            .iter()
+            .filter_map(|object| Some((object.location.filename()?.to_owned(), stat(object))));
+        Ok(entries.collect())
+    }
+
     fn said(&self, error: &object_store::Error) -> Error {
         said(&self.name, error)
     }
@@ -162,15 +185,7 @@ impl Mailbox for Bucket {
 
 impl Files for Bucket {
     fn list(&mut self, path: &str) -> Result<Option<Vec<(String, Stat)>>> {
-        let folder = self.key(path)?;
-        let listed = self.store.list_with_delimiter(Some(&folder));
-        let listed = self.runtime.block_on(listed);
-        let listed = listed.map_err(|error| self.said(&error))?;
-        let entries = listed
-            .objects
-            .iter()
-            .filter_map(|object| Some((object.location.filename()?.to_owned(), stat(object))));
-        let entries: Vec<_> = entries.collect();
+        let entries = self.entries(path)?;
         Ok((!entries.is_empty()).then_some(entries))
     }
 
