@@ -216,11 +216,21 @@ fn judge(
             let (state, reason) = gone(known.exit, said);
             (state, reason, Some(known.changed))
         }
-        None if silence(Some(known.changed), now) > SILENT => {
-            (S::Silent, None, Some(known.changed))
+        None if silence(Some(known.changed), now) > may_be_silent(said) => {
+            // One that was pulled once tells of that time only.
+            let once = said.brought.is_some_and(|brought| brought.every.is_none());
+            let state = if once { S::Unknown } else { S::Silent };
+            (state, None, Some(known.changed))
         }
         Some(true) | None => active(),
     }
+}
+
+/// So many seconds without a heartbeat are nothing to worry about: what a pull brings may be as old
+/// as the time between two of them.
+fn may_be_silent(said: &Heartbeat) -> f64 {
+    let every = said.brought.and_then(|brought| brought.every);
+    SILENT + every.unwrap_or_default() as f64
 }
 
 /// A process of this machine that is gone without a word.
@@ -348,6 +358,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::store::format::heartbeat::Brought;
 
     const NOW: i64 = 1_769_860_800;
 
@@ -557,6 +568,21 @@ mod tests {
         assert_eq!(silent.state, WriterState::Silent);
         assert_eq!(silent.since, Timestamp::from_second(NOW + 110).ok());
         assert_eq!(at(232, 3).state, WriterState::Live);
+        // What is pulled every five minutes may be as old; what was pulled once says nothing of now.
+        let brought = |every: Option<u64>, ago: i64| {
+            let at = micros(ago);
+            let fact = WriterFacts {
+                beat_at: time(at),
+                ..elsewhere(7)
+            };
+            state(saying(fact, |said| {
+                said.brought = Some(Brought { at, every })
+            }))
+        };
+        assert_eq!(brought(Some(300), 420), WriterState::Live);
+        assert_eq!(brought(Some(300), 421), WriterState::Silent);
+        assert_eq!(brought(None, 120), WriterState::Live);
+        assert_eq!(brought(None, 121), WriterState::Unknown);
         // One look knows what the file says.
         let old = WriterFacts {
             beat_at: Some(now() - jiff::SignedDuration::from_secs(121)),

@@ -416,6 +416,9 @@ fn a_bucket_is_read_like_a_store_and_nothing_secret_is_told() {
         status.contains(URL),
         "it has the name that people gave it: {status}"
     );
+    let (status, _) = reader.said(0, &["status", URL, "--format", "json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["writers"][0]["state"], "ended", "as the writer said");
     let (_, said) = reader.said(1, &["status", "s3://nobodys/runs"]);
     assert!(said.contains("s3://nobodys"), "{said}");
     // Keys of a profile, and the path in the style that was asked for.

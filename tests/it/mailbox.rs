@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -290,6 +290,127 @@ fn a_run_into_a_mailbox_goes_on_where_others_were() {
         &["run", &url, "--models", "a", "--consolidate", "--", "true"],
     );
     assert!(said.contains("--consolidate needs a store"), "{said}");
+}
+
+/// What a status says of the only writer that has not ended in order, and of its session.
+fn writer(machine: &Machine, place: &str) -> (Value, Value) {
+    let output = machine
+        .evaltop()
+        .args(["status", place, "--format", "json"])
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // A pull itself is a writer that ended.
+    let mut writers = status["writers"].as_array().into_iter().flatten();
+    let writer = writers.find(|writer| writer["state"] != "ended");
+    (
+        writer.cloned().unwrap_or_default(),
+        status["session"].clone(),
+    )
+}
+
+/// The heartbeat in a mailbox, as if from another machine, said so many seconds ago.
+fn elsewhere(mailbox: &Path, ago: u64) {
+    let entry = fs::read_dir(mailbox.join("live")).unwrap().next();
+    let path = entry.unwrap().unwrap().path();
+    let mut said: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    said["recorder"]["boot"] = "another machine".into();
+    said["program"] = Value::Null;
+    // Of the last beat too, should it be pulled again.
+    said["beat"] = (said["beat"].as_u64().unwrap() + 1).into();
+    fs::write(&path, said.to_string()).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(ago))
+        .unwrap();
+}
+
+fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(180),
+            "it does not come about that {what}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn how_a_writer_is_travels_through_the_mailbox_and_with_a_pull() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = folder.path().join("mail");
+    let url = format!("file://{}", mailbox.display());
+    let store = folder.path().join("store").display().to_string();
+    let node = Machine::new(folder.path(), "node");
+    let other = Machine::new(folder.path(), "other");
+    let mut first = node.recorder(&url, &["--durability", "remote"]);
+    first.add("t0");
+    wait("the heartbeat is there", || mailbox.join("live").exists());
+    wait("it is whole", || writer(&other, &url).0["state"] == "live");
+    // It says nothing more that would get in between.
+    first.kill();
+    other.said(0, &["pull", &url, "--into", &store]);
+    elsewhere(&mailbox, 5);
+    assert_eq!(writer(&other, &url).0["state"], "live");
+    elsewhere(&mailbox, 130);
+    let (silent, session) = writer(&other, &url);
+    assert_eq!(silent["state"], "silent");
+    assert_eq!(session["state"], "running");
+    // What was pulled once tells of that time only.
+    fs::remove_dir_all(Path::new(&store).join("live")).unwrap();
+    other.said(0, &["pull", &url, "--into", &store]);
+    assert_eq!(writer(&other, &store).0["state"], "unknown");
+    elsewhere(&mailbox, 200);
+    let mut follow = other
+        .evaltop()
+        .args(["pull", &url, "--into", &store, "--follow", "--every", "1s"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The beat is new since the last pull, a moment ago.
+    wait("the pull brings it", || {
+        writer(&other, &store).0["state"] == "live"
+    });
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+}
+
+#[test]
+fn the_last_word_of_a_writer_is_in_the_mailbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = folder.path().join("mail");
+    let url = format!("file://{}", mailbox.display());
+    let store = folder.path().join("store").display().to_string();
+    let node = Machine::new(folder.path(), "node");
+    let other = Machine::new(folder.path(), "other");
+    let mut recorder = node.recorder(&url, &[]);
+    for line in [
+        "{\"evaltop\":\"plan\",\"tests\":5}",
+        "{\"evaltop\":\"start\",\"model\":\"m\",\"test_id\":\"t1\",\"task_id\":\"gpqa/17\"}",
+    ] {
+        writeln!(recorder.input, "{line}").unwrap();
+        let mut answer = String::new();
+        recorder.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim(), "+", "a line that is no row");
+    }
+    recorder.add("t0");
+    let failed = "{\"evaltop\":\"failed\",\"reason\":\"no room\"}";
+    writeln!(recorder.input, "{failed}").unwrap();
+    drop(recorder.input);
+    recorder.child.wait().unwrap();
+    other.said(0, &["pull", &url, "--into", &store]);
+    for place in [&url, &store] {
+        let (ended, session) = writer(&other, place);
+        assert_eq!(
+            (&ended["state"], &ended["reason"]),
+            (&"failed".into(), &"no room".into())
+        );
+        assert_eq!(
+            (&session["planned"], &session["done"]),
+            (&5.into(), &1.into())
+        );
+    }
+    assert_eq!(fs::read_dir(mailbox.join("live")).unwrap().count(), 1);
 }
 
 #[test]

@@ -66,6 +66,13 @@ impl Mailbox for Folder {
             }
         }
     }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.store.create()?;
+        let path = self.root.join(name);
+        let written = self.store.disk.write_hint(&path, bytes);
+        written.map_err(Error::io("write", &path))
+    }
 }
 
 /// Whether two files have the same bytes.

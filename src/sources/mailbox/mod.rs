@@ -31,6 +31,9 @@ pub(crate) trait Mailbox: Send {
     /// Puts a file under a name below the place, such as `incremental/x.parquet`. An object of that
     /// name stays as it is: fine where it is the same, an error where it is not.
     fn put(&self, name: &str, from: &Path) -> Result<()>;
+
+    /// Puts a small file that nothing depends on, in place of the one of that name.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
 }
 
 /// Opens a mailbox for writing. Nothing is sent yet.

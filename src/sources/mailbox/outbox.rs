@@ -2,11 +2,14 @@
 //! until it is there.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Mailbox, Spool, open};
 use crate::config::{show_counted, show_size};
+use crate::store::format::heartbeat::Heartbeat;
+use crate::store::format::layout::live_name;
 use crate::store::write::writer::{Notes, Outbox, WriterOptions};
 use crate::store::{Error, Result};
 
@@ -19,6 +22,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// How long a writer that waits for an acknowledgement tries, and one that ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LAST_PATIENCE: Duration = Duration::from_secs(15);
+/// How long one that ended tries to say so.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long it waits for a transfer that is slow and has not failed.
 const SLOW: Duration = Duration::from_secs(120);
 
@@ -44,6 +49,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     notes: Option<Notes>,
+    /// Where the writer's heartbeat lies.
+    heartbeat: Option<PathBuf>,
     /// Rounds that were asked for; each sends what was published before it.
     asked: u64,
     /// The last of them that sent everything.
@@ -93,6 +100,11 @@ impl Sender {
 
     /// Waits until a round that begins now has sent everything.
     fn wait(&self, patience: Duration) -> Result<()> {
+        self.wait_at_most(patience, patience.max(SLOW))
+    }
+
+    /// Waits that long where sending fails, and so long where it is slow.
+    fn wait_at_most(&self, patience: Duration, slow: Duration) -> Result<()> {
         let begun = Instant::now();
         let mut state = self.shared.lock();
         state.asked += 1;
@@ -101,7 +113,7 @@ impl Sender {
         while state.done < asked {
             let limit = match state.failure {
                 Some(_) => patience,
-                None => patience.max(SLOW),
+                None => slow,
             };
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() || state.ended {
@@ -131,8 +143,9 @@ impl Sender {
 }
 
 impl Outbox for Sender {
-    fn begin(&self, notes: Notes) {
-        self.shared.lock().notes = Some(notes);
+    fn begin(&self, notes: Notes, heartbeat: PathBuf) {
+        let mut state = self.shared.lock();
+        (state.notes, state.heartbeat) = (Some(notes), Some(heartbeat));
     }
 
     fn is_behind(&self) -> bool {
@@ -144,9 +157,15 @@ impl Outbox for Sender {
     }
 
     fn close(&self) -> Result<()> {
-        let sent = self.wait(LAST_PATIENCE);
+        self.wait(LAST_PATIENCE)
+    }
+
+    fn end(&self) {
+        // Where rows could not be sent, no word gets through either.
+        if !self.shared.lock().behind {
+            let _ = self.wait_at_most(FAREWELL, FAREWELL);
+        }
         self.stop();
-        sent
     }
 }
 
@@ -165,6 +184,7 @@ impl Shared {
         let mut noted = HashSet::new();
         let mut recovered: Option<Instant> = None;
         let mut backoff = BACKOFF.0;
+        let mut beat = Beat::default();
         loop {
             let asked = self.lock().asked;
             let mut sent = Ok(());
@@ -177,6 +197,10 @@ impl Shared {
                 let begin = || self.lock().behind = true;
                 self.spool.send(mailbox, &mut noted, &begin, &stop)
             });
+            if matches!(sent, Ok(_) | Err(Error::Locked { .. })) {
+                let path = self.lock().heartbeat.clone();
+                path.inspect(|path| beat.send(mailbox, path));
+            }
             let mut state = self.lock();
             let wait = match sent {
                 Ok(count) => {
@@ -232,5 +256,87 @@ impl Shared {
                 return;
             }
         }
+    }
+}
+
+/// The writer's heartbeat in the mailbox: replaced once a minute at most, and when the writer ends.
+/// No row depends on it, so one that is not put is not tried again before the next is due.
+#[derive(Debug, Default)]
+struct Beat {
+    tried: Option<Instant>,
+    ended: bool,
+}
+
+impl Beat {
+    fn send(&mut self, mailbox: &dyn Mailbox, path: &Path) {
+        let is_due = self.tried.is_none_or(|at| at.elapsed() >= OBJECT);
+        let Ok(bytes) = std::fs::read(path) else {
+            return;
+        };
+        // One that is torn at this moment is whole a second later.
+        let Some(said) = Heartbeat::read(&bytes) else {
+            return;
+        };
+        let has_ended = said.ended.is_some();
+        if self.ended || !(is_due || has_ended) {
+            return;
+        }
+        self.tried = Some(Instant::now());
+        self.ended = has_ended;
+        let name = format!("live/{}", live_name(&said.writer));
+        if let Err(error) = mailbox.replace(&name, &bytes) {
+            tracing::debug!("no heartbeat: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::format::heartbeat::{Ended, FORMAT};
+
+    #[derive(Default)]
+    struct Names(Mutex<Vec<String>>);
+
+    impl Mailbox for Names {
+        fn put(&self, _name: &str, _from: &Path) -> Result<()> {
+            Ok(())
+        }
+
+        fn replace(&self, name: &str, _bytes: &[u8]) -> Result<()> {
+            self.0.lock().unwrap().push(name.to_owned());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_put_once_a_minute_and_once_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.json");
+        let (mailbox, mut beat) = (Names::default(), Beat::default());
+        let say = |ended: Option<Ended>| {
+            let said = Heartbeat {
+                format: FORMAT,
+                writer: "w".into(),
+                ended,
+                ..Heartbeat::default()
+            };
+            std::fs::write(&path, said.to_bytes()).unwrap();
+        };
+        beat.send(&mailbox, &path);
+        std::fs::write(&path, "{\"format\":").unwrap();
+        beat.send(&mailbox, &path);
+        say(None);
+        for _ in 0..5 {
+            beat.send(&mailbox, &path);
+        }
+        assert_eq!(*mailbox.0.lock().unwrap(), ["live/w.json"]);
+        beat.tried = beat.tried.map(|at| at.checked_sub(OBJECT).unwrap());
+        beat.send(&mailbox, &path);
+        say(Some(Ended::Finished));
+        for _ in 0..5 {
+            beat.send(&mailbox, &path);
+        }
+        assert_eq!(mailbox.0.lock().unwrap().len(), 3);
     }
 }

@@ -4,16 +4,18 @@
 //! Files are fetched under temporary names and renamed when they are whole; a journal, which only
 //! grows, is fetched from where the mirror ends. A mirror that is killed goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Files, Stat};
-use crate::store::format::layout::{IncrementalName, MAIN, classify};
+use crate::store::format::layout::{IncrementalName, MAIN, classify, is_live};
+use crate::store::write::live::LIFE_SECONDS;
 use crate::store::{Control, Error, Result};
 
 /// What the mirror's files were like on their host.
@@ -21,6 +23,9 @@ const SEEN: &str = "mirror.json";
 
 /// What a program says of its session is no longer.
 const LONGEST_NOTE: u64 = 1 << 20;
+
+/// Heartbeats that are older, in seconds, tell of writers that are long gone.
+const LONGEST_BEAT: i64 = LIFE_SECONDS;
 
 /// Size and time of a file on its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +62,10 @@ pub(super) fn update(
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
+    // By this machine's clock.
+    let last = fs::metadata(&seen_at).and_then(|meta| meta.modified()).ok();
+    let last = last.and_then(|time| Timestamp::try_from(time).ok());
+    let now = Timestamp::now();
     let mut bytes = 0;
     let inside = |name: &str| match path {
         "" => name.to_owned(),
@@ -64,7 +73,8 @@ pub(super) fn update(
     };
     let pending = there.list(&inside("incremental"))?;
     let main = inside(MAIN);
-    if pending.is_none() && there.stat(&main)?.is_none() {
+    let beats = there.list(&inside("live"))?;
+    if pending.is_none() && beats.is_none() && there.stat(&main)?.is_none() {
         return Err(Error::NoStore {
             path: path.into(),
             remedy: "there is neither test_results.parquet nor incremental/",
@@ -120,6 +130,34 @@ pub(super) fn update(
         let from = inside(&format!("sessions/{name}"));
         bytes += fetch(there, &from, &own, 0, stat, control)?;
     }
+    for (name, stat) in beats.into_iter().flatten() {
+        control.check()?;
+        let age = now.as_second() - i64::from(stat.modified);
+        let is_small = stat.bytes <= LONGEST_NOTE && !stat.is_folder;
+        if !is_live(&name) || name.contains('/') || !is_small || age > LONGEST_BEAT {
+            continue;
+        }
+        let key = format!("live/{name}");
+        kept.push(key.clone());
+        let (own, known) = (folder.join(&key), seen.get(&key));
+        if own.exists() && known == Some(&stat.into()) {
+            continue;
+        }
+        // What a reader must know is when the writer said it. That was after the last round, by
+        // this machine's clock, if the file has changed since.
+        let since = known.and(last).map_or(0, Timestamp::as_second);
+        let at = since.max(i64::from(stat.modified)).min(now.as_second());
+        match heartbeat(there, &inside(&key), &own, stat, at, control) {
+            Ok(count) => bytes += count,
+            // Nothing depends on it.
+            Err(error @ Error::Cancelled) => return Err(error),
+            Err(error) => {
+                tracing::debug!("{key}: {error}");
+                continue;
+            }
+        }
+        seen.insert(key, stat.into());
+    }
     if let Some(stat) = there.stat(&main)?
         && seen.get(MAIN) != Some(&stat.into())
     {
@@ -127,12 +165,38 @@ pub(super) fn update(
         seen.insert(MAIN.to_owned(), stat.into());
     }
     // What is pending no longer is in main, which was looked at later.
-    for name in seen.keys().filter(|name| !kept.contains(name)) {
-        let _ = fs::remove_file(incremental.join(name));
+    let kept: HashSet<String> = kept.into_iter().collect();
+    for name in seen.keys().filter(|name| !kept.contains(*name)) {
+        let own = match name.starts_with("live/") {
+            true => folder.join(name),
+            false => incremental.join(name),
+        };
+        let _ = fs::remove_file(own);
     }
     seen.retain(|name, _| kept.contains(name));
     remember(&seen_at, &seen)?;
     Ok(bytes)
+}
+
+/// Fetches a heartbeat, which gets the time at which it was said.
+fn heartbeat(
+    there: &mut dyn Files,
+    from: &str,
+    to: &Path,
+    stat: Stat,
+    at: i64,
+    control: &Control,
+) -> Result<u64> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    let copied = fetch(there, from, to, 0, stat, control)?;
+    let time = UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap_or_default());
+    let dated = File::options().write(true).open(to);
+    dated
+        .and_then(|file| file.set_modified(time))
+        .map_err(Error::io("write", to))?;
+    Ok(copied)
 }
 
 /// One process at a time brings a mirror up to date.

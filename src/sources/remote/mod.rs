@@ -19,11 +19,14 @@ use super::mailbox;
 use super::mailbox::Url;
 use super::mailbox::url::is_url;
 use crate::store::aggregate::Columns;
+use crate::store::format::heartbeat::{Brought, Heartbeat};
+use crate::store::format::layout::live_name;
 use crate::store::format::source_note::SourceNote;
+use crate::store::read::live::Beats;
 use crate::store::read::query::{self, Selection};
 use crate::store::resolve::Rank;
 use crate::store::write::increment::{self, Stems};
-use crate::store::write::{session_notes, source_notes};
+use crate::store::write::{live, session_notes, source_notes};
 use crate::store::{Control, Error, Result, Store, row_hashes};
 
 mod mirror;
@@ -234,19 +237,57 @@ fn pull_into(
         );
     }
     let seen = fingerprint(&source)?;
-    if note.seen.as_ref() == Some(&seen) && !pulled.replaced {
-        pulled.unchanged = true;
-        return Ok(pulled);
+    pulled.unchanged = note.seen.as_ref() == Some(&seen) && !pulled.replaced;
+    if !pulled.unchanged {
+        pulled.rows = take(store, &source, options.dry_run, now, control)?;
     }
-    pulled.rows = take(store, &source, options.dry_run, now, control)?;
     if !options.dry_run && store.check().is_ok() {
         for session in session_notes::all(&source)? {
             session_notes::keep(store, &session)?;
         }
+        heartbeats(store, &source, note, options, now);
+    }
+    if pulled.unchanged {
+        return Ok(pulled);
     }
     note.store = id.or(note.store.take());
     note.seen = Some(seen);
     Ok(pulled)
+}
+
+/// Brings along what the source's writers say of themselves. No row depends on it.
+fn heartbeats(store: &Store, source: &Store, note: &SourceNote, options: &Options, now: Timestamp) {
+    let micros = |at: Timestamp| at.as_microsecond();
+    let own = Beats::default().look(store);
+    let own: HashMap<&str, &Heartbeat> = own
+        .iter()
+        .map(|beat| (beat.said.writer.as_str(), &*beat.said))
+        .collect();
+    for beat in Beats::default().look(source) {
+        let known = own.get(beat.said.writer.as_str());
+        // Its own writer, or a copy that came by another way, may be ahead.
+        if known.is_some_and(|known| known.beat >= beat.said.beat) {
+            continue;
+        }
+        // It was said after the last pull, if it is new since then.
+        let since = known.and(note.at).map_or(0, micros);
+        let at = since.max(beat.at.map_or(0, micros)).min(micros(now));
+        if micros(now) - at > live::LIFE_SECONDS * 1_000_000 {
+            continue;
+        }
+        let said = Heartbeat {
+            brought: Some(Brought {
+                at,
+                every: options.every,
+            }),
+            ..Heartbeat::clone(&beat.said)
+        };
+        let path = store.layout.live().join(live_name(&said.writer));
+        if let Err(error) = store.disk.write_hint(&path, &said.to_bytes()) {
+            tracing::debug!("{}: no heartbeat: {error}", path.display());
+        }
+    }
+    live::prune(store, now);
 }
 
 /// A store that is pulled into itself would only waste time.
@@ -313,13 +354,7 @@ fn take(
     let schema = rows.schema().clone();
     // Refuses what can't be united with the store's columns.
     known::columns(store, control)?.add(&source.layout.root().display().to_string(), &schema)?;
-    let mut fresh = Fresh {
-        store,
-        rows: Box::new(rows),
-        window: Vec::new().into_iter(),
-        control,
-        count: 0,
-    };
+    let mut fresh = Fresh::new(store, rows, control);
     // Nothing is made, not even the store, before there is something to publish.
     let Some(first) = fresh.next().transpose()? else {
         return Ok(0);
@@ -342,7 +377,9 @@ struct Fresh<'a> {
     rows: Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>,
     window: std::vec::IntoIter<RecordBatch>,
     control: &'a Control,
+    /// Rows that the store lacked, of all that were read.
     count: u64,
+    read: u64,
 }
 
 impl Iterator for Fresh<'_> {
@@ -362,7 +399,18 @@ impl Iterator for Fresh<'_> {
     }
 }
 
-impl Fresh<'_> {
+impl<'a> Fresh<'a> {
+    fn new(store: &'a Store, rows: query::Rows, control: &'a Control) -> Self {
+        Self {
+            store,
+            rows: Box::new(rows),
+            window: Vec::new().into_iter(),
+            control,
+            count: 0,
+            read: 0,
+        }
+    }
+
     /// Reads the next rows; `false` at the end.
     fn fill(&mut self) -> Result<bool> {
         let mut batches = Vec::new();
@@ -373,6 +421,7 @@ impl Fresh<'_> {
             self.control.check()?;
             let batch = batch?;
             rows += batch.num_rows();
+            self.read += batch.num_rows() as u64;
             batches.push((ranked(&batch, self.store)?, batch));
         }
         if batches.is_empty() {

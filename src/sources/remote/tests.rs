@@ -87,7 +87,15 @@ fn rows_of_a_living_writer_are_taken_once_whatever_becomes_of_their_files() {
     session_notes::keep(&source, &note).unwrap();
     std::fs::remove_dir_all(store.layout.sources()).unwrap();
     assert_eq!(taken(&store, &source).rows, 0);
-    assert_eq!(session_notes::all(&store).unwrap(), [note]);
+    assert_eq!(
+        session_notes::all(&store).unwrap(),
+        std::slice::from_ref(&note)
+    );
+    // Also what is said when no row has come since.
+    let other = SessionNote::new(Some("y".into()), Some(7), serde_json::Map::new()).unwrap();
+    session_notes::keep(&source, &other).unwrap();
+    assert!(taken(&store, &source).unchanged);
+    assert_eq!(session_notes::all(&store).unwrap().len(), 2);
     // The memory is lost: everything is looked at again, and nothing is taken again.
     std::fs::remove_dir_all(store.layout.sources()).unwrap();
     assert_eq!(taken(&store, &source).rows, 0);

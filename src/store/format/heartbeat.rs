@@ -100,6 +100,16 @@ pub struct Retries {
     pub status: Option<i64>,
 }
 
+/// That a pull brought a heartbeat, and when the writer said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// Microseconds since the epoch.
+    pub at: i64,
+    /// How often it is pulled, in seconds, where that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+}
+
 /// What a writer says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -159,6 +169,9 @@ pub struct Heartbeat {
     /// It was stopped on purpose: Ctrl-C, SIGTERM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// Of a writer of another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<Brought>,
 }
 
 impl Heartbeat {

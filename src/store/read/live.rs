@@ -47,8 +47,11 @@ impl Beats {
                     let bytes = read(&*store.disk, &path).ok();
                     match bytes.as_deref().and_then(Heartbeat::read) {
                         Some(said) => {
-                            let at = Timestamp::from_nanosecond(stat.modified_ns).ok();
-                            let said = Arc::new(said);
+                            let at = match said.brought {
+                                Some(brought) => Timestamp::from_microsecond(brought.at),
+                                None => Timestamp::from_nanosecond(stat.modified_ns),
+                            };
+                            let (at, said) = (at.ok(), Arc::new(said));
                             Some((stat, Beat { said, at }))
                         }
                         None => known,

@@ -19,7 +19,9 @@ use crate::store::write::increment::host;
 /// Files of writers that ended well are removed after this, in nanoseconds: an hour.
 const ENDED_LIFE: i128 = 3_600 * 1_000_000_000;
 /// Any file is removed after this: a day.
-const LIFE: i128 = 24 * ENDED_LIFE;
+const LIFE: i128 = LIFE_SECONDS as i128 * 1_000_000_000;
+/// The same in seconds.
+pub const LIFE_SECONDS: i64 = 24 * 3_600;
 /// So many files stay longer,
 const KEPT: usize = 100;
 /// but no longer than this.

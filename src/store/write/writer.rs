@@ -28,7 +28,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ use crate::config::show_counted;
 use crate::store::Store;
 use crate::store::error::{Error, Result};
 use crate::store::format::heartbeat::Ended;
+use crate::store::format::layout::live_name;
 use crate::store::format::record::{Extras, Record};
 
 pub use crate::config::Durability;
@@ -51,15 +52,17 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// What sends increments on to where they belong, for a writer whose store is only a spool.
 pub trait Outbox: Debug + Send + Sync {
-    /// Takes sentences for the writer's user.
-    fn begin(&self, notes: Notes);
+    /// Takes sentences for the writer's user, and where the writer's heartbeat lies.
+    fn begin(&self, notes: Notes, heartbeat: PathBuf);
     /// Whether increments are still here. Then age alone publishes no further one: the next is
     /// larger instead.
     fn is_behind(&self) -> bool;
     /// Waits until everything that was published is there.
     fn deliver(&self) -> Result<()>;
-    /// Sends what is left, and ends.
+    /// Sends what is left.
     fn close(&self) -> Result<()>;
+    /// The writer said its last word: sends that, if it can be done soon, and ends.
+    fn end(&self);
 }
 
 /// How a writer works.
@@ -197,7 +200,8 @@ impl Writer {
             notes: Notes::default(),
         });
         if let Some(outbox) = &shared.options.outbox {
-            outbox.begin(shared.notes.clone());
+            let heartbeat = store.layout.live().join(live_name(&base));
+            outbox.begin(shared.notes.clone(), heartbeat);
         }
         let worker = shared.clone();
         let publisher = thread::Builder::new()
@@ -316,6 +320,9 @@ impl Writer {
         };
         self.live.end(ended, reason, Timestamp::now());
         self.live.stop(self.beating.take());
+        if let Some(outbox) = &self.shared.options.outbox {
+            outbox.end();
+        }
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -181,6 +181,13 @@ impl Mailbox for Bucket {
         let put = self.runtime.block_on(self.create(&key, &bytes));
         put.map_err(|error| self.said(&error))
     }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let key = self.key(name)?;
+        let put = self.store.put(&key, bytes.to_vec().into());
+        let put = self.runtime.block_on(put);
+        put.map(drop).map_err(|error| self.said(&error))
+    }
 }
 
 impl Files for Bucket {
