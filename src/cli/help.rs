@@ -80,6 +80,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "evaltop pull ~/runs/nightly --into all_runs",
             "evaltop pull node7:/runs/nightly node8:/runs/nightly --into all_runs --follow --every 30s",
+            "evaltop pull s3://my-bucket/nightly --into all_runs --empty --older-than 7d",
         ],
     ),
     ("spool", &["evaltop spool", "evaltop spool --flush"]),

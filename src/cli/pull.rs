@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::progress::Shown;
 use super::{Exit, ReportFormat, Usage, dir, out, verbosity};
 use crate::config::{parse_duration, show_counted, show_size};
 use crate::sources::cache;
-use crate::sources::remote::{self, Options, Place, Pulled};
+use crate::sources::mailbox::url::is_url;
+use crate::sources::remote::{self, Emptied, Empty, Options, Place, Pulled};
 use crate::store::{Control, Error, Store};
 use crate::text::sanitise::sanitise;
 
 /// `evaltop pull`.
 #[derive(Debug, Clone, Args)]
 pub struct PullArgs {
-    /// Stores to take rows from: folders, HOST:PATH over ssh, or mailboxes (s3://bucket/prefix)
+    /// Stores to take rows from: folders, HOST:PATH over ssh, or mailboxes (s3://,
+    /// gs:// or az://bucket/prefix, file:///folder)
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<String>,
     /// The store; made when it is not there
@@ -33,7 +35,13 @@ pub struct PullArgs {
     /// How often, with --follow
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub every: String,
-    /// Say what would be taken and change nothing
+    /// Then remove from the mailbox the files that main of the store has all rows of
+    #[arg(long)]
+    pub empty: bool,
+    /// With --empty, only files older than this: 30s, 5m, 2h, 7d
+    #[arg(long, value_name = "AGE", default_value = "7d", requires = "empty")]
+    pub older_than: String,
+    /// Say what would be taken, and removed, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// How to report
@@ -46,6 +54,21 @@ pub fn run(args: &PullArgs) -> Result<Exit> {
     let every = parse_duration(&args.every).map_err(|why| Usage(format!("--every: {why}")))?;
     let (store, _) = dir::open(args.into.as_deref())?;
     let places = places(&args.sources)?;
+    let older_than = parse_duration(&args.older_than);
+    let older_than = older_than.map_err(|why| Usage(format!("--older-than: {why}")))?;
+    let empty = Empty {
+        older_than: SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX),
+        dry_run: args.dry_run,
+    };
+    if let Some(source) = args.sources.iter().find(|source| !is_url(source.as_ref()))
+        && args.empty
+    {
+        return Err(Usage(format!(
+            "--empty is for mailboxes (s3://, gs:// or az://bucket/prefix, file:///folder), and \
+             {source} is a store"
+        ))
+        .into());
+    }
     let options = Options {
         cache: cache::mirrors()?,
         // With several hosts, or for days, nobody waits for questions.
@@ -67,6 +90,18 @@ pub fn run(args: &PullArgs) -> Result<Exit> {
                 Ok(_) => {}
             }
             report(args, &store, place, &taken, &mut said)?;
+            if !args.empty || taken.is_err() {
+                continue;
+            }
+            let now = Timestamp::now();
+            let emptied = remote::empty(&store, place, &options.cache, empty, now, control);
+            match &emptied {
+                Err(Error::Cancelled) if args.follow => return Ok(Exit::Ok),
+                Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
+                Err(_) => exit = Exit::Failed,
+                Ok(_) => {}
+            }
+            report_emptied(args, place, &emptied)?;
         }
         if !args.follow {
             return Ok(exit);
@@ -143,6 +178,58 @@ fn report(
             }
         }
     }
+    Ok(())
+}
+
+fn report_emptied(args: &PullArgs, place: &Place, emptied: &Result<Emptied, Error>) -> Result<()> {
+    let name = place.name();
+    if args.format == ReportFormat::Json {
+        let line = match emptied {
+            Ok(emptied) => json!({
+                "schema_version": 1, "mailbox": name, "dry_run": args.dry_run,
+                "removed": emptied.removed, "bytes": emptied.bytes, "young": emptied.young,
+                "needed": emptied.needed,
+            }),
+            Err(error) => json!({"schema_version": 1, "mailbox": name, "error": error.to_string()}),
+        };
+        writeln!(out::stdout(), "{line}")?;
+        return Ok(());
+    }
+    let emptied = match emptied {
+        Ok(emptied) => emptied,
+        Err(error) => {
+            verbosity::complain(&error.to_string());
+            return Ok(());
+        }
+    };
+    if verbosity::quiet() || (args.follow && emptied.removed == 0) {
+        return Ok(());
+    }
+    let files = |count: u64| show_counted(count, "file");
+    let verb = if args.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    let mut text = format!(
+        "{name}: {verb} {}, {}",
+        files(emptied.removed),
+        show_size(emptied.bytes)
+    );
+    if emptied.young > 0 {
+        text = format!(
+            "{text}; {} younger than {}",
+            files(emptied.young),
+            args.older_than
+        );
+    }
+    if emptied.needed > 0 {
+        text = format!(
+            "{text}; {} with rows that main does not have (evaltop consolidate)",
+            files(emptied.needed)
+        );
+    }
+    writeln!(out::stdout(), "{}", sanitise(&text))?;
     Ok(())
 }
 

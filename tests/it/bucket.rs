@@ -582,3 +582,38 @@ fn a_table_in_a_bucket_is_whole_whoever_writes_it_and_whoever_is_killed() {
     let (_, said) = machine.said(2, &["export", &store, "-o", "s3://runs/rows.csv"]);
     assert!(said.contains("only a Delta table"), "{said}");
 }
+
+#[test]
+fn a_mailbox_in_a_bucket_is_emptied() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new(folder.path(), "node", server.port);
+    let store = folder.path().join("store").display().to_string();
+    add(&machine, URL, 0..3, true);
+    let empty = |age: &str| {
+        let pull = [
+            "pull",
+            URL,
+            "--into",
+            &store,
+            "--empty",
+            "--older-than",
+            age,
+        ];
+        machine.said(0, &pull).0
+    };
+    assert!(empty("1h").contains("1 file younger than 1h"));
+    assert_eq!(server.objects().len(), 1);
+    machine.said(0, &["consolidate", &store]);
+    // Its time is of whole seconds.
+    let begun = Instant::now();
+    while !empty("0s").contains("removed 1 file") {
+        assert!(begun.elapsed() < Duration::from_secs(180));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(server.objects().is_empty());
+    assert_eq!(machine.ids(&store), ["t0", "t1", "t2"]);
+    assert!(empty("0s").contains("removed 0 files"));
+}

@@ -414,6 +414,66 @@ fn the_last_word_of_a_writer_is_in_the_mailbox() {
 }
 
 #[test]
+fn a_mailbox_is_emptied_of_what_main_has_and_of_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = folder.path().join("mail");
+    let url = format!("file://{}", mailbox.display());
+    let store = folder.path().join("store").display().to_string();
+    let node = Machine::new(folder.path(), "node");
+    let empty = |more: &[&str]| {
+        let pull = ["pull", &url, "--into", &store, "--empty"];
+        let arguments: Vec<&str> = pull.iter().chain(more).copied().collect();
+        let (said, _) = node.said(0, &arguments);
+        said.lines().last().unwrap().to_owned()
+    };
+    let record = |id: &str| {
+        let mut writer = node.recorder(&url, &[]);
+        writer.add(id);
+        writer.finish();
+    };
+    record("t0");
+    record("t1");
+    let now = ["--older-than", "0s"];
+    // Young, then not yet in main.
+    assert!(empty(&[]).contains("removed 0 files, 0 B; 2 files younger than 7d"));
+    let age = || {
+        for file in fs::read_dir(mailbox.join("incremental")).unwrap() {
+            let file = fs::File::options().write(true).open(file.unwrap().path());
+            let old = SystemTime::now() - Duration::from_secs(100);
+            file.unwrap().set_modified(old).unwrap();
+        }
+    };
+    age();
+    assert!(
+        empty(&now).contains("removed 0 files, 0 B; 2 files with rows that main does not have")
+    );
+    node.said(0, &["consolidate", &store]);
+    // A file that comes afterwards, and one that is not understood.
+    record("t2");
+    let torn = mailbox.join("incremental/increment_7_20260131_120000_h_0a_1.parquet");
+    fs::write(&torn, "PAR1 and no more of it").unwrap();
+    age();
+    assert!(empty(&["--older-than", "0s", "--dry-run"]).contains("would remove 2 files"));
+    assert_eq!(increments(&mailbox), 4);
+    assert!(empty(&now).contains("removed 2 files"));
+    assert_eq!(increments(&mailbox), 2);
+    assert!(torn.exists());
+    assert!(empty(&now).contains("removed 0 files"));
+    node.said(0, &["consolidate", &store]);
+    assert!(empty(&now).contains("removed 1 file,"));
+    assert_eq!(node.ids(&store), ["t0", "t1", "t2"]);
+    let elsewhere = folder.path().join("elsewhere").display().to_string();
+    let refused = |code: i32, source: &str| {
+        let pull = ["pull", source, "--into", &elsewhere, "--empty"];
+        node.said(code, &pull).1
+    };
+    let said = refused(2, &store);
+    assert!(said.contains("is a store"), "{said}");
+    let said = refused(1, &format!("file://{store}"));
+    assert!(said.contains("is not a mailbox"), "{said}");
+}
+
+#[test]
 fn a_secret_in_a_url_is_refused_and_nowhere_to_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let node = Machine::new(folder.path(), "node");

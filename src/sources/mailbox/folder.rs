@@ -1,11 +1,13 @@
 //! A mailbox that is a folder: `file:///folder`.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Mailbox;
-use crate::store::{Error, Result, Store};
+use crate::sources::remote::{Files, Stat};
+use crate::store::{Control, Error, Result, Store};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
@@ -72,6 +74,64 @@ impl Mailbox for Folder {
         let path = self.root.join(name);
         let written = self.store.disk.write_hint(&path, bytes);
         written.map_err(Error::io("write", &path))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        let folder = path.parent().unwrap_or(&self.root);
+        let last = path.file_name().and_then(|name| name.to_str());
+        let names: Vec<&str> = last.into_iter().collect();
+        let removed = self.store.disk.remove(folder, &names);
+        removed.map_err(Error::io("remove", &path))
+    }
+}
+
+impl Files for Folder {
+    fn list(&mut self, path: &str) -> Result<Option<Vec<(String, Stat)>>> {
+        let folder = self.root.join(path);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            entries => entries.map_err(Error::io("read", &folder))?,
+        };
+        let entry = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((name, stat(&entry.metadata().ok()?)))
+        };
+        Ok(Some(entries.flatten().filter_map(entry).collect()))
+    }
+
+    fn stat(&mut self, path: &str) -> Result<Option<Stat>> {
+        let path = self.root.join(path);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => Ok(Some(stat(&found.map_err(Error::io("read", &path))?))),
+        }
+    }
+
+    fn copy(
+        &mut self,
+        path: &str,
+        begin: u64,
+        end: u64,
+        mut file: &File,
+        _control: &Control,
+    ) -> Result<u64> {
+        let path = self.root.join(path);
+        let mut copied = || {
+            let mut source = File::open(&path)?;
+            source.seek(SeekFrom::Start(begin))?;
+            file.seek(SeekFrom::Start(begin))?;
+            io::copy(&mut source.take(end - begin), &mut file)
+        };
+        copied().map_err(Error::io("copy", &path))
+    }
+}
+
+fn stat(meta: &fs::Metadata) -> Stat {
+    Stat {
+        bytes: meta.len(),
+        modified: u32::try_from(meta.mtime()).unwrap_or_default(),
+        is_folder: meta.is_dir(),
     }
 }
 

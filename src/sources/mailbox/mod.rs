@@ -34,6 +34,9 @@ pub(crate) trait Mailbox: Send {
 
     /// Puts a small file that nothing depends on, in place of the one of that name.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Removes a file, if it is there.
+    fn remove(&self, name: &str) -> Result<()>;
 }
 
 /// Opens a mailbox for writing. Nothing is sent yet.
@@ -48,6 +51,14 @@ pub(crate) fn open(url: &Url) -> Result<Box<dyn Mailbox>> {
         } => Ok(Box::new(bucket::Bucket::open(*cloud, bucket, prefix)?)),
         #[cfg(not(feature = "cloud"))]
         Url::Bucket { .. } => Err(needs_cloud(url)),
+    }
+}
+
+/// What lies in a mailbox: names, sizes, times.
+pub(crate) fn entries(url: &Url) -> Result<Box<dyn Files>> {
+    match url {
+        Url::Folder(path) => Ok(Box::new(folder::Folder::new(path))),
+        Url::Bucket { .. } => files(url),
     }
 }
 

@@ -307,6 +307,10 @@ mod tests {
             self.0.lock().unwrap().push(name.to_owned());
             Ok(())
         }
+
+        fn remove(&self, _name: &str) -> Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

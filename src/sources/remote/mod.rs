@@ -29,8 +29,11 @@ use crate::store::write::increment::{self, Stems};
 use crate::store::write::{live, session_notes, source_notes};
 use crate::store::{Control, Error, Result, Store, row_hashes};
 
+mod empty;
 mod mirror;
 mod sftp;
+
+pub use empty::{Emptied, Empty, empty};
 
 /// Rows that are looked up in the store at once.
 const WINDOW: usize = 262_144;

@@ -188,6 +188,14 @@ impl Mailbox for Bucket {
         let put = self.runtime.block_on(put);
         put.map(drop).map_err(|error| self.said(&error))
     }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let key = self.key(name)?;
+        match self.runtime.block_on(self.store.delete(&key)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.said(&error)),
+        }
+    }
 }
 
 impl Files for Bucket {
