@@ -51,6 +51,8 @@ struct State {
     notes: Option<Notes>,
     /// Where the writer's heartbeat lies.
     heartbeat: Option<PathBuf>,
+    /// The writer waits for each answer, and publishes as often.
+    delivers: bool,
     /// Rounds that were asked for; each sends what was published before it.
     asked: u64,
     /// The last of them that sent everything.
@@ -153,6 +155,7 @@ impl Outbox for Sender {
     }
 
     fn deliver(&self) -> Result<()> {
+        self.shared.lock().delivers = true;
         self.wait(PATIENCE)
     }
 
@@ -198,8 +201,12 @@ impl Shared {
                 self.spool.send(mailbox, &mut noted, &begin, &stop)
             });
             if matches!(sent, Ok(_) | Err(Error::Locked { .. })) {
-                let path = self.lock().heartbeat.clone();
-                path.inspect(|path| beat.send(mailbox, path));
+                let state = self.lock();
+                let (path, delivers) = (state.heartbeat.clone(), state.delivers);
+                drop(state);
+                // With the rows that it counts.
+                let now = matches!(sent, Ok(1..)) && !delivers;
+                path.inspect(|path| beat.send(mailbox, path, now));
             }
             let mut state = self.lock();
             let wait = match sent {
@@ -259,8 +266,8 @@ impl Shared {
     }
 }
 
-/// The writer's heartbeat in the mailbox: replaced once a minute at most, and when the writer ends.
-/// No row depends on it, so one that is not put is not tried again before the next is due.
+/// The writer's heartbeat in the mailbox: replaced once a minute and with the writer's files, which
+/// are as many, and when the writer ends. No row depends on it, so one that is not put is not tried again before the next is due.
 #[derive(Debug, Default)]
 struct Beat {
     tried: Option<Instant>,
@@ -268,8 +275,8 @@ struct Beat {
 }
 
 impl Beat {
-    fn send(&mut self, mailbox: &dyn Mailbox, path: &Path) {
-        let is_due = self.tried.is_none_or(|at| at.elapsed() >= OBJECT);
+    fn send(&mut self, mailbox: &dyn Mailbox, path: &Path, now: bool) {
+        let is_due = now || self.tried.is_none_or(|at| at.elapsed() >= OBJECT);
         let Ok(bytes) = std::fs::read(path) else {
             return;
         };
@@ -314,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_put_once_a_minute_and_once_at_the_end() {
+    fn a_heartbeat_is_put_once_a_minute_with_files_and_once_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.json");
         let (mailbox, mut beat) = (Names::default(), Beat::default());
@@ -327,20 +334,21 @@ mod tests {
             };
             std::fs::write(&path, said.to_bytes()).unwrap();
         };
-        beat.send(&mailbox, &path);
+        beat.send(&mailbox, &path, false);
         std::fs::write(&path, "{\"format\":").unwrap();
-        beat.send(&mailbox, &path);
+        beat.send(&mailbox, &path, false);
         say(None);
         for _ in 0..5 {
-            beat.send(&mailbox, &path);
+            beat.send(&mailbox, &path, false);
         }
         assert_eq!(*mailbox.0.lock().unwrap(), ["live/w.json"]);
         beat.tried = beat.tried.map(|at| at.checked_sub(OBJECT).unwrap());
-        beat.send(&mailbox, &path);
+        beat.send(&mailbox, &path, false);
+        beat.send(&mailbox, &path, true);
         say(Some(Ended::Finished));
         for _ in 0..5 {
-            beat.send(&mailbox, &path);
+            beat.send(&mailbox, &path, false);
         }
-        assert_eq!(mailbox.0.lock().unwrap().len(), 3);
+        assert_eq!(mailbox.0.lock().unwrap().len(), 4);
     }
 }
