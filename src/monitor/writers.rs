@@ -586,7 +586,7 @@ mod tests {
                 ..elsewhere(7)
             };
             state(saying(fact, |said| {
-                said.brought = Some(Brought { at, every })
+                said.brought = Some(Brought { at, every });
             }))
         };
         assert_eq!(brought(Some(300), 420), WriterState::Live);

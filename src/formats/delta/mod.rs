@@ -154,15 +154,17 @@ fn sort_out(
     control: &Control,
 ) -> Result<(Vec<Part>, Gone)> {
     let (mut kept, mut gone) = (Vec::new(), Vec::new());
-    let there: HashSet<String> = match log.files.is_empty() {
-        true => HashSet::new(),
-        false => place.list("")?.into_iter().collect(),
+    let there: HashSet<String> = if log.files.is_empty() {
+        HashSet::new()
+    } else {
+        place.list("")?.into_iter().collect()
     };
     for (path, size) in &log.files {
         control.check()?;
-        let part = match kept_shape && there.contains(path) {
-            true => Keys::read(place, path)?,
-            false => None,
+        let part = if kept_shape && there.contains(path) {
+            Keys::read(place, path)?
+        } else {
+            None
         };
         let part = part.map(|keys| Part {
             name: path.clone(),

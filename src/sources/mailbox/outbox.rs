@@ -46,6 +46,8 @@ struct Shared {
     wake: Condvar,
 }
 
+// Facts that are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 struct State {
     notes: Option<Notes>,

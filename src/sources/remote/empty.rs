@@ -76,10 +76,12 @@ pub fn empty(
         }
         let here = folder.join("incremental").join(&name);
         let is_whole = here.metadata().is_ok_and(|meta| meta.len() == stat.bytes);
-        match is_old(&stat, options.older_than.as_secs()) {
-            false => emptied.young += 1,
-            true if is_whole => old.push((name, stat.bytes)),
-            true => emptied.needed += 1,
+        if !is_old(&stat, options.older_than.as_secs()) {
+            emptied.young += 1;
+        } else if is_whole {
+            old.push((name, stat.bytes));
+        } else {
+            emptied.needed += 1;
         }
     }
     let main = Main::of(store)?;
@@ -106,9 +108,10 @@ pub fn empty(
             continue;
         }
         for file in files.chunks(1) {
-            match main.has(&folder, file, store, control)? {
-                true => remove(file)?,
-                false => needed += 1,
+            if main.has(&folder, file, store, control)? {
+                remove(file)?;
+            } else {
+                needed += 1;
             }
         }
     }

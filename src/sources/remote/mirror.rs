@@ -167,9 +167,10 @@ pub(super) fn update(
     // What is pending no longer is in main, which was looked at later.
     let kept: HashSet<String> = kept.into_iter().collect();
     for name in seen.keys().filter(|name| !kept.contains(*name)) {
-        let own = match name.starts_with("live/") {
-            true => folder.join(name),
-            false => incremental.join(name),
+        let own = if name.starts_with("live/") {
+            folder.join(name)
+        } else {
+            incremental.join(name)
         };
         let _ = fs::remove_file(own);
     }

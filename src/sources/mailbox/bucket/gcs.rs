@@ -14,9 +14,10 @@ pub(super) fn open(bucket: &str, environment: Environment<'_>) -> Result<Opened>
     let mut options = options();
     // As Google's own libraries take it: an emulator, which asks for no credentials.
     if let Some(host) = environment("STORAGE_EMULATOR_HOST") {
-        let url = match host.contains("://") {
-            true => host,
-            false => format!("http://{host}"),
+        let url = if host.contains("://") {
+            host
+        } else {
+            format!("http://{host}")
         };
         options = options.with_allow_http(url.starts_with("http://"));
         let url = url.trim_end_matches('/');
