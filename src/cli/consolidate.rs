@@ -32,5 +32,6 @@ pub(super) fn request(args: &ConsolidateArgs) -> Request {
     Request::Consolidate(ConsolidateOptions {
         accept_main: args.accept_main,
         convert_main: args.convert_main,
+        optimize: false,
     })
 }

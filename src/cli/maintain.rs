@@ -40,6 +40,10 @@ pub struct UpkeepArgs {
     /// repeated)
     #[arg(long, value_name = "SRC")]
     pub from: Vec<String>,
+    /// Sort main where other code (pandas, DuckDB) wrote it in another order, so that queries
+    /// read less of it
+    #[arg(long)]
+    pub optimize: bool,
     /// Make no extra backup of what was consolidated
     #[arg(long)]
     pub no_backup: bool,
@@ -187,7 +191,10 @@ fn round(store: &Store, args: &UpkeepArgs, options: &CleanupOptions, control: &C
         "consolidate",
         job(
             store,
-            &Request::Consolidate(ConsolidateOptions::default()),
+            &Request::Consolidate(ConsolidateOptions {
+                optimize: args.optimize,
+                ..ConsolidateOptions::default()
+            }),
             control,
         ),
     ) {

@@ -21,6 +21,7 @@ fn store_options(options: &ConsolidateOptions) -> consolidate::Options {
     consolidate::Options {
         accept_main: options.accept_main,
         convert_main: options.convert_main,
+        optimize: options.optimize,
     }
 }
 
@@ -30,6 +31,8 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     let move_out = || [&count(plan.summaries, "summary row"), " out of ", MAIN].concat();
     let mut summary = if plan.is_empty() {
         "nothing to consolidate".to_owned()
+    } else if files == 0 && plan.summaries == 0 && plan.mixed > 0 {
+        format!("sort {} of {MAIN}", count(plan.mixed, "row"))
     } else if files == 0 && plan.summaries == 0 {
         [MAIN, " is taken as it is"].concat()
     } else if files == 0 {
@@ -58,6 +61,9 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
     if files > 0 && plan.summaries > 0 {
         lines.push(format!("{} move into the file next to it", move_out()));
     }
+    if files > 0 && plan.mixed > 0 {
+        lines.push(format!("{} of {MAIN} are sorted", count(plan.mixed, "row")));
+    }
     lines.extend(
         plan.skipped
             .iter()
@@ -81,6 +87,7 @@ pub(super) fn plan(store: &Store, options: &ConsolidateOptions) -> Result<Plan> 
             "schema_version": 1, "dry_run": true,
             "increments": named(&plan.increments), "journals": named(&plan.journals),
             "rows": plan.rows, "bytes": plan.bytes, "summaries": plan.summaries,
+            "rows_sorted": plan.mixed,
             "skipped": listed(&plan.skipped),
         }),
         detail: Detail::None,
@@ -106,14 +113,22 @@ pub(super) fn run(
             ]
             .concat(),
         );
-    } else if done.increments_merged == 0 {
+    } else if done.increments_merged == 0 && done.rows_sorted == 0 {
         parts.push([MAIN, " is taken as it is"].concat());
+    } else if done.increments_merged == 0 {
+        parts.push("nothing to consolidate".to_owned());
     } else {
         parts.push(format!(
             "consolidated {}",
             count(done.increments_merged, "file")
         ));
         parts.push(count(done.rows_added, "row"));
+    }
+    if done.rows_sorted > 0 {
+        parts.push(format!(
+            "{} of {MAIN} sorted",
+            count(done.rows_sorted, "row")
+        ));
     }
     for (n, what) in [
         (done.rows_superseded, "retried"),
@@ -152,7 +167,7 @@ pub(super) fn run(
             "increments_merged": done.increments_merged, "journals_recovered": done.journals_recovered,
             "rows_added": done.rows_added, "rows_superseded": done.rows_superseded,
             "rows_repeated": done.rows_repeated, "rows_removed": done.rows_removed,
-            "rows_total": done.rows_total,
+            "rows_sorted": done.rows_sorted, "rows_total": done.rows_total,
             "skipped": listed(&done.skipped), "generation": done.generation,
             "backup": done.backup, "pruned": done.pruned, "notes": done.notes,
         }),

@@ -76,6 +76,8 @@ pub struct ConsolidateOptions {
     pub accept_main: bool,
     /// Move the summary rows of a legacy main into a file next to it.
     pub convert_main: bool,
+    /// Sort what other code left unsorted in main.
+    pub optimize: bool,
 }
 
 /// What restore brings back.

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use super::base::{Base, refuse_link, shrunk};
 use super::fence::Fence;
+use super::old_main::mixed_groups;
 use super::round::Round;
 use super::summaries::Moved;
 use super::{folders, removed};
@@ -55,6 +56,8 @@ pub struct Options {
     pub accept_main: bool,
     /// Move summary rows out of a main of legacy code, after which it takes in records.
     pub convert_main: bool,
+    /// Sort the row groups of main that other code left in another order.
+    pub optimize: bool,
 }
 
 /// Why a file was left where it is.
@@ -100,6 +103,8 @@ pub struct Plan {
     pub summaries: u64,
     /// Main would be taken as it is, although the last commit left more rows in it.
     pub accepts: bool,
+    /// Rows of main that would be sorted.
+    pub mixed: u64,
 }
 
 impl Plan {
@@ -109,6 +114,7 @@ impl Plan {
             && self.journals.is_empty()
             && self.summaries == 0
             && !self.accepts
+            && self.mixed == 0
     }
 }
 
@@ -131,6 +137,8 @@ pub struct Outcome {
     pub rows_removed: u64,
     /// Summary rows that moved out of main or an increment into the file next to main.
     pub summaries_moved: u64,
+    /// Rows of main in row groups that were sorted.
+    pub rows_sorted: u64,
     /// Rows of main.
     pub rows_total: u64,
     /// Number of the last commit.
@@ -175,6 +183,9 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
         let mut moved = Moved::default();
         moved.take(MAIN, main, 0, &Control::default())?;
         plan.summaries = moved.rows();
+        if options.optimize {
+            plan.mixed = rows_of(main, &mixed_groups(main, &Control::default())?);
+        }
     }
     for increment in &files.increments {
         if blocked {
@@ -323,6 +334,7 @@ impl<'a> Run<'a> {
         drop(first);
         let mut derived = None;
         let mut overtaken = 0;
+        let mut optimizes = options.optimize;
         loop {
             let fence = Fence::ahead(self.store, self.control)?;
             let base = Base::open(self.store, options.accept_main)?;
@@ -359,7 +371,12 @@ impl<'a> Run<'a> {
                 .map(|main| crate::store::commit::pending_files::holds(main, 0))
                 .transpose()?;
             let settled = settles.is_empty() && known.is_empty();
-            let nothing = chosen.is_empty() && settled && !base.shrunk;
+            let mixed = match main.filter(|_| optimizes) {
+                Some(main) => mixed_groups(main, self.control)?,
+                None => Vec::new(),
+            };
+            let sorts = main.map_or(0, |main| rows_of(main, &mixed));
+            let nothing = chosen.is_empty() && settled && !base.shrunk && sorts == 0;
             if let Some(expected) = base.lacking.filter(|_| nothing) {
                 match base.lacks(self.store, base.rows(), expected) {
                     Error::MainChanged { .. } if overtaken < OVERTAKEN => {
@@ -383,6 +400,7 @@ impl<'a> Run<'a> {
             };
             let round = Round {
                 removed: (taken.as_ref().unwrap_or(&base.removed), named.as_ref()),
+                mixed: &mixed,
                 settles: &settles,
                 known: &known,
                 fence: Cell::new(fence),
@@ -394,6 +412,8 @@ impl<'a> Run<'a> {
                         left.remove(&increment.name);
                     }
                     derived = Some(self.take(done, chosen.len() as u64));
+                    self.outcome.rows_sorted += sorts;
+                    optimizes = false;
                 }
                 Err(crate::store::commit::round::Trouble::Input(skipped)) => {
                     left.remove(&skipped.file);
@@ -588,6 +608,16 @@ fn committed(store: &Store, round: &Round<'_>, now: Timestamp) -> Result<Outcome
     Ok(outcome)
 }
 
+/// The rows of some row groups.
+fn rows_of(main: &ParquetFile, groups: &[bool]) -> u64 {
+    let all = main.metadata().row_groups().iter().zip(groups);
+    let rows = all
+        .filter(|(_, wanted)| **wanted)
+        .map(|(group, _)| group.num_rows());
+    rows.map(|rows| u64::try_from(rows).unwrap_or_default())
+        .sum()
+}
+
 /// Which files a commit takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
@@ -672,6 +702,8 @@ mod cores_tests;
 mod drift_tests;
 #[cfg(test)]
 mod legacy_tests;
+#[cfg(test)]
+mod sorting_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

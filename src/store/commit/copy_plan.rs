@@ -18,6 +18,8 @@ pub(crate) struct Group {
     /// Encoded.
     pub(crate) bytes: u64,
     pub(crate) lost: u64,
+    /// Its rows are to be sorted.
+    pub(crate) mixed: bool,
 }
 
 /// Cuts main into parts; new rows and bytes are to follow, and a row group is full that has
@@ -26,16 +28,20 @@ pub(crate) struct Group {
 /// only, however many small commits there are, and at most as many small row groups stand at
 /// the end as `full` can be halved.
 pub(crate) fn parts(groups: &[Group], new: (u64, u64), full: (u64, u64)) -> Vec<Part> {
-    let mut encode: Vec<bool> = groups.iter().map(|group| group.lost > 0).collect();
+    let changes = |group: &Group| group.lost > 0 || group.mixed;
+    let mut encode: Vec<bool> = groups.iter().map(changes).collect();
     let mut follows = Follows {
         rows: size(new, full),
         rewritten: true,
     };
     let full_rows = full.0;
     for at in (0..groups.len()).rev() {
-        let Some(Group { rows, bytes, lost }) = groups.get(at).copied() else {
+        let Some(group) = groups.get(at) else {
             continue;
         };
+        let Group {
+            rows, bytes, lost, ..
+        } = *group;
         let stays = rows.saturating_sub(lost);
         let rows = size((stays, share(bytes, stays, rows)), full);
         let joins = follows.takes(rows, full_rows);
@@ -48,7 +54,7 @@ pub(crate) fn parts(groups: &[Group], new: (u64, u64), full: (u64, u64)) -> Vec<
             set(at);
             set(at + 1);
         }
-        let rewritten = joins || lost > 0;
+        let rewritten = joins || changes(group);
         let adds = if joins { follows.rows } else { 0 };
         follows = Follows {
             rows: rows + adds,
@@ -114,6 +120,7 @@ mod tests {
                 rows: *rows,
                 bytes: *rows,
                 lost: *lost,
+                mixed: false,
             })
             .collect();
         super::parts(&groups, (new, new), (full, 1_000 * full))
@@ -125,6 +132,7 @@ mod tests {
             rows: 3,
             bytes: 100,
             lost: 0,
+            mixed: false,
         };
         let full = (10, 100);
         assert_eq!(super::parts(&[wide, wide], (9, 9), full), [Copy(0..2)]);

@@ -22,14 +22,15 @@ use crate::store::aggregate::tallies;
 use crate::store::aggregate::{Columns, Digest, short};
 use crate::store::error::{Error, Result};
 use crate::store::format::commit_record::CommitRecord;
+use crate::store::format::layout::MAIN;
 use crate::store::format::row_kind;
 use crate::store::format::row_kind::{Shape, shape};
-use crate::store::format::schema::project;
+use crate::store::format::schema::{Union, adapt, keyed, project};
 use crate::store::parquet::ParquetFile;
 use crate::store::parquet::filter::Filter;
 use crate::store::parquet::row_group_copy::Stock;
 use crate::store::parquet::table::{group_bytes, group_rows};
-use crate::store::resolve::{KEY_COLUMNS, Removed};
+use crate::store::resolve::{KEY_COLUMNS, KEYED, Removed};
 
 /// The main that a commit builds on.
 pub(crate) struct Old<'a> {
@@ -233,16 +234,19 @@ impl Old<'_> {
         Ok(())
     }
 
-    /// What of main comes before `new` rows that take so many bytes.
+    /// What of main comes before `new` rows that take so many bytes. Row groups that are known to
+    /// be `mixed` are sorted.
     pub(crate) fn steps<'s>(
         &'s self,
         stock: Option<&Stock<'_>>,
         lost: &'s [u64],
+        mixed: &[bool],
         (new, bytes): (u64, u64),
     ) -> Result<Vec<Step<'s>>> {
         let mut starts = vec![0];
         let mut groups = Vec::new();
-        for group in self.main.metadata().row_groups() {
+        let is_mixed = |at: usize| mixed.get(at).copied().unwrap_or(false);
+        for (at, group) in self.main.metadata().row_groups().iter().enumerate() {
             let start = starts.last().copied().unwrap_or_default();
             let end = start + u64::try_from(group.num_rows()).unwrap_or_default();
             starts.push(end);
@@ -251,13 +255,15 @@ impl Old<'_> {
                 rows: end - start,
                 bytes,
                 lost: within(lost, start..end).len() as u64,
+                mixed: is_mixed(at),
             });
         }
         if stock.is_none() {
             let parts = self.counted(Part::of(self.main, 0..groups.len()))?;
             return Ok(vec![Step::Rows {
                 jobs: splits::of_main(self.main, parts, 0, lost),
-                sorted: false,
+                // Other code may have written it in any order.
+                sorted: true,
             }]);
         }
         // What was closed for its bytes has about so many: how many it would have was a guess.
@@ -270,8 +276,9 @@ impl Old<'_> {
             let start = starts.get(range.start).copied().unwrap_or_default();
             let end = starts.get(range.end).copied().unwrap_or_default();
             // What is long was sorted before, in its own runs.
-            let sorted =
+            let joins =
                 new > 0 && end == self.main.rows() && end - start <= 2 * group_rows() as u64;
+            let sorted = joins || range.clone().any(is_mixed);
             let jobs = splits::of_main(self.main, Part::of(self.main, range), start, lost);
             Step::Rows { jobs, sorted }
         };
@@ -306,4 +313,29 @@ impl Old<'_> {
         }
         Ok(parts)
     }
+}
+
+/// Which row groups are not sorted by cell, so that a query of one cell reads all of them: such
+/// as other code writes.
+pub(crate) fn mixed_groups(main: &ParquetFile, control: &Control) -> Result<Vec<bool>> {
+    /// Sorted runs that may share a row group.
+    const RUNS: usize = 3;
+    let mut union = Union::new();
+    union.add(MAIN, main.schema())?;
+    let names = KEY_COLUMNS.map(|name| if name == "test_id" { "" } else { name });
+    let target = keyed(&project(&union.finish(), &names));
+    let main = main.with_dictionaries(&KEYED);
+    let groups = 0..main.metadata().num_row_groups();
+    let is_mixed = |group| {
+        let (mut digest, mut changes, mut last) = (Digest::default(), 0, None);
+        for batch in main.row_groups(Some(&names), vec![group])? {
+            control.check()?;
+            let batch = adapt(&batch?, &target, &TimeZone::UTC)?;
+            for cell in digest.cells_of(&Columns::new(&batch)?, batch.num_rows()) {
+                changes += usize::from(last.replace(cell) != Some(cell));
+            }
+        }
+        Ok(changes > RUNS * digest.cells_known())
+    };
+    groups.map(is_mixed).collect()
 }

@@ -80,6 +80,8 @@ pub(crate) struct Round<'a> {
     pub(crate) removed: (&'a Removed, Option<&'a RemovedSet>),
     /// Whether this commit removes something, so that main may have rows of it.
     pub(crate) removes: bool,
+    /// Row groups of main that are to be sorted.
+    pub(crate) mixed: &'a [bool],
     /// Commits whose folders are settled with this one: the increments have all that is in them.
     pub(crate) settles: &'a [String],
     /// Files that main contains by entries of format 1.
@@ -122,6 +124,7 @@ impl<'a> Round<'a> {
             summaries,
             removed: (&base.removed, base.in_force.as_ref()),
             removes: false,
+            mixed: &[],
             settles: &[],
             known: &[],
             fence: Cell::new(None),
@@ -278,7 +281,7 @@ impl Round<'_> {
             inputs.iter().map(|input| input.increment.stat.bytes).sum(),
         );
         let mut steps = match &old {
-            Some(old) => old.steps(stock.as_ref(), &survey.lost, new)?,
+            Some(old) => old.steps(stock.as_ref(), &survey.lost, self.mixed, new)?,
             None => Vec::new(),
         };
         let mut jobs = of_inputs(inputs);

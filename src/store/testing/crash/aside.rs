@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::compute::take_record_batch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -31,6 +32,12 @@ fn parquet(batches: &[RecordBatch]) -> Vec<u8> {
     }
     writer.close().unwrap();
     bytes
+}
+
+fn read(world: &World, path: &Path) -> Result<Vec<RecordBatch>> {
+    let bytes = disk::read(&world.disk, path).map_err(Error::io("read", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
+    Ok(reader.build().unwrap().map(Result::unwrap).collect())
 }
 
 fn with_a_transaction(world: &mut World) -> Result<()> {
@@ -84,13 +91,7 @@ fn main_that_shrank(world: &mut World) -> Result<()> {
     merge(world)?;
     increment(world, &records(6..8, 0))?;
     let main = world.store.layout.main();
-    let bytes = disk::read(&world.disk, &main).map_err(Error::io("read", &main))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
-    let rows: Vec<_> = reader
-        .build()
-        .unwrap()
-        .map(|batch| batch.unwrap())
-        .collect();
+    let rows = read(world, &main)?;
     let rows = [rows[0].slice(1, rows[0].num_rows() - 1)];
     write(world, &main, &parquet(&rows))?;
     // What it was made of is kept no longer.
@@ -115,6 +116,27 @@ fn main_that_shrank(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+/// Other code rewrote main in an order in which no two rows of a cell lie together.
+fn main_in_disorder(world: &mut World) -> Result<()> {
+    let ids = 5..15;
+    increment(world, &records(ids.clone(), 0))?;
+    merge(world)?;
+    let main = world.store.layout.main();
+    let rows = read(world, &main)?;
+    let places = rows.iter().flat_map(|rows| 0..rows.num_rows() as u32);
+    let mut places: Vec<u32> = places.collect();
+    places.sort_by_key(|place| (place % 5, place / 5));
+    let rows = [take_record_batch(&rows[0], &UInt32Array::from(places)).unwrap()];
+    write(world, &main, &parquet(&rows))?;
+    increment(world, &records(20..22, 0))?;
+    world.note(|ledger, disk| ledger.keep(disk, &main));
+    Ok(())
+}
+
+fn optimize(world: &mut World) -> Result<()> {
+    merge_told(world, Told::Optimize)
+}
+
 fn accept(world: &mut World) -> Result<()> {
     merge_told(world, Told::AcceptMain)
 }
@@ -127,4 +149,8 @@ pub(crate) const CONVERT: Case = Case {
 pub(crate) const ACCEPT: Case = Case {
     told: Told::AcceptMain,
     ..case("accept a main that shrank", main_that_shrank, accept)
+};
+pub(crate) const OPTIMIZE: Case = Case {
+    told: Told::Optimize,
+    ..case("sort main", main_in_disorder, optimize)
 };

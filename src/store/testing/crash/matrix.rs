@@ -70,6 +70,7 @@ crash!(
     taking_in_a_transaction: TRANSACTION,
     converting_main: CONVERT,
     accepting_main: ACCEPT,
+    sorting_main: OPTIMIZE,
 );
 
 #[test]

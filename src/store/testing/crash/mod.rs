@@ -201,6 +201,8 @@ pub(crate) enum Told {
     AcceptMain,
     /// Main holds summary rows.
     ConvertMain,
+    /// Main is to be sorted.
+    Optimize,
 }
 
 impl Told {
@@ -208,6 +210,7 @@ impl Told {
         Options {
             accept_main: self == Self::AcceptMain,
             convert_main: self == Self::ConvertMain,
+            optimize: self == Self::Optimize,
         }
     }
 }

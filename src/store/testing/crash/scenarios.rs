@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray}
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-pub(crate) use super::aside::{ACCEPT, CONVERT, TRANSACTION};
+pub(crate) use super::aside::{ACCEPT, CONVERT, OPTIMIZE, TRANSACTION};
 pub(crate) use super::beside::{MERGE_UNDO, REPLACE, UNDO, UNDO_LATER, UNDO_RESTORE};
 use super::{Case, Scenario, Told, World, loose, now, records, with_ids};
 use crate::store::commit::consolidate;
@@ -421,7 +421,7 @@ pub(crate) const REPAIR: Case = Case {
 };
 pub(crate) const CLEANUP: Case = case("cleanup", with_leftovers, clean_up);
 
-pub(crate) const ALL: [Case; 25] = [
+pub(crate) const ALL: [Case; 26] = [
     APPEND,
     APPEND_DURABLY,
     PUBLISH,
@@ -447,4 +447,5 @@ pub(crate) const ALL: [Case; 25] = [
     TRANSACTION,
     CONVERT,
     ACCEPT,
+    OPTIMIZE,
 ];
