@@ -162,17 +162,7 @@ impl IncrementDigest {
     /// Of a file by its name in `incremental/`, for somebody who looks `now`; `None` where its
     /// rows have to be read.
     pub(crate) fn of(file: &ParquetFile, name: &str, now: i64) -> Option<Self> {
-        #[cfg(test)]
-        if PASSED_OVER.get() {
-            return None;
-        }
-        let place: Where = serde_json::from_str(file.key_value(KEY)?).ok()?;
-        let fits = place.format == FORMAT
-            && file.is_ours()
-            && file.ids().is_none()
-            && place.name == bare_name(name)
-            && place.rows == file.rows()
-            && place.bytes <= LIMIT as u64;
+        let place = place_in(file, name)?;
         // Rows of the future are in no chart, and those of two days ago are of no process that
         // matters: both depend on when somebody looks.
         let processes = match place.span {
@@ -182,21 +172,22 @@ impl IncrementDigest {
             Some(_) => return None,
             None => true,
         };
-        let packed = fits
-            .then(|| disk::bytes_at(file.raw(), place.offset, place.bytes as usize).ok())
-            .flatten()?;
-        if format!("{:016x}", xxh3_64(&packed)) != place.xxh3 {
-            return None;
-        }
-        let (shorts, body) = packed.split_at_checked((place.rows as usize).checked_mul(SHORT)?)?;
+        let packed = packed_at(file, &place)?;
+        let (shorts, body) = split(&packed, &place)?;
         let body = zstd::bulk::decompress(body, LIMIT).ok()?;
         let mut body = body::Body::parse(&body, place.rows)?;
         if !processes {
             body.activity.processes.clear();
         }
-        let short = |bytes: &[u8; SHORT]| u64::from_le_bytes(*bytes);
-        let shorts = shorts.as_chunks().0.iter().map(short).collect();
         Some(Self { shorts, body })
+    }
+
+    /// 64 bits of the key of each row, in the order of the rows, by its name in `incremental/`;
+    /// `None` where they have to be read.
+    pub(crate) fn keys(file: &ParquetFile, name: &str) -> Option<Vec<u64>> {
+        let place = place_in(file, name)?;
+        let packed = packed_at(file, &place)?;
+        split(&packed, &place).map(|(shorts, _)| shorts)
     }
 
     /// Adds all of it to a digest, as the rows of the source of that number.
@@ -210,6 +201,35 @@ impl IncrementDigest {
     pub(crate) fn oldest(&self) -> Option<i64> {
         self.body.activity.oldest
     }
+}
+
+/// Where a file's digest lies, if it is one of this format and of this file.
+fn place_in(file: &ParquetFile, name: &str) -> Option<Where> {
+    #[cfg(test)]
+    if PASSED_OVER.get() {
+        return None;
+    }
+    let place: Where = serde_json::from_str(file.key_value(KEY)?).ok()?;
+    let fits = place.format == FORMAT
+        && file.is_ours()
+        && file.ids().is_none()
+        && place.name == bare_name(name)
+        && place.rows == file.rows()
+        && place.bytes <= LIMIT as u64;
+    fits.then_some(place)
+}
+
+/// Its bytes as they were written.
+fn packed_at(file: &ParquetFile, place: &Where) -> Option<Vec<u8>> {
+    let packed = disk::bytes_at(file.raw(), place.offset, place.bytes as usize).ok()?;
+    (format!("{:016x}", xxh3_64(&packed)) == place.xxh3).then_some(packed)
+}
+
+/// The keys of its rows, and the rest.
+fn split<'a>(packed: &'a [u8], place: &Where) -> Option<(Vec<u64>, &'a [u8])> {
+    let (shorts, body) = packed.split_at_checked((place.rows as usize).checked_mul(SHORT)?)?;
+    let short = |bytes: &[u8; SHORT]| u64::from_le_bytes(*bytes);
+    Some((shorts.as_chunks().0.iter().map(short).collect(), body))
 }
 
 #[cfg(test)]

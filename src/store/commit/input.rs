@@ -7,6 +7,7 @@ use super::merge::{Keys, records};
 use super::pending_files::{because, columns_of_records};
 use super::round::Trouble;
 use super::splits::{Part, jobs};
+use crate::store::aggregate::increment_digest::IncrementDigest;
 use crate::store::aggregate::{CellKeys, Columns, check_models, short};
 use crate::store::disk;
 use crate::store::error::{Error, Result};
@@ -129,9 +130,10 @@ pub(crate) fn read<'a>(
             let opened = Input::new(store, increment, |input, file| {
                 match input.parts.as_mut_slice() {
                     // What is large is read part by part, later.
-                    [part] => Ok(vec![keys(
-                        file, increment, part, zone, &mut cells, control,
-                    )?]),
+                    [part] => Ok(vec![match told(file, increment, part) {
+                        Some(told) => told,
+                        None => keys(file, increment, part, zone, &mut cells, control)?,
+                    }]),
                     _ => Ok(Vec::new()),
                 }
             });
@@ -206,6 +208,14 @@ impl<'a> Input<'a> {
         let keys = keys(&mut input, &file)?;
         Ok((input, keys))
     }
+}
+
+/// The same where the file's digest tells the keys of all rows: then no page is read for them.
+/// One that can't be read is left out when its rows are.
+fn told(file: &ParquetFile, increment: &Increment, part: &Part) -> Option<Vec<NewKey>> {
+    let keys = IncrementDigest::keys(file, &increment.name).filter(|_| increment.skip == 0)?;
+    let all = keys.len() as u64 == part.rows && part.records == part.rows;
+    all.then(|| keys.into_iter().zip(0..).collect())
 }
 
 /// The keys of a part's records, numbered from the first on; counts these.

@@ -7,6 +7,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 
 use super::*;
+use crate::store::aggregate::increment_digest::{IncrementDigest, passed_over};
 use crate::store::commit::log;
 use crate::store::format::commit_record;
 use crate::store::format::commit_record::CommitRecord;
@@ -14,6 +15,7 @@ use crate::store::format::layout::{journal_name, stem};
 use crate::store::format::record::{Record, to_batch};
 use crate::store::parquet::ParquetFile;
 use crate::store::read::snapshot::Scanner;
+use crate::store::threads::with_cores;
 use crate::store::write::increment;
 use crate::store::write::increment::Stems;
 use crate::store::write::journal::{Journal, to_lines};
@@ -996,4 +998,63 @@ fn more_files_than_one_commit_names_are_several_commits() {
         (2, 130, 130)
     );
     assert!(f.names().is_empty());
+}
+
+/// Increments tell nothing of rows of before 2000.
+const NEW_YEAR: i64 = 1_767_225_600_000_000;
+
+#[test]
+fn keys_that_increments_tell_are_those_of_their_rows() {
+    let merged = |told: bool| {
+        let mut fixture = fixture();
+        fixture.increment(&[
+            record("a", NEW_YEAR + 1),
+            record("b", NEW_YEAR + 2),
+            record("c", NEW_YEAR + 3),
+        ]);
+        fixture.run();
+        // A later attempt, an earlier one, a repeated row, a new one, and an attempt at that.
+        let first = [
+            record("b", NEW_YEAR + 5),
+            record("c", NEW_YEAR + 1),
+            record("a", NEW_YEAR + 1),
+            record("d", NEW_YEAR + 4),
+        ];
+        let names = [
+            fixture.increment(&first),
+            fixture.increment(&[record("d", NEW_YEAR + 7)]),
+        ];
+        for name in names {
+            let path = fixture.store.layout.incremental().join(&name);
+            let file = ParquetFile::open(&*fixture.store.disk, &path).unwrap();
+            assert!(IncrementDigest::keys(&file, &name).is_some());
+        }
+        let run = || fixture.run();
+        let done = if told { run() } else { passed_over(run) };
+        let counts = (done.rows_added, done.rows_superseded, done.rows_repeated);
+        (counts, fixture.rows())
+    };
+    // Threads of their own would know nothing of it.
+    let (told, read) = with_cores(1, || (merged(true), merged(false)));
+    assert_eq!(told, read);
+    assert_eq!(told.0, (2, 3, 1));
+}
+
+#[test]
+fn an_increment_whose_rows_are_damaged_is_left_out_although_it_tells_its_keys() {
+    let mut fixture = fixture();
+    let damaged = fixture.increment(&[record("a", NEW_YEAR + 1), record("b", NEW_YEAR + 2)]);
+    fixture.increment(&[record("c", NEW_YEAR + 3)]);
+    let path = fixture.store.layout.incremental().join(&damaged);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let file = ParquetFile::open(&*fixture.store.disk, &path).unwrap();
+    let (start, length) = file.metadata().row_group(0).column(0).byte_range();
+    bytes[start as usize..(start + length) as usize].fill(0xff);
+    assert!(IncrementDigest::keys(&file, &damaged).is_some());
+    std::fs::write(&path, bytes).unwrap();
+    let done = fixture.run();
+    assert_eq!((done.rows_added, fixture.ids()), (1, vec!["c".to_owned()]));
+    let skipped: Vec<&str> = done.skipped.iter().map(|file| file.file.as_str()).collect();
+    assert_eq!(skipped, [damaged.as_str()]);
+    assert!(path.exists());
 }
