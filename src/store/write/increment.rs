@@ -188,16 +188,17 @@ pub fn stage(
     schema: &SchemaRef,
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
 ) -> Result<Staged> {
-    stage_part(store, stem, schema, batches, None::<fn(u64) -> _>)
+    stage_part(store, stem, schema, batches, None::<(u64, fn(u64) -> _)>)
 }
 
-/// The same with what it says of its journal, which is asked for after the last batch.
+/// The same with the bytes of its journal, and what it says of that, which is asked for after the
+/// last batch.
 fn stage_part(
     store: &Store,
     stem: &str,
     schema: &SchemaRef,
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
-    part: Option<impl FnOnce(u64) -> Result<JournalPart>>,
+    part: Option<(u64, impl FnOnce(u64) -> Result<JournalPart>)>,
 ) -> Result<Staged> {
     let name = increment_name(stem);
     let folder = store.layout.incremental();
@@ -210,7 +211,7 @@ fn stage_part(
         .map_err(Error::io("lock", &path))
         .and_then(|_| {
             let mut writer = match &part {
-                Some(_) => TableWriter::passing(file, &path, schema)?,
+                Some((bytes, _)) => TableWriter::passing(file, &path, schema, *bytes)?,
                 None => TableWriter::new(file, &path, schema)?,
             };
             let (mut rows, mut identified) = (0, true);
@@ -226,7 +227,7 @@ fn stage_part(
                 writer.key_value(identity::IDENTIFIED, "all".to_owned());
                 digester.write(&mut writer)?;
             }
-            if let Some(part) = part {
+            if let Some((_, part)) = part {
                 let part = part(rows)?;
                 let text = serde_json::to_string(&part)
                     .map_err(|error| Error::Refused(format!("{name}: {error}")))?;
@@ -432,7 +433,8 @@ impl Content<'_> {
                 journal_bytes,
             })
         };
-        stage_part(store, stem, &learnt.schema(), batches, Some(part))?.publish(store)
+        let part = Some((self.bytes.saturating_sub(from), part));
+        stage_part(store, stem, &learnt.schema(), batches, part)?.publish(store)
     }
 
     fn keep_malformed(&self, store: &Store, starts: &[u64], end: u64) -> Result<()> {
@@ -530,6 +532,40 @@ mod tests {
             .is_err()
         );
         assert!(names(&store).is_empty());
+    }
+
+    #[test]
+    fn random_ids_of_many_rows_take_little() {
+        let (_folder, store) = store();
+        let per_row = |rows: u128| {
+            let stem = format!("1_20260131_120000_h_0_{rows}");
+            let mut journal = Journal::create(&*store.disk, &store.layout, &stem).unwrap();
+            let record = |at: u128| {
+                let random = xxhash_rust::xxh3::xxh3_128(&at.to_le_bytes());
+                Record {
+                    test_id: Some(uuid::Uuid::from_u128(random).to_string()),
+                    model: "m".into(),
+                    error_message: Some("what a program says of what it could not do".into()),
+                    ..Record::default()
+                }
+            };
+            let records: Vec<_> = (0..rows).map(record).collect();
+            let lines = journal::to_lines(&records).unwrap();
+            journal.append(&lines, rows as u64, false).unwrap();
+            let published = publish_journal(&store, &journal, None).unwrap().unwrap();
+            let path = store.layout.incremental().join(&published.name);
+            let file = ParquetFile::open(&*store.disk, &path).unwrap();
+            assert_eq!(file.rows(), rows as u64);
+            let group = file.metadata().row_group(0);
+            let mut columns = group.columns().iter();
+            let ids = columns.find(|column| column.column_path().string() == "test_id");
+            ids.unwrap().compressed_size() as u64 / rows as u64
+        };
+        // 36 characters, of which 16 bytes are random.
+        let many = per_row(1_000);
+        assert!(many < 24, "{many}");
+        // Of a few rows there is nothing to save.
+        assert!(per_row(20) > 36);
     }
 
     #[test]
