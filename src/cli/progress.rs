@@ -5,10 +5,10 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::verbosity;
-use crate::signals;
+use crate::signals::{self, Heard};
 use crate::store::Control;
 
 /// Jobs shorter than this show nothing: no flicker.
@@ -71,14 +71,14 @@ impl Drop for Shown {
 /// second, and so on.
 pub(super) fn on_signals(act: impl Fn(u32) + Send + 'static) {
     let listen = async move {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+        let mut interrupt = Heard::of(SignalKind::interrupt())?;
+        let mut terminate = Heard::of(SignalKind::terminate())?;
+        let mut hangup = Heard::of(SignalKind::hangup())?;
         for nth in 1.. {
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                () = interrupt.recv() => {}
+                () = terminate.recv() => {}
+                () = hangup.recv() => {}
             }
             act(nth);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use super::verbosity::complain;
 use super::{Exit, dir, out};
 use crate::config::show_counted;
 use crate::formats::json_mirror::Beside;
-use crate::signals;
+use crate::signals::{self, Heard};
 use crate::store::commit::base::Base;
 use crate::store::format::heartbeat::Ended;
 use crate::store::format::record::{Record, SURROGATES};
@@ -187,16 +187,16 @@ struct Intake {
 
 impl Intake {
     async fn take_all(&mut self) -> Result<End> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = Heard::of(SignalKind::interrupt())?;
+        let mut terminate = Heard::of(SignalKind::terminate())?;
         let mut input = read_stdin().map_err(|error| crate::store::Error::no_thread(&error))?;
         let mut pause = FIRST_LOOK;
         let mut look = Instant::now() + pause;
         loop {
             let read = tokio::select! {
                 biased;
-                _ = interrupt.recv() => return Ok(End::Interrupted),
-                _ = terminate.recv() => return Ok(End::Interrupted),
+                () = interrupt.recv() => return Ok(End::Interrupted),
+                () = terminate.recv() => return Ok(End::Interrupted),
                 read = input.recv() => read,
                 () = tokio::time::sleep_until(look) => {
                     if let Some(warning) = self.program.shared() {

@@ -109,6 +109,98 @@ fn what_a_program_says_stands_and_a_pipeline_that_says_nothing_is_no_alarm() {
     }
 }
 
+/// As `nohup`, cron, systemd and daemons start writers: with no terminal, input, output or parent.
+#[test]
+fn a_writer_without_a_terminal_that_ends_is_no_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, script) in [
+        (
+            "nohup",
+            r#"nohup sh -c '(printf "%s\n" "$3"; sleep 0.2) | "$1" record "$2"' sh "$1" "$2" "$3" >/dev/null 2>&1 & exit 0"#,
+        ),
+        (
+            "setsid",
+            r#"setsid sh -c '(printf "%s\n" "$3"; sleep 0.2) | "$1" record "$2"' sh "$1" "$2" "$3" </dev/null >/dev/null 2>&1 & exit 0"#,
+        ),
+        (
+            "cron",
+            r#"env -i PATH="$PATH" HOME=/ sh -c 'printf "%s\n" "$3" | "$1" record "$2"' sh "$1" "$2" "$3" </dev/null >/dev/null 2>&1"#,
+        ),
+        (
+            "closed",
+            r#"(printf '%s\n' "$3") <&- 2>&- | "$1" record "$2" >&- 2>&-"#,
+        ),
+        (
+            "daemon",
+            r#"( (printf '%s\n' "$3"; sleep 0.3) | "$1" record "$2" & ) </dev/null >/dev/null 2>&1; exit 0"#,
+        ),
+    ] {
+        let store = dir.path().join(name);
+        assert!(shell(script, &store).arg(ROW).status().unwrap().success());
+        let found = in_state(&store, "ended");
+        assert_eq!(found["reason"], Value::Null, "{name}: {found}");
+        let seen = status(&store);
+        let alerts = seen["alerts"].to_string();
+        assert!(!alerts.contains("writers"), "{name}: {alerts}");
+        assert_eq!(seen["session"]["state"], "finished", "{name}: {seen:#}");
+        assert_eq!(seen["totals"]["tests"], 1, "{name}");
+    }
+}
+
+/// `nohup` has the end of the terminal ignored, and a shell Ctrl-C for what it starts in the background.
+#[test]
+fn signals_that_are_ignored_end_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let script = r#"trap '' INT HUP; exec "$1" record "$2" --ack"#;
+    let mut recorder = shell(script, &store)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = recorder.stdin.take().unwrap();
+    let mut answers = BufReader::new(recorder.stdout.take().unwrap()).lines();
+    let mut record = |id: u32| {
+        writeln!(input, r#"{{"test_id":"{id}","model":"m","success":true}}"#).unwrap();
+        answers.next().unwrap().unwrap()
+    };
+    let first = record(1);
+    for _ in 0..3 {
+        signal(&recorder, Signal::INT);
+        signal(&recorder, Signal::HUP);
+    }
+    assert_eq!(record(2).len(), first.len());
+    drop(record);
+    drop(input);
+    assert!(recorder.wait().unwrap().success());
+    assert_eq!(status(&store)["totals"]["tests"], 2);
+    // The same of `run`.
+    let plan = dir.path().join("plan.jsonl");
+    std::fs::write(&plan, "{\"model\":\"m\",\"task_id\":\"a\"}\n").unwrap();
+    let go = dir.path().join("go");
+    let begun = dir.path().join("begun");
+    let script = r#"trap '' INT HUP; exec "$1" run --plan "$3" "$2" -- sh -c 'touch "$1"; until [ -e "$0" ]; do sleep 0.05; done' "$4" "$5""#;
+    let store = dir.path().join("run");
+    let mut run = shell(script, &store)
+        .args([&plan, &go, &begun])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !begun.exists() {
+        assert!(run.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..3 {
+        signal(&run, Signal::INT);
+        signal(&run, Signal::HUP);
+    }
+    std::fs::write(&go, "").unwrap();
+    assert!(run.wait().unwrap().success());
+    let seen = status(&store);
+    assert_eq!(seen["session"]["state"], "finished", "{seen:#}");
+}
+
 #[test]
 fn a_killed_program_is_lost_with_its_pid_and_its_unfinished_test() {
     let Some(python) = python() else { return };
