@@ -1,6 +1,7 @@
 //! Exit codes: each that the guide's table lists, and none that it doesn't.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -137,6 +138,97 @@ fn a_model_that_there_is_not_is_told_with_the_one_that_was_meant() {
             "{args:?}: {error}"
         );
     }
+}
+
+/// The code, and what is said on stderr.
+fn said(dir: &Path, args: &[&str], input: &str) -> (i32, String) {
+    let run = evaltop()
+        .args(args)
+        .env_remove("EVALTOP_DIR")
+        .current_dir(dir)
+        .write_stdin(input)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(run.stderr).unwrap();
+    (run.status.code().unwrap(), error)
+}
+
+const ONE: &str = "{\"model\":\"m\",\"success\":true,\"difficulty\":\"hard\",\"task_type\":\"code\",\
+                   \"prompt_type\":\"cot\",\"session_id\":\"monday\",\"scaffold\":\"react\"}\n";
+
+#[test]
+fn slips_in_any_filter_and_in_commands_are_answered_with_what_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    assert_eq!(said(dir, &["record", "store"], ONE).0, 0);
+    for (args, meant) in [
+        (&["--difficulty", "hrad"][..], "(did you mean 'hard'?)"),
+        (&["--task-type", "cdoe"], "(did you mean 'code'?)"),
+        (&["--prompt-type", "cto"], "(did you mean 'cot'?)"),
+        (&["--session", "mondey"], "(did you mean 'monday'?)"),
+        (&["--where", "scaffold = raect"], "(did you mean 'react'?)"),
+        (
+            &["--where", "scafold = react"],
+            "(did you mean 'scaffold'?)",
+        ),
+    ] {
+        let (_, error) = said(dir, &[&["query", "store"], args].concat(), "");
+        assert!(error.contains(meant), "{args:?}: {error}");
+    }
+    for (typed, meant) in [("staus", "status"), ("querry", "query")] {
+        let (code, error) = said(dir, &[typed, "store"], "");
+        let meant = format!("did you mean '{meant}'?");
+        assert!(code == 2 && error.contains(&meant), "{typed}: {error}");
+    }
+}
+
+#[test]
+fn an_ending_that_is_no_format_is_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    assert_eq!(said(dir, &["record", "store"], ONE).0, 0);
+    for name in ["x.png", "x.PDF", "x.xlsx", "x.html"] {
+        let (code, error) = said(dir, &["query", "store", "-o", name], "");
+        assert!(
+            code == 2 && error.contains("query writes .json"),
+            "{name}: {error}"
+        );
+        assert!(!dir.join(name).exists(), "{name}");
+    }
+    for name in ["x", "x.txt", "/dev/stdout"] {
+        assert_eq!(
+            said(dir, &["query", "store", "-o", name], ""),
+            (0, String::new())
+        );
+    }
+}
+
+#[test]
+fn a_store_that_nobody_named_is_made_with_a_yes_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    std::fs::write(dir.join("a.csv"), "model,success\nm,1\n").unwrap();
+    let usual = dir.join("pilot_bench_parquet_data");
+    for (args, input) in [(&["record"][..], ONE), (&["import", "a.csv"], "")] {
+        let (code, error) = said(dir, args, input);
+        assert!(code == 2 && error.contains("--create"), "{args:?}: {error}");
+        assert!(!usual.exists(), "{args:?}");
+        let (code, error) = said(dir, &[args, &["--create"]].concat(), input);
+        assert!(
+            code == 0 && error.contains("makes the store"),
+            "{args:?}: {error}"
+        );
+        std::fs::remove_dir_all(&usual).unwrap();
+    }
+    for url in ["gopher://host/x", "ftp://host/x"] {
+        let (code, error) = said(dir, &["record", url], ONE);
+        assert!(code == 2 && error.contains("is a URL"), "{error}");
+    }
+    let left: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["a.csv"]);
 }
 
 #[test]
