@@ -211,12 +211,13 @@ impl Depth {
             return Self::None;
         }
         match variable("COLORTERM").as_deref() {
+            // The kernel's console, and what came before it; COLORTERM is of the terminal that
+            // somebody came from.
+            _ if matches!(term.as_str(), "linux" | "ansi" | "cygwin") => Self::Ansi8,
+            _ if term.starts_with("vt") && !term.contains("color") => Self::None,
             Some("truecolor" | "24bit") => Self::True,
             _ if term.contains("direct") => Self::True,
             _ if term.contains("256color") => Self::Ansi256,
-            // The kernel's console, and what came before it.
-            _ if matches!(term.as_str(), "linux" | "ansi" | "cygwin") => Self::Ansi8,
-            _ if term.starts_with("vt") && !term.contains("color") => Self::None,
             _ => Self::Ansi16,
         }
     }
@@ -264,6 +265,10 @@ mod tests {
         );
         assert_eq!(Depth::detect(env(&[("TERM", "linux")])), Depth::Ansi8);
         assert_eq!(Depth::detect(env(&[("TERM", "vt100")])), Depth::None);
+        for (term, depth) in [("vt100", Depth::None), ("linux", Depth::Ansi8)] {
+            let inherited = [("TERM", term), ("COLORTERM", "truecolor")];
+            assert_eq!(Depth::detect(env(&inherited)), depth, "{term}");
+        }
         assert_eq!(Depth::detect(env(&[("TERM", "screen")])), Depth::Ansi16);
         assert_eq!(
             Depth::detect(env(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")])),
