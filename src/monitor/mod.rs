@@ -217,12 +217,14 @@ impl Monitor {
         self.store.check()?;
         let mut snapshot = self.scan(now, control)?;
         let began = Instant::now();
+        let mut missing = None;
         while let Some(name) = self.rewritten(&snapshot) {
             control.check()?;
             if began.elapsed() >= REWRITTEN {
                 if let Some(seen) = self.meanwhile(&name, now) {
                     return Ok(seen);
                 }
+                missing = Some(name);
                 break;
             }
             thread::sleep(BETWEEN);
@@ -235,6 +237,9 @@ impl Monitor {
             ..Observation::default()
         };
         figures::fill(&mut seen, &mut snapshot);
+        seen.notes.extend(missing.map(|name| {
+            format!("{name} is being written again and again: its rows don't count until a look finds it whole")
+        }));
         seen.superseded_lately =
             self.superseding
                 .lately(now.as_second(), snapshot.superseded, &snapshot.superseding);

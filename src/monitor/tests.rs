@@ -352,8 +352,19 @@ fn a_file_that_stays_half_written_keeps_its_rows_for_a_while() {
     );
     let seen = monitor.observe(now + SignedDuration::from_secs(60));
     assert_eq!((seen.totals.tests, seen.behind), (0, None));
+    // A single look has nothing to stand in, and says what is missing.
+    let mut single = Monitor::new(Store::new(folder.path()), Config::default());
+    let seen = single.observe(Timestamp::now());
+    assert_eq!(seen.totals.tests, 0);
+    let said = "increment_7_20260131_120000.parquet is being written again and again";
+    assert!(
+        seen.notes.iter().any(|note| note.starts_with(said)),
+        "{:?}",
+        seen.notes
+    );
     rewrite(&path, 11);
-    assert_eq!(monitor.observe(Timestamp::now()).totals.tests, 11);
+    let seen = monitor.observe(Timestamp::now());
+    assert_eq!((seen.totals.tests, seen.notes.len()), (11, 0));
 }
 
 /// A heartbeat of a program that was killed with two tests in flight.
