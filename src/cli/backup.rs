@@ -48,7 +48,7 @@ fn whole(args: &MaintainArgs, to: &Path) -> Result<Exit> {
     for file in &copied.torn {
         let _ = writeln!(
             io::stderr(),
-            "evaltop: {} changed each time while it was copied, so that the copy may lack its newest rows: run this again",
+            "evaltop: {} changed each time while it was copied, so that the copy may lack its newest rows: copy again, into another folder",
             sanitise(&file.display().to_string())
         );
     }

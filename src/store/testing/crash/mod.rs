@@ -25,6 +25,7 @@ use crate::store::{Layout, Record, Result, Store};
 
 mod aside;
 mod beside;
+mod copied;
 mod explore;
 mod interleavings;
 mod known;

@@ -46,6 +46,8 @@ pub(crate) enum Mutant {
     RemovedUnmoved,
     /// The folders of commits are not looked into.
     FoldersUnread,
+    /// Other code rewrites its file each time that it is copied.
+    RewrittenWhileCopied,
 }
 
 /// The disk of a process with that fault.
@@ -285,7 +287,12 @@ impl Disk for Mutated {
             self.memory().later = Some((from.to_path_buf(), to.to_path_buf()));
             return Ok(());
         }
-        self.disk.copy(from, to)
+        self.disk.copy(from, to)?;
+        let legacy = classify(name(from)) == IncrementalName::LegacyIncrement;
+        if self.mutant == Mutant::RewrittenWhileCopied && legacy {
+            self.disk.touch(from)?;
+        }
+        Ok(())
     }
 
     fn relocate(&self, from: &Path, to: &Path, moves: &[Move<'_>]) -> io::Result<()> {

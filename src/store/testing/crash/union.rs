@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -15,15 +16,17 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 
 use super::oracle::{read, rewrite_main};
+use super::schedule::{Schedule, Turn, Turns};
 use super::{now, store_on};
 use crate::store::commit::consolidate::{self, Options};
 use crate::store::disk::sim::SimDisk;
 use crate::store::format::record::to_batch;
 use crate::store::maintain::remove;
+use crate::store::parquet::table::pack_quickly;
 use crate::store::read::query::Filter;
 use crate::store::read::snapshot::Scanner;
 use crate::store::write::increment::{Stems, publish};
-use crate::store::{Control, Disk, Record, Store};
+use crate::store::{Control, Disk, Error, Record, Store};
 
 /// Test and attempt.
 type Row = (u8, i64);
@@ -45,6 +48,9 @@ enum Step {
     /// A mirror brings back a file as it was once.
     Mirrored(prop::sample::Index),
     Consolidate,
+    /// Two programs that see nothing of each other but their files do so at once; the seed says
+    /// who is next.
+    Raced(u64),
     /// A test that counts is removed on purpose.
     Removed(prop::sample::Index),
     /// Other code reads main and writes it again.
@@ -68,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Copied),
         2 => any::<prop::sample::Index>().prop_map(Step::Mirrored),
         3 => Just(Step::Consolidate),
+        1 => (0..u64::from(u32::MAX)).prop_map(Step::Raced),
         1 => any::<prop::sample::Index>().prop_map(Step::Removed),
         1 => Just(Step::Rewritten),
         1 => Just(Step::TakenIn),
@@ -208,14 +215,9 @@ impl History {
             Step::Consolidate => {
                 let control = Control::default();
                 let run = consolidate::run(&self.store, &Options::default(), self.now, &control);
-                let commits = run.unwrap().commits;
-                self.main
-                    .extend(std::mem::take(&mut self.pending).into_values().flatten());
-                if commits > 0 {
-                    self.taken.clear();
-                    self.committed.clone_from(&self.main);
-                }
+                self.consolidated(run.unwrap().commits);
             }
+            Step::Raced(seed) => self.race(*seed),
             Step::Removed(at) => self.remove(*at),
             Step::Rewritten => drop(rewrite_main(&self.disk, &self.store)),
             Step::TakenIn => self.take_in(),
@@ -234,6 +236,50 @@ impl History {
             | Step::Stale(_)
             | Step::OldMain(_) => {}
         }
+    }
+
+    fn consolidated(&mut self, commits: u64) {
+        self.main
+            .extend(std::mem::take(&mut self.pending).into_values().flatten());
+        if commits > 0 {
+            self.taken.clear();
+            self.committed.clone_from(&self.main);
+        }
+    }
+
+    fn race(&mut self, seed: u64) {
+        let turns = Turns::new(2, Schedule::Seed(seed), false);
+        let now = self.now;
+        let committers: Vec<_> = (0..2)
+            .map(|me| {
+                let turn = Turn {
+                    disk: Arc::new(self.disk.on_side(me as u8 + 1)),
+                    turns: turns.clone(),
+                    me,
+                };
+                let (store, turns) = (store_on(Arc::new(turn)), turns.clone());
+                thread::spawn(move || {
+                    pack_quickly();
+                    turns.begin(me);
+                    let control = Control::default();
+                    let run = consolidate::run(&store, &Options::default(), now, &control);
+                    drop(store);
+                    turns.end(me);
+                    run.map_or_else(committed_before, |done| done.commits)
+                })
+            })
+            .collect();
+        let raced: u64 = committers
+            .into_iter()
+            .map(|committer| committer.join().unwrap())
+            .sum();
+        // Whoever won: nothing is gone, and nothing counts twice.
+        let expected = self.expected();
+        assert_eq!(read(&self.store).as_ref(), Ok(&expected), "after a race");
+        // One of them may have given up before it took in everything.
+        let control = Control::default();
+        let run = consolidate::run(&self.store, &Options::default(), self.now, &control);
+        self.consolidated(raced + run.unwrap().commits);
     }
 
     fn remove(&mut self, at: prop::sample::Index) {
@@ -317,6 +363,19 @@ impl History {
             *best = (*best).max(*attempt);
         }
         newest
+    }
+}
+
+/// The commits of one that gave way to another, or was fenced off by it.
+fn committed_before(error: Error) -> u64 {
+    match error {
+        Error::Partly { source, .. } => 1 + committed_before(*source),
+        Error::Locked { .. }
+        | Error::Revoked { .. }
+        | Error::MainChanged { .. }
+        | Error::Changed { .. }
+        | Error::Unstable { .. } => 0,
+        error => panic!("a committer fails: {error}"),
     }
 }
 
