@@ -20,11 +20,13 @@ pub mod detail;
 mod identity;
 pub mod overview;
 pub mod spending;
+mod zone;
 
 pub use crate::store::read::snapshot::{FileState, MainKind, MainState, WaitingFile};
 pub use alert::Alert;
 pub use detail::{Detail, Failure};
 pub use identity::IdentityView;
+pub use zone::{OffView, ZoneFrom, ZoneView};
 
 /// What is at the store's path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -482,6 +484,8 @@ pub struct Observation {
     pub disk: Option<(u64, u64)>,
     /// What rows without ids of their own give to say.
     pub identity: IdentityView,
+    /// In which zone times were read that name none.
+    pub zone: ZoneView,
     /// Why the rows that were removed on purpose are not known, where they are not.
     pub removed_unread: Option<String>,
     /// What people should know about the data, a sentence each.

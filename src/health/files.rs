@@ -202,6 +202,7 @@ mod tests {
                 journal: false,
                 dead: false,
                 oldest: None,
+                naive: crate::store::read::snapshot::Naive::default(),
             })
             .collect();
         seen.waiting.files = std::sync::Arc::new(files);

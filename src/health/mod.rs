@@ -20,6 +20,7 @@ mod sources;
 mod store;
 mod waiting;
 mod writers;
+mod zone;
 
 /// One thing that can be wrong with a store.
 trait Rule {
@@ -81,6 +82,7 @@ const RULES: &[&dyn Rule] = &[
     &writers::SilentWriters,
     &writers::StalledWriters,
     &sources::StaleSources,
+    &zone::AnotherZone,
     &pace::SlowThroughput,
     &files::UnreadableFiles,
     &files::SchemaConflict,

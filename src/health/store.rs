@@ -79,7 +79,11 @@ impl Rule for Shrunk {
 
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
         let Some(expected) = seen.main.expected_rows else {
-            return Vec::new();
+            let lacking = seen.main.lacking_tests;
+            let tests = plural(lacking, "test", "tests");
+            let message = format!("main lacks {tests} that the last commit had");
+            let finding = || Finding::new(Severity::Critical, message, Remedy::Validate);
+            return Vec::from_iter((lacking > 0).then(finding));
         };
         let left = plural(expected, "row", "rows");
         let message = if seen.main.modified.is_some() {
@@ -243,6 +247,12 @@ mod tests {
         assert_eq!(
             found(&Shrunk, &seen),
             [(Severity::Critical, shrunk.to_owned())]
+        );
+        (seen.main.expected_rows, seen.main.lacking_tests) = (None, 3);
+        let lacks = "main lacks 3 tests that the last commit had";
+        assert_eq!(
+            found(&Shrunk, &seen),
+            [(Severity::Critical, lacks.to_owned())]
         );
     }
 

@@ -10,14 +10,17 @@ use strum::IntoEnumIterator;
 use super::filtered::Filtered;
 use super::time;
 use crate::observation::{
-    Burst, Detail, Failure, FileState, IdentityView, ModelView, Observation, WaitingView,
+    Burst, Detail, Failure, FileState, IdentityView, ModelView, Observation, OffView, WaitingView,
+    ZoneFrom, ZoneView,
 };
 use crate::stats::burst::{self, Before};
 use crate::stats::{ErrorCategory, Tally};
 use crate::store::format::layout;
 use crate::store::format::layout::IncrementalName;
 use crate::store::read::snapshot;
-use crate::store::read::snapshot::{IdentityFacts, ModelActivity, Recent, Snapshot, WaitingFile};
+use crate::store::read::snapshot::{
+    IdentityFacts, ModelActivity, Recent, Snapshot, WaitingFile, ZoneFacts,
+};
 
 /// Throughput is taken over this many seconds.
 const WINDOW: i64 = 300;
@@ -39,6 +42,7 @@ pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
     seen.superseded = snapshot.superseded;
     seen.repeated = snapshot.repeated;
     seen.identity = identity(&snapshot.identity);
+    seen.zone = zone(&snapshot.zone);
     seen.removed_unread.clone_from(&snapshot.removed_unread);
     seen.notes.clone_from(&snapshot.notes);
     seen.cells = Arc::clone(&snapshot.cells);
@@ -64,6 +68,23 @@ fn identity(facts: &IdentityFacts) -> IdentityView {
         rewritten: rewritten
             .map(|of| (of.file.clone(), of.column.clone(), of.rows))
             .collect(),
+    }
+}
+
+fn zone(facts: &ZoneFacts) -> ZoneView {
+    ZoneView {
+        name: facts.name.clone(),
+        from: if facts.fixed {
+            ZoneFrom::Store
+        } else {
+            ZoneFrom::Machine
+        },
+        naive: facts.naive,
+        off: facts.off.as_ref().map(|off| OffView {
+            file: off.file.clone(),
+            seconds: off.seconds,
+            fits: off.fits,
+        }),
     }
 }
 
@@ -126,6 +147,14 @@ fn waiting_since(file: &WaitingFile, began: &mut Began) -> Timestamp {
             let began = began.of(&file.name).unwrap_or(row);
             row.max(file.modified - SEGMENT_LIFE)
                 .max(began.min(file.modified))
+        }
+        // Whatever the zone is: as long before its file was written as before its newest row.
+        _ if file.naive.rows > 0 => {
+            let span = file.naive.newest.zip(file.oldest);
+            let span = span.map_or(0, |(newest, oldest)| newest.saturating_sub(oldest).max(0));
+            file.modified
+                .saturating_sub(SignedDuration::from_micros(span))
+                .unwrap_or(file.modified)
         }
         _ => row,
     }
@@ -287,6 +316,7 @@ mod tests {
             journal: name.starts_with("journal"),
             dead: false,
             oldest: None,
+            naive: snapshot::Naive::default(),
         }
     }
 
@@ -426,6 +456,18 @@ mod tests {
             seen.waiting.oldest,
             Timestamp::from_second(NOW - 7_200).ok()
         );
+        // The zone of these rows is a guess; that they span two minutes is none.
+        let mut naive = file("increment_2_20260131_120000.parquet", 10, 60);
+        naive.oldest = Some((NOW - 28_980) * 1_000_000);
+        naive.naive = snapshot::Naive {
+            rows: 10,
+            newest: Some((NOW - 28_860) * 1_000_000),
+        };
+        let seen = observe(&Snapshot {
+            waiting: vec![naive],
+            ..Snapshot::default()
+        });
+        assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 180).ok());
     }
 
     fn failing(last_row: i64) -> Snapshot {

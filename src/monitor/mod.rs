@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::Config;
 use crate::health;
 use crate::memory;
-use crate::observation::{OperationView, Reading, SourceView, WriterState, WriterView};
+use crate::observation::{OperationView, Reading, SourceView, WriterState, WriterView, ZoneFrom};
 use crate::stats::levels::{Level, Levels};
 use crate::store::aggregate::LAST_ROWS;
 use crate::store::maintain::operations::{Followed, Operation};
@@ -240,6 +240,9 @@ impl Monitor {
         seen.notes.extend(missing.map(|name| {
             format!("{name} is being written again and again: its rows don't count until a look finds it whole")
         }));
+        if self.config.time_zone.is_some() && seen.zone.from == ZoneFrom::Machine {
+            seen.zone.from = ZoneFrom::Settings;
+        }
         seen.superseded_lately =
             self.superseding
                 .lately(now.as_second(), snapshot.superseded, &snapshot.superseding);

@@ -13,6 +13,7 @@ use crate::stats::interval::{Interval, wilson};
 use crate::stats::metric::Metric;
 use crate::stats::paired::Comparison;
 use crate::stats::prices::{Price, Prices};
+use crate::store::format::zone;
 use crate::store::read::query::aggregation::{Aggregate, Aggregation, aggregate};
 use crate::store::read::query::contrast::{Contender, Contrast, Flip, contrasts, flips};
 use crate::store::read::query::spending::spending;
@@ -178,7 +179,7 @@ impl Report {
             name,
             made,
             left_out: notes,
-            zone: store.zone.iana_name().unwrap_or("UTC").to_owned(),
+            zone: zone::name(&store.zone),
             ..Self::default()
         };
         let selection = Selection {
@@ -629,6 +630,6 @@ impl Report {
     }
 
     pub(super) fn zone(&self) -> TimeZone {
-        TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC)
+        zone::of(&self.zone).unwrap_or(TimeZone::UTC)
     }
 }

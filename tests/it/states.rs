@@ -294,6 +294,109 @@ fn writers_of_pandas() {
     assert_eq!(status(&store)["totals"]["tests"], 120);
 }
 
+/// The same, with times of UTC that don't say so.
+const NAIVE: &str = r#"
+import os, sys
+import pandas
+from datetime import datetime, timedelta, timezone
+store = sys.argv[1]
+now = datetime.now(timezone.utc).replace(tzinfo=None)
+path = os.path.join(store, "incremental", f"increment_{os.getpid()}_{now:%Y%m%d_%H%M%S}.parquet")
+rows = [{"test_id": f"{n}", "model": "m", "success": n % 2 == 0, "timestamp": now - timedelta(seconds=30 - n)} for n in range(31)]
+pandas.DataFrame(rows).to_parquet(path)
+print("ready", flush=True)
+sys.stdin.readline()
+"#;
+
+#[test]
+fn nothing_is_concluded_from_times_without_a_zone_but_that_it_is_another_one() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir_all(store.join("incremental")).unwrap();
+    let mut writer = Running(
+        Command::new(&python)
+            .args(["-c", NAIVE])
+            .arg(&store)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut line = String::new();
+    let stdout = writer.0.stdout.as_mut().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let told = |zone: &str, format: &str| {
+        let run = evaltop()
+            .env("TZ", zone)
+            .args(["status", "--format", format])
+            .arg(&store)
+            .output()
+            .unwrap();
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let json = |zone: &str| -> Value { serde_json::from_str(&told(zone, "json")).unwrap() };
+    for (zone, off) in [
+        ("UTC", None),
+        ("Asia/Shanghai", Some(28_800)),
+        ("CST-8", Some(28_800)),
+        ("Etc/GMT+5", Some(-18_000)),
+    ] {
+        let seen = json(zone);
+        assert_eq!(seen["writers"][0]["state"], "live", "{zone}: {seen:#}");
+        let oldest = &seen["increments"]["oldest_age_seconds"];
+        assert!(oldest.as_f64().unwrap() < 900.0, "{zone}: {oldest}");
+        let of_zone = &seen["time_zone"];
+        assert_eq!(of_zone["rows_without_zone"], 31, "{zone}: {of_zone}");
+        assert_eq!(of_zone["from"], "machine", "{zone}");
+        assert_eq!(of_zone["off_seconds"], Value::from(off), "{zone}");
+        let alerts = seen["alerts"].as_array().unwrap();
+        let rules: Vec<&Value> = alerts.iter().map(|alert| &alert["rule"]).collect();
+        let expected = off.map(|_| "times_of_another_zone");
+        assert_eq!(rules, Vec::from_iter(expected), "{zone}: {alerts:?}");
+    }
+    let page = told("Asia/Shanghai", "text");
+    let line = "31 times without a zone read as Asia/Shanghai, this machine's zone";
+    assert!(page.contains(line), "{page}");
+    assert!(
+        page.contains("times read as Asia/Shanghai are 8h off: UTC fits"),
+        "{page}"
+    );
+    // The first commit fixes the zone, and says so.
+    let run = evaltop()
+        .env("TZ", "CST-8")
+        .arg("consolidate")
+        .arg(&store)
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    assert!(
+        said.contains("times without a zone are read as CST-8 from now on"),
+        "{said}"
+    );
+    let seen = json("UTC");
+    assert_eq!(seen["time_zone"]["from"], "store");
+    assert_eq!(seen["time_zone"]["name"], "CST-8");
+    // What a commit has read names its zone.
+    assert_eq!(seen["time_zone"]["rows_without_zone"], 0);
+    let run = evaltop()
+        .args(["query", "--format", "json", "--limit", "1"])
+        .arg(&store)
+        .output()
+        .unwrap();
+    let row = String::from_utf8(run.stdout).unwrap();
+    let age = Timestamp::now().duration_since(first_time(&row)).as_hours();
+    assert_eq!(age, 8, "{row}");
+}
+
+/// The first value of `timestamp` in a JSON document.
+fn first_time(document: &str) -> Timestamp {
+    let (_, rest) = document.split_once("\"timestamp\"").unwrap();
+    rest.split('"').nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn runs_that_are_killed_stopped_and_interrupted() {
     let folder = tempfile::tempdir().unwrap();

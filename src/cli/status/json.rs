@@ -77,6 +77,12 @@ pub(crate) fn render(seen: &Observation) -> String {
             "began": session.began.map(|time| time.to_string()),
             "ended": session.ended.map(|time| time.to_string()),
         })),
+        "time_zone": json!({
+            "name": figure(json!(seen.zone.name)),
+            "from": figure(json!(seen.zone.from)),
+            "rows_without_zone": figure(seen.zone.naive.into()),
+            "off_seconds": seen.zone.off.as_ref().map(|off| off.seconds),
+        }),
         "sources": seen.sources.iter().map(|note| json!({
             "source": note.name,
             "rows": note.rows,
@@ -205,6 +211,7 @@ mod tests {
                 "only_session",
                 "spending",
                 "session",
+                "time_zone",
                 "sources",
                 "throttled",
                 "in_flight",

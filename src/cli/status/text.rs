@@ -143,6 +143,18 @@ fn figures(page: &mut Page, seen: &Observation, zone: &TimeZone) {
         "rate",
         [format!("{} a minute", pace(seen.per_minute, PAGE))],
     );
+    let naive = Some(&seen.zone).filter(|zone| zone.naive > 0);
+    page.line(
+        "zone",
+        naive.map(|zone| {
+            let rows = show_counted(zone.naive, "time");
+            format!(
+                "{rows} without a zone read as {}, {}",
+                zone.name,
+                zone.from.whose()
+            )
+        }),
+    );
     let kind = match main.kind {
         MainKind::Empty => "no rows yet".to_owned(),
         MainKind::Records => show_counted(main.rows, "row"),

@@ -19,7 +19,7 @@ use crate::store::error::{Error, Result};
 use crate::store::format::is_derived;
 use crate::store::format::key::{cell_key, key_in};
 use crate::store::format::row_kind;
-use crate::store::format::schema::{Union, adapt};
+use crate::store::format::schema::{Union, adapt, naive_rows};
 
 /// Where a record is that has a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,24 @@ pub struct Place {
     pub source: u32,
     /// Its position in the file.
     pub at: u32,
+}
+
+/// Rows whose time names no zone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Naive {
+    /// How many.
+    pub rows: u64,
+    /// The newest row of the batches with some, as the store's zone has it; microseconds since
+    /// the epoch.
+    pub newest: Option<i64>,
+}
+
+impl Naive {
+    /// Adds those of other rows.
+    pub fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.newest = self.newest.max(other.newest);
+    }
 }
 
 /// How batches are read.
@@ -106,6 +124,8 @@ pub struct Digest {
     pub bad_values: u64,
     /// Rows that bring neither an id nor a time.
     pub bare: u64,
+    /// Rows whose time names no zone.
+    pub naive: Naive,
     /// What happened.
     pub activity: Activity,
     /// Trials by task of the tallied records.
@@ -120,7 +140,17 @@ impl Digest {
             self.summaries.push(&summaries)?;
         }
         if let Some(records) = split.records {
+            let naive = naive_rows(&records);
             let records = adapt(&records, &reading.target, &reading.zone)?;
+            if naive > 0 {
+                let times = Columns::new(&records)?;
+                let times = (0..records.num_rows()).filter_map(|row| times.timestamp(row));
+                let newest = times.max();
+                self.naive.add(Naive {
+                    rows: naive,
+                    newest,
+                });
+            }
             self.push_records(&records, &split.at, reading)?;
         }
         self.position += batch.num_rows() as u64;
@@ -258,6 +288,7 @@ impl Digest {
         self.bad_times += other.bad_times;
         self.bad_values += other.bad_values;
         self.bare += other.bare;
+        self.naive.add(other.naive);
         self.activity.merge(&other.activity);
         self.clusters.merge(&other.clusters);
         numbers

@@ -48,6 +48,15 @@ impl TestKeys {
         (index.own.trailer.main == main.stat().bytes).then_some(index)
     }
 
+    /// 64 bits of each key that the main of a commit had, ascending and each once, whatever main is
+    /// by now.
+    pub(crate) fn shorts_of(store: &Store, id: &str) -> Option<Vec<u64>> {
+        let entries = Self::open(store, id).ok()?.entries().ok()?;
+        let mut shorts: Vec<u64> = entries.into_iter().map(|(short, _)| short).collect();
+        shorts.dedup();
+        Some(shorts)
+    }
+
     fn open(store: &Store, id: &str) -> io::Result<Self> {
         let open = |id: &str| -> io::Result<Sorted> {
             let path = store.layout.root().join(layout::test_keys_name(id));

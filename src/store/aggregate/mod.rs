@@ -19,5 +19,7 @@ pub use super::format::key::{cell_key, is_id, key, key_in};
 pub use activity::{Activity, Failure, LAST_ROWS, ModelActivity, Process, Recent};
 pub use category::category;
 pub use columns::{Columns, Outcome, text_column};
-pub use content::{CellKeys, Digest, Keep, Place, Reading, check_models, places_of_cells, short};
+pub use content::{
+    CellKeys, Digest, Keep, Naive, Place, Reading, check_models, places_of_cells, short,
+};
 pub use hash::{Fingerprint, legacy_row_hashes};

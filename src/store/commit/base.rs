@@ -1,6 +1,7 @@
 //! What a commit builds on: main as it is under the lock, and the record that
 //! speaks for it.
 
+use std::collections::HashSet;
 use std::io;
 
 use jiff::tz::TimeZone;
@@ -12,6 +13,8 @@ use crate::store::Store;
 use crate::store::disk::{Disk, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::format::commit_record::{CommitRecord, Consumed, FORMAT, RemovedSet};
+use crate::store::format::layout::folder_of;
+use crate::store::format::zone;
 use crate::store::identity::Namer;
 use crate::store::parquet::{OpenError, ParquetFile};
 use crate::store::read::folders;
@@ -39,6 +42,11 @@ pub struct Base {
     /// How many rows the last commit left in it, where it has fewer and folders may bring them
     /// back.
     pub(crate) lacking: Option<u64>,
+    /// The id of the newest commit, where main is not the one that it made.
+    pub(crate) behind: Option<String>,
+    /// What the newest commit took in and could not move into its folder yet; known where main
+    /// lacks its rows.
+    pub(crate) taken_in: HashSet<String>,
     /// What was removed on purpose; empty where that can't be read and main is taken as it is.
     pub(crate) removed: Removed,
     /// The file that says so.
@@ -108,6 +116,10 @@ impl Base {
             .chain(&own)
             .max_by_key(|record| record.generation);
         let expected_rows = newest.map(|record| record.rows);
+        let last = newest.map(|record| record.commit_id.clone());
+        let here = newest.map_or(&[][..], |record| &record.consumed).iter();
+        let here = here.filter(|entry| folder_of(&entry.name).is_none());
+        let taken_in: HashSet<String> = here.map(|entry| entry.name.clone()).collect();
         // No two commits have one number, whatever main was meanwhile.
         let copies = log::list(store)?;
         let copies = copies.iter().map(|copy| copy.generation);
@@ -177,6 +189,8 @@ impl Base {
                 record.rows = 0;
             }
         }
+        let made = record.as_ref().map(|record| &record.commit_id);
+        let behind = last.filter(|last| !accept_main && (foreign || made != Some(last)));
         Ok(Self {
             main,
             identity,
@@ -184,6 +198,8 @@ impl Base {
             foreign,
             generation,
             shrunk: expected.is_some() && lacking.is_none(),
+            behind,
+            taken_in: lacking.map_or_else(HashSet::new, |_| taken_in),
             lacking,
             removed,
             in_force,
@@ -254,6 +270,7 @@ impl Base {
             repeated: last.map_or(0, |last| last.repeated),
             consumed: Vec::new(),
             lineage: Vec::new(),
+            rewritten: last.and_then(|last| last.rewritten),
             format1: Vec::new(),
         }
     }
@@ -290,12 +307,12 @@ impl Base {
 fn zone_name(store: &Store, record: Option<&CommitRecord>) -> String {
     match record {
         Some(record) => record.zone.clone(),
-        None => store.zone.iana_name().unwrap_or("UTC").to_owned(),
+        None => zone::name(&store.zone),
     }
 }
 
 fn zone_of(name: &str) -> TimeZone {
-    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    zone::of(name).unwrap_or(TimeZone::UTC)
 }
 
 /// Refuses a main that is a symbolic link: the rename that commits would replace the link,
@@ -340,6 +357,16 @@ fn lacks(store: &Store, rows: u64, expected: u64) -> Error {
         store.layout.main().display(),
         show_counted(rows, "row"),
         show_counted(expected, "row")
+    ))
+}
+
+/// Tests of the last commit are nowhere any more.
+pub(crate) fn misses(store: &Store, tests: u64) -> Error {
+    Error::Refused(format!(
+        "{} lacks {} that the last commit had, and nothing here brings them back: bring a backup back \
+         (evaltop restore --from BACKUP), or go on with what is there (evaltop consolidate --accept-main)",
+        store.layout.main().display(),
+        show_counted(tests, "test")
     ))
 }
 

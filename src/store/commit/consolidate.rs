@@ -8,14 +8,15 @@
 //! becomes several commits.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 
-use super::base::{Base, refuse_link, shrunk};
+use super::base::{Base, misses, refuse_link, shrunk};
 use super::fence::Fence;
+use super::missing::missing;
 use super::old_main::mixed_groups;
 use super::round::Round;
 use super::summaries::Moved;
@@ -29,6 +30,7 @@ use crate::store::error::{Error, Result};
 use crate::store::format::commit_record;
 use crate::store::format::commit_record::CommitRecord;
 use crate::store::format::layout::{IncrementalName, MAIN, classify, folder_of};
+use crate::store::format::schema::may_be_naive;
 use crate::store::maintain::backup;
 use crate::store::parquet::ParquetFile;
 use crate::store::read::snapshot;
@@ -364,7 +366,7 @@ impl<'a> Run<'a> {
                 (None, true) => From::Outside,
                 (None, false) => From::Anywhere,
             };
-            let chosen = choose(&files, &left, from);
+            let chosen = choose(&files, &left, from, &base.taken_in);
             let settles = settled_by(&files, &chosen, from);
             let known = known_before(&base, &files);
             let kind = main
@@ -389,6 +391,18 @@ impl<'a> Run<'a> {
             if nothing && kind.is_none_or(|kind| kind == Holds::Records) {
                 break;
             }
+            // Where rows lack, that is counted when these are merged.
+            let gone = match base.lacking {
+                Some(_) => 0,
+                None => missing(self.store, &base, &files, self.control)?,
+            };
+            if gone > 0 {
+                if overtaken < OVERTAKEN && !base.is_unchanged(self.store)? {
+                    overtaken += 1;
+                    continue;
+                }
+                return Err(misses(self.store, gone));
+            }
             let keep_backup = self.outcome.commits == 0;
             let taken = match from {
                 From::Outside => Some(removed::accepting(self.store, &base, &files, self.control)?),
@@ -408,6 +422,9 @@ impl<'a> Run<'a> {
             };
             match round.run(&chosen, keep_backup, (self.outcome.rows_added, total)) {
                 Ok(done) => {
+                    self.outcome
+                        .notes
+                        .extend(fixed_zone(&base, &chosen, &done.record));
                     for increment in &chosen {
                         left.remove(&increment.name);
                     }
@@ -622,25 +639,34 @@ fn rows_of(main: &ParquetFile, groups: &[bool]) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     Anywhere,
-    /// Main lacks rows: what lies in folders comes first, and alone, so that it is known whether
-    /// these bring all of them back.
+    /// Main lacks rows: what commits took in comes first, and alone, so that it is known whether
+    /// that brings all of them back.
     Folders,
     /// Main is taken as it is, although it lacks rows that lie in folders.
     Outside,
 }
 
-/// As many of the files that are left as one commit takes.
-fn choose(files: &Files, left: &BTreeSet<String>, from: From) -> Vec<Increment> {
+/// As many of the files that are left as one commit takes; all that main lacks are one commit,
+/// whose rows are counted. Files in `taken_in` are to move into a folder.
+fn choose(
+    files: &Files,
+    left: &BTreeSet<String>,
+    from: From,
+    taken_in: &HashSet<String>,
+) -> Vec<Increment> {
     let (mut rows, mut bytes) = (0, 0);
     let is_moved = |increment: &Increment| folder_of(&increment.name).is_some();
     let waiting = files.increments.iter().filter(|increment| {
         left.contains(&increment.name)
             && match from {
                 From::Anywhere => true,
-                From::Folders => is_moved(increment),
+                From::Folders => is_moved(increment) || taken_in.contains(&increment.name),
                 From::Outside => !is_moved(increment),
             }
     });
+    if from == From::Folders {
+        return waiting.cloned().collect();
+    }
     let chosen = waiting.take(LIMITS.commit_files).take_while(|increment| {
         let first = rows == 0 && bytes == 0;
         rows += increment.rows.saturating_sub(increment.skip);
@@ -677,6 +703,17 @@ fn known_before(base: &Base, files: &Files) -> Vec<Entry> {
     }
     let legacy = |entry: &&Entry| classify(&entry.name) == IncrementalName::LegacyIncrement;
     files.leftovers.iter().filter(legacy).cloned().collect()
+}
+
+/// That this commit, the first one, fixed the zone of times that name none.
+fn fixed_zone(base: &Base, chosen: &[Increment], record: &CommitRecord) -> Option<String> {
+    let main = base.main.as_ref().map(ParquetFile::schema);
+    let mut schemas = chosen.iter().map(|file| &file.schema).chain(main);
+    let is_first = base.record.is_none() && schemas.any(|schema| may_be_naive(schema));
+    is_first.then(|| {
+        let zone = &record.zone;
+        format!("times without a zone are read as {zone} from now on: the first commit fixes it")
+    })
 }
 
 /// The files that can't be counted, as skipped.

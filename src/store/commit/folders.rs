@@ -29,8 +29,11 @@ pub(crate) const DEAD_NS: i128 = 24 * 3_600 * 1_000_000_000;
 /// A legacy file that was modified within this time may still be open for writing.
 const QUIET_NS: i128 = 60 * 1_000_000_000;
 
-/// How long a folder stays, at least.
+/// How long a folder stays, at least; where other code wrote main in the last seven days, a day: it
+/// may write back a main that it read hours before.
 const RETENTION: SignedDuration = SignedDuration::from_hours(1);
+const RETENTION_BESIDE_OTHERS: SignedDuration = SignedDuration::from_hours(24);
+const LATELY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How many commits a folder stays, at least.
 const GENERATIONS: u64 = 2;
@@ -208,6 +211,7 @@ pub(crate) fn outdated(store: &Store, main: &Stat, record: &CommitRecord) -> Res
     let all = list(store)?;
     let newest = all.last().map(|folder| folder.generation);
     let known = record.consumed_by_name();
+    let retention = retention(record);
     for folder in all {
         let merged = record
             .lineage
@@ -220,8 +224,8 @@ pub(crate) fn outdated(store: &Store, main: &Stat, record: &CommitRecord) -> Res
         let age = main.modified_ns - folder.stat.modified_ns;
         let since = record.created.duration_since(merged.at);
         let settled = folder.generation.max(merged.generation) + GENERATIONS <= record.generation
-            && age > RETENTION.as_nanos()
-            && since > RETENTION;
+            && age > retention.as_nanos()
+            && since > retention;
         if !settled {
             continue;
         }
@@ -241,6 +245,15 @@ pub(crate) fn outdated(store: &Store, main: &Stat, record: &CommitRecord) -> Res
         }
     }
     Ok(found)
+}
+
+fn retention(record: &CommitRecord) -> SignedDuration {
+    let lately = |at: &Timestamp| record.created.duration_since(*at) < LATELY;
+    if record.rewritten.as_ref().is_some_and(lately) {
+        RETENTION_BESIDE_OTHERS
+    } else {
+        RETENTION
+    }
 }
 
 /// Removes what [`outdated`] finds. What can't be removed is told.

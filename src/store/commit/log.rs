@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::io::Write;
 
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use crate::store::Store;
@@ -14,6 +15,9 @@ use crate::store::read::folders;
 
 /// Copies that are kept.
 const KEPT: usize = 10;
+
+/// A commit takes no longer from its copy to its rename.
+const UNDER_WAY_NS: i128 = 60 * 1_000_000_000;
 
 /// One copy, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +116,26 @@ pub fn newest_done(store: &Store) -> Result<Option<CommitRecord>> {
     newest_that(store, |copy, record| {
         record.format < FORMAT || known.contains(&copy.commit_id)
     })
+}
+
+/// The newest commit that is recorded here after that of this main, and did not happen here. In a
+/// living store that one was ended in its last moments; in a copy it happened while that was made.
+pub fn ahead(store: &Store, main: &CommitRecord, now: Timestamp) -> Result<Option<u64>> {
+    let folder = store.layout.commits();
+    let Some(newest) = list(store)?.into_iter().find(|copy| !copy.announced) else {
+        return Ok(None);
+    };
+    if newest.generation <= main.generation || main.has_merged(&newest.commit_id) {
+        return Ok(None);
+    }
+    let stat = match store.disk.stat(&folder.join(&newest.name)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        stat => stat.map_err(Error::io("read", &folder))?,
+    };
+    let under_way = now.as_nanosecond() - stat.modified_ns < UNDER_WAY_NS;
+    let mut folders = folders::list(store)?.into_iter();
+    let happened = folders.any(|folder| folder.commit_id == newest.commit_id);
+    Ok((!under_way && !happened).then_some(newest.generation))
 }
 
 /// The record that says what a main without one can't: the zone, the store's id, and which

@@ -12,6 +12,7 @@ pub(crate) mod folders;
 pub(crate) mod input;
 pub mod log;
 pub(crate) mod merge;
+mod missing;
 pub(crate) mod named_by_hash;
 pub(crate) mod old_main;
 pub(crate) mod pending_files;

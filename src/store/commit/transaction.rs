@@ -52,12 +52,16 @@ impl<'a> Transaction<'a> {
     pub fn begin(store: &'a Store, base: &'a Base, fence: Fence, now: Timestamp) -> Self {
         let mut record = base.next(store, now);
         fence.id().clone_into(&mut record.commit_id);
+        let takes_main = base.foreign && base.main.is_some();
+        if takes_main {
+            record.rewritten = Some(now);
+        }
         Self {
             store,
             base,
             temporary: fence.path(),
             fence,
-            takes_main: base.foreign && base.main.is_some(),
+            takes_main,
             record,
             notes: Vec::new(),
         }

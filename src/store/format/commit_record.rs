@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::layout;
+use super::{layout, zone};
 use crate::stats::collections::ByName;
 use crate::store::error::{Error, Result};
 use crate::store::parquet::ParquetFile;
@@ -107,6 +107,9 @@ pub struct CommitRecord {
     /// The commits that main contains, as far as they have a folder: any other folder is pending.
     #[serde(default)]
     pub lineage: Vec<Ancestor>,
+    /// When a commit took over a main that other code had written, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<Timestamp>,
     /// Entries of format 1 about files of other code, for seven days: such a file may hold rows
     /// without any time, which main had before rows had ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -147,7 +150,7 @@ impl CommitRecord {
 
     /// The zone of naive times.
     pub fn time_zone(&self) -> Option<TimeZone> {
-        TimeZone::get(&self.zone).ok()
+        zone::of(&self.zone).ok()
     }
 
     /// As JSON on one line.
@@ -224,6 +227,7 @@ mod tests {
                 generation: 2,
                 at: Timestamp::UNIX_EPOCH,
             }],
+            rewritten: None,
             format1: vec![],
         }
     }

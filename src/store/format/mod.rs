@@ -12,6 +12,7 @@ pub mod row_kind;
 pub mod schema;
 pub mod session_note;
 pub mod source_note;
+pub(crate) mod zone;
 
 pub(crate) use derived_id::is_derived;
 pub use row_hash::{RowHash, row_hashes};

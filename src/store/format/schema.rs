@@ -17,7 +17,7 @@ mod adapt;
 mod held;
 mod range;
 
-pub use adapt::{adapt, parse_time, unix_micros, unix_time};
+pub use adapt::{adapt, may_be_naive, naive_rows, parse_time, unix_micros, unix_time};
 use held::{Held, describe, normal};
 pub use range::{EXACT_DECIMAL, EXACT_IN_DOUBLE, Range};
 

@@ -561,13 +561,17 @@ mod tests {
         assert_eq!(gone(0), all);
     }
 
-    /// An hour passes: by the clock of commits, and by that of the file system.
+    /// More than an hour passes: by the clock of commits, and by that of the file system.
     fn wait(f: &mut Fixture) {
-        f.now += SignedDuration::from_hours(2);
+        wait_hours(f, 2);
+    }
+
+    fn wait_hours(f: &mut Fixture, hours: u32) {
+        f.now += SignedDuration::from_hours(hours.into());
         for folder in std::fs::read_dir(f.store.layout.consumed()).unwrap() {
             let folder = std::fs::File::open(folder.unwrap().path()).unwrap();
             let modified = folder.metadata().unwrap().modified().unwrap();
-            let before = modified - std::time::Duration::from_secs(2 * 3_600);
+            let before = modified - std::time::Duration::from_secs(u64::from(hours) * 3_600);
             folder.set_modified(before).unwrap();
         }
     }
@@ -605,6 +609,37 @@ mod tests {
         assert_eq!(planned(&f).items.len(), 0, "main is as old as the folder");
         commit(&f, 6..7);
         assert_eq!((folders(&f), tests(&f)), (vec![4, 5], 7));
+    }
+
+    #[test]
+    fn where_other_code_wrote_main_a_folder_stays_for_a_day() {
+        let mut f = Fixture::new();
+        let oldest = |f: &Fixture| folders(f)[0];
+        commit(&f, 0..3);
+        f.main(&batch(&records(0, 4)), None);
+        commit(&f, 4..5);
+        wait(&mut f);
+        commit(&f, 5..6);
+        commit(&f, 6..7);
+        assert_eq!(oldest(&f), 1);
+        // It comes back with what it read before all of these.
+        f.main(&batch(&records(0, 3)), None);
+        assert_eq!(tests(&f), 7);
+        commit(&f, 7..8);
+        wait_hours(&mut f, 23);
+        commit(&f, 8..9);
+        commit(&f, 9..10);
+        assert_eq!((oldest(&f), tests(&f)), (1, 10));
+        wait(&mut f);
+        commit(&f, 10..11);
+        assert!(oldest(&f) > 4, "{:?}", folders(&f));
+        // A week without it: an hour is enough again.
+        wait_hours(&mut f, 7 * 24);
+        commit(&f, 11..12);
+        commit(&f, 12..13);
+        wait(&mut f);
+        commit(&f, 13..14);
+        assert_eq!((folders(&f).len(), tests(&f)), (2, 14));
     }
 
     #[test]

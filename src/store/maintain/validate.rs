@@ -13,6 +13,7 @@ use crate::store::read::snapshot;
 use crate::store::read::snapshot::{Files, Scanner, retrying};
 use crate::store::{Control, Error, Result, Store};
 
+mod lineage;
 mod main;
 mod repair;
 mod summaries;
@@ -111,6 +112,7 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
     match looked {
         Ok((files, snapshot)) => {
             main::check(store, &files, &snapshot, &mut report, control)?;
+            lineage::check(store, &files, &mut report, control)?;
             pending::check(store, &files, &snapshot, &mut report, control)?;
             summaries::check(store, &files, &mut report)?;
             others::derived(store, &files, &snapshot, &mut report);

@@ -14,6 +14,7 @@ use crate::store::commit::summaries;
 use crate::store::error::{Error, Result};
 use crate::store::format::commit_record::{CommitRecord, FORMAT, RemovedSet};
 use crate::store::format::row_kind::{NEITHER, Shape, shape};
+use crate::store::format::zone;
 use crate::store::identity::Namer;
 use crate::store::parquet::{OpenError, ParquetFile};
 
@@ -181,6 +182,6 @@ pub(crate) fn namer(store: &Store, record: Option<&CommitRecord>, adopted: Optio
         store: own.or(adopted).unwrap_or_default().to_owned(),
         zone: record
             .and_then(CommitRecord::time_zone)
-            .unwrap_or_else(|| store.zone.clone()),
+            .unwrap_or_else(|| zone::named(&store.zone)),
     }
 }

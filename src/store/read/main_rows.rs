@@ -51,6 +51,8 @@ pub(crate) struct MainRows {
     test_keys: Option<TestKeys>,
     /// Without it, sorted hashes of its keys; `None` where there are too many.
     index: Option<Vec<u64>>,
+    /// Of a main that other code wrote: 64 bits of the keys that the last commit had and it lacks.
+    pub(crate) lacks: Vec<u64>,
     /// Its records that waiting ones may be attempts at, by the hash of their key.
     hits: HashMap<u64, Vec<Hit>>,
     /// What was removed on purpose: a main that other code wrote may have it yet.
@@ -80,6 +82,7 @@ impl MainRows {
                 .as_ref()
                 .and_then(|commit| TestKeys::of(store, &main.file, commit)),
             index: None,
+            lacks: Vec::new(),
             hits: HashMap::new(),
             removed: Arc::default(),
             asked: false,
@@ -157,16 +160,23 @@ impl MainRows {
         }
         rows.digest.add_settled(&mut rows.cells);
         rows.digest.forget_cells();
-        rows.settle(main, control)?;
+        rows.settle(store, main, control)?;
         rows.tallied = true;
         Ok(rows)
     }
 
     /// Sorts the index, and resolves duplicates where no commit has done so.
-    fn settle(&mut self, main: &Main, control: &Control) -> Result<()> {
+    fn settle(&mut self, store: &Store, main: &Main, control: &Control) -> Result<()> {
         let mut hashes = std::mem::take(&mut self.digest.hashes);
         hashes.sort_unstable();
         if main.commit.is_none() {
+            let last = main.inherited.as_ref().map(|record| &record.commit_id);
+            let mut had = last.and_then(|id| TestKeys::shorts_of(store, id));
+            if let Some(had) = &mut had {
+                had.retain(|short| hashes.binary_search(short).is_err());
+            }
+            self.lacks = had.unwrap_or_default();
+            self.lacks.shrink_to_fit();
             let mut twice: HashSet<u64> = hashes
                 .windows(2)
                 .filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first().copied())?)

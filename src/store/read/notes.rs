@@ -59,6 +59,15 @@ impl Notes {
         ));
     }
 
+    /// That a commit is recorded which this main does not have.
+    pub(crate) fn ahead(&mut self, main: u64, recorded: u64) {
+        self.sentences.insert(format!(
+            "main is of commit {main}, and commits/ has the record of commit {recorded}: this is a copy that was \
+             made during a commit, or that commit was ended; a copy may lack rows, so copy again with evaltop \
+             backup --to"
+        ));
+    }
+
     /// What a legacy writer's pending rows give to say.
     pub(crate) fn transaction(&mut self, name: &str) {
         self.sentences.insert(format!(

@@ -17,7 +17,7 @@ use super::pool::Pools;
 use super::scan_context::{Look, Part, Plan, Read, Unread, read, read_all};
 use super::stat::{is_settled, same};
 use crate::stats::collections::{ByName, Names};
-use crate::store::aggregate::{Digest, Keep, Reading};
+use crate::store::aggregate::{Digest, Keep, Naive, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::format::layout::folder_of;
@@ -51,6 +51,8 @@ pub(crate) struct Counted {
     pub(crate) records: u64,
     /// The oldest row, microseconds since the epoch.
     pub(crate) oldest: Option<i64>,
+    /// Rows whose time names no zone.
+    pub(crate) naive: Naive,
     /// What they are; `None`: in the digest of many files.
     pub(crate) digest: Option<Arc<Digest>>,
 }
@@ -168,6 +170,7 @@ impl Waiting {
                 source,
                 rows,
                 oldest,
+                naive,
             },
         ) in found
         {
@@ -178,6 +181,7 @@ impl Waiting {
                 rows,
                 records: rows,
                 oldest,
+                naive,
                 digest: own,
             };
             self.keep(file, settled(file), Content::Rows(counted));
@@ -365,7 +369,7 @@ impl Waiting {
             &mut Plan::default(),
             &mut digest,
         ) {
-            Ok(Read { oldest, .. }) => {
+            Ok(Read { oldest, naive, .. }) => {
                 self.keys.add(std::mem::take(&mut digest.places));
                 let (rows, records) = (digest.rows(), digest.records);
                 Content::Rows(Counted {
@@ -373,6 +377,7 @@ impl Waiting {
                     rows,
                     records,
                     oldest,
+                    naive,
                     digest: Some(Arc::new(digest)),
                 })
             }

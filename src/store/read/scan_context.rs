@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::footer_cache::{Footer, Opened, open};
 use crate::store::aggregate::increment_digest::IncrementDigest;
-use crate::store::aggregate::{Columns, Digest, Keep, Place, Reading};
+use crate::store::aggregate::{Columns, Digest, Keep, Naive, Place, Reading};
 use crate::store::disk::Stat;
 use crate::store::error::{Error, Result};
 use crate::store::format::layout::process_id;
@@ -50,6 +50,8 @@ pub(crate) struct Read {
     pub(crate) rows: u64,
     /// The oldest row, microseconds since the epoch.
     pub(crate) oldest: Option<i64>,
+    /// Those whose time names no zone.
+    pub(crate) naive: Naive,
 }
 
 /// Files that were digested together; a file is told by its place among those to read.
@@ -311,11 +313,13 @@ fn rows(
             source,
             rows,
             oldest,
+            naive: Naive::default(),
         });
     }
     let columns = (shape(opened.schema()) == Shape::Records).then(columns);
     let (opened, reading) = plan.of(look, file.name, opened, source)?;
     let (before, oldest) = (digest.rows(), digest.activity.oldest.take());
+    let naive = std::mem::take(&mut digest.naive);
     digest.position = file.skip;
     let mut push = || {
         for batch in opened.batches(columns.as_deref(), file.skip)? {
@@ -332,9 +336,12 @@ fn rows(
     let pushed = push();
     let own = digest.activity.oldest;
     digest.activity.oldest = [oldest, own].into_iter().flatten().min();
+    let own_naive = digest.naive;
+    digest.naive.add(naive);
     pushed.map(|()| Read {
         source,
         rows: digest.rows() - before,
         oldest: own,
+        naive: own_naive,
     })
 }

@@ -27,8 +27,9 @@ use crate::stats::Cells;
 use crate::stats::clusters::Clusters;
 use crate::stats::history::History;
 use crate::store::aggregate::summary::Summaries;
-use crate::store::aggregate::{Activity, Digest, LAST_ROWS, Process, short};
+use crate::store::aggregate::{Activity, Digest, LAST_ROWS, Naive, Process, short};
 use crate::store::commit::external_main::losers;
+use crate::store::commit::log;
 use crate::store::commit::summaries::source_of;
 use crate::store::disk::{Lock, Stat};
 use crate::store::error::{Error, Result, is_exhaustion};
@@ -43,8 +44,10 @@ use crate::store::{Control, Store};
 
 mod glance;
 mod identity;
+mod zone;
 
 use stable_sum::Settled;
+use zone::zone_facts;
 
 /// Scans a store again and again; what did not change is not read again.
 #[derive(Debug, Default)]
@@ -153,7 +156,13 @@ impl Scanner {
     }
 
     fn attempt(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
-        let view = self.view(store, now, Depth::Tallies, control)?;
+        let mut view = self.view(store, now, Depth::Tallies, control)?;
+        let own = view.files.main.as_ref();
+        if let Some(own) = own.and_then(|main| main.commit.as_deref())
+            && let Some(recorded) = log::ahead(store, own, now)?
+        {
+            view.notes.ahead(own.generation, recorded);
+        }
         let settled = self.settled.as_ref();
         let (mut activity, mut history) = settled
             .map(|settled| (settled.activity.clone(), settled.history.clone()))
@@ -415,12 +424,14 @@ impl Scanner {
                         rows,
                         records,
                         oldest,
+                        naive,
                         digest,
                     } = counted;
                     let file = waiting_file(&increment.name, &increment.stat, FileState::Ready);
                     view.waiting.push(WaitingFile {
                         rows,
                         oldest,
+                        naive,
                         ..file
                     });
                     if let Some(digest) = &digest {
@@ -716,9 +727,16 @@ impl Scanner {
             + view.sources.iter().map(kept).sum::<u64>();
         let no_folder = view.files.folders.is_empty() || view.files.main.is_none();
         let expected = view.files.expected_rows;
+        let removed = &view.files.removed;
+        let is_lost =
+            |short: &&u64| self.waiting.keys.of(**short).next().is_none() && !removed.has(**short);
+        let lacks = self.main.iter().flat_map(|main| &main.lacks);
+        let lacking_tests = lacks.filter(is_lost).count() as u64;
+        let zone = zone_facts(&view.files, self.main.as_ref(), &waiting);
         Snapshot {
             main: MainState {
                 expected_rows: expected.filter(|expected| no_folder || rows < *expected),
+                lacking_tests,
                 ..main_state(view.files.main.as_ref(), self.main.as_ref())
             },
             cells: Arc::new(view.cells),
@@ -733,6 +751,7 @@ impl Scanner {
             history,
             clusters: view.clusters,
             identity: IdentityFacts::default(),
+            zone,
             removed_unread: view.files.removed_unread,
             notes: view.notes.into_sentences(),
         }
@@ -807,6 +826,7 @@ fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
         kind,
         modified: Some(modified(&main.file.stat())),
         expected_rows: None,
+        lacking_tests: 0,
     }
 }
 
@@ -820,6 +840,7 @@ fn waiting_file(name: &str, stat: &Stat, state: FileState) -> WaitingFile {
         journal: false,
         dead: false,
         oldest: None,
+        naive: Naive::default(),
     }
 }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::stats::Cells;
 use crate::stats::clusters::Clusters;
 use crate::stats::history::History;
-pub use crate::store::aggregate::{Failure, ModelActivity, Recent};
+pub use crate::store::aggregate::{Failure, ModelActivity, Naive, Recent};
 use crate::store::format::heartbeat::Heartbeat;
 
 /// What main's rows are.
@@ -60,6 +60,9 @@ pub struct MainState {
     pub modified: Option<Timestamp>,
     /// How many rows the last commit left in it, where it has fewer by now or is missing.
     pub expected_rows: Option<u64>,
+    /// Tests that the last commit had, and that neither a main that other code wrote has nor any
+    /// file that counts.
+    pub lacking_tests: u64,
 }
 
 /// State of a file in `incremental/`.
@@ -94,6 +97,33 @@ pub struct WaitingFile {
     pub dead: bool,
     /// The smallest timestamp of its rows, microseconds since the epoch.
     pub oldest: Option<i64>,
+    /// Its rows whose time names no zone.
+    pub naive: Naive,
+}
+
+/// How times that name no zone were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ZoneFacts {
+    /// In this zone.
+    pub name: String,
+    /// The first commit fixed it.
+    pub fixed: bool,
+    /// Pending rows, and rows of a main of other code, with such a time.
+    pub naive: u64,
+    /// What contradicts the zone, where something does.
+    pub off: Option<OffFacts>,
+}
+
+/// A file whose newest row is whole quarters of an hour away from when the file was written: as
+/// if its rows were of another zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffFacts {
+    /// The file.
+    pub file: String,
+    /// So many seconds the file was written after the row, as the zone has that.
+    pub seconds: i64,
+    /// The offset from UTC, in seconds, that would fit.
+    pub fits: i32,
 }
 
 /// What the store tells of one writer.
@@ -119,7 +149,8 @@ pub struct WriterFacts {
     pub rows: u64,
     /// Bytes of its journals, those included whose rows are elsewhere by now.
     pub journal_bytes: u64,
-    /// Its newest row, microseconds since the epoch.
+    /// Its newest row, microseconds since the epoch. Where the times of other code name no zone,
+    /// this is when the file was last written: what follows from a guessed zone is no fact.
     pub last_row: Option<i64>,
     /// The model of that row.
     pub last_model: Option<Arc<str>>,
@@ -167,6 +198,8 @@ pub struct Snapshot {
     pub clusters: Clusters,
     /// What rows without ids of their own give to say.
     pub identity: IdentityFacts,
+    /// How times that name no zone were read.
+    pub zone: ZoneFacts,
     /// Why the rows that were removed on purpose are not known, where they are not.
     pub removed_unread: Option<String>,
     /// What people should know about the data: sentences, stable from scan to scan.

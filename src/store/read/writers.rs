@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::listing::Files;
 use super::live::Beat;
 use super::snapshot::{FileState, WaitingFile, WriterFacts};
@@ -39,10 +37,10 @@ pub(crate) fn writers(
         .map(|journal| (journal.name.as_str(), journal.lock))
         .collect();
     let mut found: BTreeMap<&str, WriterFacts> = BTreeMap::new();
-    let mut of_others: BTreeMap<&str, (&str, Timestamp)> = BTreeMap::new();
-    let modified: ByName<&str, Timestamp> = waiting
+    let mut of_others: BTreeMap<&str, &WaitingFile> = BTreeMap::new();
+    let waits: ByName<&str, &WaitingFile> = waiting
         .iter()
-        .map(|file| (file.name.as_str(), file.modified))
+        .map(|file| (file.name.as_str(), file))
         .collect();
     let mut seen = Names::default();
     for (name, bytes) in names(files) {
@@ -54,10 +52,10 @@ pub(crate) fn writers(
         let facts = found
             .entry(writer)
             .or_insert_with(|| facts(writer, ours.and_then(host), processes));
-        if let Some(at) = modified.get(name).filter(|_| ours.is_none()) {
-            let newest = of_others.entry(writer).or_insert((name, *at));
-            if newest.1 < *at {
-                *newest = (name, *at);
+        if let Some(file) = waits.get(name).filter(|_| ours.is_none()) {
+            let newest = of_others.entry(writer).or_insert(*file);
+            if newest.modified < file.modified {
+                *newest = *file;
             }
         }
         let counts = rows.get(name);
@@ -89,15 +87,18 @@ pub(crate) fn writers(
         facts.beat_at = beat.at;
         facts.heartbeat = Some(Arc::clone(&beat.said));
     }
-    for (writer, (name, modified)) in of_others {
+    for (writer, file) in of_others {
         let Some(facts) = found.get_mut(writer) else {
             continue;
         };
-        let path = store.layout.incremental().join(name);
+        let path = store.layout.incremental().join(&file.name);
+        if file.naive.rows > 0 {
+            facts.last_row = Some(file.modified.as_microsecond());
+        }
         let pid = writer.split('_').next().and_then(|pid| pid.parse().ok());
         facts.owner = store.disk.owner(&path);
         let known = facts.owner.zip(pid);
-        facts.alive = known.and_then(|(owner, pid)| lives(pid, owner, Some(modified)));
+        facts.alive = known.and_then(|(owner, pid)| lives(pid, owner, Some(file.modified)));
     }
     found.into_values().collect()
 }

@@ -62,6 +62,7 @@ impl Fixture {
     pub(crate) fn main_in_groups(&self, groups: &[RecordBatch], consumed: Option<Vec<Consumed>>) {
         let commit = consumed.map(|consumed| CommitRecord {
             lineage: Vec::new(),
+            rewritten: None,
             format1: Vec::new(),
             format: commit_record::FORMAT,
             store: "s".into(),

@@ -215,6 +215,7 @@ pub(crate) fn healthy() -> Observation {
         main: MainState {
             exists: true,
             expected_rows: None,
+            lacking_tests: 0,
             generation: 7,
             committed: Some(ago(80)),
             rows: 10_452,
@@ -323,6 +324,7 @@ fn file(i: u64) -> WaitingFile {
         journal: false,
         dead: false,
         oldest: None,
+        naive: crate::store::read::snapshot::Naive::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::layout::WIDE;
-use crate::observation::WatchMode;
+use crate::observation::{WatchMode, ZoneView};
 use crate::text::width;
 use crate::tui::state::model::Model;
 use crate::tui::view::theme::Role;
@@ -91,6 +91,7 @@ fn right(model: &Model, cells: u16) -> Vec<Span<'static>> {
         }
         if cells >= 60 {
             parts.push(model.span(Role::Dim, clock(model)));
+            parts.extend(naive(model, &seen.zone, cells));
         }
         let mode = match (&seen.watch, model.frozen) {
             (_, Some(since)) => {
@@ -122,4 +123,18 @@ fn clock(model: &Model) -> String {
     } else {
         name
     }
+}
+
+/// The zone of times that name none, where there are some: it may be another one than the clock's.
+fn naive(model: &Model, zone: &ZoneView, cells: u16) -> Option<Span<'static>> {
+    let own = model.settings.zone.iana_name() == Some(zone.name.as_str());
+    if zone.naive == 0 || (own && zone.off.is_none() && cells < WIDE) {
+        return None;
+    }
+    let role = if zone.off.is_some() {
+        Role::Warning
+    } else {
+        Role::Dim
+    };
+    Some(model.span(role, format!("naive times {}", zone.name)))
 }

@@ -42,6 +42,7 @@ pub(crate) mod sample {
             main: MainState {
                 exists: true,
                 expected_rows: None,
+                lacking_tests: 0,
                 generation: 7,
                 committed: Some(before(600)),
                 rows: 10_452,

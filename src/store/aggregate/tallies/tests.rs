@@ -13,6 +13,7 @@ use crate::store::testing::fixture::{batch, record as row};
 fn record(rows: u64) -> CommitRecord {
     CommitRecord {
         lineage: Vec::new(),
+        rewritten: None,
         format1: Vec::new(),
         format: commit_record::FORMAT,
         store: "s".into(),

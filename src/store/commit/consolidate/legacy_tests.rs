@@ -1,6 +1,7 @@
 //! What legacy writers do to their files, in any order, between any two looks.
 
 use std::fs;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,7 +13,6 @@ use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 
 use super::{Options, Outcome, SkipKind, run};
-use crate::store::Control;
 use crate::store::disk::lock::StoreLock;
 use crate::store::error::Error;
 use crate::store::format::layout::moved_name;
@@ -20,6 +20,7 @@ use crate::store::maintain::validate::{Level, check};
 use crate::store::parquet::ParquetFile;
 use crate::store::read::snapshot::Scanner;
 use crate::store::testing::fixture::{Fixture, LEGACY, batch, records};
+use crate::store::{Control, Record};
 
 /// One thing that happens to the file of a legacy writer.
 #[derive(Debug, Clone, Copy)]
@@ -427,6 +428,124 @@ fn an_older_main_of_equal_size_is_noticed_and_lacks_nothing() {
         seen == 12 && notes.iter().all(|note| !note.contains("main is of")),
         "{notes:?}"
     );
+}
+
+#[test]
+fn what_an_older_main_lacks_may_lie_in_a_file_that_was_to_move() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    let older = fs::read(f.store.layout.main()).unwrap();
+    let path = f.store.layout.incremental().join(LEGACY);
+    let write = |rows: std::ops::Range<i64>| {
+        f.increment(LEGACY, &batch(&records(rows.start, rows.end)));
+    };
+    // A moment ago: it can't move yet.
+    write(10..15);
+    let at = |seconds: i64| Timestamp::now() + SignedDuration::from_secs(seconds);
+    let merge = |now| run(&f.store, &Options::default(), now, &Control::default());
+    assert_eq!(merge(at(0)).unwrap().rows_total, 15);
+    assert!(path.exists());
+    fs::write(f.store.layout.main(), &older).unwrap();
+    assert_eq!(tests(&f).0, 15);
+    assert_eq!(merge(at(1)).unwrap().rows_total, 15);
+    // Its writer goes on meanwhile.
+    write(10..18);
+    fs::write(f.store.layout.main(), &older).unwrap();
+    assert_eq!(merge(at(2)).unwrap().rows_total, 18);
+    // Without it, rows are missing, and somebody has to say what to do.
+    fs::remove_file(&path).unwrap();
+    fs::write(f.store.layout.main(), &older).unwrap();
+    let error = merge(at(3)).unwrap_err().to_string();
+    assert!(error.contains("have 10 rows together"), "{error}");
+}
+
+#[test]
+fn an_older_main_gets_back_what_is_more_than_one_commit_takes() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    let older = fs::read(f.store.layout.main()).unwrap();
+    commit(&f, &ours(2), 10..1_510);
+    commit(&f, &ours(3), 1_510..3_010);
+    fs::write(f.store.layout.main(), older).unwrap();
+    let done = merged(&f).unwrap();
+    assert_eq!((done.rows_total, done.rows_added), (3_010, 3_000));
+}
+
+/// It had main open for writing when a commit replaced that, and writes on into it.
+#[test]
+fn what_other_code_writes_into_a_main_that_was_replaced_counts() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..3);
+    f.main(&batch(&records(0, 4)), None);
+    let open = fs::File::options().write(true).open(f.store.layout.main());
+    let mut open = open.unwrap();
+    commit(&f, &ours(2), 4..5);
+    assert_eq!(tests(&f).0, 5);
+    let rows = batch(&records(0, 8));
+    let mut bytes = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+    bytes.write(&rows).unwrap();
+    let bytes = bytes.into_inner().unwrap();
+    open.set_len(0).unwrap();
+    open.write_all(&bytes).unwrap();
+    assert_eq!(tests(&f).0, 8);
+    assert_eq!(merged(&f).unwrap().rows_total, 8);
+    assert_eq!(merged(&f).unwrap().commits, 0);
+    assert_eq!(tests(&f).0, 8);
+}
+
+/// The folder of the first commit, which may go.
+fn first_folder(f: &Fixture) -> std::path::PathBuf {
+    let folders = fs::read_dir(f.store.layout.consumed()).unwrap();
+    folders.map(|entry| entry.unwrap().path()).min().unwrap()
+}
+
+/// It wrote back what it had read long before, with more new rows than it dropped.
+#[test]
+fn a_main_without_tests_that_nothing_brings_back_is_refused() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    commit(&f, &ours(2), 10..15);
+    fs::remove_dir_all(first_folder(&f)).unwrap();
+    let rows: Vec<_> = records(3, 10).into_iter().chain(records(20, 28)).collect();
+    f.main(&batch(&rows), None);
+    f.increment(&ours(3), &batch(&records(30, 31)));
+    let error = merged(&f).unwrap_err().to_string();
+    assert!(
+        error.contains("lacks 3 tests that the last commit had"),
+        "{error}"
+    );
+    // Readers say so, and show what there is.
+    let seen = Scanner::new().scan(&f.store, f.now, &Control::default());
+    assert_eq!(seen.unwrap().main.lacking_tests, 3);
+    assert_eq!(tests(&f).0, 21);
+    // A pending file brings one of them back, a backup would the others.
+    f.increment(&ours(4), &batch(&records(0, 1)));
+    let error = merged(&f).unwrap_err().to_string();
+    assert!(error.contains("lacks 2 tests"), "{error}");
+    let accept = Options {
+        accept_main: true,
+        ..Options::default()
+    };
+    let done = run(&f.store, &accept, f.now, &Control::default()).unwrap();
+    assert_eq!(done.rows_total, 22);
+    // From here on they are not missed.
+    f.increment(&ours(5), &batch(&records(31, 32)));
+    assert_eq!(merged(&f).unwrap().rows_total, 23);
+}
+
+#[test]
+fn a_main_without_the_ids_that_its_rows_had_is_refused() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..4);
+    commit(&f, &ours(2), 4..6);
+    fs::remove_dir_all(first_folder(&f)).unwrap();
+    let rows = records(0, 6).into_iter().map(|row| Record {
+        test_id: None,
+        ..row
+    });
+    f.main(&batch(&rows.collect::<Vec<_>>()), None);
+    let error = merged(&f).unwrap_err().to_string();
+    assert!(error.contains("lacks 4 tests"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use arrow::array::{
     TimestampMicrosecondArray, new_null_array,
 };
 use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 use jiff::fmt::temporal::Pieces;
@@ -168,6 +169,49 @@ fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray
         }
     };
     Ok(micros.with_timezone("UTC"))
+}
+
+/// How many of a batch's rows have a time that names no zone, so that the store's decides what it
+/// means.
+pub fn naive_rows(batch: &RecordBatch) -> u64 {
+    let columns = ["timestamp", "recorded_at"].into_iter();
+    let columns = columns.filter_map(|name| batch.column_by_name(name));
+    columns.map(naive_values).max().unwrap_or(0)
+}
+
+/// Whether times in a file with these columns may name no zone.
+pub fn may_be_naive(schema: &Schema) -> bool {
+    schema.field_with_name("timestamp").is_ok_and(|field| {
+        matches!(
+            super::normal(field.data_type()),
+            DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 | DataType::Utf8
+        )
+    })
+}
+
+fn naive_values(column: &ArrayRef) -> u64 {
+    match super::normal(column.data_type()) {
+        DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => {
+            (column.len() - column.logical_null_count()) as u64
+        }
+        DataType::Utf8 => {
+            let texts = cast(column, &DataType::Utf8);
+            texts.map_or(0, |texts| {
+                let texts = texts.as_string::<i32>().iter().flatten();
+                texts.filter(|text| is_naive(text)).count() as u64
+            })
+        }
+        _ => 0,
+    }
+}
+
+/// Whether a text is a time that names no zone.
+fn is_naive(text: &str) -> bool {
+    let text = text.trim();
+    // What follows the date of an instant has an offset or a Z: that is quicker to see than to parse.
+    let names_zone = |rest: &[u8]| rest.iter().any(|b| matches!(b, b'Z' | b'z' | b'+' | b'-'));
+    let rest = text.as_bytes().get(10..).unwrap_or_default();
+    !names_zone(rest) && text.len() >= 8 && text.parse::<civil::DateTime>().is_ok()
 }
 
 /// The values of `timestamp` that are no time: what the column already has, else what

@@ -261,3 +261,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn times_that_name_no_zone_are_counted() {
+    use super::naive_rows;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    let count = |column: ArrayRef| {
+        naive_rows(&RecordBatch::try_from_iter([("timestamp", column)]).unwrap())
+    };
+    let texts = [
+        Some("2026-01-31T12:00:00"),
+        Some("2026-01-31 12:00:00.123456"),
+        Some("2026-01-31"),
+        Some("20260131T120000"),
+        Some("2026-01-31T12:00:00Z"),
+        Some("2026-01-31T12:00:00+02:00"),
+        Some("2026-01-31T12:00:00-0500"),
+        Some("yesterday"),
+        Some(""),
+        None,
+    ];
+    assert_eq!(count(Arc::new(StringArray::from(texts.to_vec()))), 4);
+    let times = TimestampMicrosecondArray::from(vec![Some(1), None, Some(2)]);
+    assert_eq!(count(Arc::new(times.clone())), 2);
+    assert_eq!(count(Arc::new(times.with_timezone("UTC"))), 0);
+    assert_eq!(count(Arc::new(Int64Array::from(vec![1_769_860_800]))), 0);
+}

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Level, Report};
+use crate::config::show_counted;
 use crate::stats::Cells;
 use crate::store::aggregate::key_index::{TestKeys, each_key};
 use crate::store::aggregate::tallies;
@@ -42,6 +43,17 @@ pub(crate) fn check(
             format!(
                 "{what}, and the last commit had left {expected}: bring back a backup (evaltop restore), or accept \
                  it (evaltop consolidate --accept-main)"
+            ),
+        );
+    }
+    if snapshot.main.lacking_tests > 0 && snapshot.main.expected_rows.is_none() {
+        report.add(
+            Level::Critical,
+            MAIN,
+            format!(
+                "it lacks {} that the last commit had: bring back a backup (evaltop restore), or accept it \
+                 (evaltop consolidate --accept-main)",
+                show_counted(snapshot.main.lacking_tests, "test")
             ),
         );
     }

@@ -71,6 +71,49 @@ fn a_store_after_a_commit_is_well() {
 }
 
 #[test]
+fn main_has_the_rows_of_the_commits_that_it_names() {
+    let fixture = committed();
+    let ours = "increment_12_20260131_120000_host_0a1b_0.parquet";
+    fixture.increment(ours, &batch(&records(5, 9)));
+    let merge = |fixture: &Fixture| {
+        let (options, control) = (consolidate::Options::default(), Control::default());
+        consolidate::run(&fixture.store, &options, fixture.now, &control).unwrap();
+    };
+    merge(&fixture);
+    let critical = |fixture: &Fixture| {
+        let report = checked(fixture);
+        let found = report.findings.into_iter();
+        let found = found.filter(|finding| finding.file.contains(".consumed/"));
+        found.map(|finding| finding.message).collect::<Vec<_>>()
+    };
+    assert_eq!(critical(&fixture), Vec::<String>::new());
+    // A main that says it has these rows, and has others.
+    let main = ParquetFile::open(&*fixture.store.disk, &fixture.store.layout.main()).unwrap();
+    let record = CommitRecord::of(&main).unwrap().unwrap();
+    let rows: Vec<_> = records(0, 7).into_iter().chain(records(20, 22)).collect();
+    fixture.main_with(&batch(&rows), &record);
+    let found = critical(&fixture);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("2 rows of it are not in main"),
+        "{found:?}"
+    );
+    // What was removed on purpose is not missing.
+    let mut fixture = committed();
+    fixture.increment(ours, &batch(&records(5, 9)));
+    merge(&fixture);
+    let filter = crate::store::read::query::Filter {
+        condition: Some(Box::new("test_id = 't6'".parse().unwrap())),
+        ..crate::store::read::query::Filter::default()
+    };
+    let control = Control::default();
+    let plan = crate::store::maintain::remove::plan(&fixture.store, &filter, &control).unwrap();
+    crate::store::maintain::remove::run(&fixture.store, &plan, fixture.now, &control).unwrap();
+    fixture.now += jiff::SignedDuration::from_mins(1);
+    assert_eq!(critical(&fixture), Vec::<String>::new());
+}
+
+#[test]
 fn damage_is_found_and_nothing_is_changed() {
     let fixture = committed();
     let layout = &fixture.store.layout;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::stats::Tally;
 use crate::store::commit::consolidate;
@@ -33,7 +35,14 @@ pub(crate) fn totals(snapshot: &Snapshot) -> (u64, u64, u64) {
 #[test]
 fn an_empty_store_and_none() {
     let fixture = Fixture::new();
-    assert_eq!(scan(&fixture), Snapshot::default());
+    let empty = Snapshot {
+        zone: ZoneFacts {
+            name: "UTC".to_owned(),
+            ..ZoneFacts::default()
+        },
+        ..Snapshot::default()
+    };
+    assert_eq!(scan(&fixture), empty);
     let nowhere = Store::new(fixture.store.layout.root().join("nowhere"));
     let error = Scanner::new()
         .scan(&nowhere, fixture.now, &Control::default())
@@ -616,4 +625,47 @@ fn a_main_by_other_code_is_tallied_in_parts_like_as_a_whole() {
             .sum::<u64>(),
         300_000
     );
+}
+
+/// `cp -r` had copied main before a commit, and the records after it.
+#[test]
+fn a_copy_that_was_made_during_a_commit_says_so() {
+    let fixture = Fixture::new();
+    let ours = |number: u8| format!("increment_12_20260131_120000_host_0a1b_{number}.parquet");
+    let commit = |number: u8, from: i64, to: i64| {
+        fixture.increment(&ours(number), &batch(&records(from, to)));
+        consolidate::run(
+            &fixture.store,
+            &consolidate::Options::default(),
+            fixture.now,
+            &Control::default(),
+        )
+        .unwrap();
+    };
+    commit(0, 0, 3);
+    let layout = &fixture.store.layout;
+    let before = fs::read(layout.main()).unwrap();
+    commit(1, 3, 5);
+    let newest = fs::read_dir(layout.consumed()).unwrap();
+    let newest = newest.map(|entry| entry.unwrap().path()).max().unwrap();
+    fs::remove_dir_all(newest).unwrap();
+    fs::write(layout.main(), before).unwrap();
+    let later = |seconds: i64| fixture.now + SignedDuration::from_secs(seconds);
+    let notes = |now| {
+        let seen = Scanner::new().scan(&fixture.store, now, &Control::default());
+        let mut notes = seen.unwrap().notes;
+        notes.retain(|note| note.contains("commits/"));
+        notes
+    };
+    // A commit may be under way.
+    assert_eq!(notes(later(5)), Vec::<String>::new());
+    let said = notes(later(120));
+    assert!(
+        said.len() == 1
+            && said[0].starts_with("main is of commit 1, and commits/ has the record of commit 2"),
+        "{said:?}"
+    );
+    // The next commit here forgets the other one.
+    commit(2, 5, 6);
+    assert_eq!(notes(later(120)), Vec::<String>::new());
 }

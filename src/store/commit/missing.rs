@@ -1,0 +1,52 @@
+//! Tests that the last commit had and that nothing here has any more. Other code rewrote main from
+//! what it had read long before, or dropped them; or an older main was copied back. What lies in
+//! folders or is pending brings its rows back; of the others a commit must not make an end in silence.
+
+use crate::store::aggregate::key_index::{TestKeys, each_key, keys_in};
+use crate::store::aggregate::short;
+use crate::store::commit::base::Base;
+use crate::store::error::Result;
+use crate::store::parquet::ParquetFile;
+use crate::store::read::snapshot::Files;
+use crate::store::{Control, Store};
+
+/// How many tests of the last commit are gone, as far as the index of its keys is there.
+pub(crate) fn missing(store: &Store, base: &Base, files: &Files, control: &Control) -> Result<u64> {
+    let (Some(main), Some(last)) = (&base.main, &base.behind) else {
+        return Ok(0);
+    };
+    let Some(known) = TestKeys::shorts_of(store, last) else {
+        return Ok(0);
+    };
+    let zone = base.zone(store);
+    let mut found = vec![false; known.len()];
+    let mut find = |short: u64| {
+        if let Ok(at) = known.binary_search(&short)
+            && let Some(found) = found.get_mut(at)
+        {
+            *found = true;
+        }
+    };
+    let groups = |file: &ParquetFile| (0..file.metadata().num_row_groups()).collect::<Vec<usize>>();
+    let own = keys_in(main, &zone, &groups(main), control, |_, _, key| {
+        let short = short(key);
+        known.binary_search(&short).is_ok().then_some(short)
+    })?;
+    own.into_iter().for_each(&mut find);
+    for increment in &files.increments {
+        // One that can't be read is left out by the commit, and named.
+        let Ok(file) = increment.open(store) else {
+            continue;
+        };
+        let read = each_key(&file, &zone, &groups(&file), control, |_, _, key| {
+            find(short(key));
+        });
+        control.check()?;
+        drop(read);
+    }
+    Ok(known
+        .iter()
+        .zip(&found)
+        .filter(|(short, found)| !**found && !base.removed.has(**short))
+        .count() as u64)
+}
