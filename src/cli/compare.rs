@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::progress::Shown;
-use super::{Exit, Usage, dir, left_out, out};
+use super::{Exit, Usage, dir, left_out, metric, out};
 use crate::config::{did_you_mean, show_count};
 use crate::formats::Output;
 use crate::stats::metric::Metric;
@@ -168,7 +168,8 @@ pub(super) fn rendered(args: &CompareArgs, control: &Control) -> Result<(String,
             control,
         )
     };
-    let mut metric = config.metric(args.metric.as_deref().unwrap_or("success"));
+    let name = args.metric.as_deref().unwrap_or("success");
+    let (mut metric, unmeasured) = metric::chosen(&config, &store, &filter, name, control)?;
     let (mut contenders, mut contrasts) = found(&metric)?;
     // Where nothing is judged, the score is what there is to compare.
     let judged = |own: &Contender| own.tally.judged() > 0;
@@ -233,7 +234,10 @@ pub(super) fn rendered(args: &CompareArgs, control: &Control) -> Result<(String,
         standing: &standing,
         flipped: flipped.as_ref(),
         gates: &gates,
-        left_out: control.left_out(),
+        left_out: {
+            control.leave_out_also(unmeasured);
+            control.left_out()
+        },
     };
     if let Some(path) = &args.plot {
         let drawn = report.plot(&store);

@@ -3,7 +3,7 @@
 use super::record::DurabilityArg;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 
@@ -187,6 +187,7 @@ pub fn open(named: Option<&Path>) -> Result<(Store, Config)> {
     let absolute = std::path::absolute(&folder).unwrap_or(folder);
     let mut store = Store::new(absolute);
     store.zone = config.zone();
+    store.prices = Arc::clone(&config.price_table);
     Ok((store, config))
 }
 
@@ -199,6 +200,7 @@ pub fn view(named: Option<&Path>) -> Result<(Store, Config)> {
     let config = config(None)?;
     let mut store = view_of(&url)?;
     store.zone = config.zone();
+    store.prices = Arc::clone(&config.price_table);
     Ok((store, config))
 }
 

@@ -28,6 +28,7 @@ mod left_out;
 mod log;
 pub mod maintain;
 pub mod merge;
+mod metric;
 pub mod missing;
 mod out;
 pub mod progress;

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use super::filter::note_unknown_values;
 use super::progress::Shown;
-use super::{Exit, Usage, dir, embed, left_out, terminal_columns, verbosity};
+use super::{Exit, Usage, dir, embed, left_out, metric, terminal_columns, verbosity};
 use crate::config::{did_you_mean, show_count};
 use crate::expr::Expr;
 use crate::formats::{self, Form, Output, plot};
@@ -458,6 +458,15 @@ fn free_groups(
         ..Selection::default()
     };
     let mut notes = found.notes;
+    let arguments = grouping
+        .aggregates
+        .iter()
+        .filter_map(|own| own.argument.as_ref());
+    let names: Vec<&str> = arguments.flat_map(Expr::names).collect();
+    if names.contains(&"cost") && !names.contains(&query::DERIVED_COST) {
+        let (_, derived) = metric::costs(store, filter, control)?;
+        notes.extend(metric::beyond(derived));
+    }
     if query::rows(store, &summaries, control)?.next().is_some() {
         notes.push("summary rows are left out: only their own columns are known".to_owned());
     }

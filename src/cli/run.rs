@@ -37,7 +37,7 @@ use crate::store::format::session_note::SessionNote;
 use crate::store::maintain::operations::{self, Followed, Operation};
 use crate::store::read::query::Filter;
 use crate::store::read::query::spending::spending;
-use crate::store::write::session_notes;
+use crate::store::write::session_notes::{self, BEGAN, PLAN_HASH};
 use crate::store::{Control, Error, Record, Store};
 use crate::text::numbers::dollars;
 use crate::text::sanitise::sanitise;
@@ -369,10 +369,8 @@ fn meta(pairs: &[String]) -> Result<Map<String, Value>, Usage> {
     pairs.iter().map(pair).collect()
 }
 
-/// Names of what the program itself says of a session.
-const PLAN: &str = "plan_hash";
+/// What the program itself says of a session, unless the user does.
 const COMMIT: &str = "commit";
-const BEGAN: &str = "began";
 
 /// Keeps what is known of the session, where that is more than its name.
 fn keep(args: &RunArgs, store: &Store, rows: &[Row], mut meta: Map<String, Value>) -> Result<()> {
@@ -380,7 +378,7 @@ fn keep(args: &RunArgs, store: &Store, rows: &[Row], mut meta: Map<String, Value
         return Ok(());
     }
     store.create()?;
-    meta.insert(PLAN.to_owned(), plan_hash(rows).into());
+    meta.insert(PLAN_HASH.to_owned(), plan_hash(rows).into());
     if let Some(commit) = commit() {
         meta.entry(COMMIT).or_insert_with(|| commit.into());
     }
@@ -448,7 +446,7 @@ fn automatic(args: &RunArgs, store: &Store) -> Result<String> {
     // The newest first: times in UTC sort as texts.
     notes.sort_by_key(|note| std::cmp::Reverse(text(note, BEGAN)));
     let own = |note: &&SessionNote| {
-        text(note, PLAN).as_ref() == Some(&hash) && text(note, COMMIT) == commit
+        text(note, PLAN_HASH).as_ref() == Some(&hash) && text(note, COMMIT) == commit
     };
     for note in notes.iter().filter(own) {
         let Some(session) = &note.session else {

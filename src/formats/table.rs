@@ -17,6 +17,7 @@ use jiff::tz::TimeZone;
 
 use super::plain::plain;
 use super::{RowWriter, refused};
+use crate::stats::metric::digits;
 use crate::store::Result;
 use crate::text::sanitise;
 
@@ -33,7 +34,7 @@ const PER_CENT: [&str; 4] = [
 ];
 
 /// Money, in dollars.
-const MONEY: [&str; 7] = [
+const MONEY: [&str; 9] = [
     "total_cost",
     "billed",
     "judge",
@@ -41,6 +42,8 @@ const MONEY: [&str; 7] = [
     "cost_per_pass",
     "sum_cost",
     "mean_cost",
+    "sum_derived_cost",
+    "mean_derived_cost",
 ];
 
 /// Aligned columns.
@@ -255,8 +258,13 @@ pub(super) fn cells(column: &dyn Array, name: &str, zone: &TimeZone) -> Result<V
     })
 }
 
-/// Four decimals at most; more would hide the figure in noise.
+/// Four decimals at most; more would hide the figure in noise. What would then read as nothing has
+/// four significant digits.
 fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 0.001 {
+        let sign = if value < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", digits(value.abs()));
+    }
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -403,5 +411,19 @@ mod tests {
         assert!(table.sample.is_none());
         table.finish().unwrap();
         assert_eq!(String::from_utf8(out).unwrap().lines().count(), 3001);
+    }
+
+    #[test]
+    fn small_numbers_do_not_read_as_nothing() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (5.9e-6, "0.0000059"),
+            (-0.000_123_456, "-0.0001235"),
+            (1e-12, "1.000e-12"),
+            (0.001, "0.001"),
+            (0.123_456, "0.1235"),
+        ] {
+            assert_eq!(short(value), expected);
+        }
     }
 }

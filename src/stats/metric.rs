@@ -39,10 +39,9 @@ impl Metric {
             "success" | "partial_success" | "tool_coverage_rate" | "tool_success_rate" => {
                 (Better::Higher, Some((0.0, 1.0)))
             }
-            "execution_time" | "turns" | "tool_calls" | "cost" | "judge_cost" | "input_tokens"
-            | "output_tokens" | "reasoning_tokens" | "cache_read_tokens" | "cache_write_tokens" => {
-                (Better::Lower, None)
-            }
+            "execution_time" | "turns" | "tool_calls" | "cost" | "judge_cost" | "derived_cost"
+            | "input_tokens" | "output_tokens" | "reasoning_tokens" | "cache_read_tokens"
+            | "cache_write_tokens" => (Better::Lower, None),
             _ => (Better::Higher, None),
         };
         Self {
@@ -59,7 +58,7 @@ impl Metric {
 
     /// Whether it is money.
     fn is_money(&self) -> bool {
-        matches!(self.name.as_str(), "cost" | "judge_cost")
+        matches!(self.name.as_str(), "cost" | "judge_cost" | "derived_cost")
     }
 
     /// A difference that is as good as none: 2 points, or 2 % of the range. `None` where the
@@ -128,7 +127,7 @@ impl Metric {
 }
 
 /// Four significant digits, and none for nothing.
-fn digits(value: f64) -> String {
+pub fn digits(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }

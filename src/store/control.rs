@@ -82,6 +82,12 @@ impl Control {
         *left_out = files;
     }
 
+    /// Takes note of more that does not count, after the last reading.
+    pub(crate) fn leave_out_also(&self, more: impl IntoIterator<Item = String>) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.extend(more);
+    }
+
     /// Says how far the work is.
     pub fn progress(&self, what: &str, done: u64, total: u64) {
         (self.report)(Progress {

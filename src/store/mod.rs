@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use crate::stats::prices::Prices;
+
 pub mod control;
 pub mod disk;
 pub mod error;
@@ -47,6 +49,8 @@ pub struct Store {
     pub disk: Arc<dyn Disk>,
     /// Zone of naive timestamps until the first commit fixes one.
     pub zone: TimeZone,
+    /// Prices of tokens, for costs that are derived while rows are read.
+    pub prices: Arc<Prices>,
 }
 
 impl Store {
@@ -56,6 +60,7 @@ impl Store {
             layout: Layout::new(root),
             disk: Arc::new(RealDisk),
             zone: TimeZone::system(),
+            prices: Arc::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The name that was probably meant by an unknown one.
 
-/// The closest name: at most two letters added, removed, changed or swapped, or the only one that
-/// begins with `typed`. Case does not matter.
+/// The closest name: one that ends with a dot and `typed`, else at most two letters added, removed,
+/// changed or swapped, or the only one that begins with `typed`. Case does not matter.
 pub fn nearest<'a>(typed: &str, there: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let letters = typed.chars().count();
@@ -9,7 +9,12 @@ pub fn nearest<'a>(typed: &str, there: impl IntoIterator<Item = &'a str>) -> Opt
     let mut longer = Vec::new();
     for name in there {
         let lower = name.to_lowercase();
-        let distance = strsim::osa_distance(&typed, &lower);
+        let nested = lower.rsplit_once('.').is_some_and(|(_, end)| end == typed);
+        let distance = if nested {
+            0
+        } else {
+            strsim::osa_distance(&typed, &lower)
+        };
         if distance <= 2 && distance < letters && near.is_none_or(|found| (distance, name) < found)
         {
             near = Some((distance, name));
@@ -42,11 +47,13 @@ mod tests {
             "Qwen-72b",
             "qwen-7b-chat",
             "x",
+            "meta.prompt",
         ];
         for (typed, expected) in [
             ("modle", Some("model")),
             ("MODEL", Some("model")),
-            ("prompt", Some("prompt_type")),
+            ("prompt", Some("meta.prompt")),
+            ("prompt_", Some("prompt_type")),
             ("prmpt_typ", Some("prompt_type")),
             ("qwen-72", Some("Qwen-72b")),
             ("qwen", None),

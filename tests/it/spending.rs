@@ -577,3 +577,271 @@ fn a_report_says_what_it_cost_and_shows_examples_where_texts_are_asked_for() {
         "{texts}"
     );
 }
+
+#[test]
+fn derived_costs_are_a_column_of_their_own() {
+    let folder = spent();
+    let dir = folder.path();
+    let priced =
+        |args: &[&str], code| run(dir, &[args, &["--prices", "prices.toml"]].concat(), code);
+    let (csv, notes) = priced(
+        &[
+            "query",
+            "store",
+            "--group-by",
+            "model",
+            "--agg",
+            "count(),sum(cost),sum(derived_cost),count(derived_cost)",
+            "--format",
+            "csv",
+        ],
+        0,
+    );
+    // The same as `cost` says of them.
+    assert_eq!(
+        csv,
+        "model,count,sum_cost,sum_derived_cost,count_derived_cost\nbilled,10,1.0,,0\n\
+         openai/tokens,10,,0.063125,10\nsilent,1,,,0\n"
+    );
+    assert_eq!(notes, "");
+    let sum = [
+        "query",
+        "store",
+        "--group-by",
+        "session_id",
+        "--agg",
+        "sum(cost)",
+    ];
+    let (_, notes) = priced(&sum, 0);
+    assert!(
+        notes.contains("10 tests without a bill have a derived_cost instead, which is not in it"),
+        "{notes}"
+    );
+    assert_eq!(
+        run(dir, &sum, 0).1,
+        "",
+        "without prices there is nothing to say"
+    );
+    let (csv, _) = priced(
+        &[
+            "query",
+            "store",
+            "--where",
+            "derived_cost > 0.005",
+            "--columns",
+            "test_id,derived_cost",
+            "--sort",
+            "test_id",
+            "--format",
+            "csv",
+        ],
+        0,
+    );
+    assert!(
+        csv.starts_with("test_id,derived_cost\nb-1,0.0085\n") && csv.lines().count() == 6,
+        "{csv}"
+    );
+    // It is part of no whole row, and unknown where nothing can be derived.
+    let (json, _) = priced(&["query", "store", "--format", "jsonl"], 0);
+    assert!(!json.contains("derived"), "{json}");
+    let (_, error) = run(dir, &["query", "store", "--columns", "derived_cost"], 1);
+    assert!(error.contains("no column 'derived_cost'"), "{error}");
+    let (csv, _) = priced(
+        &[
+            "query",
+            "store",
+            "--where",
+            "cost is null and derived_cost is null",
+            "--format",
+            "csv",
+        ],
+        0,
+    );
+    assert!(csv.lines().count() == 2 && csv.contains("silent"), "{csv}");
+}
+
+#[test]
+fn costs_are_compared_billed_or_derived_and_never_both_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let row = |model: &str, task: u32, cost: Option<f64>| {
+        json!({
+            "test_id": format!("{model}-{task}"), "model": model, "task_id": format!("task-{task}"),
+            "success": true, "cost": cost, "input_tokens": 1_000 + 10 * task,
+            "timestamp": "2026-01-31T12:00:00Z",
+        })
+    };
+    let tasks = || 0..20_u32;
+    let mut rows: Vec<Value> = tasks().map(|task| row("dear", task, None)).collect();
+    rows.extend(tasks().map(|task| row("cheap", task, None)));
+    record(dir, &rows);
+    fs::write(
+        dir.join("prices.toml"),
+        "[[price]]\nmodel = 'dear'\ninput = 5\noutput = 10\n[[price]]\nmodel = 'cheap'\ninput = 1\noutput = 2\n",
+    )
+    .unwrap();
+    let compare = ["compare", "store", "dear", "cheap", "--metric", "cost"];
+    let priced = [&compare[..], &["--prices", "prices.toml"]].concat();
+    let text = said(dir, &priced);
+    // 1,095 tokens of input on average.
+    assert!(
+        text.starts_with(
+            "derived_cost: dear $0.005475, cheap $0.001095 on 20 tests that both had\n"
+        ) && text.ends_with("significant at 5 %: cheap is better\n"),
+        "{text}"
+    );
+    let page = [
+        "report",
+        "store",
+        "-o",
+        "-",
+        "--metric",
+        "cost",
+        "--prices",
+        "prices.toml",
+    ];
+    let page = said(dir, &page);
+    assert!(
+        page.contains("cheap is best, with a mean derived_cost of $0.001095"),
+        "{page}"
+    );
+    // As soon as tests are billed, a cost is what was billed.
+    let billed: Vec<Value> = (0..20)
+        .flat_map(|task| {
+            [
+                row("dear", task, Some(0.03)),
+                row("cheap", task, (task < 15).then_some(0.01)),
+            ]
+        })
+        .map(|mut row| {
+            row["timestamp"] = json!("2026-01-31T13:00:00Z");
+            row
+        })
+        .collect();
+    record(dir, &billed);
+    let (text, notes) = run(dir, &priced, 0);
+    assert!(
+        text.starts_with("cost: dear $0.03, cheap $0.01 on 15 tests that both had\n"),
+        "{text}"
+    );
+    let left_out = "cost is what rows were billed; 5 tests without a bill have a derived_cost instead, which is not in it";
+    assert!(notes.contains(left_out), "{notes}");
+    let json = parsed(dir, &[&priced[..], &["--format", "json"]].concat());
+    assert_eq!(json["left_out"], json!([left_out]));
+    run(dir, &[&priced[..], &["--strict"]].concat(), 10);
+    run(dir, &[&compare[..], &["--strict"]].concat(), 0);
+}
+
+#[test]
+fn what_was_said_of_a_session_is_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    fs::write(dir.join("plan.csv"), "model,task_id\nm,t1\nm,t2\nm,t3\n").unwrap();
+    for (session, prompt, answer) in [("monday", "v11", "false"), ("tuesday", "v12", "true")] {
+        let prompt = format!("prompt={prompt}");
+        let command = format!("echo '{{\"success\": {answer}}}'");
+        run(
+            dir,
+            &[
+                "run",
+                "store",
+                "--plan",
+                "plan.csv",
+                "--session",
+                session,
+                "--meta",
+                &prompt,
+                "--meta",
+                "temperature=0.7",
+                "--quiet",
+                "--",
+                "sh",
+                "-c",
+                &command,
+            ],
+            0,
+        );
+    }
+    // Said again, the later word counts; rows without a session have none.
+    record(
+        dir,
+        &[json!({"test_id": "x", "model": "m", "success": true})],
+    );
+    let csv = said(
+        dir,
+        &[
+            "query",
+            "store",
+            "--group-by",
+            "meta.prompt",
+            "--agg",
+            "count(),mean(success)",
+            "--format",
+            "csv",
+        ],
+    );
+    assert_eq!(
+        csv,
+        "meta.prompt,count,mean_success\nv11,3,0.0\nv12,3,1.0\n,1,1.0\n"
+    );
+    let csv = said(
+        dir,
+        &[
+            "query",
+            "store",
+            "--group-by",
+            "model,meta.temperature",
+            "--format",
+            "csv",
+            "--columns",
+            "model,meta.temperature,tests",
+        ],
+    );
+    assert_eq!(csv, "model,meta.temperature,tests\nm,0.7,6\nm,,1\n");
+    for args in [
+        &["query", "store", "--group-by", "model"][..],
+        &["query", "store", "--group-by", "model,session_id"],
+    ] {
+        let csv = said(
+            dir,
+            &[
+                args,
+                &[
+                    "--where",
+                    "meta.prompt = v12",
+                    "--format",
+                    "csv",
+                    "--columns",
+                    "tests,success",
+                ],
+            ]
+            .concat(),
+        );
+        assert_eq!(csv, "tests,success\n3,3\n", "{args:?}");
+    }
+    let text = said(
+        dir,
+        &["compare", "store", "--by", "meta.prompt", "v12", "v11"],
+    );
+    assert!(
+        text.contains("v12 100.0%, v11 0.0% on 3 tests that both had"),
+        "{text}"
+    );
+    let csv = said(
+        dir,
+        &["cost", "store", "--by", "meta.prompt", "--format", "csv"],
+    );
+    assert!(csv.contains("\nv11,3,"), "{csv}");
+    let (_, error) = run(dir, &["query", "store", "--where", "meta.prompt = v13"], 1);
+    assert!(
+        error.contains("'v13' is neither a column nor a value of meta.prompt"),
+        "{error}"
+    );
+    let (_, error) = run(dir, &["query", "store", "--group-by", "temperature"], 1);
+    assert!(
+        error.contains("no column 'temperature' (did you mean 'meta.temperature'?)"),
+        "{error}"
+    );
+    let row = parsed(dir, &["query", "store", "--limit", "1", "--format", "json"]);
+    assert!(!row.to_string().contains("meta."), "{row}");
+}

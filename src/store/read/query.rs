@@ -45,6 +45,7 @@ use crate::store::resolve::Rank;
 use crate::store::{Control, Result, Store};
 
 pub mod aggregation;
+mod computed;
 pub mod contrast;
 mod copy;
 mod group;
@@ -56,10 +57,11 @@ pub mod sessions;
 pub mod spending;
 mod words;
 
+pub(crate) use computed::DERIVED_COST;
 pub use group::{grouped, spreads};
 pub use pairs::{Side, pairs};
 pub(crate) use rows::rows_chosen;
-pub use rows::{Rows, rows};
+pub use rows::{Rows, columns, rows};
 
 /// What is wanted of the rows.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,7 +1,9 @@
 //! Plans and metadata of sessions: see [`SessionNote`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+
+use serde_json::Value;
 
 use crate::store::Store;
 use crate::store::disk;
@@ -26,6 +28,38 @@ pub fn all(store: &Store) -> Result<Vec<SessionNote>> {
     let mut notes = Notes::default();
     notes.update(store)?;
     Ok(notes.all)
+}
+
+/// What the program itself notes of a session, next to what people say of it.
+pub const PLAN_HASH: &str = "plan_hash";
+/// The same: when the program that says it began.
+pub const BEGAN: &str = "began";
+
+/// What was said of each session, as text. Where several programs say something of one key, the
+/// one that began last counts.
+pub fn metadata(store: &Store) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut notes = all(store)?;
+    // Times in UTC sort as texts; the bytes make an order of those that say none.
+    notes.sort_by_cached_key(|note| {
+        let began = note.meta.get(BEGAN).and_then(Value::as_str);
+        (began.map(str::to_owned), note.to_bytes())
+    });
+    let mut said: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for note in notes {
+        let Some(session) = note.session else {
+            continue;
+        };
+        let own = note.meta.into_iter();
+        let own = own
+            .filter(|(key, value)| ![PLAN_HASH, BEGAN].contains(&key.as_str()) && !value.is_null());
+        let text = |value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let own = own.map(|(key, value)| (key, text(value)));
+        said.entry(session).or_default().extend(own);
+    }
+    Ok(said)
 }
 
 /// The notes from scan to scan: a file that was read once never changes.

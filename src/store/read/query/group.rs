@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::computed::Computed;
 use super::{
     Control, Filter, Group, GroupValue, Result, Selection, Store, rows, rows_chosen, words,
 };
@@ -56,11 +57,10 @@ pub fn grouped(
             zone: view.files.zone.clone(),
             now: Timestamp::now(),
         };
-        let columns = view.union.finish();
-        let condition = filter
-            .condition
-            .as_ref()
-            .map(|own| own.bind(&columns, &context));
+        let condition = filter.condition.as_ref().map(|own| {
+            let stored = view.union.finish();
+            own.bind(&Computed::of(store, &stored).with(&stored), &context)
+        });
         let condition = condition.transpose().map_err(in_words)?;
         let of_cells = |own: &Bound| own.columns().iter().all(|name| DIMENSIONS.contains(name));
         if condition.as_ref().is_none_or(of_cells) {

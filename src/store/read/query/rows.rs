@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::computed::Computed;
 use super::ordered::{Ordered, Work};
 use super::part::Part;
 use super::{Control, Filter, Result, Selection, Store, words};
@@ -66,6 +67,9 @@ pub(crate) enum Reading<T> {
 pub(crate) struct Plan {
     /// The columns that are read, as they are after conversion.
     target: SchemaRef,
+    /// The same, and then those that are made of them.
+    full: SchemaRef,
+    computed: Computed,
     /// Of those, the ones that are returned, in their order.
     output: Vec<usize>,
     pub(crate) filter: Filter,
@@ -234,6 +238,21 @@ pub fn rows(store: &Store, selection: &Selection, control: &Control) -> Result<R
     )
 }
 
+/// The columns that can be asked for: those of the records, and those that are made of them.
+pub fn columns(store: &Store, control: &Control) -> Result<Vec<String>> {
+    let names = std::cell::RefCell::default();
+    let choose = |schema: &SchemaRef, _: &TimeZone| {
+        let own = schema.fields().iter().map(|field| field.name().clone());
+        names.replace(own.collect());
+        Ok(Selection {
+            limit: Some(0),
+            ..Selection::default()
+        })
+    };
+    rows_chosen(store, &Filter::default(), false, &choose, control)?;
+    Ok(names.into_inner())
+}
+
 /// The same, where what is wanted is chosen once the columns and the zone are known; the filter
 /// and whether it is summary rows stand before.
 pub(crate) fn rows_chosen(
@@ -268,10 +287,15 @@ fn open(
     } else {
         view.union.clone()
     };
-    let all = union.finish();
-    let selection = &choose(&all, &view.files.zone)?;
-    let plan = Plan::new(selection, &all, &view.files.zone)?;
-    let mut output = plan.target.project(&plan.output).map_err(refused)?;
+    let stored = union.finish();
+    let computed = if summaries {
+        Computed::default()
+    } else {
+        Computed::of(store, &stored)
+    };
+    let selection = &choose(&computed.with(&stored), &view.files.zone)?;
+    let plan = Plan::new(selection, &stored, computed, &view.files.zone)?;
+    let mut output = plan.full.project(&plan.output).map_err(refused)?;
     output.metadata.clear();
     let main = view
         .files
@@ -414,9 +438,15 @@ fn parts(store: &Store, view: View, plan: &Plan) -> Result<VecDeque<Part>> {
 }
 
 impl Plan {
-    fn new(selection: &Selection, all: &SchemaRef, zone: &TimeZone) -> Result<Self> {
+    fn new(
+        selection: &Selection,
+        stored: &SchemaRef,
+        computed: Computed,
+        zone: &TimeZone,
+    ) -> Result<Self> {
+        let all = &computed.with(stored);
         let wanted: Vec<&str> = match &selection.columns {
-            None => all
+            None => stored
                 .fields()
                 .iter()
                 .map(|field| field.name().as_str())
@@ -455,13 +485,24 @@ impl Plan {
             read.extend(DIMENSIONS);
             read.push("timestamp");
         }
-        let target = project(all, &read);
+        let mut made: Vec<&str> = read.clone();
+        made.retain(|name| computed.field(name).is_some());
+        made.sort_unstable();
+        made.dedup();
+        read.extend(made.iter().flat_map(|name| computed.needs(name)));
+        let target = project(stored, &read);
+        let fields = made.iter().filter_map(|name| computed.field(name));
+        let fields = target.fields().iter().cloned().chain(fields.map(Arc::new));
+        let full = Schema::new(fields.collect::<Vec<_>>());
+        let full = Arc::new(full.with_metadata(target.metadata().clone()));
         let output = wanted
             .iter()
-            .map(|name| target.index_of(name).map_err(refused));
+            .map(|name| full.index_of(name).map_err(refused));
         Ok(Self {
             output: output.collect::<Result<_>>()?,
             target,
+            full,
+            computed,
             filter: selection.filter.clone(),
             zone: zone.clone(),
             summaries: selection.summaries,
@@ -508,6 +549,20 @@ impl Plan {
             .transpose()
     }
 
+    /// An adapted batch with the columns that are made of it.
+    fn completed(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        let made = self.full.fields().iter().skip(rows.num_columns());
+        if made.len() == 0 {
+            return Ok(rows);
+        }
+        let made = made.map(|field| self.computed.column(field.name(), &rows));
+        let columns = rows.columns().iter().cloned().map(Ok).chain(made);
+        let fields = rows.schema().fields().iter().cloned().collect::<Vec<_>>();
+        let more = self.full.fields().iter().skip(rows.num_columns()).cloned();
+        let schema = Schema::new(fields.into_iter().chain(more).collect::<Vec<_>>());
+        RecordBatch::try_new(schema.into(), columns.collect::<Result<_>>()?).map_err(refused)
+    }
+
     /// What of a batch is returned; `beside_main` says that all its rows are summary rows.
     fn apply(&self, batch: RecordBatch, beside_main: bool) -> Result<RecordBatch> {
         let rows = if beside_main {
@@ -521,7 +576,7 @@ impl Plan {
             }
         };
         let Some(rows) = rows else {
-            return RecordBatch::new_empty(self.target.clone())
+            return RecordBatch::new_empty(self.full.clone())
                 .project(&self.output)
                 .map_err(refused);
         };
@@ -530,7 +585,7 @@ impl Plan {
         } else {
             &self.target
         };
-        let mut rows = adapt(&rows, target, &self.zone)?;
+        let mut rows = self.completed(adapt(&rows, target, &self.zone)?)?;
         if let Some(condition) = &self.condition {
             let matches = condition
                 .matches(&rows)

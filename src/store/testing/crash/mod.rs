@@ -173,6 +173,7 @@ pub(crate) fn store_on(disk: Arc<dyn Disk>) -> Store {
         layout: Layout::new("/store"),
         disk,
         zone: TimeZone::UTC,
+        prices: Arc::default(),
     }
 }
 
