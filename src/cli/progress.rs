@@ -67,6 +67,20 @@ impl Drop for Shown {
     }
 }
 
+/// Waits between two rounds of something; `false` when it was interrupted.
+pub(super) fn wait(time: Duration, control: &Control) -> bool {
+    const STEP: Duration = Duration::from_millis(100);
+    let mut left = time.max(STEP);
+    while !left.is_zero() {
+        if control.check().is_err() {
+            return false;
+        }
+        std::thread::sleep(STEP.min(left));
+        left = left.saturating_sub(STEP);
+    }
+    control.check().is_ok()
+}
+
 /// Calls `act` with 1 for the first Ctrl-C, SIGTERM or end of the terminal, 2 for the
 /// second, and so on.
 pub(super) fn on_signals(act: impl Fn(u32) + Send + 'static) {

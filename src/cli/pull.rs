@@ -3,20 +3,19 @@
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::progress::Shown;
+use super::progress::{Shown, wait};
 use super::{Exit, ReportFormat, Usage, dir, out, verbosity};
 use crate::config::{parse_duration, show_counted, show_size};
 use crate::sources::cache;
 use crate::sources::mailbox::url::is_url;
 use crate::sources::remote::{self, Emptied, Empty, Options, Place, Pulled};
-use crate::store::{Control, Error, Store};
+use crate::store::{Error, Store};
 use crate::text::sanitise::sanitise;
 
 /// `evaltop pull`.
@@ -116,20 +115,6 @@ pub fn run(args: &PullArgs) -> Result<Exit> {
 pub(super) fn places(named: &[String]) -> Result<Vec<Place>, Usage> {
     let place = |text: &String| Place::parse(text).map_err(|error| Usage(error.to_string()));
     named.iter().map(place).collect()
-}
-
-/// Waits; `false` when it was interrupted.
-fn wait(time: Duration, control: &Control) -> bool {
-    const STEP: Duration = Duration::from_millis(100);
-    let mut left = time.max(STEP);
-    while !left.is_zero() {
-        if control.check().is_err() {
-            return false;
-        }
-        std::thread::sleep(STEP.min(left));
-        left = left.saturating_sub(STEP);
-    }
-    control.check().is_ok()
 }
 
 fn report(

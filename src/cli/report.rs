@@ -9,13 +9,14 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::progress::Shown;
-use super::{Exit, Usage, dir, left_out};
-use crate::config::Config;
+use super::progress::{self, Shown};
+use super::{Exit, Usage, dir, left_out, metric, verbosity};
+use crate::config::{Config, parse_duration};
 use crate::formats::Output;
 use crate::monitor::Monitor;
 use crate::observation::WriterState;
 use crate::report::{Report, Request};
+use crate::stats::metric::Metric;
 use crate::store::read::query::sessions::sessions;
 use crate::store::read::snapshot::{FileState, Scanner};
 use crate::store::write::session_notes;
@@ -35,6 +36,12 @@ pub struct ReportArgs {
     /// Planned number of tests: fewer make an incomplete report, which says so
     #[arg(long, value_name = "N")]
     pub target: Option<u64>,
+    /// Show and compare the mean of this column or expression instead of the success rate: score
+    #[arg(long, value_name = "COLUMN")]
+    pub metric: Option<String>,
+    /// Write it again every so often, until interrupted: 5m, 1h
+    #[arg(long, value_name = "TIME")]
+    pub every: Option<String>,
     /// What rows say in words too: error messages, names of files, links to logs
     #[arg(long)]
     pub with_texts: bool,
@@ -48,9 +55,46 @@ pub struct ReportArgs {
 
 /// `evaltop report`.
 pub fn run(args: &ReportArgs) -> Result<Exit> {
+    let every = args.every.as_deref().map(parse_duration).transpose();
+    let every = every.map_err(|why| Usage(format!("--every: {why}")))?;
+    if every.is_some() && args.output == Path::new("-") {
+        return Err(
+            Usage("--every writes a file again and again: name it with -o".to_owned()).into(),
+        );
+    }
     let shown = Shown::new();
     write(args, &shown.control)?;
-    Ok(left_out::say(&shown.control, args.filter.strict))
+    let mut said = shown.control.left_out();
+    let exit = left_out::say(&shown.control, args.filter.strict);
+    let Some(every) = every else {
+        return Ok(exit);
+    };
+    // From now on the file is its own.
+    let again = ReportArgs {
+        yes: true,
+        ..args.clone()
+    };
+    while progress::wait(every, &shown.control) {
+        match write(&again, &shown.control) {
+            Ok(()) => {
+                let left_out = shown.control.left_out();
+                if left_out != said {
+                    left_out::sentences(&left_out);
+                    said = left_out;
+                }
+            }
+            Err(_) if shown.control.check().is_err() => break,
+            // The next round may find the store again.
+            Err(error) => {
+                let error = format!("{error:#}");
+                if said != [error.as_str()] {
+                    verbosity::complain(&error);
+                    said = vec![error];
+                }
+            }
+        }
+    }
+    Ok(Exit::Ok)
 }
 
 /// Writes the report.
@@ -95,11 +139,16 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
         }
     }
     let metadata = metadata(&store, session.as_deref());
+    let (metric, unmeasured) = match &args.metric {
+        Some(name) => metric::chosen(&config, &store, &filter, name, control)?,
+        None => (Metric::default(), None),
+    };
     let request = Request {
         filter,
         session,
         baseline,
-        metric: crate::stats::metric::Metric::default(),
+        metric,
+        unjudged: args.metric.is_none().then(|| config.metric("score")),
         with_texts: args.with_texts,
         planned: args.target,
         prices: std::sync::Arc::clone(&config.price_table),
@@ -112,7 +161,8 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
         .unwrap_or(root.as_os_str())
         .to_string_lossy()
         .into_owned();
-    let notes = notes(&store, args.with_texts, control)?;
+    let mut notes = notes(&store, args.with_texts, control)?;
+    notes.extend(unmeasured);
     let report = Report::new(&store, request, name, notes, Timestamp::now(), control)?;
     let text = if markdown {
         report.markdown()
@@ -131,21 +181,9 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
 /// What is known of a session beyond its rows.
 fn metadata(store: &Store, session: Option<&str>) -> Vec<(String, String)> {
     // No figure depends on it.
-    let notes = session_notes::all(store).unwrap_or_default();
-    // Several programs and commands may have said something of it: all of it counts.
-    let own = notes
-        .into_iter()
-        .filter(|note| session.is_some() && note.session.as_deref() == session);
-    let meta: std::collections::BTreeMap<String, serde_json::Value> =
-        own.flat_map(|note| note.meta).collect();
-    let shown = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
-    };
-    meta.into_iter()
-        .filter(|(name, _)| !["plan_hash", "began"].contains(&name.as_str()))
-        .map(|(name, value)| (name, shown(value)))
-        .collect()
+    let mut said = session_notes::metadata(store).unwrap_or_default();
+    let own = session.and_then(|session| said.remove(session));
+    own.unwrap_or_default().into_iter().collect()
 }
 
 /// When writers were lost and models throttled, as far as that is known now.

@@ -15,7 +15,7 @@ use crate::stats::paired::Comparison;
 use crate::stats::prices::{Price, Prices};
 use crate::store::format::zone;
 use crate::store::read::query::aggregation::{Aggregate, Aggregation, aggregate};
-use crate::store::read::query::contrast::{Contender, Contrast, Flip, contrasts, flips};
+use crate::store::read::query::contrast::{Contender, Contrast, Flip, contrasts, flips, means};
 use crate::store::read::query::spending::spending;
 use crate::store::read::query::{Filter, Group, Selection, grouped, rows};
 use crate::store::{Control, Result, Store};
@@ -40,8 +40,10 @@ pub struct Request {
     pub session: Option<String>,
     /// The session that it is compared with.
     pub baseline: Option<String>,
-    /// What is compared.
+    /// What is shown and compared.
     pub metric: Metric,
+    /// What is instead where no test of any model has a verdict, and rows bring it.
+    pub unjudged: Option<Metric>,
     /// Texts of results too: error messages, logs.
     pub with_texts: bool,
     /// Tests that were planned.
@@ -58,7 +60,10 @@ pub struct Request {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) contender: Contender,
+    /// The mean of the metric: of successes, their rate.
     pub(super) rate: Option<f64>,
+    /// Tests that say something of the metric.
+    pub(super) measured: u64,
     pub(super) interval: Option<Interval>,
     /// Best and worst place.
     pub(super) ranks: (usize, usize),
@@ -121,6 +126,8 @@ pub struct Report {
     pub(super) more_cells: usize,
     pub(super) moments: Vec<Moment>,
     pub(super) width: i64,
+    /// The least and the greatest value that is drawn.
+    pub(super) scale: (f64, f64),
     columns: Vec<String>,
     /// Files, rows and tests that were left out: sentences.
     pub(super) left_out: Vec<String>,
@@ -140,6 +147,12 @@ fn asked(
         aggregates: Aggregate::list(list)?,
     };
     Ok(aggregate(store, &aggregation, control)?.batch)
+}
+
+/// The name of the mean among the columns of such a list of aggregates.
+fn mean_column(list: &str) -> Result<String> {
+    let last = Aggregate::list(list)?.pop();
+    Ok(last.map(|own| own.name).unwrap_or_default())
 }
 
 fn text(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
@@ -169,7 +182,7 @@ impl Report {
     /// Counts everything. `notes` are what a scan of the store has to say.
     pub fn new(
         store: &Store,
-        request: Request,
+        mut request: Request,
         name: String,
         notes: Vec<String>,
         made: Timestamp,
@@ -206,10 +219,11 @@ impl Report {
             })?;
             filter.condition = Some(Box::new(parsed));
         }
-        report.models(store, &filter, &request, control)?;
-        report.heat(store, &filter, control)?;
+        report.models(store, &filter, &mut request, control)?;
+        report.scale = report.drawn(&request.metric);
+        report.heat(store, &filter, &request.metric, control)?;
         report.errors(store, &filter, control)?;
-        report.over_time(store, &filter, control)?;
+        report.over_time(store, &filter, &request.metric, control)?;
         report.told(store, &filter, &request, control)?;
         report.cells(store, &filter, control)?;
         if let (Some(session), Some(baseline)) = (&request.session, &request.baseline) {
@@ -231,7 +245,9 @@ impl Report {
                 names,
                 control,
             )?;
-            report.flips = flips(store, &request.filter, "session_id", names, control)?;
+            if request.metric.is_success() {
+                report.flips = flips(store, &request.filter, "session_id", names, control)?;
+            }
         }
         report.request = request;
         report.unscored();
@@ -242,17 +258,25 @@ impl Report {
         &mut self,
         store: &Store,
         filter: &Filter,
-        request: &Request,
+        request: &mut Request,
         control: &Control,
     ) -> Result<()> {
-        let (contenders, found) = contrasts(
-            store,
-            filter,
-            ("model", &Metric::default()),
-            &[],
-            MODELS,
-            control,
-        )?;
+        let compared =
+            |metric: &Metric| contrasts(store, filter, ("model", metric), &[], MODELS, control);
+        let (mut contenders, mut found) = compared(&request.metric)?;
+        let judged = |own: &Contender| own.tally.judged() > 0;
+        let instead = request.unjudged.take();
+        let instead = instead.filter(|metric| self.has(&metric.name));
+        if let (Some(metric), false) = (instead, contenders.iter().any(judged)) {
+            request.metric = metric;
+            (contenders, found) = compared(&request.metric)?;
+        }
+        let metric = &request.metric;
+        let means = if metric.is_success() {
+            BTreeMap::new()
+        } else {
+            means(store, filter, ("model", metric), control)?
+        };
         let list = "count(),mean(execution_time),p95(execution_time),min(timestamp),max(timestamp)";
         let figures = asked(store, filter, "model", list, control)?;
         let by = ["model".to_owned()];
@@ -297,7 +321,7 @@ impl Report {
                 .zip(&self.significant)
                 .filter(|(_, (_, significant))| *significant)
                 .filter_map(|(contrast, _)| {
-                    let first = contrast.found.difference?.value > 0.0;
+                    let first = metric.gain(contrast.found.difference?.value) > 0.0;
                     Some(if first {
                         (contrast.second, first)
                     } else {
@@ -311,14 +335,25 @@ impl Report {
                     .zip(&self.significant)
                     .filter(|(contrast, (_, significant))| {
                         let value = contrast.found.difference.map_or(0.0, |own| own.value);
+                        let value = metric.gain(value);
                         *significant
                             && ((contrast.first == at && value > 0.0)
                                 || (contrast.second == at && value < 0.0))
                     });
             let judged = contender.tally.judged();
+            let mean = means.get(&contender.value);
+            let (rate, measured, interval) = if metric.is_success() {
+                let interval = wilson(contender.tally.full, judged);
+                (contender.tally.success_rate(), judged, interval)
+            } else {
+                let measured = mean.map_or(0, |own| own.n);
+                let interval = mean.and_then(|own| own.interval);
+                (mean.map(|own| own.mean), measured, interval)
+            };
             Model {
-                rate: contender.tally.success_rate(),
-                interval: wilson(contender.tally.full, judged),
+                rate,
+                measured,
+                interval,
                 ranks: (1 + losses.iter().filter(better).count(), wins.count()),
                 spent: spent
                     .get(&vec![contender.value.clone()])
@@ -344,6 +379,29 @@ impl Report {
         Ok(())
     }
 
+    /// The ends of the scale on which the metric is drawn: its range, else what there is.
+    fn drawn(&self, metric: &Metric) -> (f64, f64) {
+        if let Some(range) = metric.range {
+            return range;
+        }
+        let own = self.models.iter().flat_map(|model| {
+            let interval = model.interval.map(|own| [own.low, own.high]);
+            interval.into_iter().flatten().chain(model.rate)
+        });
+        // What can't be less than nothing is drawn from there on.
+        own.fold((0.0, 0.0), |(low, high), own| (low.min(own), high.max(own)))
+    }
+
+    /// The place of a value on that scale, 0 to 1.
+    pub(super) fn share(&self, value: f64) -> f64 {
+        let (low, high) = self.scale;
+        if high > low {
+            ((value - low) / (high - low)).clamp(0.0, 1.0)
+        } else {
+            0.5
+        }
+    }
+
     fn has(&self, column: &str) -> bool {
         self.columns.iter().any(|own| own == column)
     }
@@ -357,7 +415,13 @@ impl Report {
         names.zip(0..).collect()
     }
 
-    fn heat(&mut self, store: &Store, filter: &Filter, control: &Control) -> Result<()> {
+    fn heat(
+        &mut self,
+        store: &Store,
+        filter: &Filter,
+        metric: &Metric,
+        control: &Control,
+    ) -> Result<()> {
         let totals = asked(store, filter, "task_id", "count()", control)?;
         let mut tasks: Vec<(i64, String)> = (0..totals.num_rows())
             .filter_map(|row| {
@@ -380,13 +444,9 @@ impl Report {
             return Ok(());
         }
         let places = self.places();
-        let cells = asked(
-            store,
-            filter,
-            "model,task_id",
-            "count(),mean(success)",
-            control,
-        )?;
+        let list = format!("count(),mean({})", metric.name);
+        let cells = asked(store, filter, "model,task_id", &list, control)?;
+        let mean = mean_column(&list)?;
         for row in 0..cells.num_rows() {
             let model = text(&cells, "model", row).and_then(|model| places.get(&model).copied());
             let task =
@@ -394,7 +454,7 @@ impl Report {
             if let (Some(model), Some(task)) = (model, task) {
                 let tests = number(&cells, "count", row).unwrap_or(0.0) as i64;
                 self.heat
-                    .insert((model, task), (tests, number(&cells, "mean_success", row)));
+                    .insert((model, task), (tests, number(&cells, &mean, row)));
             }
         }
         Ok(())
@@ -538,7 +598,13 @@ impl Report {
         Ok(())
     }
 
-    fn over_time(&mut self, store: &Store, filter: &Filter, control: &Control) -> Result<()> {
+    fn over_time(
+        &mut self,
+        store: &Store,
+        filter: &Filter,
+        metric: &Metric,
+        control: &Control,
+    ) -> Result<()> {
         let Some((from, to)) = self.window else {
             return Ok(());
         };
@@ -550,13 +616,15 @@ impl Report {
             .find(|own| seconds / own <= 100)
             .unwrap_or(31_536_000);
         let by = format!("bucket(timestamp, {})", self.width);
-        let found = asked(store, filter, &by, "count(),mean(success)", control)?;
+        let list = format!("count(),mean({})", metric.name);
+        let found = asked(store, filter, &by, &list, control)?;
+        let mean = mean_column(&list)?;
         self.moments = (0..found.num_rows())
             .filter_map(|row| {
                 Some(Moment {
                     at: time(&found, &by, row)?,
                     tests: number(&found, "count", row)? as u64,
-                    rate: number(&found, "mean_success", row),
+                    rate: number(&found, &mean, row),
                 })
             })
             .collect();
@@ -565,7 +633,17 @@ impl Report {
 
     fn unscored(&mut self) {
         let sum = |of: fn(&Model) -> u64| self.models.iter().map(of).sum::<u64>();
+        let metric = &self.request.metric;
         let unscored = sum(|model| model.contender.tally.unscored);
+        let unmeasured = if metric.is_success() {
+            0
+        } else {
+            self.tests().saturating_sub(sum(|model| model.measured))
+        };
+        let without = format!(
+            "tests without a value of {}: its means are without them",
+            super::words::name(&metric.name)
+        );
         let infrastructure = sum(|model| model.contender.tally.infrastructure());
         let (tests, free) = (
             sum(|model| model.contender.tally.tests),
@@ -583,6 +661,7 @@ impl Report {
                     .push(format!("{} {what}", crate::config::show_count(count)));
             }
         };
+        say(unmeasured, &without);
         say(
             unscored,
             "tests are unscored: neither success nor failure, outside of every rate",

@@ -3,9 +3,10 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::data::{Model, Report};
-use super::words::{date, dollars, interval, name, percent, points, prose, snippet};
+use super::words::{date, dollars, heading, interval, name, prose, snippet, value};
 use crate::config::{show_count, show_counted, show_duration};
 use crate::stats::ErrorCategory;
+use crate::stats::metric::Metric;
 use crate::stats::money::Money;
 use crate::stats::paired::Comparison;
 use crate::store::aggregate::category;
@@ -84,11 +85,21 @@ fn answer(report: &Report) -> Markup {
     }
 }
 
-/// A rate with its interval on a scale from 0 to 100 %.
-fn bar(model: &Model) -> Markup {
-    let x = |share: f64| format!("{:.1}", 4.0 + share * 152.0);
+/// The ends of the scale on which the metric is drawn.
+fn scale(report: &Report) -> String {
+    let (metric, (low, high)) = (&report.request.metric, report.scale);
+    if metric.is_success() {
+        return "0 – 100 %".to_owned();
+    }
+    format!("{} – {}", metric.brief(low), metric.brief(high))
+}
+
+/// A value with its interval on that scale.
+fn bar(report: &Report, model: &Model) -> Markup {
+    let x = |value: f64| format!("{:.1}", 4.0 + report.share(value) * 152.0);
+    let shown = value(&report.request.metric, model.rate);
     html! {
-        svg viewBox="0 0 160 16" width="160" height="16" role="img" aria-label=(percent(model.rate)) {
+        svg viewBox="0 0 160 16" width="160" height="16" role="img" aria-label=(shown) {
             line.axis x1="4" y1="8" x2="156" y2="8" {}
             @if let Some(range) = model.interval { line.bar x1=(x(range.low)) y1="8" x2=(x(range.high)) y2="8" {} }
             @if let Some(rate) = model.rate { circle.dot cx=(x(rate)) cy="8" r="4" {} }
@@ -97,6 +108,14 @@ fn bar(model: &Model) -> Markup {
 }
 
 fn leaderboard(report: &Report) -> Markup {
+    let metric = &report.request.metric;
+    let against = |model: &Model| {
+        let found = report.against.get(&model.contender.value);
+        found.map_or_else(
+            || "–".to_owned(),
+            |own| super::words::difference(metric, own),
+        )
+    };
     let money = report
         .models
         .iter()
@@ -105,21 +124,21 @@ fn leaderboard(report: &Report) -> Markup {
         section { h2 { "Leaderboard" }
             div.wide tabindex="0" role="region" aria-label="leaderboard" { table {
                 thead { tr {
-                    th scope="col" { "Model" } th scope="col" { "0 – 100 %" } th.n scope="col" { "Success" } th scope="col" { "95 % interval" }
+                    th scope="col" { "Model" } th scope="col" { (scale(report)) } th.n scope="col" { bdi { (heading(metric)) } } th scope="col" { "95 % interval" }
                     th scope="col" { "Rank" } th.n scope="col" { "Tests" } th.n scope="col" { "Unscored" } th.n scope="col" { "Infra" }
                     @if !report.against.is_empty() { th.n scope="col" { "Against baseline" } }
                     @if money { th.n scope="col" { "Cost" } }
                 } }
                 tbody { @for model in report.ranked() { tr {
                     td.name { bdi { (name(&model.contender.value)) } }
-                    td { (bar(model)) }
-                    td.n { (percent(model.rate)) }
-                    td { (interval(model.interval)) }
+                    td { (bar(report, model)) }
+                    td.n { (value(metric, model.rate)) }
+                    td { (interval(metric, model.interval)) }
                     td { (super::words::rank(model)) }
                     td.n { (show_count(model.contender.tally.tests)) }
                     td.n { (show_count(model.contender.tally.unscored)) }
                     td.n { (show_count(model.contender.tally.infrastructure())) }
-                    @if !report.against.is_empty() { td.n { (report.against.get(&model.contender.value).map_or_else(|| "–".to_owned(), points)) } }
+                    @if !report.against.is_empty() { td.n { (against(model)) } }
                     @if money { td.n { (dollars(model.spent.dollars())) } }
                 } } }
             } }
@@ -136,13 +155,14 @@ fn not_counted(report: &Report) -> Markup {
     }
 }
 
-fn difference(found: &Comparison) -> Markup {
-    let value = found.difference.map_or(0.0, |own| own.value);
+fn difference(metric: &Metric, found: &Comparison) -> Markup {
+    let gain = metric.gain(found.difference.map_or(0.0, |own| own.value));
     let apart = super::words::is_apart(found);
+    let shown = super::words::difference(metric, found);
     html! {
-        @if apart && value > 0.0 { span.yes { (points(found)) } }
-        @else if apart { span.no { (points(found)) } }
-        @else { (points(found)) }
+        @if apart && gain > 0.0 { span.yes { (shown) } }
+        @else if apart { span.no { (shown) } }
+        @else { (shown) }
     }
 }
 
@@ -150,15 +170,21 @@ fn against(report: &Report) -> Markup {
     if report.overall.is_none() {
         return html! {};
     }
+    let metric = &report.request.metric;
     let (flips, count) = (&report.flips.0, report.flips.1);
+    let [points, more, fewer] = if metric.is_success() {
+        ["Points", "Fixed", "Broken"]
+    } else {
+        ["Difference", "Higher in", "Lower in"]
+    };
     html! {
         section { h2 { "Against the baseline" }
             div.wide tabindex="0" role="region" aria-label="models against the baseline" { table {
-                thead { tr { th scope="col" { "Model" } th.n scope="col" { "Points" } th scope="col" { "95 % interval" } th.n scope="col" { "p" } th.n scope="col" { "Fixed" } th.n scope="col" { "Broken" } th.n scope="col" { "Pairs" } } }
+                thead { tr { th scope="col" { "Model" } th.n scope="col" { (points) } th scope="col" { "95 % interval" } th.n scope="col" { "p" } th.n scope="col" { (more) } th.n scope="col" { (fewer) } th.n scope="col" { "Pairs" } } }
                 tbody { @for (model, found) in &report.against { tr {
                     td.name { bdi { (name(model)) } }
-                    td.n { (difference(found)) }
-                    td { (super::words::range(found)) }
+                    td.n { (difference(metric, found)) }
+                    td { (super::words::range(metric, found)) }
                     td.n { (super::words::p(found.difference.and_then(|own| own.p))) }
                     td.n { (format!("{:.0}", found.only_first)) }
                     td.n { (format!("{:.0}", found.only_second)) }
@@ -189,17 +215,40 @@ fn heat(report: &Report) -> Markup {
     if report.tasks.is_empty() {
         return html! {};
     }
+    let metric = &report.request.metric;
+    let what = if metric.is_success() {
+        "Success in per cent".to_owned()
+    } else {
+        format!("Mean {}", heading(metric))
+    };
+    // The better, the bluer.
+    let shade = |mean: f64| {
+        let share = report.share(mean);
+        let share = if metric.gain(1.0) > 0.0 {
+            share
+        } else {
+            1.0 - share
+        };
+        (share * 10.0).round()
+    };
+    let cell = |mean: f64| {
+        if metric.is_success() {
+            format!("{:.0}", mean * 100.0)
+        } else {
+            metric.brief(mean)
+        }
+    };
     html! {
         section { h2 { "Models by task" }
-            p.dim { "Success in per cent; hatched, in print italic, where a cell has fewer than 10 tests. Point at a cell for its tests." }
+            p.dim { (what) "; hatched, in print italic, where a cell has fewer than 10 tests. Point at a cell for its tests." }
             div.wide tabindex="0" role="region" aria-label="models by task" { table.heat {
                 thead { tr { td {} @for task in &report.tasks { th scope="col" { bdi { (name(task)) } } } } }
                 tbody { @for (at, model) in report.models.iter().enumerate() { tr {
                     td.name { bdi { (name(&model.contender.value)) } }
                     @for task in 0..report.tasks.len() {
                         @match report.heat.get(&(at, task)) {
-                            Some((tests, Some(rate))) => td class=(format!("h{}{}", (rate * 10.0).round(), if *tests < 10 { " few" } else { "" })) title=(format!("n {tests}")) { (format!("{:.0}", rate * 100.0)) },
-                            Some((tests, None)) => td title=(format!("n {tests}, unscored")) { "–" },
+                            Some((tests, Some(rate))) => td class=(format!("h{}{}", shade(*rate), if *tests < 10 { " few" } else { "" })) title=(format!("n {tests}")) { (cell(*rate)) },
+                            Some((tests, None)) => td title=(format!("n {tests}, without a value")) { "–" },
                             None => td {},
                         }
                     }
@@ -214,17 +263,23 @@ fn matrix(report: &Report) -> Markup {
     if best.len() < 2 {
         return html! {};
     }
+    let metric = &report.request.metric;
+    let what = if metric.is_success() {
+        "Difference in points".to_owned()
+    } else {
+        format!("Difference in {}", heading(metric))
+    };
     html! {
         section { h2 { "Pairs" }
-            p.dim { "Difference in points, row less column, on the tests that both had; marked where it is significant at 5 % (Holm)." }
+            p.dim { (what) ", row less column, on the tests that both had; marked where it is significant at 5 % (Holm)." }
             div.wide tabindex="0" role="region" aria-label="pairs of models" { table.pairs {
                 thead { tr { td {} @for at in &best { th scope="col" { bdi { (name(report.model_name(*at))) } } } } }
                 tbody { @for row in &best { tr {
                     td.name { bdi { (name(report.model_name(*row))) } }
                     @for column in &best {
                         td.n { @if let Some((value, significant)) = report.pair(*row, *column) {
-                            @let shown = format!("{:+.1}", value * 100.0);
-                            @if significant && value > 0.0 { span.yes { (shown) "*" } }
+                            @let shown = metric.signed(value);
+                            @if significant && metric.gain(value) > 0.0 { span.yes { (shown) "*" } }
                             @else if significant { span.no { (shown) "*" } }
                             @else { (shown) }
                         } }
@@ -346,10 +401,25 @@ fn over_time(report: &Report) -> Markup {
     let span = (last + width - first) as f64;
     let x = |at: i64| 40.0 + (at - first) as f64 / span * 740.0;
     let y = |share: f64| 140.0 - share * 120.0;
+    let metric = &report.request.metric;
+    let (low, high) = report.scale;
+    let label = |share: f64| {
+        if metric.is_success() {
+            format!("{:.0}%", share * 100.0)
+        } else {
+            metric.brief(low + share * (high - low))
+        }
+    };
     let line: Vec<String> = report
         .moments
         .iter()
-        .filter_map(|own| Some(format!("{:.1},{:.1}", x(own.at + width / 2), y(own.rate?))))
+        .filter_map(|own| {
+            Some(format!(
+                "{:.1},{:.1}",
+                x(own.at + width / 2),
+                y(report.share(own.rate?))
+            ))
+        })
         .collect();
     let marks: Vec<&(i64, String)> = report
         .request
@@ -359,9 +429,9 @@ fn over_time(report: &Report) -> Markup {
         .collect();
     html! {
         section { h2 { "Over time" }
-            p.dim { "Bars: tests in " (show_duration(report.width as f64)) ", at most " (show_count(most)) ". Line: success, 0 to 100 %." }
-            svg viewBox="0 0 800 170" width="800" height="170" role="img" aria-label="Tests and success over time" {
-                @for share in [0.0, 0.5, 1.0] { line.axis x1="40" x2="780" y1=(y(share)) y2=(y(share)) {} text x="34" y=(y(share) + 4.0) text-anchor="end" { (format!("{:.0}%", share * 100.0)) } }
+            p.dim { "Bars: tests in " (show_duration(report.width as f64)) ", at most " (show_count(most)) ". Line: " (if metric.is_success() { "success".to_owned() } else { format!("mean {}", heading(metric)) }) ", " (scale(report)) "." }
+            svg viewBox="0 0 800 170" width="800" height="170" role="img" aria-label="Tests and what they came to over time" {
+                @for share in [0.0, 0.5, 1.0] { line.axis x1="40" x2="780" y1=(y(share)) y2=(y(share)) {} text x="34" y=(y(share) + 4.0) text-anchor="end" { (label(share)) } }
                 @for own in &report.moments { @let high = own.tests as f64 / most as f64 * 120.0;
                     rect.area x=(format!("{:.1}", x(own.at))) y=(format!("{:.1}", 140.0 - high)) width=(format!("{:.1}", (x(own.at + width) - x(own.at) - 1.0).max(0.5))) height=(format!("{high:.1}")) {}
                 }
@@ -379,16 +449,26 @@ fn over_time(report: &Report) -> Markup {
 
 fn methods(report: &Report) -> Markup {
     let store = name(&report.name);
+    let metric = &report.request.metric;
+    let own = name(&metric.name);
+    let chosen = if metric.is_success() {
+        String::new()
+    } else {
+        format!(" --metric '{own}'")
+    };
     html! {
         section { h2 { "Methods" }
             ul {
                 li { "Success rate: full successes over tests with a verdict, each test once; of several attempts at one test the newest counts. Interval: Wilson, 95 %." }
+                @if !metric.is_success() {
+                    li { "Mean " bdi { (own) } ": over the tests with a value. Interval: t at 95 %, standard error clustered by task; " (if metric.gain(1.0) > 0.0 { "higher" } else { "lower" }) " is better. Differences: each test by its mean on either side, clustered by task, t." }
+                }
                 li { "Pairs: the tests that both had, by task_id or test_id within one prompt type, difficulty, task type and tool success rate. Single trials: McNemar, exact where few differ or where the two disagree. Several trials: standard error clustered by task. p-values of all pairs are adjusted by Holm." }
                 li { "Rank: from one more than the models significantly better, to all less those significantly worse." }
                 li { "Cost: as billed in the rows, else derived from tokens and prices; the sums are exact. The judge's cost is counted apart." }
                 @for price in &report.prices { li { "Price of " bdi { (name(&price.model)) } @if let Some(from) = price.from { " since " (date(from.as_microsecond(), report)) } ": $" (price.rates.input) " in, $" (price.rates.output) " out a million tokens (" bdi { (name(&price.file)) } ")" } }
             }
-            pre tabindex="0" { "evaltop compare " (store) " --format json\nevaltop query " (store) " --group-by model\nevaltop query " (store) " --group-by model,task_id --agg 'count(),mean(success)'\nevaltop query " (store) " --group-by model,error_type --agg 'count()'\nevaltop cost " (store) }
+            pre tabindex="0" { "evaltop compare " (store) (chosen) " --format json\nevaltop query " (store) " --group-by model" (chosen) "\nevaltop query " (store) " --group-by model,task_id --agg 'count(),mean(" (own) ")'\nevaltop query " (store) " --group-by model,error_type --agg 'count()'\nevaltop cost " (store) }
             p { a download="models.csv" href=(super::words::csv(report)) { "The figures by model as CSV" } " · " a download="cells.csv" href=(super::words::cells(report)) { "All cells as CSV" } @if report.more_cells > 0 { " (without the last " (show_count(report.more_cells as u64)) ")" } }
             p.dim { "evaltop " (env!("CARGO_PKG_VERSION")) ", " (date(report.made.as_microsecond(), report)) }
         }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::data::Report;
-use super::words::{dollars, interval, name, percent, points, prose, rank, sentences};
+use super::words::{difference, dollars, heading, interval, name, prose, rank, sentences, value};
 use crate::config::show_count;
 use crate::formats::markdown::escape;
 
 pub(super) fn page(report: &Report) -> String {
+    let metric = &report.request.metric;
     let mut text = String::new();
     // Writing to a string can't fail.
     let _ = writeln!(
@@ -20,7 +21,12 @@ pub(super) fn page(report: &Report) -> String {
     }
     let _ = writeln!(
         text,
-        "\n| model | success | 95 % interval | rank | tests | unscored | against baseline | cost |\n| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |"
+        "\n| model | {} | 95 % interval | rank | tests | unscored | against baseline | cost |\n| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |",
+        escape(&if metric.is_success() {
+            "success".to_owned()
+        } else {
+            heading(metric)
+        })
     );
     for model in report.ranked() {
         let against = report.against.get(&model.contender.value);
@@ -28,12 +34,12 @@ pub(super) fn page(report: &Report) -> String {
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             escape(&name(&model.contender.value)),
-            percent(model.rate),
-            interval(model.interval),
+            value(metric, model.rate),
+            interval(metric, model.interval),
             rank(model),
             show_count(model.contender.tally.tests),
             show_count(model.contender.tally.unscored),
-            against.map_or_else(|| "–".to_owned(), points),
+            against.map_or_else(|| "–".to_owned(), |own| difference(metric, own)),
             dollars(model.spent.dollars())
         );
     }

@@ -20,14 +20,12 @@ impl Report {
         markdown::page(self)
     }
 
-    /// Models in the order of their success.
+    /// Models, the best first; those of which nothing is known stand last.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.models.len()).collect();
         let rate = |at: &usize| {
-            self.models
-                .get(*at)
-                .and_then(|model| model.rate)
-                .unwrap_or(-1.0)
+            let rate = self.models.get(*at).and_then(|model| model.rate);
+            rate.map_or(f64::NEG_INFINITY, |rate| self.request.metric.gain(rate))
         };
         order.sort_by(|one, other| rate(other).total_cmp(&rate(one)));
         order

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::data::{Model, Report};
 use crate::observation::spending::Spent;
 use crate::stats::interval::Interval;
+use crate::stats::metric::Metric;
 use crate::stats::paired::{Comparison, Verdict};
 use crate::store::read::query::GroupValue;
 use crate::text::sanitise::sanitise;
@@ -37,14 +38,26 @@ fn cut(text: &str, longest: usize) -> String {
     text.chars().take(longest - 1).chain(['…']).collect()
 }
 
-pub(super) fn percent(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "–".to_owned(), |rate| format!("{:.1}%", rate * 100.0))
+/// A value of the metric.
+pub(super) fn value(metric: &Metric, value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| metric.show(value))
 }
 
-pub(super) fn interval(interval: Option<Interval>) -> String {
+pub(super) fn interval(metric: &Metric, interval: Option<Interval>) -> String {
     interval.map_or_else(String::new, |own| {
-        format!("{:.0}–{:.0}%", own.low * 100.0, own.high * 100.0)
+        if metric.is_success() {
+            return format!("{:.0}–{:.0}%", own.low * 100.0, own.high * 100.0);
+        }
+        format!("{}–{}", metric.show(own.low), metric.show(own.high))
     })
+}
+
+/// What the metric is called at the head of a column.
+pub(super) fn heading(metric: &Metric) -> String {
+    if metric.is_success() {
+        return "Success".to_owned();
+    }
+    name(&metric.name)
 }
 
 pub(super) fn dollars(cost: Option<f64>) -> String {
@@ -55,20 +68,16 @@ pub(super) fn dollars(cost: Option<f64>) -> String {
     }
 }
 
-pub(super) fn points(found: &Comparison) -> String {
-    found.difference.map_or_else(
-        || "–".to_owned(),
-        |own| format!("{:+.1}", own.value * 100.0),
-    )
+/// A difference, without its unit.
+pub(super) fn difference(metric: &Metric, found: &Comparison) -> String {
+    let difference = found.difference;
+    difference.map_or_else(|| "–".to_owned(), |own| metric.signed(own.value))
 }
 
-pub(super) fn range(found: &Comparison) -> String {
+pub(super) fn range(metric: &Metric, found: &Comparison) -> String {
     found.difference.map_or_else(String::new, |own| {
-        format!(
-            "{:+.1} to {:+.1}",
-            own.interval.low * 100.0,
-            own.interval.high * 100.0
-        )
+        let (low, high) = (own.interval.low, own.interval.high);
+        format!("{} to {}", metric.signed(low), metric.signed(high))
     })
 }
 
@@ -107,31 +116,33 @@ pub(super) fn rank(model: &Model) -> String {
 /// The three sentences that most readers want.
 pub(super) fn sentences(report: &Report) -> Vec<String> {
     let mut all = Vec::new();
-    let mut best: Vec<&Model> = report
-        .models
-        .iter()
+    let metric = &report.request.metric;
+    let of = if metric.is_success() {
+        String::new()
+    } else {
+        format!(" a mean {} of", heading(metric))
+    };
+    let ranked = report.ranked();
+    let best: Vec<&Model> = ranked
+        .into_iter()
         .filter(|model| model.ranks.0 == 1 && model.rate.is_some())
         .collect();
-    best.sort_by(|one, other| {
-        other
-            .rate
-            .partial_cmp(&one.rate)
-            .unwrap_or(std::cmp::Ordering::Equal)
-    });
     match best.as_slice() {
-        [] => all.push("No test has a verdict yet.".to_owned()),
+        [] if metric.is_success() => all.push("No test has a verdict yet.".to_owned()),
+        [] => all.push(format!("No test has a value of {}.", heading(metric))),
         [only] if report.models.len() == 1 => {
+            let verb = if of.is_empty() { "succeeds in" } else { "has" };
             all.push(format!(
-                "{} succeeds in {}.",
+                "{} {verb}{of} {}.",
                 name(&only.contender.value),
-                percent(only.rate)
+                value(metric, only.rate)
             ));
         }
         [only] => all.push(format!(
-            "{} is best, with {} (95 % interval {}).",
+            "{} is best, with{of} {} (95 % interval {}).",
             name(&only.contender.value),
-            percent(only.rate),
-            interval(only.interval)
+            value(metric, only.rate),
+            interval(metric, only.interval)
         )),
         [first, others @ ..] => {
             let listed: Vec<String> = others
@@ -146,9 +157,9 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
                 String::new()
             };
             all.push(format!(
-                "{} is best or tied with the best, with {}; no significant difference to {}{more}.",
+                "{} is best or tied with the best, with{of} {}; no significant difference to {}{more}.",
                 name(&first.contender.value),
-                percent(first.rate),
+                value(metric, first.rate),
                 listed.join(", ")
             ));
         }
@@ -157,16 +168,22 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
         all.push(match found.difference {
             None => "Against the baseline nothing can be said: too few tests in common.".to_owned(),
             Some(own) => {
+                let tied = format!(
+                    "As good as the baseline {}",
+                    metric.within().replace('±', "")
+                );
                 let verdict = match own.verdict {
-                    Verdict::Separated if own.value > 0.0 => "Better than the baseline",
+                    Verdict::Separated if metric.gain(own.value) > 0.0 => {
+                        "Better than the baseline"
+                    }
                     Verdict::Separated => "Worse than the baseline",
-                    Verdict::Tied => "As good as the baseline within 2 points",
+                    Verdict::Tied => &tied,
                     Verdict::More(_) => "No significant difference to the baseline",
                 };
                 format!(
-                    "{verdict}: {} points (95 % interval {}, p {}).",
-                    points(found),
-                    range(found),
+                    "{verdict}: {} (95 % interval {}, p {}).",
+                    metric.difference(own.value),
+                    range(metric, found),
                     p(own.p)
                 )
             }
@@ -273,7 +290,14 @@ pub(super) fn cells(report: &Report) -> String {
 /// The leaderboard as a CSV `data:` link.
 pub(super) fn csv(report: &Report) -> String {
     let mut link = Link::new();
-    link.put("model,tests,success,unscored,infrastructure,success_rate,ci_low,ci_high,cost\n");
+    let metric = &report.request.metric;
+    link.put("model,tests,success,unscored,infrastructure,");
+    if metric.is_success() {
+        link.put("success_rate");
+    } else {
+        link.quoted(&format!("mean_{}", metric.name));
+    }
+    link.put(",ci_low,ci_high,cost\n");
     for model in &report.models {
         let tally = &model.contender.tally;
         link.quoted(&model.contender.value);

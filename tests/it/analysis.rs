@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{evaltop, real_data};
+use crate::support::{evaltop, evaltop_process, real_data};
 
 /// A store of 40 tests a model: "good" passes 32, "weak" 12, "new" had only five, all passed.
 fn store() -> TempDir {
@@ -249,6 +249,107 @@ fn tonight_is_compared_with_last_night() {
         ],
         2,
         "no record of session id 'sunday'",
+    );
+}
+
+#[test]
+fn a_report_shows_the_metric_that_is_asked_for() {
+    let folder = nights();
+    let dir = folder.path();
+    let report = |more: &[&str]| output(dir, &[&["report", "store", "-o"], more].concat());
+    let page = report(&["-", "--metric", "score"]);
+    // Both models have the same scores, 0 to 3.9.
+    for said in [
+        "even is best or tied with the best, with a mean score of 1.95; no significant difference to worse.",
+        "<th scope=\"col\">0 – 2.3</th><th class=\"n\" scope=\"col\"><bdi>score</bdi></th>",
+        "Mean score; hatched",
+        "evaltop query store --group-by model --metric 'score'",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let table = report(&[
+        "-",
+        "--metric",
+        "score",
+        "--session",
+        "latest",
+        "--baseline",
+        "previous",
+        "--where",
+        "model = even",
+    ]);
+    assert!(
+        table.contains("As good as the baseline the same: +0"),
+        "{table}"
+    );
+    report(&["report.md", "--metric", "0-score"]);
+    let table = fs::read_to_string(dir.join("report.md")).unwrap();
+    assert!(
+        table.contains("| model | 0-score |") && table.contains("| even | -1.95 |"),
+        "{table}"
+    );
+    refuses(
+        dir,
+        &["report", "store", "-o", "-", "--metric", "scroe"],
+        1,
+        "no column 'scroe' (did you mean 'score'?)",
+    );
+    // Where nothing is judged, the score is what there is.
+    let rows: Vec<String> = (0..4)
+        .map(|task| json!({"test_id": format!("t{task}"), "model": "m", "score": task}).to_string())
+        .collect();
+    evaltop()
+        .args(["record", "unjudged"])
+        .current_dir(dir)
+        .write_stdin(rows.join("\n"))
+        .assert()
+        .success();
+    let page = output(dir, &["report", "unjudged", "-o", "-"]);
+    assert!(page.contains("m has a mean score of 1.5."), "{page}");
+}
+
+#[test]
+fn a_report_is_written_again_and_again() {
+    let folder = nights();
+    let dir = folder.path();
+    refuses(
+        dir,
+        &["report", "store", "-o", "-", "--every", "1s"],
+        2,
+        "name it with -o",
+    );
+    let mut child = evaltop_process()
+        .args(["report", "store", "-o", "live.md", "--every", "1s"])
+        .current_dir(dir)
+        .spawn()
+        .unwrap();
+    let tests = |count: &str| {
+        let begun = std::time::Instant::now();
+        loop {
+            let text = fs::read_to_string(dir.join("live.md")).unwrap_or_default();
+            if text.contains(&format!("| {count} |")) {
+                return;
+            }
+            assert!(begun.elapsed().as_secs() < 300, "no {count}: {text}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    tests("80");
+    evaltop()
+        .args(["record", "store"])
+        .current_dir(dir)
+        .write_stdin("{\"test_id\":\"new\",\"model\":\"even\",\"success\":true}\n")
+        .assert()
+        .success();
+    tests("81");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
+    refuses(
+        dir,
+        &["report", "store", "-o", "live.md", "--every", "1h"],
+        1,
+        "--yes",
     );
 }
 
