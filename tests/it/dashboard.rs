@@ -21,6 +21,7 @@ mod input;
 mod list;
 mod logs;
 mod manners;
+mod opened;
 mod others;
 
 /// Longer than anything takes on a busy machine: a limit, not a measure.

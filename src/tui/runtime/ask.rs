@@ -1,6 +1,7 @@
 //! Questions to the store that somebody asks with a key. All block: they run on threads of
 //! their own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,13 +16,13 @@ use crate::observation::{Failure, SessionState};
 use crate::sources::transcript;
 use crate::stats::metric::Metric;
 use crate::stats::paired::Comparison;
-use crate::store::read::query::contrast::contrasts;
+use crate::store::read::query::contrast::{contrasts, means};
 use crate::store::read::query::sessions::{Session, sessions as all_sessions};
 use crate::store::read::query::spending::spending;
 use crate::store::read::query::{Filter, Selection, rows};
 use crate::store::write::session_notes;
 use crate::store::{Control, Error, Result, Store};
-use crate::tui::state::model::{LogView, RowView, SessionRow};
+use crate::tui::state::model::{LogView, RowView, SessionList, SessionRow};
 
 /// Sessions that are compared with the ones before them.
 const COMPARED: usize = 30;
@@ -61,7 +62,7 @@ pub(super) fn compare(
 }
 
 /// The sessions, the newest first, with what they cost and what became better or worse.
-pub(super) fn sessions(store: &Store, config: &Config) -> Result<Vec<SessionRow>> {
+pub(super) fn sessions(store: &Store, config: &Config, metric: Metric) -> Result<SessionList> {
     let control = Control::default();
     let all = Filter::default();
     let sessions = all_sessions(store, &all, &control)?;
@@ -72,7 +73,11 @@ pub(super) fn sessions(store: &Store, config: &Config) -> Result<Vec<SessionRow>
         .take(COMPARED)
         .map(|session| session.id.clone())
         .collect();
-    let metric = Metric::default();
+    let levels = if metric.is_success() {
+        BTreeMap::new()
+    } else {
+        means(store, &all, ("session_id", &metric), &control)?
+    };
     let found = if newest.len() > 1 {
         contrasts(
             store,
@@ -88,16 +93,22 @@ pub(super) fn sessions(store: &Store, config: &Config) -> Result<Vec<SessionRow>
     };
     let notes = session_notes::all(store)?;
     let row = |(at, session): (usize, Session)| {
-        let note = notes
+        let own = notes
             .iter()
-            .find(|note| note.session.as_deref() == Some(&session.id));
-        let planned = note.and_then(|note| note.plan);
+            .filter(|note| note.session.as_deref() == Some(&session.id));
+        let planned = own.filter_map(|note| note.plan).max();
         let against = found
             .iter()
             .find(|contrast| (contrast.first, contrast.second) == (at, at + 1))
             .map(|contrast| contrast.found);
         let cost = spent.get(&vec![session.id.clone()]);
+        let level = if metric.is_success() {
+            session.rate()
+        } else {
+            levels.get(&session.id).map(|own| own.mean)
+        };
         SessionRow {
+            level,
             cost: cost.and_then(crate::observation::spending::Spent::dollars),
             state: planned.map(|planned| {
                 if session.tests < planned {
@@ -110,7 +121,8 @@ pub(super) fn sessions(store: &Store, config: &Config) -> Result<Vec<SessionRow>
             session,
         }
     };
-    Ok(sessions.into_iter().enumerate().map(row).collect())
+    let rows = sessions.into_iter().enumerate().map(row).collect();
+    Ok(SessionList { metric, rows })
 }
 
 /// Columns of numbers and truth values, those that are mostly asked for first.

@@ -212,15 +212,18 @@ impl Workers {
                     condition,
                 );
             }
-            Effect::CompareSessions(both) => {
-                self.compare(both, "session_id", Metric::default(), None);
+            Effect::CompareSessions(both, metric) => {
+                let metric = metric.map_or_else(Metric::default, |own| *own);
+                self.compare(both, "session_id", metric, None);
             }
             Effect::Session(session) => self.session = session,
             Effect::Metric(metric) => self.metric = metric.filter(|name| name != "success"),
-            Effect::Sessions => {
+            Effect::Sessions(metric) => {
                 let (store, config) = (self.store.clone(), self.config.clone());
+                let metric = metric.map_or_else(Metric::default, |own| *own);
                 let work = move || {
-                    Message::Sessions(ask::sessions(&store, &config).map_err(|e| e.to_string()))
+                    let found = ask::sessions(&store, &config, metric);
+                    Message::Sessions(found.map_err(|error| error.to_string()))
                 };
                 self.begin("the sessions", work, |why| Message::Sessions(Err(why)));
             }

@@ -21,6 +21,7 @@ use crate::monitor::filtered::{Condition, Filtered};
 use crate::observation::{ModelView, SessionState, StoreState, WriterState};
 use crate::stats::history::History;
 use crate::stats::interval::Interval;
+use crate::stats::metric::Metric;
 use crate::stats::paired::Comparison;
 use crate::stats::progress::{Expected, RunProgress};
 use crate::stats::{Cells, Tally};
@@ -120,6 +121,15 @@ pub(crate) enum Overlay {
     Entry(Entry, Scroll),
 }
 
+/// The sessions, the newest first, and what they are shown by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct SessionList {
+    /// The success rate, or what was chosen instead.
+    pub metric: Metric,
+    /// A session a row.
+    pub rows: Vec<SessionRow>,
+}
+
 /// A session in the list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct SessionRow {
@@ -127,6 +137,8 @@ pub(crate) struct SessionRow {
     pub session: Session,
     /// What became of it, where that is known.
     pub state: Option<SessionState>,
+    /// The mean of the metric.
+    pub level: Option<f64>,
     /// Dollars.
     pub cost: Option<f64>,
     /// Compared with the one before it.
@@ -378,7 +390,7 @@ pub(crate) struct Model {
     /// The newest comparison of two models.
     pub compared: Option<Compared>,
     /// The sessions, once they are read.
-    pub sessions: Option<Result<Vec<SessionRow>, String>>,
+    pub sessions: Option<Result<SessionList, String>>,
     /// Those to compare.
     pub marked_sessions: Vec<String>,
     /// What can be measured, once it is read.

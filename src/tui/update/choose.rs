@@ -20,7 +20,7 @@ pub(super) fn sessions(model: &mut Model) -> Vec<Effect> {
     model.overlays.push(Overlay::Sessions(Scroll { at: 1 }));
     model.sessions = None;
     model.marked_sessions.clear();
-    vec![Effect::Sessions]
+    vec![Effect::Sessions(compare::metric(model))]
 }
 
 /// Opens the list of metrics, or closes it.
@@ -38,10 +38,10 @@ pub(super) fn metrics(model: &mut Model) -> Vec<Effect> {
 
 /// The session of a row of the list; `None` for all of them.
 fn session_at(model: &Model, at: usize) -> Option<&SessionRow> {
-    let Some(Ok(rows)) = &model.sessions else {
+    let Some(Ok(list)) = &model.sessions else {
         return None;
     };
-    rows.get(at.checked_sub(1)?)
+    list.rows.get(at.checked_sub(1)?)
 }
 
 /// Enter in a list.
@@ -120,9 +120,10 @@ pub(super) fn compare_sessions(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     };
     let at = scroll.at;
-    let Some(Ok(rows)) = &model.sessions else {
+    let Some(Ok(list)) = &model.sessions else {
         return Vec::new();
     };
+    let rows = &list.rows;
     let id = |at: usize| rows.get(at).map(|row| row.session.id.clone());
     let mut both = model.marked_sessions.clone();
     let selected = at.checked_sub(1).and_then(id);
@@ -145,7 +146,8 @@ pub(super) fn compare_sessions(model: &mut Model) -> Vec<Effect> {
         .overlays
         .push(Overlay::Compare(both.clone(), Scroll::default()));
     compare::asked(model, &both);
-    vec![Effect::CompareSessions(both)]
+    let metric = compare::metric(model);
+    vec![Effect::CompareSessions(both, metric)]
 }
 
 /// The row of a failed test came, or why it did not.
@@ -179,7 +181,7 @@ pub(super) fn log(model: &mut Model, action: Action) -> Vec<Effect> {
     }
     match transcript::place(&log, row.source.as_deref(), &model.settings.store) {
         Err(why) => {
-            model.note(Severity::Warning, why);
+            unopened(model, Severity::Warning, &why);
             Vec::new()
         }
         Ok(place) if !model.settings.log_command.is_empty() => {
@@ -187,20 +189,28 @@ pub(super) fn log(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![Effect::Start(words)]
         }
         Ok(Place::Web(_)) => {
-            model.note(
-                Severity::Healthy,
-                "the log is on the web: Y copies its address, or set log.open to a program",
-            );
+            let why = "the log is on the web: Y copies its address, or set log.open to a program";
+            unopened(model, Severity::Healthy, why);
             Vec::new()
         }
         Ok(Place::File(path, sample)) => vec![Effect::Log(path, sample, row.trial)],
     }
 }
 
+/// Why no log opens: shown where it would be, since the row lies over the activity.
+pub(super) fn unopened(model: &mut Model, severity: Severity, why: &str) {
+    model.note(severity, why);
+    let view = LogView {
+        title: "NOT OPENED".to_owned(),
+        text: why.into(),
+    };
+    model.overlays.push(Overlay::Log(view, Scroll::default()));
+}
+
 /// The text of a log came, or why it did not.
 pub(super) fn read(model: &mut Model, log: Result<LogView, String>) {
     match log {
         Ok(log) => model.overlays.push(Overlay::Log(log, Scroll::default())),
-        Err(why) => model.note(Severity::Warning, why),
+        Err(why) => unopened(model, Severity::Warning, &why),
     }
 }

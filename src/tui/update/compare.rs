@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::health::Severity;
+use crate::stats::metric::Metric;
 use crate::stats::paired::Comparison;
 use crate::tui::input::action::Action;
 use crate::tui::state::model::{Compared, Focus, Model, Overlay, Scroll};
@@ -95,13 +96,18 @@ fn ask(model: &mut Model, both: [String; 2]) -> Vec<Effect> {
         result: None,
         shown,
     });
-    let metric = model.seen.as_ref().and_then(|seen| seen.metric.clone());
-    let metric = metric.map(|view| Box::new(view.metric.clone()));
+    let metric = metric(model);
     let expression = model
         .filtered
         .as_ref()
         .and_then(|found| found.expression.clone());
     vec![Effect::Compare(both, metric, expression)]
+}
+
+/// What is shown instead of the success rate.
+pub(super) fn metric(model: &Model) -> Option<Box<Metric>> {
+    let chosen = model.seen.as_ref()?.metric.as_ref()?;
+    Some(Box::new(chosen.metric.clone()))
 }
 
 /// Two sessions are being compared.

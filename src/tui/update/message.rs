@@ -15,7 +15,7 @@ use crate::observation::Failure as FailedTest;
 use crate::stats::metric::Metric;
 use crate::stats::paired::Comparison;
 use crate::store::Progress;
-use crate::tui::state::model::{LogView, RowView, SessionRow};
+use crate::tui::state::model::{LogView, RowView, SessionList};
 
 /// Tells jobs apart; a result with another number than the one waited for is dropped.
 pub(crate) type JobId = u64;
@@ -44,7 +44,7 @@ pub(crate) enum Message {
     /// Two models were compared, or why they can't be.
     Compared([String; 2], Result<Comparison, String>),
     /// The sessions, or why they can't be read.
-    Sessions(Result<Vec<SessionRow>, String>),
+    Sessions(Result<SessionList, String>),
     /// What can be measured.
     Metrics(Result<Vec<String>, String>),
     /// The row of a failed test.
@@ -87,10 +87,10 @@ pub(crate) enum Effect {
     Compare([String; 2], Option<Box<Metric>>, Option<Box<Expr>>),
     /// Read the tests that a filter leaves.
     Filter(Condition),
-    /// List the sessions.
-    Sessions,
-    /// Compare two sessions.
-    CompareSessions([String; 2]),
+    /// List the sessions, by a metric where one is chosen.
+    Sessions(Option<Box<Metric>>),
+    /// Compare two sessions, by a metric where one is chosen.
+    CompareSessions([String; 2], Option<Box<Metric>>),
     /// Show one session alone, or all.
     Session(Option<String>),
     /// List what can be measured.

@@ -60,7 +60,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         }
         Message::Started(started) => {
             if let Err(why) = started {
-                model.note(crate::health::Severity::Warning, why);
+                choose::unopened(model, crate::health::Severity::Warning, &why);
             }
             Vec::new()
         }

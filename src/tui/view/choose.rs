@@ -5,10 +5,11 @@ use ratatui::text::Line;
 use super::drill::failures;
 use super::facts::widest;
 use super::overlay::Content;
+use crate::stats::metric::Metric;
 use crate::stats::paired::Verdict;
 use crate::text::numbers::{count, dollars, percent};
 use crate::text::width;
-use crate::tui::state::model::{Model, SessionRow};
+use crate::tui::state::model::{Model, SessionList, SessionRow};
 use crate::tui::view::theme::Role;
 
 /// Cells of the difference to the session before.
@@ -42,22 +43,27 @@ fn waiting(model: &Model, title: &str, found: Option<&String>) -> Content {
 /// The sessions, the newest first; above them all of them together.
 pub(super) fn sessions(model: &Model, at: usize, wide: u16) -> Content {
     const TITLE: &str = "SESSIONS";
-    let rows = match &model.sessions {
-        Some(Ok(rows)) => rows,
+    let SessionList { metric, rows } = match &model.sessions {
+        Some(Ok(list)) => list,
         Some(Err(why)) => return waiting(model, TITLE, Some(why)),
         None => return waiting(model, TITLE, None),
     };
     let money = rows.iter().any(|row| row.cost.is_some());
     let (cost, last) = (if money { 10 } else { 0 }, if wide >= 96 { 18 } else { 0 });
-    let fixed = 1 + 11 + 8 + 9 + cost + AGAINST + last;
+    let what = if metric.is_success() {
+        "SUCCESS".to_owned()
+    } else {
+        width::truncate_middle(&width::name(&metric.name), 8)
+    };
+    let fixed = 1 + 12 + 8 + 9 + cost + AGAINST + last;
     let room = usize::from(wide).saturating_sub(fixed + 1).max(8);
     let name = widest(rows.iter().map(|row| row.session.id.as_str())).clamp(12, room.max(12));
     let head = format!(
         " {}{}{}{}{}{}{}",
         width::left("SESSION", name),
-        width::left(" STATE", 11),
+        width::left(" STATE", 12),
         width::right("TESTS", 8),
-        width::right("SUCCESS", 9),
+        width::right(&what, 9),
         width::right("COST", cost),
         width::left("  AGAINST LAST", AGAINST),
         width::left("  LAST ROW", last),
@@ -70,25 +76,45 @@ pub(super) fn sessions(model: &Model, at: usize, wide: u16) -> Content {
     let all = format!(
         "all {}{}",
         rows.len(),
-        if shown.is_none() { ", shown now" } else { "" }
+        if shown.is_none() { " ◂" } else { "" }
     );
     lines.push(row(model, at == 0, false, width::left(&all, name)));
     for (number, own) in rows.iter().enumerate() {
         let id = &own.session.id;
-        let is_shown = shown.as_ref() == Some(id);
-        let state = match (&own.state, is_shown) {
-            (_, true) => "shown now",
-            (Some(state), _) => (*state).into(),
-            (None, _) => "",
+        // Of the session that runs more is known than what its rows say.
+        let live = model.seen.as_ref().and_then(|seen| seen.session.as_ref());
+        let live = live.filter(|live| live.id.as_ref() == Some(id));
+        let state = live.map(|live| live.state).or(own.state);
+        let state = state.map_or("", <&str>::from);
+        let here = if shown.as_ref() == Some(id) {
+            " ◂"
+        } else {
+            ""
         };
+        let level = own.level.map_or_else(
+            || "–".to_owned(),
+            |level| {
+                if metric.is_success() {
+                    percent(Some(level))
+                } else {
+                    metric.brief(level)
+                }
+            },
+        );
         let text = format!(
             "{}{}{}{}{}{}{}",
-            width::left_middle(&width::name(id), name),
-            width::left(&format!(" {state}"), 11),
+            width::left(
+                &format!(
+                    "{}{here}",
+                    width::left_middle(&width::name(id), name.saturating_sub(2)).trim_end()
+                ),
+                name
+            ),
+            width::left(&format!(" {state}"), 12),
             width::right(&count(own.session.tests, 7), 8),
-            width::right(&percent(own.session.rate()), 9),
+            width::right(&level, 9),
             width::right(&own.cost.map_or_else(|| "–".to_owned(), dollars), cost),
-            width::left(&format!("  {}", against(own)), AGAINST),
+            width::left(&format!("  {}", against(metric, own)), AGAINST),
             width::left(&format!("  {}", last_row(model, own)), last),
         );
         let marked = model.marked_sessions.contains(id);
@@ -97,18 +123,23 @@ pub(super) fn sessions(model: &Model, at: usize, wide: u16) -> Content {
     Content::list(TITLE, lines, 1, at)
 }
 
-fn against(row: &SessionRow) -> String {
+fn against(metric: &Metric, row: &SessionRow) -> String {
     let Some(difference) = row.against.as_ref().and_then(|found| found.difference) else {
         return "–".to_owned();
     };
-    let points = |value: f64| format!("{:+.1}", value * 100.0);
     let word = match difference.verdict {
-        Verdict::Separated if difference.value > 0.0 => "better",
+        Verdict::Separated if metric.gain(difference.value) > 0.0 => "better",
         Verdict::Separated => "worse",
         Verdict::Tied => "tied",
         Verdict::More(_) => "undecided",
     };
-    format!("{} {word}", points(difference.value))
+    let sign = if difference.value < 0.0 { "" } else { "+" };
+    let shown = if metric.is_success() {
+        metric.signed(difference.value)
+    } else {
+        format!("{sign}{}", metric.brief(difference.value))
+    };
+    format!("{shown} {word}")
 }
 
 fn last_row(model: &Model, row: &SessionRow) -> String {
