@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use jiff::Timestamp;
 
+use super::database::Counting;
 use super::earlier::{Olds, Search};
 use super::ledger::Ledger;
 use super::mapping::{Ids, Plan};
@@ -51,6 +52,9 @@ pub struct Run<'a> {
     coming: HashSet<String>,
     keys: HashSet<u128>,
     read: Vec<Read>,
+    /// Files of summary rows that are not in the store yet.
+    counts: Vec<(usize, Counting)>,
+    now: Timestamp,
     rows: usize,
     bytes: usize,
     begun: Option<Instant>,
@@ -78,6 +82,8 @@ impl<'a> Run<'a> {
             coming: HashSet::new(),
             keys: HashSet::new(),
             read: Vec::new(),
+            counts: Vec::new(),
+            now: Timestamp::UNIX_EPOCH,
             rows: 0,
             bytes: 0,
             begun: None,
@@ -110,7 +116,9 @@ impl<'a> Run<'a> {
 
     /// What became of files of which nothing is on its way any more, in order.
     fn told(&mut self) -> Vec<Done> {
-        let first = self.read.first().map_or(usize::MAX, |read| read.at);
+        let read = self.read.first().map(|read| read.at);
+        let first = read.or(self.counts.first().map(|(at, _)| *at));
+        let first = first.unwrap_or(usize::MAX);
         self.done.sort_by_key(|(at, _)| *at);
         let end = self.done.partition_point(|(at, _)| *at < first);
         self.done.drain(..end).collect()
@@ -123,7 +131,7 @@ impl<'a> Run<'a> {
             match database::open(path, options, &self.store.zone, self.control)? {
                 database::Database::Records(records) => records,
                 database::Database::Leaves(leaves) => {
-                    return self.count(at, path, &leaves, options, now);
+                    return self.count(at, path, leaves, options, now);
                 }
             }
         } else {
@@ -131,8 +139,10 @@ impl<'a> Run<'a> {
         };
         if kind.counts() {
             let counted = database::Counted::new(kind, source);
-            return self.count(at, path, &counted, options, now);
+            return self.count(at, path, Box::new(counted), options, now);
         }
+        // What counts takes in is judged by what comes before.
+        self.publish_counts();
         let refused = |why: String| Error::Refused(format!("{} {why}", path.display()));
         let source = unpivoted(source, options).map_err(refused)?;
         let (torn, notes) = source
@@ -243,20 +253,62 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes in summary rows, which are a commit of their own.
+    /// Takes in summary rows, which are a commit of their own: one for all files until other rows
+    /// come.
     fn count(
         &mut self,
         at: usize,
         path: &Path,
-        counted: &database::Counted,
+        counted: Box<database::Counted>,
         options: &Options,
         now: Timestamp,
     ) -> Result<()> {
-        self.publish();
-        let done = database::import(self.store, path, counted, options, now, self.control)?;
-        self.done.push((at, Ok(done)));
-        self.changed();
+        let counting = Counting::new(path, counted, options)?;
+        self.publish_rows();
+        let twice = |(_, own): &(usize, Counting)| own.source() == counting.source();
+        if self.counts.iter().any(twice) {
+            self.publish_counts();
+        }
+        self.bytes += usize::try_from(counting.size()).unwrap_or(usize::MAX);
+        self.begun.get_or_insert_with(Instant::now);
+        self.counts.push((at, counting));
+        self.now = now;
         Ok(())
+    }
+
+    /// Makes the summary rows that were read those of their sources.
+    fn publish_counts(&mut self) {
+        let (places, files): (Vec<usize>, Vec<Counting>) =
+            std::mem::take(&mut self.counts).into_iter().unzip();
+        if files.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        (self.rows, self.bytes, self.begun) = (0, 0, None);
+        let (store, control, now) = (self.store, self.control, self.now);
+        match database::import(store, &files, now, control) {
+            Ok(reports) => self.done.extend(places.into_iter().zip(reports)),
+            // Each stands for itself: what is wrong with one may not be with another.
+            Err(error) => {
+                let over = matches!(error, Error::Cancelled | Error::Locked { .. });
+                let mut error = Some(error);
+                for (at, file) in places.into_iter().zip(&files) {
+                    let failed = if over || files.len() == 1 {
+                        error.take().map(Err)
+                    } else {
+                        None
+                    };
+                    let one = failed.unwrap_or_else(|| {
+                        let own = std::slice::from_ref(file);
+                        database::import(store, own, now, control)
+                    });
+                    let one = one.and_then(|mut one| one.pop().unwrap_or(Err(Error::Cancelled)));
+                    self.done.push((at, one));
+                }
+            }
+        }
+        self.changed();
+        self.patience = PATIENCE.max(begun.elapsed() * SHARE);
     }
 
     /// The list of imports, with those that are on their way.
@@ -273,19 +325,24 @@ impl<'a> Run<'a> {
         Ok(self.ledger.get_or_insert_default())
     }
 
-    /// Puts all that was read into the store.
+    /// Puts all that was read into the store. There are rows or counts, never both.
     fn publish(&mut self) {
+        self.publish_rows();
+        self.publish_counts();
+    }
+
+    fn publish_rows(&mut self) {
+        if self.read.is_empty() {
+            return;
+        }
         let begun = Instant::now();
         let mut reads = std::mem::take(&mut self.read);
         (self.rows, self.bytes, self.begun) = (0, 0, None);
-        let any = !reads.is_empty();
         while !reads.is_empty() {
             reads = self.publish_some(reads);
         }
-        if any {
-            self.changed();
-            self.patience = PATIENCE.max(begun.elapsed() * SHARE);
-        }
+        self.changed();
+        self.patience = PATIENCE.max(begun.elapsed() * SHARE);
     }
 
     /// What was known of the store may hold no longer.
@@ -842,6 +899,64 @@ mod tests {
         path
     }
 
+    /// A results file of lm-evaluation-harness: a model, and a task with its tests and successes.
+    fn results(path: &Path, model: u8, task: u8, tests: u8, full: u8) {
+        let (task, share) = (format!("task{task}"), f64::from(full) / f64::from(tests));
+        let text = serde_json::json!({
+            "results": {&task: {"acc,none": share}}, "n-samples": {&task: {"effective": tests}},
+            "group_subtasks": {&task: []}, "model_name": format!("m{model}"), "configs": {}, "versions": {},
+        });
+        std::fs::write(path, text.to_string()).unwrap();
+    }
+
+    /// Summary rows by model and task: tests, successes.
+    fn summed(store: &Store) -> Vec<String> {
+        if store.check().is_err() {
+            return Vec::new();
+        }
+        let by = ["model".to_owned(), "task_type".to_owned()];
+        let all = query::Filter::default();
+        let groups = query::grouped(store, &all, &by, &Control::default()).unwrap();
+        let line =
+            |own: &query::Group| format!("{:?} {} {}", own.values, own.tally.tests, own.tally.full);
+        groups.iter().map(line).collect()
+    }
+
+    #[test]
+    fn many_files_of_counts_are_one_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, control) = (Store::new(folder.path().join("store")), Control::default());
+        let generations = |expected: [u64; 3]| {
+            let mut run = Run::new(&store, &control);
+            run.patience = Duration::MAX;
+            let mut done = Vec::new();
+            for at in 0..40_u8 {
+                let path = folder.path().join(format!("results_{at}.json"));
+                done.extend(run.add(at.into(), &path, &Options::default(), now(0)));
+            }
+            assert!(done.is_empty(), "nothing is said before it is there");
+            let mut found = [0, 0, 0];
+            for (place, (at, report)) in run.finish().into_iter().enumerate() {
+                let report = report.unwrap();
+                assert_eq!(at, place);
+                found[0] += report.new;
+                found[1] += report.existing;
+                found[2] = report.leaves.unwrap().generation;
+            }
+            assert_eq!(found, expected);
+        };
+        let write = |at: u8, full: u8| {
+            let path = folder.path().join(format!("results_{at}.json"));
+            results(&path, at, 1, 10, full);
+        };
+        (0..40).for_each(|at| write(at, 5));
+        generations([40, 0, 1]);
+        generations([0, 40, 1]);
+        write(7, 6);
+        generations([1, 39, 2]);
+        assert_eq!(summed(&store).len(), 40);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         /// Files that are imported together come to what they come to one after another.
@@ -882,6 +997,52 @@ mod tests {
             let found: Vec<_> = found.into_iter().map(|(at, report)| (at, said(report))).collect();
             prop_assert_eq!(found, expected);
             prop_assert_eq!(counted(&together), counted(&alone));
+        }
+
+        /// The same of files of counts, among which are files of rows.
+        #[test]
+        fn counts_together_are_counts_one_after_another(
+            files in prop::collection::vec(
+                (0_u8..4, 0_u8..2, 0_u8..2, 1_u8..5, any::<bool>(), 0_u8..6),
+                1..8,
+            ),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let control = Control::default();
+            let (alone, together) = (Store::new(folder.path().join("a")), Store::new(folder.path().join("b")));
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            let said = |report: Result<Report>| report.map_or_else(
+                |error| (error.to_string(), [0; 5], Vec::new()),
+                |r| {
+                    let replaced = r.leaves.as_ref().map_or(0, |own| own.replaced);
+                    (String::new(), [r.rows, r.new, r.existing, r.replaced, replaced], r.notes)
+                },
+            );
+            let mut run = Run::new(&together, &control);
+            run.patience = Duration::MAX;
+            for (at, (name, model, task, tests, overlap, kind)) in files.iter().enumerate() {
+                // Each is read when it is published: no name is written twice before.
+                let path = if *kind == 0 {
+                    file(folder.path(), *name, &[(*task, false, None, true)])
+                } else {
+                    let path = folder.path().join(format!("results_{name}_{at}.json"));
+                    results(&path, *model, *task, *tests, (*tests).min(*name));
+                    path
+                };
+                let mut options = Options::default();
+                options.database.allow_overlap = *overlap;
+                options.database.source = (*kind > 3).then(|| format!("source {name}"));
+                if *kind == 0 {
+                    options.database.source = None;
+                }
+                let now = now(at as i64);
+                expected.push((at, said(import(&alone, &path, &options, now, &control))));
+                found.extend(run.add(at, &path, &options, now));
+            }
+            found.extend(run.finish());
+            let found: Vec<_> = found.into_iter().map(|(at, report)| (at, said(report))).collect();
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(summed(&together), summed(&alone));
         }
     }
 }

@@ -2,11 +2,12 @@
 //! keyed by the file and the cell: importing again changes nothing, and a newer
 //! database takes the place of the older. Version 1 holds tests, which become records.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -135,104 +136,183 @@ pub(crate) fn open(
     Ok(Database::Records(Box::new(Objects::new(expand)?)))
 }
 
-/// Makes rows that stand for many tests the summary rows of their source.
-pub(crate) fn import(
-    store: &Store,
-    path: &Path,
-    counted: &Counted,
-    options: &Options,
-    now: Timestamp,
-    control: &Control,
-) -> Result<Report> {
-    let leaves = &counted.leaves;
-    let read = |chunk: Result<Chunk>| {
+/// A file of rows that stand for many tests each, on their way into the store.
+pub(crate) struct Counting {
+    pub(crate) path: PathBuf,
+    pub(crate) counted: Box<Counted>,
+    pub(crate) options: Options,
+    source: String,
+}
+
+impl Counting {
+    /// Of a file that was looked at.
+    pub(crate) fn new(path: &Path, counted: Box<Counted>, options: &Options) -> Result<Self> {
+        let source = match &options.database.source {
+            Some(source) => source.clone(),
+            None => std::fs::canonicalize(path)
+                .map_err(Error::io("read", path))?
+                .display()
+                .to_string(),
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            counted,
+            options: options.clone(),
+            source,
+        })
+    }
+
+    /// Where its rows say they come from.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.counted.leaves.size()
+    }
+
+    fn read(&self, chunk: Result<Chunk>, control: &Control) -> Result<RecordBatch> {
         control.check()?;
         let chunk = chunk?;
-        control.progress("reading", chunk.read, leaves.size());
+        control.progress("reading", chunk.read, self.size());
         Ok(chunk.batch)
-    };
-    let source = match &options.database.source {
-        Some(source) => source.clone(),
-        None => std::fs::canonicalize(path)
-            .map_err(Error::io("read", path))?
-            .display()
-            .to_string(),
-    };
-    let mut report = Report::new(counted.kind, leaves.notes());
-    let mut leafage = Leafage {
-        version: counted.version.clone(),
-        source: source.clone(),
-        ..Leafage::default()
-    };
-    // Read over and over rather than held: a database may have millions of leaves.
-    let mut meanings = Meanings::default();
-    for chunk in leaves.chunks()? {
-        let batch = read(chunk)?;
-        meanings.push(&batch)?;
-        report.rows += batch.num_rows() as u64;
     }
-    let mut there = There::new(store, &source, control)?;
-    for chunk in leaves.chunks()? {
-        meanings.each(&read(chunk)?, |cell, tally| {
-            leafage.tests.add(&tally);
-            there.look_up(cell_key(&cell));
-        })?;
-    }
-    report.success = leafage.tests.full;
-    if meanings.convention() == Convention::Assumed {
-        let note = "nothing says whether success has the partial ones in it: taken for yes";
-        report.notes.push(note.to_owned());
-    }
-    let overlaps = there.overlaps();
-    if let Some(said) = counted.said.filter(|said| *said != leafage.tests.tests) {
-        report.notes.push(format!(
-            "the root says {}, the leaves have {}: the leaves count",
-            show_counted(said, "test"),
-            show_counted(leafage.tests.tests, "test")
-        ));
-    }
-    if !overlaps.is_empty() {
-        if !options.database.allow_overlap {
-            return Err(refusal(path, &overlaps));
+
+    /// What it brings, where that is to be taken in. Its rows count as there from then on.
+    fn judge(&self, there: &mut There, control: &Control) -> Result<Judged> {
+        let leaves = &self.counted.leaves;
+        let mut report = Report::new(self.counted.kind, leaves.notes());
+        let mut leafage = Leafage {
+            version: self.counted.version.clone(),
+            source: self.source.clone(),
+            ..Leafage::default()
+        };
+        // Read over and over rather than held: a database may have millions of leaves.
+        let mut meanings = Meanings::default();
+        for chunk in leaves.chunks()? {
+            let batch = self.read(chunk, control)?;
+            meanings.push(&batch)?;
+            report.rows += batch.num_rows() as u64;
         }
-        report.notes.extend(overlaps.iter().map(Overlap::note));
-    }
-    leafage.replaced = there.own;
-    report.new = report.rows;
-    let schema = leaves
-        .columns()
-        .iter()
-        .map(|column| arrow::datatypes::Field::new(&column.name, column.data_type.clone(), true));
-    let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
-    if !options.dry_run && (report.rows > 0 || there.own > 0) {
-        let batches = leaves
-            .chunks()?
-            .map(read)
-            .filter(|batch| batch.as_ref().map_or(true, |b| b.num_rows() > 0));
-        let done = summaries::replace(store, &source, &schema, batches, now, control)?;
-        if !done.changed {
-            (report.new, report.existing) = (0, report.rows);
+        let mut cells = HashSet::new();
+        for chunk in leaves.chunks()? {
+            meanings.each(&self.read(chunk, control)?, |cell, tally| {
+                leafage.tests.add(&tally);
+                cells.insert(cell_key(&cell));
+            })?;
         }
-        leafage.generation = done.generation;
-        report.notes.extend(done.notes);
+        report.success = leafage.tests.full;
+        if meanings.convention() == Convention::Assumed {
+            let note = "nothing says whether success has the partial ones in it: taken for yes";
+            report.notes.push(note.to_owned());
+        }
+        let overlaps = there.overlaps(&self.source, &cells);
+        if let Some(said) = self
+            .counted
+            .said
+            .filter(|said| *said != leafage.tests.tests)
+        {
+            report.notes.push(format!(
+                "the root says {}, the leaves have {}: the leaves count",
+                show_counted(said, "test"),
+                show_counted(leafage.tests.tests, "test")
+            ));
+        }
+        if !overlaps.is_empty() {
+            if !self.options.database.allow_overlap {
+                return Err(refusal(&self.path, &overlaps));
+            }
+            report.notes.extend(overlaps.iter().map(Overlap::note));
+        }
+        leafage.replaced = there.replace(&self.source, cells, report.rows);
+        report.new = report.rows;
+        let schema = leaves
+            .columns()
+            .iter()
+            .map(|column| Field::new(&column.name, column.data_type.clone(), true));
+        Ok(Judged {
+            schema: Arc::new(Schema::new(schema.collect::<Vec<_>>())),
+            report,
+            leafage,
+        })
     }
-    report.leaves = Some(leafage);
-    Ok(report)
 }
 
-/// What the store has already.
+/// What a file brings.
+struct Judged {
+    schema: SchemaRef,
+    report: Report,
+    leafage: Leafage,
+}
+
+/// Makes rows that stand for many tests the summary rows of their sources, each source once, in one
+/// commit. Each file is judged as if those before it were in the store.
+pub(crate) fn import(
+    store: &Store,
+    files: &[Counting],
+    now: Timestamp,
+    control: &Control,
+) -> Result<Vec<Result<Report>>> {
+    let mut there = There::new(store, control)?;
+    let judged = files.iter().map(|file| file.judge(&mut there, control));
+    let mut judged: Vec<Result<Judged>> = judged.collect();
+    let taken = |file: &Counting, judged: &Result<Judged>| {
+        judged.as_ref().is_ok_and(|own| {
+            !file.options.dry_run && (own.report.rows > 0 || own.leafage.replaced > 0)
+        })
+    };
+    let mut sources = Vec::new();
+    for (file, judged) in files.iter().zip(&judged) {
+        if let (true, Ok(own)) = (taken(file, judged), judged) {
+            let batches = file.counted.leaves.chunks()?;
+            let batches = batches.map(move |chunk| file.read(chunk, control));
+            let filled = |batch: &Result<RecordBatch>| {
+                batch.as_ref().map_or(true, |batch| batch.num_rows() > 0)
+            };
+            sources.push(summaries::New {
+                source: &file.source,
+                schema: &own.schema,
+                rows: Box::new(batches.filter(filled)),
+            });
+        }
+    }
+    let mut done = summaries::replace(store, sources, now, control)?.into_iter();
+    for (file, judged) in files.iter().zip(&mut judged) {
+        let taken = taken(file, judged);
+        if let Ok(own) = judged
+            && let Some(done) = if taken { done.next() } else { None }
+        {
+            if !done.changed {
+                (own.report.new, own.report.existing) = (0, own.report.rows);
+            }
+            own.leafage.generation = done.generation;
+            own.report.notes.extend(done.notes);
+        }
+    }
+    let report = |judged: Result<Judged>| {
+        judged.map(|mut own| {
+            own.report.leaves = Some(own.leafage);
+            own.report
+        })
+    };
+    Ok(judged.into_iter().map(report).collect())
+}
+
+/// What the store has already, and what is on its way.
 #[derive(Default)]
 struct There {
-    /// Rows of the same source.
-    own: u64,
-    /// Where else its cells come from, by [`cell_key`]: places in the list of origins.
+    /// Where its cells come from, by [`cell_key`]: places in the list of origins.
     cells: HashMap<u128, Vec<u32>>,
-    /// Other sources, none for a legacy file; the records come last.
-    origins: Vec<(Origin, u64)>,
+    /// None for a legacy file.
+    origins: Vec<Origin>,
+    places: HashMap<Origin, u32>,
+    /// Rows and cells of each source.
+    sources: HashMap<u32, (u64, HashSet<u128>)>,
 }
 
-/// Where the store has a cell from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Where the store has a cell from. The records come last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Origin {
     Source(Option<String>),
     Records,
@@ -246,7 +326,7 @@ struct Overlap {
 }
 
 impl There {
-    fn new(store: &Store, source: &str, control: &Control) -> Result<Self> {
+    fn new(store: &Store, control: &Control) -> Result<Self> {
         let mut there = Self::default();
         if !known::there(store)? {
             return Ok(there);
@@ -262,14 +342,15 @@ impl There {
             let mut rows = Summaries::default();
             rows.push(&batch?)?;
             for (cell, of) in rows.sources() {
-                if of == Some(source) {
-                    there.own += 1;
-                } else {
-                    there.add(cell_key(cell), Origin::Source(of.map(str::to_owned)));
-                }
+                let at = there.place(Origin::Source(of.map(str::to_owned)));
+                let own = there.sources.entry(at).or_default();
+                own.0 += 1;
+                own.1.insert(cell_key(cell));
+                there.add(cell_key(cell), at);
             }
         }
         let columns = DIMENSIONS.iter().map(|name| (*name).to_owned()).collect();
+        let records = there.place(Origin::Records);
         for batch in query::rows(
             store,
             &Selection {
@@ -282,47 +363,54 @@ impl There {
             let batch = batch?;
             let columns = Columns::new(&batch)?;
             for row in 0..batch.num_rows() {
-                there.add(columns.cell_key(row), Origin::Records);
+                there.add(columns.cell_key(row), records);
             }
         }
         Ok(there)
     }
 
-    fn add(&mut self, key: u128, origin: Origin) {
-        // There are few, and mostly the same as before.
-        let at = self
-            .origins
-            .iter()
-            .rposition(|(known, _)| *known == origin)
-            .unwrap_or_else(|| {
-                self.origins.push((origin, 0));
-                self.origins.len() - 1
-            }) as u32;
+    fn place(&mut self, origin: Origin) -> u32 {
+        let next = self.origins.len() as u32;
+        *self.places.entry(origin).or_insert_with_key(|origin| {
+            self.origins.push(origin.clone());
+            next
+        })
+    }
+
+    fn add(&mut self, key: u128, at: u32) {
         let from = self.cells.entry(key).or_default();
         if !from.contains(&at) {
             from.push(at);
         }
     }
 
-    /// Counts a cell of the database, once.
-    fn look_up(&mut self, key: u128) {
-        for at in self.cells.remove(&key).into_iter().flatten() {
-            if let Some((_, count)) = self.origins.get_mut(at as usize) {
-                *count += 1;
+    /// Makes these the cells of a source; the rows that it had.
+    fn replace(&mut self, source: &str, cells: HashSet<u128>, rows: u64) -> u64 {
+        let at = self.place(Origin::Source(Some(source.to_owned())));
+        let (before, old) = self.sources.remove(&at).unwrap_or_default();
+        for key in old {
+            if let Some(from) = self.cells.get_mut(&key) {
+                from.retain(|own| *own != at);
             }
         }
+        for key in &cells {
+            self.add(*key, at);
+        }
+        self.sources.insert(at, (rows, cells));
+        before
     }
 
-    /// What was found of the cells that were looked up.
-    fn overlaps(&self) -> Vec<Overlap> {
-        let mut found: Vec<_> = self
-            .origins
-            .iter()
-            .filter(|(_, cells)| *cells > 0)
-            .collect();
-        found.sort();
-        let overlap = |(origin, cells): &(Origin, u64)| Overlap {
-            cells: *cells,
+    /// What other origins have of some cells.
+    fn overlaps(&self, source: &str, cells: &HashSet<u128>) -> Vec<Overlap> {
+        let mut counts: BTreeMap<&Origin, u64> = BTreeMap::new();
+        let from = cells.iter().filter_map(|key| self.cells.get(key)).flatten();
+        for origin in from.filter_map(|at| self.origins.get(*at as usize)) {
+            if *origin != Origin::Source(Some(source.to_owned())) {
+                *counts.entry(origin).or_default() += 1;
+            }
+        }
+        let overlap = |(origin, cells): (&Origin, u64)| Overlap {
+            cells,
             source: match origin {
                 Origin::Source(source) => {
                     Some(source.clone().unwrap_or_else(|| "a legacy file".to_owned()))
@@ -330,7 +418,7 @@ impl There {
                 Origin::Records => None,
             },
         };
-        found.into_iter().map(overlap).collect()
+        counts.into_iter().map(overlap).collect()
     }
 }
 

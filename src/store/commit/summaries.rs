@@ -5,7 +5,8 @@
 //! its name carries the hash of its bytes. Each row says in `summary_source` where it
 //! came from; the rows of one source are replaced together.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -52,21 +53,30 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
-/// Makes these the summary rows of a source, in one commit: the rows that it had go,
-/// those of other sources and all records stay. The same rows again change nothing.
+/// New summary rows of a source.
+pub struct New<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// The five dimensions, and counts (`total`, `success` or `successful`, …).
+    pub schema: &'a SchemaRef,
+    /// Batches of that schema. They are read once, and not all of them are held at a time.
+    pub rows: Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>,
+}
+
+/// Makes these the summary rows of their sources, each source once, in one commit: the rows that a
+/// source had go, those of other sources and all records stay. The same rows again change nothing.
 ///
-/// `rows` are batches of `schema`: the five dimensions, and counts (`total`, `success`
-/// or `successful`, …). They are read once, and not all of them are held at a time. A
-/// store without a main gets one without rows; a main that holds summary rows itself is
-/// refused.
+/// A store without a main gets one without rows; a main that holds summary rows itself is refused.
+/// What became of each source, in order.
 pub fn replace(
     store: &Store,
-    source: &str,
-    schema: &SchemaRef,
-    rows: impl IntoIterator<Item = Result<RecordBatch>>,
+    sources: Vec<New<'_>>,
     now: Timestamp,
     control: &Control,
-) -> Result<Outcome> {
+) -> Result<Vec<Outcome>> {
+    if sources.is_empty() {
+        return Ok(Vec::new());
+    }
     store.create()?;
     let _lock = StoreLock::take(store, "import", control)?;
     let first = Base::open(store, false)?;
@@ -85,60 +95,108 @@ pub fn replace(
         .as_ref()
         .map_or(&[][..], |record| &record.summaries);
     let files = open(store, named)?;
-    let (losers, others) = sides(&files, source, control)?;
-    let (mut count, mut shared) = (0, 0);
-    let checked = rows.into_iter().map(|batch| {
-        let batch = batch?;
-        let mut new = Summaries::default();
-        match split(&batch)? {
-            parts if parts.records.is_none() && parts.summaries.is_some() => new.push(&batch)?,
-            _ if batch.num_rows() == 0 => {}
-            _ => {
-                return Err(Error::Refused(format!(
-                    "{source}: some rows are not summary rows (they have no counts)"
-                )));
-            }
+    let names: Vec<&str> = sources.iter().map(|new| new.source).collect();
+    let sides = Sides::of(&files, &names, control)?;
+    let (mut first, mut before) = (vec![None; names.len()], vec![0; names.len()]);
+    for (position, number) in &sides.losers {
+        if let (Some(first), Some(before)) = (first.get_mut(*number), before.get_mut(*number)) {
+            first.get_or_insert(*position);
+            *before += 1;
         }
-        count += new.rows();
-        shared += new
-            .sources()
-            .filter(|(cell, _)| others.contains(&cell_key(cell)))
-            .count();
-        Ok(batch)
+    }
+    let seen: Vec<RefCell<Vec<u128>>> = names.iter().map(|_| RefCell::default()).collect();
+    let parts = sources.into_iter().zip(&seen).enumerate();
+    let parts = parts.map(|(at, (new, seen))| Part {
+        source: new.source.to_owned(),
+        schema: new.schema.clone(),
+        rows: Box::new(
+            new.rows
+                .map(|batch| checked(batch?, new.source, &mut seen.borrow_mut())),
+        ),
+        at: first.get(at).copied().flatten(),
     });
-    let part = Part {
-        source: source.to_owned(),
-        schema: schema.clone(),
-        rows: Box::new(checked),
-    };
+    let parts = parts.collect();
     let place = Old {
         files: &files,
-        losers: &losers,
-        at: losers.first().copied(),
+        losers: &sides.losers,
     };
-    let written = compose::write(store, &place, vec![part], control)?;
-    let mut outcome = Outcome {
-        rows: count,
-        rows_before: losers.len() as u64,
-        rows_total: written.iter().map(|file| file.rows).sum(),
-        generation: base.generation,
-        ..Outcome::default()
+    let written = compose::write(store, &place, parts, control)?;
+    let rows_total = written.files.iter().map(|file| file.rows).sum();
+    let changed = written.files != named;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    // As if they were taken in one after another.
+    let mut earlier: HashSet<u128> = HashSet::new();
+    for (at, cells) in seen.iter().map(RefCell::borrow).enumerate() {
+        let is_other = |cell: &&u128| {
+            let later = |of: &Vec<usize>| of.iter().any(|other| *other > at);
+            earlier.contains(*cell) || sides.cells.get(*cell).is_some_and(later)
+        };
+        let shared = cells.iter().filter(is_other).count();
+        let mut notes = Vec::new();
+        if shared > 0 {
+            notes.push(format!(
+                "{shared} of the rows are of cells that another source has too: where both stand for the same tests, \
+                 these count twice"
+            ));
+        }
+        if at + 1 < seen.len() {
+            earlier.extend(&*cells);
+        }
+        outcomes.push(Outcome {
+            changed: changed && written.differs.get(at).is_none_or(|differs| *differs),
+            rows: cells.len() as u64,
+            rows_before: before.get(at).copied().unwrap_or(0),
+            rows_total,
+            generation: base.generation,
+            notes,
+            ..Outcome::default()
+        });
+    }
+    if changed {
+        let done = consolidate::with_summaries(store, &base, fence, &written.files, now, control)?;
+        for outcome in &mut outcomes {
+            outcome.generation = done.generation;
+            outcome.backup.clone_from(&done.backup);
+        }
+        // They are said once.
+        if let Some(last) = outcomes.last_mut() {
+            last.notes.extend(done.notes);
+        }
+    }
+    Ok(outcomes)
+}
+
+/// The same of one source.
+#[cfg(test)]
+pub(crate) fn replace_one(
+    store: &Store,
+    source: &str,
+    batch: &RecordBatch,
+    now: Timestamp,
+) -> Result<Outcome> {
+    let new = New {
+        source,
+        schema: &batch.schema(),
+        rows: Box::new(std::iter::once(Ok(batch.clone()))),
     };
-    if shared > 0 {
-        outcome.notes.push(format!(
-            "{shared} of the rows are of cells that another source has too: where both stand for the same tests, \
-             these count twice"
-        ));
+    let mut outcomes = replace(store, vec![new], now, &Control::default())?;
+    Ok(outcomes.pop().unwrap_or_default())
+}
+
+/// A batch of nothing but summary rows; their cells are added to `cells`.
+fn checked(batch: RecordBatch, source: &str, cells: &mut Vec<u128>) -> Result<RecordBatch> {
+    let mut new = Summaries::default();
+    match split(&batch)? {
+        parts if parts.records.is_none() && parts.summaries.is_some() => new.push(&batch)?,
+        _ if batch.num_rows() == 0 => {}
+        _ => {
+            return Err(Error::Refused(format!(
+                "{source}: some rows are not summary rows (they have no counts)"
+            )));
+        }
     }
-    if written == named {
-        return Ok(outcome);
-    }
-    let done = consolidate::with_summaries(store, &base, fence, &written, now, control)?;
-    outcome.changed = true;
-    outcome.generation = done.generation;
-    outcome.backup = done.backup;
-    outcome.notes.extend(done.notes);
-    Ok(outcome)
+    cells.extend(new.sources().map(|(cell, _)| cell_key(cell)));
+    Ok(batch)
 }
 
 /// Opens the files that a record names.
@@ -167,29 +225,41 @@ pub(crate) fn read(files: &[ParquetFile], control: &Control) -> Result<Summaries
     Ok(all)
 }
 
-/// Positions of the rows of a source, and [`cell_key`]s of the others.
-fn sides(
-    files: &[ParquetFile],
-    source: &str,
-    control: &Control,
-) -> Result<(Vec<u64>, HashSet<u128>)> {
-    let (mut own, mut others, mut position) = (Vec::new(), HashSet::new(), 0);
-    for file in files {
-        for batch in file.batches(None, 0)? {
-            control.check()?;
-            let mut rows = Summaries::default();
-            rows.push(&batch?)?;
-            for (cell, of) in rows.sources() {
-                if of == Some(source) {
-                    own.push(position);
-                } else {
-                    others.insert(cell_key(cell));
+/// The rows of some files, by whether their sources are replaced.
+struct Sides {
+    /// Positions of the rows that are, ascending, and the number of their source.
+    losers: Vec<(u64, usize)>,
+    /// By cell, the numbers of the sources that have it; those that stay have the last number
+    /// together.
+    cells: HashMap<u128, Vec<usize>>,
+}
+
+impl Sides {
+    fn of(files: &[ParquetFile], sources: &[&str], control: &Control) -> Result<Self> {
+        let numbers: HashMap<&str, usize> = sources.iter().copied().zip(0..).collect();
+        let (mut losers, mut position) = (Vec::new(), 0);
+        let mut cells: HashMap<u128, Vec<usize>> = HashMap::new();
+        for file in files {
+            for batch in file.batches(None, 0)? {
+                control.check()?;
+                let mut rows = Summaries::default();
+                rows.push(&batch?)?;
+                for (cell, of) in rows.sources() {
+                    let number = of.and_then(|of| numbers.get(of)).copied();
+                    if let Some(number) = number {
+                        losers.push((position, number));
+                    }
+                    let number = number.unwrap_or(usize::MAX);
+                    let of = cells.entry(cell_key(cell)).or_default();
+                    if !of.contains(&number) {
+                        of.push(number);
+                    }
+                    position += 1;
                 }
-                position += 1;
             }
         }
+        Ok(Self { losers, cells })
     }
-    Ok((own, others))
 }
 
 /// Tells the tests that each row of some files stands for; no more than a batch of them

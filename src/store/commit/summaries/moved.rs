@@ -118,23 +118,20 @@ impl Moved {
         }
         losers.sort_unstable();
         losers.dedup();
+        let losers: Vec<(u64, usize)> = losers.into_iter().map(|at| (at, usize::MAX)).collect();
         let parts = self.sources.into_iter().map(|(source, rows)| Part {
             source,
             schema: rows
                 .first()
                 .map_or_else(|| SchemaRef::new(Schema::empty()), RecordBatch::schema),
             rows: Box::new(rows.into_iter().map(Ok)),
+            at: None,
         });
-        write(
-            store,
-            &Old {
-                files: &files,
-                losers: &losers,
-                at: None,
-            },
-            parts.collect(),
-            control,
-        )
+        let old = Old {
+            files: &files,
+            losers: &losers,
+        };
+        Ok(write(store, &old, parts.collect(), control)?.files)
     }
 }
 

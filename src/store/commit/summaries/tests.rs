@@ -64,15 +64,7 @@ fn mixed(ids: &[&str], rows: &[(&str, i64, i64)]) -> RecordBatch {
 impl Fixture {
     fn import(&self, source: &str, rows: &[(&str, i64, i64)]) -> Outcome {
         let batch = summary(rows);
-        replace(
-            &self.store,
-            source,
-            &batch.schema(),
-            [Ok(batch.clone())],
-            self.now,
-            &Control::default(),
-        )
-        .unwrap()
+        replace_one(&self.store, source, &batch, self.now).unwrap()
     }
 
     fn consolidate(&self, convert_main: bool) -> consolidate::Outcome {
@@ -248,14 +240,7 @@ fn an_older_main_gets_its_rows_back_before_summary_rows_come() {
 fn what_is_no_summary_row_is_refused() {
     let f = Fixture::new();
     let records = batch(&[record("a", true, 1)]);
-    let refused = replace(
-        &f.store,
-        "x",
-        &records.schema(),
-        [Ok(records.clone())],
-        f.now,
-        &Control::default(),
-    );
+    let refused = replace_one(&f.store, "x", &records, f.now);
     assert!(
         refused
             .unwrap_err()
@@ -264,14 +249,7 @@ fn what_is_no_summary_row_is_refused() {
     );
     f.main(&summary(&[("m", 9, 5)]), None);
     let rows = summary(&[("m", 1, 1)]);
-    let refused = replace(
-        &f.store,
-        "x",
-        &rows.schema(),
-        [Ok(rows.clone())],
-        f.now,
-        &Control::default(),
-    );
+    let refused = replace_one(&f.store, "x", &rows, f.now);
     assert!(refused.unwrap_err().to_string().contains("--convert-main"));
     let left = f.store.disk.list(f.store.layout.root()).unwrap();
     assert!(left.iter().all(|entry| !entry.name.contains("summaries_")));
@@ -445,15 +423,7 @@ fn times_and_truth_values_of_summary_rows_do_not_conflict() {
         Arc::new(Int64Array::from(vec![0])),
     );
     for (source, batch) in [("a", one), ("b", two)] {
-        replace(
-            &f.store,
-            source,
-            &batch.schema(),
-            [Ok(batch.clone())],
-            f.now,
-            &Control::default(),
-        )
-        .unwrap();
+        replace_one(&f.store, source, &batch, f.now).unwrap();
     }
     assert_eq!(f.tests(), models(&[("m", 20, 8)]));
 }

@@ -367,16 +367,8 @@ fn a_restore_unites_summary_rows() {
     };
     let import = |f: &Fixture, source: &str, rows: &[(&str, i64)]| {
         let batch = summary(rows);
-        let (schema, control) = (batch.schema(), Control::default());
-        crate::store::commit::summaries::replace(
-            &f.store,
-            source,
-            &schema,
-            [Ok(batch)],
-            Timestamp::now(),
-            &control,
-        )
-        .unwrap();
+        let now = Timestamp::now();
+        crate::store::commit::summaries::replace_one(&f.store, source, &batch, now).unwrap();
     };
     import(&f, "a.json", &[("s", 10)]);
     import(&f, "a.json", &[("s", 7)]);

@@ -26,16 +26,7 @@ fn import(world: &mut World, total: u64) -> Result<()> {
         ("success", counts),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let (schema, rows) = (batch.schema(), [Ok(batch)]);
-    summaries::replace(
-        &world.store,
-        "a.json",
-        &schema,
-        rows,
-        now(),
-        &Control::default(),
-    )
-    .map(drop)
+    summaries::replace_one(&world.store, "a.json", &batch, now()).map(drop)
 }
 
 fn main_and_summaries(world: &mut World) -> Result<()> {
