@@ -511,6 +511,9 @@ mod tests {
         let seen = observe(&failing(NOW));
         // Sixty tests: forty that passed, then twenty that failed.
         assert_eq!(seen.models[0].trend, [1.0, 1.0, 0.0]);
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/statistics.md"));
+        let example = "Forty that passed and then twenty that failed are the rates 1, 1, 0: `██▁`";
+        assert!(page.contains(example));
         let mut snapshot = failing(NOW);
         let activity = Arc::make_mut(snapshot.models.get_mut("a").unwrap());
         activity.recent.drain(..55);

@@ -12,6 +12,7 @@ from scipy.special import comb
 from scipy.stats import norm, t, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 folder = pathlib.Path(sys.argv[1])
 rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
@@ -43,6 +44,21 @@ for group in answer("metric.json"):
     low, high = fit.conf_int()[0]
     close("low", group["ci_low_score"], low)
     close("high", group["ci_high_score"], high)
+
+# The interval of a success rate: Wilson's at the effective number of tests.
+for group in answer("rates.json"):
+    own = of(group["model"])
+    full = numpy.array([float(row["success"]) for row in own])
+    tasks = numpy.unique([row["task_id"] for row in own], return_inverse=True)[1]
+    fit = statsmodels.api.OLS(full, numpy.ones(len(full))).fit(
+        cov_type="cluster", cov_kwds={"groups": tasks}
+    )
+    rate = full.mean()
+    ratio = max(1.0, fit.bse[0] ** 2 / (rate * (1 - rate) / len(full)))
+    effective = len(full) / ratio
+    low, high = proportion_confint(rate * effective, effective, method="wilson")
+    close("effective low", group["ci_low"], low)
+    close("effective high", group["ci_high"], high)
 
 # Percentiles.
 for group in answer("percentiles.json"):

@@ -52,6 +52,7 @@ fn figures_agree_with_scipy_and_statsmodels() {
             ["--agg", "median(score),p95(score),stddev(score)"],
         ),
         ("trials.json", ["--agg", "pass@2,pass^2"]),
+        ("rates.json", ["--sort", "model"]),
     ] {
         write(dir, name, &[&query[..], &more].concat());
     }
@@ -120,6 +121,42 @@ fn the_examples_of_the_page_are_right() {
         5e-4,
         "61 of 100 are 51.2 to 70.0 %",
     );
+    let trials = (0..40).map(|trial| {
+        let task = trial % 10;
+        json!({"model": "m", "task_id": format!("t{task}"), "trial": trial / 10, "test_id": format!("{trial}"), "success": task < 5})
+    });
+    record("trials", trials.collect());
+    let groups = said(&["query", "trials", "--group-by", "model"]);
+    let example = "40 tests count like 9: 22.7 to 77.3 % instead of 35.2 to 64.8 %";
+    close(&groups[0]["ci_low"], 0.2265, 5e-5, example);
+    close(&groups[0]["ci_high"], 0.7735, 5e-5, example);
+    record(
+        "alone",
+        (0..40).map(|task| pass("m", task, task < 20)).collect(),
+    );
+    let groups = said(&["query", "alone", "--group-by", "model"]);
+    close(&groups[0]["ci_low"], 0.352, 5e-4, example);
+    close(&groups[0]["ci_high"], 0.648, 5e-4, example);
+    let three = (0..30).flat_map(|task| {
+        [
+            pass("a", task, true),
+            pass("b", task, task >= 8),
+            pass("c", task, !(8..14).contains(&task)),
+        ]
+    });
+    record("three", three.collect());
+    let found = said(&["compare", "three"]);
+    for (at, p, adjusted, significant) in [
+        (0, 0.0078, 0.0234, true),
+        (1, 0.03125, 0.0625, false),
+        (2, 0.7905, 0.7905, false),
+    ] {
+        let found = &found["comparisons"][at]["difference"];
+        let example = "p = 0.0078, 0.031 and 0.79 become 0.023, 0.063 and 0.79";
+        close(&found["p"], p, 5e-5, example);
+        close(&found["p_adjusted"], adjusted, 5e-5, example);
+        assert_eq!(found["significant"], significant, "{found}");
+    }
     // 24 tests that only one side passed against 12, and 14 that both passed.
     let pairs = (0..50).flat_map(|task| {
         [
