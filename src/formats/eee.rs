@@ -176,21 +176,42 @@ fn id(model: &str, now: Timestamp) -> String {
     format!("evaltop/{model}/{}", now.as_second())
 }
 
+/// A name that a folder may have on every system, as the validator of the form wants it.
+fn safe(text: &str) -> String {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let mapped = text
+        .chars()
+        .take(100)
+        .map(|c| if is_safe(c) { c } else { '_' });
+    let mut name: String = mapped.collect();
+    // A dot in front would hide it, or lead elsewhere; one at the end is lost on Windows.
+    if name.starts_with('.') {
+        name.replace_range(..1, "_");
+    }
+    if name.ends_with('.') {
+        name.pop();
+        name.push('_');
+    }
+    let device = name.split('.').next().unwrap_or_default();
+    let device = device.to_ascii_uppercase();
+    let numbered = |own: &str| {
+        let number = device.strip_prefix(own);
+        number.is_some_and(|own| own.len() == 1 && own.bytes().all(|own| own.is_ascii_digit()))
+    };
+    let reserved = ["CON", "PRN", "AUX", "NUL"].contains(&device.as_str())
+        || numbered("COM")
+        || numbered("LPT");
+    if reserved || name == "data" {
+        name.insert(0, '_');
+    }
+    if name.is_empty() {
+        UNNAMED.clone_into(&mut name);
+    }
+    name
+}
+
 /// Where a model's files are; no two have the same.
 fn place(model: &str) -> String {
-    let safe = |text: &str| -> String {
-        let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let mapped = text
-            .chars()
-            .take(100)
-            .map(|c| if is_safe(c) { c } else { '_' });
-        let name: String = mapped.collect();
-        // A dot in front would hide it, or lead elsewhere.
-        match name.strip_prefix('.') {
-            Some(rest) => format!("_{rest}"),
-            None => name,
-        }
-    };
     let (developer, name) = model.split_once('/').unwrap_or((UNNAMED, model));
     let id = uuid::Uuid::new_v4();
     format!("data/evaltop/{}/{}/{id}", safe(developer), safe(name))
@@ -347,4 +368,27 @@ fn aggregate(model: &str, of: &Model, now: Timestamp) -> Value {
             "total_rows": of.rows,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_have_names_that_every_system_takes() {
+        for (model, expected) in [
+            ("org/model-7b.v2", "org/model-7b.v2"),
+            ("a:b c", "unknown/a_b_c"),
+            ("org/..", "org/__"),
+            (".hidden/x.", "_hidden/x_"),
+            ("con/aux.1", "_con/_aux.1"),
+            ("lpt1/com", "_lpt1/com"),
+            ("org/", "org/unknown"),
+            ("data/data", "_data/_data"),
+        ] {
+            let place = place(model);
+            let (folders, _) = place.rsplit_once('/').unwrap();
+            assert_eq!(folders, format!("data/evaltop/{expected}"), "{model}");
+        }
+    }
 }

@@ -618,6 +618,60 @@ fn further_formats_are_known_by_their_content() {
     }
 }
 
+/// Details as lighteval 0.13 writes them: a sample is a structure of structures.
+#[test]
+fn details_of_lighteval() {
+    let folder = Folder::new();
+    let detail = |id: u32, correct: f64, loose: f64| {
+        json!({
+            "doc": {"query": format!("{id} + 1?"), "choices": ["1", "2"], "gold_index": [1], "id": id.to_string(),
+                "task_name": "local|sums|0", "specific": null, "fewshot_samples": [], "num_samples": 1},
+            "model_response": {"input": "x", "text": ["2"], "input_tokens": [1, 2], "output_tokens": [[3]],
+                "logprobs": [-0.5], "truncated_tokens_count": 0},
+            "metric": {"acc": correct, "acc_norm": loose},
+        })
+    };
+    let rows = [(0, 1.0, 0.0), (1, 0.0, 1.0), (2, 0.5, 1.0), (3, 1.0, 1.0)];
+    let rows = rows.map(|(id, correct, loose)| detail(id, correct, loose));
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let inferred = arrow::json::reader::infer_json_schema(lines.as_bytes(), None);
+    let schema = std::sync::Arc::new(inferred.unwrap().0);
+    let mut reader = arrow::json::ReaderBuilder::new(schema)
+        .build(lines.as_bytes())
+        .unwrap();
+    let name = "details_local|sums|0_2026-01-31T12-00-00.000000.parquet";
+    let path = folder.path().join(name);
+    crate::values::write(&path, &reader.next().unwrap().unwrap());
+    let error = folder.refusal(1, &["import", name, "--into", "store"]);
+    assert!(error.contains("--set model=NAME"), "{error}");
+    let report = folder.import(&[name, "--set", "model=m"]);
+    assert_eq!(report["taken_for"], "lighteval details");
+    assert_eq!(folder.totals("store"), (4, 2, 1));
+    let rows = folder.rows("store", &[]);
+    let mut rows: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!([
+                row["task_id"],
+                row["task_type"],
+                row["score"],
+                row["success"]
+            ])
+        })
+        .collect();
+    rows.sort_by_key(Value::to_string);
+    let expected = [
+        (0, 1.0, true),
+        (1, 0.0, false),
+        (2, 0.5, false),
+        (3, 1.0, true),
+    ];
+    let expected = expected.map(|(id, score, full): (u32, f64, bool)| {
+        json!([id.to_string(), "local|sums|0", score, full])
+    });
+    assert_eq!(rows, expected);
+}
+
 #[test]
 fn every_eval_ever_goes_out_and_comes_back() {
     let folder = Folder::new();

@@ -116,7 +116,7 @@ fn read(path: &Path) -> Cells {
     reader.flat_map(|batch| cells(&batch.unwrap())).collect()
 }
 
-fn write(path: &Path, batch: &RecordBatch) {
+pub(crate) fn write(path: &Path, batch: &RecordBatch) {
     let mut writer =
         ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(batch).unwrap();

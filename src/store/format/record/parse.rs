@@ -55,7 +55,12 @@ fn lenient<T: DeserializeOwned>(line: &[u8]) -> Result<(T, Cow<'_, str>, Mended)
     {
         return Ok((object, text.into(), mended));
     }
-    // Here there is one line only, so its number would mislead.
+    // Without its end the line is one, and one that was cut is said to be that.
+    let text = text.trim_end();
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .err()
+        .unwrap_or(error);
+    // Its number would mislead.
     let (said, column) = (error.to_string(), error.column());
     let what = said
         .strip_suffix(&format!(" at line 1 column {column}"))
@@ -470,6 +475,10 @@ mod tests {
     fn a_reason_names_the_field() {
         for (line, part) in [
             ("{", "not JSON: EOF while parsing an object at byte 1"),
+            (
+                "{\"model\":\"m\n",
+                "not JSON: EOF while parsing a string at byte 11",
+            ),
             ("[1]", "not a JSON object"),
             (r#"{"success":true}"#, "'model' is missing"),
             (r#"{"model":"m"}"#, "'success' is missing"),
