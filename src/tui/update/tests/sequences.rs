@@ -27,7 +27,10 @@ fn every_key_in_every_view_can_be_taken_back() {
                 let harmless = |effect: &Effect| {
                     matches!(
                         effect,
-                        Effect::Plan(..) | Effect::Cancel(_) | Effect::Metrics | Effect::Sessions(_)
+                        Effect::Plan(..)
+                            | Effect::Cancel(_)
+                            | Effect::Metrics
+                            | Effect::Sessions(_)
                     ) || matches!(
                         (effect, action),
                         (Effect::Quit, Action::Quit)
