@@ -170,7 +170,6 @@ fn signals_that_are_ignored_end_nothing() {
         signal(&recorder, Signal::HUP);
     }
     assert_eq!(record(2).len(), first.len());
-    drop(record);
     drop(input);
     assert!(recorder.wait().unwrap().success());
     assert_eq!(status(&store)["totals"]["tests"], 2);

@@ -112,7 +112,7 @@ pub fn check(store: &Store, now: Timestamp, control: &Control) -> Result<Report>
     match looked {
         Ok((files, snapshot)) => {
             main::check(store, &files, &snapshot, &mut report, control)?;
-            lineage::check(store, &files, &mut report, control)?;
+            lineage::check(store, &files, &snapshot, &mut report, control)?;
             pending::check(store, &files, &snapshot, &mut report, control)?;
             summaries::check(store, &files, &mut report)?;
             others::derived(store, &files, &snapshot, &mut report);

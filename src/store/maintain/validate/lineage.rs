@@ -13,15 +13,20 @@ use crate::store::parquet::ParquetFile;
 use crate::store::read::folders::{self, entries_of, is_as_read};
 use crate::store::read::footer_cache::{Opened, open};
 use crate::store::read::main::namer;
-use crate::store::read::snapshot::Files;
+use crate::store::read::snapshot::{Files, Snapshot};
 use crate::store::{Control, Error, Result, Store};
 
 pub(crate) fn check(
     store: &Store,
     files: &Files,
+    snapshot: &Snapshot,
     report: &mut Report,
     control: &Control,
 ) -> Result<()> {
+    // Rows that were removed on purpose are not in main either, and which ones is unknown.
+    if snapshot.removed_unread.is_some() {
+        return Ok(());
+    }
     let own = files.main.as_ref();
     let Some((main, commit)) = own.and_then(|main| Some((main, main.commit.as_deref()?))) else {
         return Ok(());
