@@ -54,7 +54,7 @@ pub struct Config {
     pub refresh: Refresh,
     /// How the dashboard looks.
     pub dashboard: Dashboard,
-    /// Who is told when an alert appears or clears.
+    /// Who is notified when an alert appears or clears.
     pub notify: Notify,
     /// How the log of a test is opened.
     pub log: Log,

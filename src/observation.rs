@@ -1,4 +1,4 @@
-//! What one look at a store tells: plain data without behaviour, the same for
+//! What one scan of a store says: plain data without behaviour, the same for
 //! `status` and for the dashboard.
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ pub enum StoreState {
 /// How changes are noticed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum WatchMode {
-    /// Not watching: a single look.
+    /// Not watching: a single scan.
     #[default]
     Off,
     /// Native events, by their name: "inotify", "fsevent", …
@@ -143,7 +143,7 @@ pub struct MetricView {
     pub range: Option<(f64, f64)>,
     /// Over time, as a share of the range.
     pub history: History,
-    /// Why it can't be told.
+    /// Why it is unknown.
     pub failed: Option<String>,
 }
 
@@ -403,7 +403,7 @@ impl WriterView {
     }
 }
 
-/// Something that was done to the store, as its doer tells.
+/// Something that was done to the store, as its doer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationView {
     /// When it ended.
@@ -429,7 +429,7 @@ pub struct Reading {
     pub files: u64,
 }
 
-/// One look at a store.
+/// One scan of a store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
     /// When.

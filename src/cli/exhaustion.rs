@@ -37,10 +37,10 @@ pub(super) fn of(payload: &(dyn Any + Send)) -> Option<String> {
 
 /// Keeps such panics out of the output: whoever started the work says what is missing.
 pub(super) fn silence() {
-    let told = panic::take_hook();
+    let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if said(info.payload()).and_then(sign).is_none() {
-            told(info);
+            hook(info);
         }
     }));
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ran_out_is_told_from_a_mistake() {
+    fn what_ran_out_is_distinguished_from_a_mistake() {
         let panicked = |message: &str| of(&message.to_owned());
         for (message, what) in [
             (

@@ -181,7 +181,7 @@ fn note_unknown(store: &Store, column: &str, wanted: &[String], control: &Contro
     for value in unknown {
         let meant = did_you_mean(value, there.iter().copied());
         let note = format!("evaltop: nothing matches: there is no {column} '{value}'{meant}");
-        // A terminal that is gone can't be told.
+        // A terminal that is gone gets no message.
         let _ = writeln!(std::io::stderr(), "{}", sanitise(&note));
     }
 }

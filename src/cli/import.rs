@@ -215,7 +215,7 @@ pub fn run(args: &ImportArgs) -> Result<Exit> {
         writeln!(io::stdout().lock(), "{}", sanitise(&line))?;
     }
     let mut run = Run::new(&store, &shown.control);
-    let mut told = |done: Vec<Done>| -> Result<bool> {
+    let mut reported = |done: Vec<Done>| -> Result<bool> {
         let new = done.iter().filter_map(|(at, report)| {
             let name = &inputs.files.get(*at)?.name;
             Some((name.as_path(), report.as_ref().ok()?))
@@ -258,13 +258,13 @@ pub fn run(args: &ImportArgs) -> Result<Exit> {
     for (at, input) in inputs.files.iter().enumerate() {
         shown.control.progress("importing", at as u64, total);
         let done = run.add(at, &input.path, &input.options(&options), Timestamp::now());
-        goes_on = told(done)?;
+        goes_on = reported(done)?;
         if !goes_on {
             break;
         }
     }
     if goes_on {
-        told(run.finish())?;
+        reported(run.finish())?;
     }
     drop(shown);
     if !text {
@@ -287,7 +287,7 @@ fn missing(path: &Path, report: &Report) -> Vec<String> {
     report.left_out.iter().map(sentence).collect()
 }
 
-/// Tells of a file that was not imported. Each stands for itself: the others are imported all
+/// Says of a file that was not imported. Each stands for itself: the others are imported all
 /// the same.
 fn complain(store: &Store, input: &Input, error: &Error, args: &ImportArgs) -> Exit {
     let own = error
@@ -316,7 +316,7 @@ fn sentence(input: &Input, error: &Error) -> String {
 /// `import --follow`: takes in what changes until it is interrupted.
 fn follow(store: &Store, args: &ImportArgs, options: Options, control: &Control) -> Result<Exit> {
     let mut follower = Follower::new(store.clone(), args.files.clone(), options, None);
-    let mut told: HashMap<PathBuf, String> = HashMap::new();
+    let mut reported: HashMap<PathBuf, String> = HashMap::new();
     loop {
         let taken = match follower.round(control) {
             Err(Error::Cancelled) => return Ok(Exit::Ok),
@@ -330,7 +330,7 @@ fn follow(store: &Store, args: &ImportArgs, options: Options, control: &Control)
         for (path, report) in taken {
             match report {
                 Ok(report) => {
-                    told.remove(&path);
+                    reported.remove(&path);
                     if report.new + report.replaced > 0 && !verbosity::quiet() {
                         say(&path, &report, args)?;
                         left_out::sentences(&missing(&path, &report));
@@ -339,7 +339,7 @@ fn follow(store: &Store, args: &ImportArgs, options: Options, control: &Control)
                 // The same again, for as long as the file stays so.
                 Err(error) => {
                     let error = error.to_string();
-                    if told.insert(path, error.clone()).as_ref() != Some(&error) {
+                    if reported.insert(path, error.clone()).as_ref() != Some(&error) {
                         verbosity::complain(&error);
                     }
                 }

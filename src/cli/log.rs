@@ -1,7 +1,7 @@
 //! The log: `evaltop.log` in the XDG state folder, never the terminal. Commands log
 //! only where `RUST_LOG` asks for it; the dashboard, which may run for days, keeps its
 //! warnings and its activity. Where the file can't be made there is no log, and nobody
-//! is told.
+//! is reported.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -130,7 +130,7 @@ pub fn run(args: &UpkeepArgs) -> Result<Exit> {
         if control.check().is_err() {
             return Ok(Exit::Interrupted);
         }
-        // Meanwhile people are told of alerts; what a round is for is none.
+        // Meanwhile people are notified of alerts; what a round is for is none.
         let left = every.saturating_sub(begun.elapsed());
         #[cfg(feature = "tui")]
         let stop = match &mut sentry {

@@ -43,7 +43,7 @@ pub fn run(args: &MergeArgs) -> Result<Exit> {
     dir::written(&args.output)?;
     for file in &args.files {
         dir::local(file)?;
-        // Of what can't be told here the merge says more.
+        // Of what is unknown here the merge says more.
         if let Ok(looks) = detect::detect(file)
             && looks != Kind::Parquet
         {

@@ -53,7 +53,7 @@ use remove::RemoveArgs;
 use restore::RestoreArgs;
 use validate::ValidateArgs;
 
-/// How a command ended, as its exit code tells scripts.
+/// How a command ended, as its exit code reports to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Healthy, done, or declined.

@@ -21,7 +21,7 @@ impl Write for Stdout {
     }
 }
 
-/// Writes what is still held back: at the end of the process nobody would be told that it failed.
+/// Writes what is still held back: at the end of the process nobody would learn that it failed.
 pub(super) fn flush() -> io::Result<()> {
     stdout().flush()
 }

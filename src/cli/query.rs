@@ -431,7 +431,7 @@ fn groups(
     batch.project(&chosen).map_err(refused)
 }
 
-/// Groups that only rows can tell.
+/// Groups that only rows can say.
 fn free_groups(
     args: &QueryArgs,
     grouping: &Grouping,

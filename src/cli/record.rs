@@ -74,10 +74,10 @@ impl From<DurabilityArg> for crate::config::Durability {
     }
 }
 
-/// When it is first looked who writes into the pipe, and the longest time between two looks:
+/// When it is first looked who writes into the pipe, and the longest time between two scans:
 /// each reads what all processes have open.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-const LAST_LOOK: Duration = Duration::from_secs(60);
+const FIRST_SCAN: Duration = Duration::from_secs(1);
+const LAST_SCAN: Duration = Duration::from_secs(60);
 /// Bytes of one read; a pipe holds 64 KiB.
 const READ_BYTES: usize = 1 << 18;
 /// Reads that wait to be taken in.
@@ -190,7 +190,7 @@ impl Intake {
         let mut interrupt = Heard::of(SignalKind::interrupt())?;
         let mut terminate = Heard::of(SignalKind::terminate())?;
         let mut input = read_stdin().map_err(|error| crate::store::Error::no_thread(&error))?;
-        let mut pause = FIRST_LOOK;
+        let mut pause = FIRST_SCAN;
         let mut look = Instant::now() + pause;
         loop {
             let read = tokio::select! {
@@ -202,7 +202,7 @@ impl Intake {
                     if let Some(warning) = self.program.shared() {
                         warn(&warning);
                     }
-                    pause = (4 * pause).min(LAST_LOOK);
+                    pause = (4 * pause).min(LAST_SCAN);
                     look = Instant::now() + pause;
                     continue;
                 }
@@ -259,7 +259,7 @@ impl Intake {
             };
             anyhow!("{error}; input {lost} not recorded")
         })?;
-        self.tell();
+        self.say();
         if let Some(beside) = self.beside.as_ref().filter(|_| !ids.is_empty()) {
             beside.changed();
         }
@@ -284,13 +284,13 @@ impl Intake {
     }
 
     /// Says what came up while rows were written.
-    fn tell(&self) {
+    fn say(&self) {
         for note in self.notes.take() {
             complain(&note);
         }
     }
 
-    /// What a line is; one that is neither a record nor about the program is told and kept.
+    /// What a line is; one that is neither a record nor about the program is notified and kept.
     fn parse(&mut self, line: &[u8]) -> Result<Taken> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(Taken::Nothing);

@@ -271,7 +271,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         {
             stop.ask(Urgency::Drain);
         }
-        shown.tell(counts, event);
+        shown.report(counts, event);
     });
     drop(shown);
     let summary = ended?;
@@ -751,7 +751,7 @@ impl Shown {
         }
     }
 
-    fn tell(&self, counts: &Counts, event: &Event<'_>) {
+    fn report(&self, counts: &Counts, event: &Event<'_>) {
         if verbosity::quiet() {
             return;
         }

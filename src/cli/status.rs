@@ -1,4 +1,4 @@
-//! `status`: one look at a store. Never changes it: no file, not even a lock.
+//! `status`: one scan of a store. Never changes it: no file, not even a lock.
 
 pub(crate) mod forms;
 pub(crate) mod json;

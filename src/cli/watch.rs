@@ -1,4 +1,4 @@
-//! `watch`: the dashboard; one look where there is no terminal to draw on.
+//! `watch`: the dashboard; one scan where there is no terminal to draw on.
 
 use super::status::{StatusArgs, StatusFormat};
 use clap::Args;
@@ -48,7 +48,7 @@ pub struct WatchArgs {
     /// Further stores, or logs and files to follow
     #[arg(value_name = "PATH")]
     pub more: Vec<PathBuf>,
-    /// No screen: say on stdout which alerts come and go, and tell hooks and notifications
+    /// No screen: say on stdout which alerts come and go, and call hooks and notifications
     #[arg(long)]
     pub headless: bool,
     /// What the first row says of the store

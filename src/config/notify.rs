@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::units;
 
-/// Who is told when an alert appears or clears.
+/// Who is notified when an alert appears or clears.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Notify {
-    /// The least severity that is told.
+    /// The least severity that is reported.
     pub least: Level,
     /// Ring the terminal's bell when an alert appears.
     pub bell: bool,
@@ -20,7 +20,7 @@ pub struct Notify {
     /// Seconds after which a hook that has not ended is killed.
     #[serde(with = "units::duration", rename = "hook_timeout")]
     pub hook_timeout_seconds: u64,
-    /// The least time in seconds between two messages; what happens in between is told together.
+    /// The least time in seconds between two messages; what happens in between is reported together.
     #[serde(with = "units::duration", rename = "every")]
     pub every_seconds: u64,
     /// Seconds for which a snoozed alert is silent.

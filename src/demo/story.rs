@@ -57,7 +57,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Starts the writers (processes of `program`) on `store` and begins to tell.
+    /// Starts the writers (processes of `program`) on `store` and begins the story.
     pub fn begin(
         program: &[OsString],
         store: &Store,
@@ -118,9 +118,9 @@ impl Cast {
 
     fn act(&mut self, act: Act) -> Result<()> {
         match act {
-            Act::Publish(from, to) => self.tell(from..to, &Order::Publish),
-            Act::Limit => self.tell(0..WRITERS, &Order::Limit(LIMITED_MODEL.to_owned())),
-            Act::Lift => self.tell(0..WRITERS, &Order::Lift),
+            Act::Publish(from, to) => self.order(from..to, &Order::Publish),
+            Act::Limit => self.order(0..WRITERS, &Order::Limit(LIMITED_MODEL.to_owned())),
+            Act::Lift => self.order(0..WRITERS, &Order::Lift),
             Act::Kill => {
                 if let Some(writer) = self.writers.last_mut() {
                     // Already dead is as good.
@@ -148,14 +148,14 @@ impl Cast {
         Ok(())
     }
 
-    fn tell(&mut self, whom: std::ops::Range<u64>, order: &Order) {
+    fn order(&mut self, whom: std::ops::Range<u64>, order: &Order) {
         for writer in self
             .writers
             .iter_mut()
             .filter(|writer| whom.contains(&writer.index))
         {
-            // A writer that died can't be told; the story goes on.
-            let _ = writer.tell(order);
+            // A writer that died gets no orders; the story goes on.
+            let _ = writer.order(order);
         }
     }
 }
@@ -194,7 +194,7 @@ impl Writer {
         Ok(Self { index, child })
     }
 
-    fn tell(&mut self, order: &Order) -> std::io::Result<()> {
+    fn order(&mut self, order: &Order) -> std::io::Result<()> {
         let Some(stdin) = &mut self.child.stdin else {
             return Ok(());
         };

@@ -33,7 +33,7 @@ fn in_flight(record: &Record) -> InFlight {
     }
 }
 
-/// What the story tells a writer, one line each.
+/// What the story sends a writer, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// Publish what the journal holds as an increment now.

@@ -204,7 +204,7 @@ fn errors_say_what_was_meant() {
 }
 
 #[test]
-fn bare_words_are_told_apart_from_columns() {
+fn bare_words_are_distinguished_from_columns() {
     let words = |text: &str| {
         let words = bound(text).unwrap().words().to_vec();
         words

@@ -90,7 +90,7 @@ pub fn json_text(batches: &[RecordBatch]) -> Result<String> {
 }
 
 /// A value or a write that a format's library refused, as one sentence. Failures
-/// of the file behind it are told apart by [`Output::explain`].
+/// of the file behind it are distinguished by [`Output::explain`].
 fn refused(error: impl std::fmt::Display) -> Error {
     Error::Refused(format!("cannot write the rows: {error}"))
 }

@@ -9,22 +9,22 @@ use super::{Form, Output, csv, json, refused, writer};
 use crate::store::Result;
 use crate::store::read::query::Rows;
 
-/// Writes the rows and returns their number. `told` hears after each step how many are
+/// Writes the rows and returns their number. `reported` hears after each step how many are
 /// written, and may end the work.
 pub fn write_rows(
     form: Form,
     rows: Rows,
     output: &Output,
-    mut told: impl FnMut(u64) -> Result<()>,
+    mut progress: impl FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
     match form {
         Form::Csv => {
             csv::Csv::new(output.handle(), rows.schema())?;
-            texts(rows, csv::lines, output, told)
+            texts(rows, csv::lines, output, progress)
         }
-        Form::Jsonl => texts(rows, json::lines, output, told),
+        Form::Jsonl => texts(rows, json::lines, output, progress),
         Form::Parquet if rows.are_whole() => {
-            rows.copy_to(Box::new(output.handle()), output.path(), &mut told)
+            rows.copy_to(Box::new(output.handle()), output.path(), &mut progress)
         }
         _ => {
             let mut writer = writer(form, rows.schema(), output.handle())?;
@@ -33,7 +33,7 @@ pub fn write_rows(
                 let batch = batch?;
                 writer.write(&batch)?;
                 done += batch.num_rows() as u64;
-                told(done)?;
+                progress(done)?;
             }
             writer.finish()?;
             Ok(done)
@@ -45,7 +45,7 @@ fn texts(
     rows: Rows,
     lines: fn(&RecordBatch) -> Result<Vec<u8>>,
     output: &Output,
-    mut told: impl FnMut(u64) -> Result<()>,
+    mut progress: impl FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
     let mut out = output.handle();
     let mut done = 0;
@@ -53,7 +53,7 @@ fn texts(
         let (rows, text) = step?;
         out.write_all(&text).map_err(refused)?;
         done += rows;
-        told(done)?;
+        progress(done)?;
     }
     out.flush().map_err(refused)?;
     Ok(done)

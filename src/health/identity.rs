@@ -1,4 +1,4 @@
-//! Rows that can't be told apart, or count once more than they should.
+//! Rows that are alike in every column, or count once more than they should.
 
 use super::{Finding, Remedy, Rule, Severity, plural};
 use crate::config::Thresholds;

@@ -101,7 +101,7 @@ const RULES: &[&dyn Rule] = &[
     &store::Polling,
 ];
 
-/// Applies every rule to one look at the store; the worst alert first.
+/// Applies every rule to one scan of the store; the worst alert first.
 pub fn check(seen: &Observation, limits: &Thresholds) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = RULES
         .iter()

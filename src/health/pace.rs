@@ -8,7 +8,7 @@ use crate::observation::{Observation, WriterState};
 
 /// The stretch over which throughput is judged, in seconds.
 const STRETCH: i64 = 300;
-/// Stretches of the hour before, whose median is usual, and the fewest that tell it.
+/// Stretches of the hour before, whose median is usual, and the fewest that show it.
 const STRETCHES: [usize; 2] = [12, 3];
 /// Rows of a usual stretch below which chance alone makes stretches this different.
 const LEAST_ROWS: f64 = 10.0;

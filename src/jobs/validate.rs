@@ -37,7 +37,7 @@ pub(super) fn plan(store: &Store, repair: bool, control: &Control) -> Result<Pla
         lines: mendable.iter().map(|finding| line(finding)).collect(),
         removes: Vec::new(),
         needs_yes: repair && !mendable.is_empty(),
-        // What can't be mended is told again.
+        // What can't be mended is reported again.
         is_empty: repair && !problems,
         json: json!({"schema_version": 1, "repair": mendable.iter().map(|f| entry(f)).collect::<Vec<_>>()}),
         detail: Detail::Validate(Box::new(report)),
@@ -56,7 +56,7 @@ pub(super) fn run(
         Vec::new()
     };
     let report = match validate::check(store, jiff::Timestamp::now(), control) {
-        // What was mended stays so, and is told.
+        // What was mended stays so, and is reported.
         Err(Error::Cancelled) if !mended.is_empty() => return Ok(cancelled(mended)),
         report => report?,
     };

@@ -33,7 +33,7 @@ const TREND: usize = 8;
 /// One of our segments is published at this age at the latest.
 const SEGMENT_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
-/// Fills an observation with everything that the snapshot alone tells.
+/// Fills an observation with everything that the snapshot alone says.
 /// The names of the files move over: there may be many.
 pub(super) fn fill(seen: &mut Observation, snapshot: &mut Snapshot) {
     let now = seen.at.as_second();
@@ -445,7 +445,7 @@ mod tests {
             ..Snapshot::default()
         });
         assert_eq!(seen.waiting.oldest, Timestamp::from_second(NOW - 63).ok());
-        // A legacy file is rewritten again and again, so only its rows tell.
+        // A legacy file is rewritten again and again, so only its rows say.
         let mut legacy = file("increment_2_20260131_120000.parquet", 10, 60);
         legacy.oldest = Some((NOW - 7_200) * 1_000_000);
         let seen = observe(&Snapshot {

@@ -19,7 +19,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Takes in what an observation tells, and fills in the marks and since when models are
+    /// Takes in what an observation says, and fills in the marks and since when models are
     /// throttled.
     pub(super) fn fill(&mut self, seen: &mut Observation) {
         let much = seen.throttled.iter_mut().filter(|view| view.is_much());
@@ -27,7 +27,7 @@ impl Marks {
         for view in much {
             let before = self.throttled.get(&view.model);
             match before {
-                // Heartbeats tell the last minutes only.
+                // Heartbeats say the last minutes only.
                 Some(since) => view.since = *since,
                 None => self.seen.push(Mark {
                     at: view.since,

@@ -1,5 +1,5 @@
 //! The metric that somebody chose instead of the success rate: its mean by model and over time.
-//! Only rows tell it; they are read again no more often than a tenth of the time.
+//! Only rows say it; they are read again no more often than a tenth of the time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -150,7 +150,7 @@ impl Monitor {
         if self.last.is_some() {
             return None;
         }
-        // Why it can't be read is for the look to say.
+        // Why it can't be read is for the scan to say.
         let mut glance = self.scanner.glance(&self.store, now).ok().flatten()?;
         let mut seen = Observation {
             at: now,
@@ -168,14 +168,14 @@ impl Monitor {
         Some(seen)
     }
 
-    /// One look. Blocks while it reads; never fails and never writes: what can't be
+    /// One scan. Blocks while it reads; never fails and never writes: what can't be
     /// read becomes a state or an alert.
     pub fn observe(&mut self, now: Timestamp) -> Observation {
-        self.observe_telling(now, &Control::default())
+        self.observe_with(now, &Control::default())
     }
 
     /// The same, and says how far it is.
-    pub fn observe_telling(&mut self, now: Timestamp, control: &Control) -> Observation {
+    pub fn observe_with(&mut self, now: Timestamp, control: &Control) -> Observation {
         self.exhausted = false;
         let seen = match self.look(now, control) {
             Ok(seen) => seen,

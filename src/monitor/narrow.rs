@@ -1,4 +1,4 @@
-//! The figures of one session alone: what the tallies can't tell, the rows do. They are read
+//! The figures of one session alone: what the tallies can't say, the rows do. They are read
 //! again no more often than a tenth of the time.
 
 use std::sync::Arc;

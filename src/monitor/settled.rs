@@ -16,10 +16,10 @@ use crate::store::{Control, Result, Store};
 const SHARE: u32 = 20;
 /// And happens at most so often.
 const EVERY: Duration = Duration::from_secs(2);
-/// The columns that tell whose result a row is.
+/// The columns that say whose result a row is.
 const COLUMNS: [&str; 4] = ["model", "test_id", "task_id", "timestamp"];
 
-/// What is known of lost writers, from look to look.
+/// What is known of lost writers, from scan to scan.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     /// By writer: its tests that had no result at the last scan.

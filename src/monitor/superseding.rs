@@ -1,5 +1,5 @@
 //! How many rows replaced others within the last hour. The store keeps their number
-//! over its life, so looks are compared; at the first one the waiting rows tell.
+//! over its life, so scans are compared; at the first one the waiting rows say.
 
 use std::collections::VecDeque;
 

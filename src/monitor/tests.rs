@@ -93,7 +93,7 @@ fn a_main_that_is_being_written_leaves_the_figures_standing() {
 }
 
 #[test]
-fn files_that_wait_at_the_start_tell_when_they_began_to() {
+fn files_that_wait_at_the_start_reports_when_they_began_to() {
     let folder = tempfile::tempdir().unwrap();
     let incremental = folder.path().join("incremental");
     fs::create_dir(&incremental).unwrap();
@@ -352,7 +352,7 @@ fn a_file_that_stays_half_written_keeps_its_rows_for_a_while() {
     );
     let seen = monitor.observe(now + SignedDuration::from_secs(60));
     assert_eq!((seen.totals.tests, seen.behind), (0, None));
-    // A single look has nothing to stand in, and says what is missing.
+    // A single scan has nothing to stand in, and says what is missing.
     let mut single = Monitor::new(Store::new(folder.path()), Config::default());
     let seen = single.observe(Timestamp::now());
     assert_eq!(seen.totals.tests, 0);

@@ -1,5 +1,5 @@
 //! Hints that something changed in a store, from the operating system where it
-//! tells and by polling where it doesn't (network file systems, no watches left).
+//! says and by polling where it doesn't (network file systems, no watches left).
 //!
 //! A hint says "look again", not what happened: scans are the truth. Hints coalesce,
 //! so a storm of events costs one. The folder may be missing, vanish and come back;
@@ -140,7 +140,7 @@ impl Watching {
             } else {
                 self.poll
             };
-            let told = match woken.recv_timeout(period.saturating_sub(checked.elapsed())) {
+            let reported = match woken.recv_timeout(period.saturating_sub(checked.elapsed())) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -153,7 +153,7 @@ impl Watching {
             let differs = self.watcher.is_none() && self.looks_different();
             // A store that comes back and goes again between two checks would leave no trace.
             let missing = matches!(self.identities, Some([None, _]));
-            if told || moved || differs || missing {
+            if reported || moved || differs || missing {
                 let _ = hints.try_send(());
                 thread::sleep(PAUSE);
             }

@@ -1,4 +1,4 @@
-//! What became of each writer, from look to look: what it says of itself, whether its process
+//! What became of each writer, from scan to scan: what it says of itself, whether its process
 //! lives, and its rows. A writer whose files are all consumed is remembered for a while.
 
 use std::collections::{BTreeMap, HashSet};
@@ -31,7 +31,7 @@ const SILENT: f64 = 120.0;
 /// So many processes are watched at once.
 const WATCHED: usize = 256;
 
-/// The writers of one store, from look to look.
+/// The writers of one store, from scan to scan.
 #[derive(Debug, Default)]
 pub(super) struct Writers {
     seen: BTreeMap<String, Known>,
@@ -56,8 +56,8 @@ struct Known {
 pub(super) type Times<'a> = &'a dyn Fn(&str) -> Option<f64>;
 
 impl Writers {
-    /// Takes in what the store tells now; returns all writers, those first that need eyes.
-    /// Those that [`stays`] has no room for any more tell of their session only.
+    /// Takes in what the store says now; returns all writers, those first that need eyes.
+    /// Those that [`stays`] has no room for any more speak of their session only.
     pub(super) fn update(
         &mut self,
         facts: &[WriterFacts],
@@ -90,7 +90,7 @@ impl Writers {
     }
 }
 
-/// Whether nothing but this memory tells of a writer that ended a day ago.
+/// Whether nothing but this memory says of a writer that ended a day ago.
 fn is_long_gone(view: &WriterView, now: Timestamp) -> bool {
     !view.state.is_open() && silence(view.last_row.max(view.since), now) > FORGET_GONE
 }
@@ -186,7 +186,7 @@ fn judge(
         return match (fact.alive, fact.host.is_some()) {
             _ if fact.lock_held => active(),
             (Some(true), _) => active(),
-            // Only this machine's own locks tell for sure that nobody holds one.
+            // Only this machine's own locks say for sure that nobody holds one.
             (_, true) if fact.on_this_host && fact.unclosed => (S::Lost, None, last(fact)),
             (_, true) if fact.on_this_host && !fact.unseen => (S::Ended, None, last(fact)),
             (Some(false), false) if known.alive => {
@@ -217,7 +217,7 @@ fn judge(
             (state, reason, Some(known.changed))
         }
         None if silence(Some(known.changed), now) > may_be_silent(said) => {
-            // One that was pulled once tells of that time only.
+            // One that was pulled once says of that time only.
             let once = said.brought.is_some_and(|brought| brought.every.is_none());
             let state = if once { S::Unknown } else { S::Silent };
             (state, None, Some(known.changed))
@@ -593,7 +593,7 @@ mod tests {
         assert_eq!(brought(Some(300), 421), WriterState::Silent);
         assert_eq!(brought(None, 120), WriterState::Live);
         assert_eq!(brought(None, 121), WriterState::Unknown);
-        // One look knows what the file says.
+        // One scan knows what the file says.
         let old = WriterFacts {
             beat_at: Some(now() - jiff::SignedDuration::from_secs(121)),
             ..elsewhere(7)
@@ -613,7 +613,7 @@ mod tests {
             update(&mut writers, &[legacy("a", Some(false))])[0].state,
             S::Ended
         );
-        // Its files were consumed, and nobody can tell of its process.
+        // Its files were consumed, and nobody knows its process.
         let mut writers = Writers::default();
         update(&mut writers, &[legacy("a", Some(true))]);
         assert_eq!(update(&mut writers, &[])[0].state, S::Ended);

@@ -35,7 +35,7 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// What one scan tells.
+    /// What one scan says.
     pub fn of(seen: &Observation) -> Self {
         let worst = seen.alerts.iter().max_by_key(|alert| alert.severity);
         Self {

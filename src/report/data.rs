@@ -73,9 +73,9 @@ pub(super) struct Model {
     pub(super) p95: Option<f64>,
 }
 
-/// A test that is told of by itself.
+/// A test that is listed by itself.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told {
+pub(super) struct Example {
     /// The kind of error, or how long the test took.
     pub(super) what: String,
     pub(super) model: String,
@@ -116,9 +116,9 @@ pub struct Report {
     pub(super) more_errors: usize,
     pub(super) errors_of: BTreeMap<(usize, usize), i64>,
     /// One failed test of each kind.
-    pub(super) examples: Vec<Told>,
+    pub(super) examples: Vec<Example>,
     /// The tests that took longest.
-    pub(super) slowest: Vec<Told>,
+    pub(super) slowest: Vec<Example>,
     /// Prices that derived costs are made of.
     pub(super) prices: Vec<Price>,
     /// Tests by cell.
@@ -224,7 +224,7 @@ impl Report {
         report.heat(store, &filter, &request.metric, control)?;
         report.errors(store, &filter, control)?;
         report.over_time(store, &filter, &request.metric, control)?;
-        report.told(store, &filter, &request, control)?;
+        report.read_examples(store, &filter, &request, control)?;
         report.cells(store, &filter, control)?;
         if let (Some(session), Some(baseline)) = (&request.session, &request.baseline) {
             let sides = [session.clone(), baseline.clone()];
@@ -495,8 +495,8 @@ impl Report {
         Ok(())
     }
 
-    /// Tests that are told of by themselves: one of each kind of error, and the slowest.
-    fn told(
+    /// Tests that are listed by themselves: one of each kind of error, and the slowest.
+    fn read_examples(
         &mut self,
         store: &Store,
         filter: &Filter,
@@ -525,7 +525,7 @@ impl Report {
 
     /// Keeps the tests that took longest.
     fn longest(&mut self) {
-        let seconds = |own: &Told| own.what.parse::<f64>().unwrap_or(0.0);
+        let seconds = |own: &Example| own.what.parse::<f64>().unwrap_or(0.0);
         self.slowest
             .sort_by(|one, other| seconds(other).total_cmp(&seconds(one)));
         self.slowest.truncate(SLOWEST);
@@ -538,7 +538,7 @@ impl Report {
         filter: &Filter,
         condition: &str,
         control: &Control,
-    ) -> Result<Vec<Told>> {
+    ) -> Result<Vec<Example>> {
         let all = match &filter.condition {
             Some(own) => format!("({own}) and {condition}"),
             None => condition.to_owned(),
@@ -562,7 +562,7 @@ impl Report {
             columns: Some(columns.map(str::to_owned).collect()),
             ..Selection::default()
         };
-        let mut found: Vec<Told> = Vec::new();
+        let mut found: Vec<Example> = Vec::new();
         for batch in rows(store, &selection, control)? {
             let batch = batch?;
             let mut slow: Vec<(f64, usize)> = (0..batch.num_rows())
@@ -572,7 +572,7 @@ impl Report {
             for (seconds, row) in slow.into_iter().take(SLOWEST) {
                 let own = |name: &str| text(&batch, name, row).unwrap_or_default();
                 let test = Some(own("task_id")).filter(|id| !id.is_empty());
-                found.push(Told {
+                found.push(Example {
                     what: seconds.to_string(),
                     model: own("model"),
                     test: test.unwrap_or_else(|| own("test_id")),
@@ -581,7 +581,7 @@ impl Report {
                 });
             }
             if found.len() > 50 * SLOWEST {
-                let seconds = |own: &Told| own.what.parse::<f64>().unwrap_or(0.0);
+                let seconds = |own: &Example| own.what.parse::<f64>().unwrap_or(0.0);
                 found.sort_by(|one, other| seconds(other).total_cmp(&seconds(one)));
                 found.truncate(SLOWEST);
             }

@@ -173,7 +173,7 @@ fn tonight_against_last_night() {
         page.contains("broken") && !page.contains("SECRET"),
         "{page}"
     );
-    let told = report(
+    let reported = report(
         &fixture,
         Request {
             with_texts: true,
@@ -181,6 +181,10 @@ fn tonight_against_last_night() {
             ..request
         },
     );
-    assert!(told.html().contains("SECRET prompt"));
-    assert!(told.html().contains("Incomplete: 40 of 50 planned tests."));
+    assert!(reported.html().contains("SECRET prompt"));
+    assert!(
+        reported
+            .html()
+            .contains("Incomplete: 40 of 50 planned tests.")
+    );
 }

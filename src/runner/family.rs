@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-/// Tests that end by themselves are looked after together: a look reads something of every
+/// Tests that end by themselves are looked after together: a scan reads something of every
 /// process of the machine.
 const BETWEEN: Duration = Duration::from_secs(1);
 

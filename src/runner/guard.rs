@@ -1,10 +1,10 @@
 //! What ends the programs of a run that was itself killed.
 //!
-//! A killed run can't end anything. So a run starts one process more, which is told
+//! A killed run can't end anything. So a run starts one process more, which hears
 //! through a pipe of every process group that begins and ends. When the pipe ends, it
 //! kills the groups that are left, which works on every Unix and ends what programs
 //! started themselves too. A program that started in the very moment of the kill, before
-//! the guard was told, is not known to it; nor is one that left its group.
+//! the guard was reported, is not known to it; nor is one that left its group.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -42,15 +42,15 @@ impl Guard {
 
     /// A group that there is now.
     pub(super) fn began(&self, group: Pid) {
-        self.tell('+', group);
+        self.send('+', group);
     }
 
-    /// A group that is about to be gone; told before its number can be another's.
+    /// A group that is about to be gone; reported before its number can be another's.
     pub(super) fn ended(&self, group: Pid) {
-        self.tell('-', group);
+        self.send('-', group);
     }
 
-    fn tell(&self, sign: char, group: Pid) {
+    fn send(&self, sign: char, group: Pid) {
         let line = format!("{sign}{}\n", group.as_raw_nonzero());
         if let Some(mut pipe) = self.0.stdin.as_ref() {
             // One write, which threads can't mix. A guard that is gone is not a reason to stop.
@@ -66,10 +66,10 @@ impl Drop for Guard {
     }
 }
 
-/// The guard's own side: reads what it is told to the end, then kills what is left.
-pub fn keep(told: impl BufRead) {
+/// The guard's own side: reads what it is asked to the end, then kills what is left.
+pub fn keep(orders: impl BufRead) {
     let mut groups = HashSet::new();
-    for line in told.lines().map_while(Result::ok) {
+    for line in orders.lines().map_while(Result::ok) {
         let group = line
             .get(1..)
             .and_then(|group| group.parse::<i32>().ok())
@@ -105,13 +105,13 @@ mod tests {
                 .unwrap()
         };
         let (mut left, mut over) = (start(), start());
-        let told = format!(
+        let orders = format!(
             "+{}\n+{}\nnonsense\n+0\n+-1\n-{}\n",
             left.id(),
             over.id(),
             over.id()
         );
-        keep(told.as_bytes());
+        keep(orders.as_bytes());
         assert_eq!(left.wait().unwrap().signal(), Some(9));
         assert!(
             over.try_wait().unwrap().is_none(),

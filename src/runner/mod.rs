@@ -194,7 +194,7 @@ pub struct Summary {
     pub early: Option<Early>,
 }
 
-/// Runs what the store does not have yet. `tell` hears of everything as it happens,
+/// Runs what the store does not have yet. `say` hears of everything as it happens,
 /// from the thread that did it, one at a time.
 pub fn run(
     store: &Store,
@@ -202,7 +202,7 @@ pub fn run(
     spec: &Spec,
     stop: &Stop,
     control: &Control,
-    tell: &(dyn Fn(&Counts, &Event<'_>) + Sync),
+    report: &(dyn Fn(&Counts, &Event<'_>) + Sync),
 ) -> Result<Summary> {
     if rows.iter().all(|row| row.instances == 0) {
         return Ok(Summary {
@@ -268,7 +268,7 @@ pub fn run(
         rows,
         spec,
         stop,
-        tell,
+        report,
         reading,
         guard,
         family,
@@ -358,7 +358,7 @@ struct Run<'a> {
     rows: &'a [Row],
     spec: &'a Spec,
     stop: &'a Stop,
-    tell: &'a (dyn Fn(&Counts, &Event<'_>) + Sync),
+    report: &'a (dyn Fn(&Counts, &Event<'_>) + Sync),
     reading: Reading,
     // Before the family, which ends all that is left.
     guard: Option<Guard>,
@@ -405,7 +405,7 @@ impl Run<'_> {
             let mut state = self.lock();
             state.counts.running += 1;
             state.writer.live().begin(in_flight(row, &test_id));
-            (self.tell)(&state.counts, &Event::Started);
+            (self.report)(&state.counts, &Event::Started);
         }
         let environment = environment(row, &test_id, job);
         let input = input(row, &test_id, job.test);
@@ -447,7 +447,7 @@ impl Run<'_> {
                         .writer
                         .live()
                         .retry(&test, None, waited, Timestamp::now());
-                    (self.tell)(&state.counts, &Event::Again(&outcome.record, wait));
+                    (self.report)(&state.counts, &Event::Again(&outcome.record, wait));
                     return true;
                 }
                 state.counts.mended += u64::from(ended.mended);
@@ -472,7 +472,7 @@ impl Run<'_> {
         counts.unscored += u64::from(record.success.is_none());
         counts.infrastructure += u64::from(outcome.infrastructure);
         counts.timeouts += u64::from(timed_out);
-        (self.tell)(counts, &Event::Recorded(&record));
+        (self.report)(counts, &Event::Recorded(&record));
         let judged = record.success.map(|success| !success);
         let alarm = judged.and_then(|failed| state.bursts.add(&row.cell.model, failed));
         if let Some(alarm) = alarm.filter(|_| self.spec.stop_on_burst) {

@@ -351,16 +351,16 @@ mod tests {
             )
         );
         assert!(limit.infrastructure);
-        let told = read(
+        let outcome = read(
             End::Exited(0),
             "{\"success\":false,\"error_message\":\"HTTP 429\"}",
             "",
         );
-        assert!(told.infrastructure && told.broken);
+        assert!(outcome.infrastructure && outcome.broken);
     }
 
     #[test]
-    fn what_is_no_result_is_told() {
+    fn what_is_no_result_is_reported() {
         let odd = read(End::Exited(0), "{\"success\":true,\"turns\":\"many\"}", "");
         let message = odd.record.error_message.as_deref().unwrap();
         assert!(

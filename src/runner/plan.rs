@@ -98,7 +98,7 @@ impl Row {
         })
     }
 
-    /// What tells this row from every other, whatever its number of tests.
+    /// What distinguishes this row from every other, whatever its number of tests.
     pub(super) fn key(&self) -> Option<u128> {
         aggregate::key(Some(&self.id), &self.cell, None)
     }

@@ -1,4 +1,4 @@
-//! Why a program can't be started, as far as its file tells.
+//! Why a program can't be started, as far as its file says.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! How a run is told to end, from any thread. Every worker waits with the read end of
+//! How a run is asked to end, from any thread. Every worker waits with the read end of
 //! one pipe among what it polls, so that all of them wake at once and none has to look.
 
 use std::io::{PipeReader, PipeWriter};
@@ -23,7 +23,7 @@ pub enum Urgency {
     Kill,
 }
 
-/// Tells a run to end.
+/// Asks a run to end.
 #[derive(Debug)]
 pub struct Stop {
     level: AtomicU8,

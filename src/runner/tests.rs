@@ -78,12 +78,12 @@ fn every_test_once_and_a_second_start_only_what_is_missing() {
     assert_eq!((log.lines().count(), distinct.len()), (10, 10));
     for line in distinct {
         let (_, json) = line.split_once('{').unwrap();
-        let told: Value = serde_json::from_str(&format!("{{{json}")).unwrap();
+        let reported: Value = serde_json::from_str(&format!("{{{json}")).unwrap();
         let expected = format!(
             "{} {} {} ",
-            told["model"].as_str().unwrap(),
-            told["instance"],
-            told["test_id"].as_str().unwrap()
+            reported["model"].as_str().unwrap(),
+            reported["instance"],
+            reported["test_id"].as_str().unwrap()
         );
         assert!(line.starts_with(&expected), "{line}");
     }
@@ -163,7 +163,7 @@ fn two_runs_at_once_never_share_a_test() {
         Stop::new().unwrap(),
     );
     let seen = Mutex::new(Vec::new());
-    let tell = |counts: &Counts, event: &Event<'_>| {
+    let report = |counts: &Counts, event: &Event<'_>| {
         if !matches!(event, Event::Recorded(_)) || counts.done > 1 {
             return;
         }
@@ -182,7 +182,7 @@ fn two_runs_at_once_never_share_a_test() {
         &spec,
         &stop,
         &Control::default(),
-        &tell,
+        &report,
     )
     .unwrap();
     let seen = seen.into_inner().unwrap();
@@ -210,7 +210,7 @@ fn an_interrupted_run_records_what_ended_and_goes_on_the_next_time() {
         spec("test $EVALTOP_INSTANCE -le 2 || sleep 600"),
         Stop::new().unwrap(),
     );
-    let tell = |counts: &Counts, _: &Event<'_>| {
+    let report = |counts: &Counts, _: &Event<'_>| {
         if counts.done == 2 && counts.running == 4 {
             stop.ask(Urgency::Interrupt);
         }
@@ -222,7 +222,7 @@ fn an_interrupted_run_records_what_ended_and_goes_on_the_next_time() {
         &spec,
         &stop,
         &Control::default(),
-        &tell,
+        &report,
     )
     .unwrap();
     assert_eq!((summary.counts.done, summary.counts.running), (2, 0));
@@ -280,7 +280,7 @@ fn much_output_and_unread_input_stop_nobody() {
     // Floods both, never reads, leaves a child that holds the pipes open.
     let script = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo; echo '{\"turns\":4}'; sleep 600 &";
     let seen = Mutex::new(Vec::new());
-    let tell = |_: &Counts, event: &Event<'_>| {
+    let report = |_: &Counts, event: &Event<'_>| {
         if let Event::Recorded(record) = event {
             seen.lock().unwrap().push(record.turns);
         }
@@ -292,7 +292,7 @@ fn much_output_and_unread_input_stop_nobody() {
         &spec(script),
         &Stop::new().unwrap(),
         &Control::default(),
-        &tell,
+        &report,
     )
     .unwrap();
     assert!(begun.elapsed() < Duration::from_secs(300));

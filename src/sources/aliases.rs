@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_rules_are_told() {
+    fn wrong_rules_are_reported() {
         for text in ["a = 1", "a = [1]", "a = "] {
             assert!(Aliases::parse(text).is_err(), "{text}");
         }

@@ -141,7 +141,7 @@ impl Judge {
         match bound.truths(&rows) {
             Ok(holds) => Ok(holds),
             Err(error) => {
-                // Which row it is, the rows tell one by one.
+                // Which row it is, the rows say one by one.
                 let bad = (0..rows.num_rows()).find_map(|row| {
                     let why = bound.truths(&rows.slice(row, 1)).err()?.to_string();
                     Some(Bad { row, why })

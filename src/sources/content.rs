@@ -95,7 +95,7 @@ fn add(contents: &mut [u128], array: &ArrayRef, seed: u64, zone: &TimeZone) -> R
     Ok(())
 }
 
-/// Tells the tag and the bytes of a text; nothing for one that stands for no value.
+/// Returns the tag and the bytes of a text; nothing for one that stands for no value.
 fn put(text: &str, zone: &TimeZone, mut add: impl FnMut(u8, &[u8])) {
     if matches!(text, "" | "nan" | "NaN" | "None" | "NaT" | "<NA>" | "null") {
         return;

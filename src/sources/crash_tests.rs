@@ -6,7 +6,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use super::{Options, import};
-use crate::store::testing::crash::{Case, Told, World, withstands};
+use crate::store::testing::crash::{Case, Remedy, World, withstands};
 use crate::store::{Control, Record, Result};
 
 fn rows(ids: Range<u32>) -> Vec<Record> {
@@ -49,8 +49,8 @@ const IMPORT: Case = Case {
     setup: |world| imported(world, 0..3),
     run: |world| imported(world, 2..6),
     damaged: false,
-    tells: true,
-    told: Told::Nothing,
+    says_when_done: true,
+    remedy: Remedy::Nothing,
 };
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tells what a file is by its first bytes; its name decides nothing.
+//! Says what a file is by its first bytes; its name decides nothing.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -109,7 +109,7 @@ pub(crate) fn form(path: &Path) -> Result<Form> {
 /// Enough to see the first line of most files.
 const LOOK: u64 = 64 << 10;
 
-/// Tells what the file is, or says what it looks like instead.
+/// Says what the file is, or says what it looks like instead.
 pub fn detect(path: &Path) -> Result<Kind> {
     let file = open(path)?;
     let mut head = Vec::new();
@@ -294,7 +294,7 @@ fn names(text: &[u8]) -> Vec<(String, Shape)> {
         }
         Ok(())
     };
-    // Where the look ends the object goes on; what was seen is enough.
+    // Where the scan ends the object goes on; what was seen is enough.
     let _ = read();
     names
 }
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_by_content() {
+    fn detects_by_content() {
         for (head, expected) in [
             (&b"PAR1\x15\x04"[..], Ok(Kind::Parquet)),
             (b"PARE\x15\x04", Ok(Kind::Parquet)),

@@ -85,10 +85,10 @@ impl Follower {
         }
     }
 
-    /// Takes in what changed since the last round; tells of each file that was read.
+    /// Takes in what changed since the last round; reports each file that was read.
     ///
     /// # Errors
-    /// `Cancelled`. What is wrong with a file is told with the file.
+    /// `Cancelled`. What is wrong with a file is reported with the file.
     pub fn round(&mut self, control: &Control) -> Result<Vec<Taken>> {
         let mut round = Round {
             taken: Vec::new(),

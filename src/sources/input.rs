@@ -109,13 +109,13 @@ pub fn below(folder: &Path) -> Vec<PathBuf> {
 /// Whether there are results below a folder, or will be, among its first files.
 pub fn holds_data(folder: &Path) -> bool {
     /// A folder of something else may have a million files.
-    const LOOKED_AT: usize = 200;
+    const SCANNED: usize = 200;
     // A log of Inspect that has just begun is not a whole archive yet, and known by its name alone.
     let begun = |path: &Path| path.extension().is_some_and(|ending| ending == "eval");
     let paths = below(folder);
     paths
         .iter()
-        .take(LOOKED_AT)
+        .take(SCANNED)
         .any(|path| begun(path) || !inside(path).files.is_empty())
 }
 

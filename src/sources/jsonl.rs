@@ -24,7 +24,7 @@ pub(crate) struct Line {
     pub(crate) fields: Map<String, Value>,
     /// How far the file is read after it.
     pub(crate) read: u64,
-    /// Something to tell of it.
+    /// Something to say of it.
     pub(crate) remark: Option<&'static str>,
 }
 

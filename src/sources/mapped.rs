@@ -39,7 +39,7 @@ const BUILT_IN: [&str; 15] = [
     include_str!("../../assets/mappings/alpaca-eval-leaderboard.toml"),
 ];
 
-/// Lines that are looked at to tell a format.
+/// Lines that are looked at to detect a format.
 const LOOK: usize = 5;
 /// A row that stands for many tests and does not say how many.
 const UNCOUNTED: &str = "that do not say how many tests they are, or how many successes";

@@ -95,7 +95,7 @@ use unpivot::Unpivot;
 /// How files are imported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
-    /// What the file is; `None` to tell by its content.
+    /// What the file is; `None` to detect it by content.
     pub kind: Option<Kind>,
     /// Which columns come from where.
     pub mapping: Mapping,
@@ -161,7 +161,7 @@ pub struct Report {
     pub columns: Vec<String>,
     /// Columns kept beyond those of a record.
     pub extra: Vec<String>,
-    /// What else there is to tell of the file, a sentence each.
+    /// What else there is to say of the file, a sentence each.
     pub notes: Vec<String>,
     /// The increment; `None` when nothing was new, or on a dry run.
     pub increment: Option<String>,

@@ -23,7 +23,7 @@ pub(crate) struct Object {
     pub(crate) place: Place,
     /// Its fields; `None` when it is left out.
     pub(crate) fields: Option<Map<String, Value>>,
-    /// Something to tell of it; rows with the same remark are counted together.
+    /// Something to say of it; rows with the same remark are counted together.
     pub(crate) remark: Option<&'static str>,
     /// How far the file is read.
     pub(crate) read: u64,
@@ -64,7 +64,7 @@ pub(crate) trait Reader {
     fn label(&self) -> Option<String> {
         None
     }
-    /// What there is to tell of the file, a sentence each.
+    /// What there is to say of the file, a sentence each.
     fn notes(&self, _remarks: &Remarks, _columns: &[Column]) -> Vec<String> {
         Vec::new()
     }

@@ -105,17 +105,17 @@ impl<'a> Run<'a> {
         if options.dry_run || late || self.rows >= WINDOW_ROWS || self.bytes >= WINDOW_BYTES {
             self.publish();
         }
-        self.told()
+        self.ended()
     }
 
     /// Takes in what was read; what has become of the other files.
     pub fn finish(mut self) -> Vec<Done> {
         self.publish();
-        self.told()
+        self.ended()
     }
 
     /// What became of files of which nothing is on its way any more, in order.
-    fn told(&mut self) -> Vec<Done> {
+    fn ended(&mut self) -> Vec<Done> {
         let read = self.read.first().map(|read| read.at);
         let first = read.or(self.counts.first().map(|(at, _)| *at));
         let first = first.unwrap_or(usize::MAX);

@@ -131,7 +131,7 @@ pub(crate) trait Source {
     fn columns(&self) -> &[Column];
     /// The file's size, in the unit of [`Chunk::read`].
     fn size(&self) -> u64;
-    /// What there is to tell of the file, a sentence each.
+    /// What there is to say of the file, a sentence each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }

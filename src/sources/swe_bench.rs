@@ -16,7 +16,7 @@ use super::source::Column;
 use super::source::bad_document;
 use crate::store::{Error, Result};
 
-/// Outcomes by the lists of a report, the more telling ones first: an instance is in several.
+/// Outcomes by the lists of a report, the more decisive ones first: an instance is in several.
 const LISTS: [(&str, Outcome); 6] = [
     ("resolved_ids", Outcome::Resolved),
     ("error_ids", Outcome::Error),
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_model_and_run() {
+    fn names_reports_model_and_run() {
         for (path, model, run) in [
             ("gpt-4.my_run.json", Some("gpt-4"), Some("my_run")),
             ("org__m-1.5.r1.json", Some("org/m-1.5"), Some("r1")),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_has_its_most_telling_outcome() {
+    fn an_instance_has_its_most_decisive_outcome() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.r.json");
         let read = |text: &str| {

@@ -18,8 +18,10 @@ impl Table {
             let array = if column.data_type == column.stands_for {
                 array.clone()
             } else {
-                let told = stand_for(array, &column.stands_for);
-                told.map_err(|bad| Error::Refused(format!("column '{}' {}", column.name, bad.why)))?
+                let reported = stand_for(array, &column.stands_for);
+                reported.map_err(|bad| {
+                    Error::Refused(format!("column '{}' {}", column.name, bad.why))
+                })?
             };
             arrays.push(array);
         }

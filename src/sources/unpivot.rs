@@ -32,7 +32,7 @@ pub(crate) struct Unpivot {
 
 impl Unpivot {
     /// Of a file whose columns `models` are models; the error ends a sentence that
-    /// begins with the file's name. With `judged`, a condition on [`VALUE`] tells
+    /// begins with the file's name. With `judged`, a condition on [`VALUE`] says
     /// about success; with `tasks`, the rows' tasks are named.
     pub(crate) fn new(
         inner: Box<dyn Source>,

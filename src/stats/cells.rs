@@ -23,7 +23,7 @@ pub struct OfModel {
 }
 
 impl PartialEq for OfModel {
-    /// How the cells lie in chunks tells in which order they came, and no more.
+    /// How the cells lie in chunks says in which order they came, and no more.
     fn eq(&self, other: &Self) -> bool {
         self.sum == other.sum && self.iter().eq(other.iter())
     }

@@ -1,4 +1,4 @@
-//! Maps that are looked into by the thousand at each look.
+//! Maps that are looked into by the thousand at each scan.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

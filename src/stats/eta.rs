@@ -11,7 +11,7 @@ const STRETCHES: i64 = 12;
 pub struct Eta {
     /// At the fast end of the throughput.
     pub low: f64,
-    /// At the slow end; `None` when the throughput can't be told from standstill.
+    /// At the slow end; `None` when the throughput can't be distinguished from standstill.
     pub high: Option<f64>,
 }
 

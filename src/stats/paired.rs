@@ -1,5 +1,5 @@
 //! Two models, or two ways to prompt, compared on the tests that both had: what is
-//! hard for both cancels out, so far fewer tests tell them apart than two separate
+//! hard for both cancels out, so far fewer tests distinguish them than two separate
 //! intervals would need.
 //!
 //! - One trial of each test on both sides: with b tests that only the first passed

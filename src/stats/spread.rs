@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Buckets to each doubling; a value is told from its bucket to within 9 %.
+/// Buckets to each doubling; a value is known from its bucket to within 9 %.
 const PER_DOUBLING: f64 = 4.0;
 /// Exponents of the smallest and the largest bucket: a microsecond and thirty years.
 const RANGE: (f64, f64) = (-20.0, 30.0);

@@ -79,7 +79,7 @@ impl Sum {
     /// A value in millionths, rounded half away from zero.
     #[inline]
     fn micros(value: f64) -> i128 {
-        /// Every fraction below is told apart from its neighbours.
+        /// Every fraction below is distinguished from its neighbours.
         const EXACT: f64 = 4e15;
         /// The largest number below one half: added to it, what is below one half stays below one.
         const HALF: f64 = 0.499_999_999_999_999_94;

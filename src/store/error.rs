@@ -61,7 +61,7 @@ pub enum Error {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Who holds it, as far as can be told.
+        /// Who holds it, as far as is known.
         holder: String,
     },
     /// Another process runs some of the same tests at this moment.

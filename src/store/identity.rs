@@ -2,7 +2,7 @@
 //!
 //! Promises: the ids depend on what the rows say, on the file's source and on how many equal rows
 //! are before them in it; not on the order of columns, on types, or on which rows are read. A file
-//! whose rows all have ids costs a look at its footer, or at that one column.
+//! whose rows all have ids costs a scan of its footer, or at that one column.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -251,8 +251,8 @@ fn lacks_some(file: &ParquetFile) -> Result<bool> {
         .try_fold(false, |lacks, found: Result<bool>| Ok(lacks | found?))
 }
 
-/// Columns that tell most rows of a file apart, and that are read quickly.
-const TELLING: [&str; 11] = [
+/// Columns that distinguish most rows of a file, and that are read quickly.
+const DISTINGUISHING: [&str; 11] = [
     "model",
     "prompt_type",
     "tool_success_rate",
@@ -325,11 +325,11 @@ impl Derived {
         Ok(occurrences)
     }
 
-    /// Tells position and a hash of each row that may need an id; in main of the others too.
+    /// Says position and a hash of each row that may need an id; in main of the others too.
     fn each_alike(&self, file: &ParquetFile, mut take: impl FnMut(u64, u64)) -> Result<()> {
         let plain = shape(file.stored()) == Shape::Records;
-        let columns = plain.then_some(&TELLING[..]);
-        let target = project(&self.target, &TELLING);
+        let columns = plain.then_some(&DISTINGUISHING[..]);
+        let target = project(&self.target, &DISTINGUISHING);
         let mut at = 0;
         for batch in file.batches(columns, 0)? {
             let batch = batch?;
@@ -359,7 +359,7 @@ struct Equal {
 }
 
 impl Equal {
-    /// A row whose time tells it from every other is the one that has its id already; any other
+    /// A row whose time distinguishes it from every other is the one that has its id already; any other
     /// takes the first id that is not given yet.
     fn next(&mut self, row: &Origin, source: &Source) -> u32 {
         if !row.is_unique() {

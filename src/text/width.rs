@@ -16,7 +16,7 @@ pub(crate) fn truncate(text: &str, cells: usize) -> String {
 }
 
 /// Cleaned, and cut in the middle to at most `cells`: for names of models, which begin with
-/// a family and end with what tells one of it from another.
+/// a family and end with what distinguishes one of it from another.
 pub(crate) fn truncate_middle(text: &str, cells: usize) -> String {
     let text = clean(text);
     if width(&text) <= cells {
@@ -30,7 +30,7 @@ pub(crate) fn truncate_middle(text: &str, cells: usize) -> String {
     format!("{}{end}", start.trim_end_matches('…'))
 }
 
-/// Cleaned, and cut at the front to at most `cells`: for paths, whose end tells more.
+/// Cleaned, and cut at the front to at most `cells`: for paths, whose end says more.
 pub(crate) fn truncate_front(text: &str, cells: usize) -> String {
     let text = clean(text);
     if width(&text) <= cells {

@@ -1,5 +1,5 @@
 //! Watching without a screen: the store is scanned as the dashboard does it, and people are
-//! told of alerts in the same ways.
+//! notified of alerts in the same ways.
 
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -29,7 +29,7 @@ pub struct News {
     pub message: String,
 }
 
-/// Scans a store again and again, and tells of its alerts.
+/// Scans a store again and again, and reports its alerts.
 #[derive(Debug)]
 pub struct Sentry {
     monitor: Monitor,
@@ -131,13 +131,13 @@ impl Sentry {
             news = there.collect();
         }
         self.notifier.look(&self.book);
-        if let Some(told) = self.notifier.take(&self.book) {
+        if let Some(reported) = self.notifier.take(&self.book) {
             let mut terminal = std::io::stderr();
             if terminal.is_terminal() {
                 let tmux = std::env::var_os("TMUX").is_some();
-                let _ = terminal.write_all(&self.notifier.bytes(&told, tmux));
+                let _ = terminal.write_all(&self.notifier.bytes(&reported, tmux));
             }
-            if let Some(call) = self.notifier.hook(&told, &self.book, now) {
+            if let Some(call) = self.notifier.hook(&reported, &self.book, now) {
                 // One that hangs is killed in time.
                 let failed = hook::run(&call).err();
                 news.extend(failed.map(|message| News {

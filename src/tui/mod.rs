@@ -160,11 +160,11 @@ pub(crate) struct Screen {
 
 impl Screen {
     fn enter(mouse: bool) -> Result<Self> {
-        let (told, outside) = mpsc::unbounded_channel();
+        let (sender, outside) = mpsc::unbounded_channel();
         let terminal = Taken::enter(mouse).context("cannot take over the terminal")?;
-        runtime::signals::listen(&told).context("cannot listen for signals")?;
+        runtime::signals::listen(&sender).context("cannot listen for signals")?;
         let (typed, input) = mpsc::unbounded_channel();
-        input::read(typed, told).context("cannot read the terminal")?;
+        input::read(typed, sender).context("cannot read the terminal")?;
         Ok(Self {
             terminal,
             outside,
@@ -258,13 +258,13 @@ impl Desk<'_> {
             if runtime::output::has_failed() {
                 return Ok(End::Interrupted);
             }
-            self.look_if_due();
+            self.scan_if_due();
             self.notify(terminal);
             let now = Instant::now();
             let frame = self.drawn.map_or(now, |at| at + FRAME);
             if self.dirty && frame <= now && runtime::output::is_free() {
                 self.dirty = false;
-                // Where the terminal is gone there is nobody to tell.
+                // Where the terminal is gone there is nobody to notify.
                 match terminal.draw(&self.model) {
                     Ok(true) => self.drawn = Some(Instant::now()),
                     Ok(false) => {}
@@ -285,7 +285,7 @@ impl Desk<'_> {
             tokio::select! {
                 event = self.input.recv() => events.extend(event),
                 answer = self.answers.recv() => answers.extend(answer),
-                told = self.outside.recv() => outside = Some(told.unwrap_or(Outside::End)),
+                signal = self.outside.recv() => outside = Some(signal.unwrap_or(Outside::End)),
                 hint = hint => hinted = Some(hint),
                 () = runtime::output::freed() => {}
                 () = sleep_until(wake) => {}
@@ -303,9 +303,9 @@ impl Desk<'_> {
             }
             let wall = Timestamp::now();
             let jumped = self.clock.jumped(self.begun.elapsed(), wall);
-            self.tell(terminal, Message::Tick(wall))?;
+            self.handle(terminal, Message::Tick(wall))?;
             if let Some(by) = jumped {
-                self.tell(terminal, Message::Jumped(by))?;
+                self.handle(terminal, Message::Jumped(by))?;
             }
             for answer in answers {
                 self.answered(terminal, answer)?;
@@ -313,7 +313,7 @@ impl Desk<'_> {
             for event in events {
                 runtime::terminal::panic_if_asked("screen");
                 if let Some(message) = message(event) {
-                    self.tell(terminal, message)?;
+                    self.handle(terminal, message)?;
                 }
             }
             match outside {
@@ -349,7 +349,7 @@ impl Desk<'_> {
         wake
     }
 
-    fn look_if_due(&mut self) {
+    fn scan_if_due(&mut self) {
         if self.pace.due().is_some_and(|due| due <= Instant::now()) {
             let missing = self.model.store_state() == Some(&StoreState::Missing);
             let logs = self.logs.filter(|_| missing && !self.model.was_there);
@@ -366,7 +366,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Tells those who don't look.
+    /// Says those who don't look.
     fn notify(&mut self, terminal: &mut Taken) {
         let Some(news) = self.notifier.take(&self.model.book) else {
             return;
@@ -383,20 +383,20 @@ impl Desk<'_> {
 
     fn answered(&mut self, terminal: &mut Taken, answer: Answer) -> Result<()> {
         match answer {
-            Answer::Message(message) => self.tell(terminal, message),
-            Answer::Looked(seen) => {
+            Answer::Message(message) => self.handle(terminal, message),
+            Answer::Scanned(seen) => {
                 self.workers.looked();
                 let rows = seen.totals.tests + seen.superseded + seen.repeated;
                 self.pace.ended(rows);
                 if seen.behind.is_some() || matches!(seen.state, StoreState::Unreadable(_)) {
                     self.pace.retry();
                 }
-                self.tell(terminal, Message::Observed(seen))
+                self.handle(terminal, Message::Observed(seen))
             }
         }
     }
 
-    fn tell(&mut self, terminal: &mut Taken, message: Message) -> Result<()> {
+    fn handle(&mut self, terminal: &mut Taken, message: Message) -> Result<()> {
         // The time alone, which comes with everything, mostly leaves the picture as it is.
         self.dirty |= match message {
             Message::Tick(now) => self.changes.is_some_and(|at| at <= now),
@@ -448,7 +448,7 @@ impl Desk<'_> {
     fn resized(&mut self, terminal: &mut Taken) -> Result<()> {
         terminal.forget();
         let (columns, rows) = input::size();
-        self.tell(terminal, Message::Resize(columns, rows))
+        self.handle(terminal, Message::Resize(columns, rows))
     }
 }
 

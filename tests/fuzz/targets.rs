@@ -36,7 +36,7 @@ pub const ALL: [(&str, Target); 16] = [
     ("config", config),
 ];
 
-/// A Parquet file as an increment: its footer, its pages, and a look at its store.
+/// A Parquet file as an increment: its footer, its pages, and a scan of its store.
 pub fn parquet(bytes: &[u8]) {
     as_file(
         "increment_1_20260131_120000.parquet",

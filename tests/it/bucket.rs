@@ -366,7 +366,7 @@ fn what_writers_acknowledged_arrives_once_through_a_bad_network() {
 }
 
 #[test]
-fn a_bucket_is_read_like_a_store_and_nothing_secret_is_told() {
+fn a_bucket_is_read_like_a_store_and_nothing_secret_is_reported() {
     let Some(server) = Server::start() else {
         return;
     };

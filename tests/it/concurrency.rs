@@ -79,8 +79,8 @@ fn ten_writers_and_two_consolidators_lose_nothing() {
                     let run = evaltop().arg("consolidate").arg(&dir).output().unwrap();
                     // 75: the other one had the lock for long.
                     let code = run.status.code();
-                    let told = String::from_utf8_lossy(&run.stderr).into_owned();
-                    assert!(matches!(code, Some(0 | 75)), "{code:?}: {told}");
+                    let reported = String::from_utf8_lossy(&run.stderr).into_owned();
+                    assert!(matches!(code, Some(0 | 75)), "{code:?}: {reported}");
                     runs += 1;
                 }
                 runs

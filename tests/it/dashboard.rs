@@ -335,7 +335,7 @@ fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
     );
     write(&run.store, "model-a", 4);
     terminal.wait_for("WARNING");
-    let told = |terminal: &Terminal, what: &str| {
+    let reported = |terminal: &Terminal, what: &str| {
         let begun = Instant::now();
         loop {
             let text = std::fs::read_to_string(&ours).unwrap_or_default();
@@ -358,7 +358,7 @@ fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
             thread::sleep(Duration::from_millis(20));
         }
     };
-    told(&terminal, "appeared");
+    reported(&terminal, "appeared");
     let raw = String::from_utf8_lossy(&terminal.raw.lock().unwrap()).into_owned();
     assert!(
         raw.contains("\u{7}\u{1b}]9;evaltop: 2 pending increments"),
@@ -367,7 +367,7 @@ fn an_alert_rings_notifies_and_runs_the_users_program_but_not_the_stores() {
     terminal.press("c");
     terminal.wait_for("CONSOLIDATE?");
     terminal.press("y");
-    told(&terminal, "cleared");
+    reported(&terminal, "cleared");
     terminal.press("L");
     terminal.wait_for("ALERT HISTORY 1");
     terminal.press("q");
@@ -695,7 +695,7 @@ fn a_signal_ends_it_and_the_terminal_is_given_back() {
 #[test]
 fn a_terminal_that_vanishes_takes_it_along() {
     let run = run();
-    // Nothing is drawn any more, so nothing but the hangup itself tells.
+    // Nothing is drawn any more, so nothing but the hangup itself says.
     write_of_old(&run.store);
     let mut terminal = Terminal::open(&run.store, &[]);
     terminal.wait_for("model-a");
@@ -708,7 +708,7 @@ fn a_terminal_that_vanishes_takes_it_along() {
 fn a_terminal_that_vanishes_without_a_signal_takes_it_along() {
     let run = run();
     write_of_old(&run.store);
-    // In a session of its own the process has the terminal, but is not told of its end.
+    // In a session of its own the process has the terminal, but gets no signal at its end.
     let id = run.store.with_extension("pid");
     let mut command = CommandBuilder::new("sh");
     command.args([

@@ -92,7 +92,7 @@ fn every_exit_code_of_the_table() {
 }
 
 #[test]
-fn a_model_that_there_is_not_is_told_with_the_one_that_was_meant() {
+fn a_model_that_there_is_not_is_reported_with_the_one_that_was_meant() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let line = "{\"model\":\"gpt-4o-mini\",\"success\":true}\n";

@@ -194,15 +194,15 @@ fn with_ever_more_room(
             let own = folder.join("own");
             copy(made.path(), &own);
             let first = ended(limited(case, room), &own, case.input);
-            let told = String::from_utf8_lossy(&first.stderr).into_owned();
+            let reported = String::from_utf8_lossy(&first.stderr).into_owned();
             let what = format!(
-                "{:?}, room {room}, {:?}: {told}",
+                "{:?}, room {room}, {:?}: {reported}",
                 case.arguments, first.status
             );
             let done = is_done(&first);
             if !done {
                 met = true;
-                let sentences: Vec<&str> = told
+                let sentences: Vec<&str> = reported
                     .lines()
                     .filter(|line| line.starts_with("evaltop: "))
                     .collect();
@@ -210,7 +210,7 @@ fn with_ever_more_room(
                     first.status.code() == Some(1) && sentences.len() == 1,
                     "{what}"
                 );
-                assert!(told.contains(remedy), "{what}");
+                assert!(reported.contains(remedy), "{what}");
             }
             let seen = ids(&own);
             let mut all = before.clone();
@@ -219,10 +219,10 @@ fn with_ever_more_room(
             assert!(seen == all || (!done && seen == before), "{what}{seen:?}");
             freed();
             let again = ended(unlimited(case), &own, case.input);
-            let told = String::from_utf8_lossy(&again.stderr).into_owned();
+            let reported = String::from_utf8_lossy(&again.stderr).into_owned();
             assert!(
                 is_done(&again),
-                "{what}and again: {:?} {told}",
+                "{what}and again: {:?} {reported}",
                 again.status
             );
             assert_eq!(ids(&own), all, "{what}");
@@ -284,9 +284,9 @@ fn cleanup_needs_no_room() {
         folder.path(),
         "",
     );
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let reported = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        output.status.success() && told.starts_with("removed 1 file"),
+        output.status.success() && reported.starts_with("removed 1 file"),
         "{output:?}"
     );
     assert!(!stale.exists());

@@ -1,4 +1,4 @@
-//! Nobody looks, and people are told all the same: `watch --headless` and `maintain --every`.
+//! Nobody looks, and people are notified all the same: `watch --headless` and `maintain --every`.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,7 +18,7 @@ impl Drop for Running {
     }
 }
 
-/// A store that is well, and settings with a hook that keeps what it is told.
+/// A store that is well, and settings with a hook that keeps what it is reported.
 fn store(folder: &Path) {
     evaltop()
         .arg("record")
@@ -26,11 +26,11 @@ fn store(folder: &Path) {
         .write_stdin("{\"model\":\"m\",\"success\":true}\n")
         .assert()
         .success();
-    let told = folder.join("told");
+    let reported = folder.join("told");
     let settings = format!(
         "[thresholds]\ndisk_percent = 0\ndisk_bytes = 0\n[refresh]\nbusy = \"1s\"\nidle = \"1s\"\n[notify]\nevery = \"0s\"\n\
          hook = [\"sh\", \"-c\", 'cat >> \"$0\"', {:?}]\n",
-        told.to_str().unwrap()
+        reported.to_str().unwrap()
     );
     std::fs::write(folder.join("config.toml"), settings).unwrap();
 }
@@ -71,7 +71,7 @@ fn misplace(folder: &Path) {
 }
 
 #[test]
-fn a_hook_is_told_while_no_dashboard_is_open() {
+fn a_hook_is_reported_while_no_dashboard_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store(folder);
@@ -86,7 +86,7 @@ fn a_hook_is_told_while_no_dashboard_is_open() {
 }
 
 #[test]
-fn maintenance_tells_of_alerts_between_its_rounds() {
+fn maintenance_reports_alerts_between_its_rounds() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store(folder);

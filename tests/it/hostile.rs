@@ -186,7 +186,7 @@ fn machines(dir: &Path) {
 }
 
 #[test]
-fn rejected_lines_and_errors_are_told_in_plain_text() {
+fn rejected_lines_and_errors_are_reported_in_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join(NASTY.replace(['\0', '/'], ""));
     let line = json!({"model": "m", "success": NASTY, "turns": NASTY}).to_string() + "\n";
@@ -339,7 +339,7 @@ fn what_is_no_regular_file_neither_blocks_nor_counts() {
 }
 
 #[test]
-fn names_that_steer_a_terminal_are_told_in_plain_text() {
+fn names_that_steer_a_terminal_are_reported_in_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("store");
     assert_eq!(
@@ -380,7 +380,7 @@ fn names_that_steer_a_terminal_are_told_in_plain_text() {
 }
 
 #[test]
-fn what_stands_in_mains_place_is_told_at_once() {
+fn what_stands_in_mains_place_is_reported_at_once() {
     for (what, make) in [
         ("a fifo", fifo as fn(&Path)),
         ("a folder", |path| std::fs::create_dir(path).unwrap()),

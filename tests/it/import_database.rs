@@ -194,7 +194,7 @@ fn cells_that_come_from_elsewhere_too_are_refused_unless_allowed() {
 }
 
 #[test]
-fn doubled_totals_are_told_and_halved_on_request() {
+fn doubled_totals_are_reported_and_halved_on_request() {
     let folder = Folder::new();
     let doubled = json!({"total": 20, "success": 6, "failed": 14, "total_errors": 4});
     write(
@@ -222,7 +222,7 @@ fn doubled_totals_are_told_and_halved_on_request() {
 }
 
 #[test]
-fn success_of_full_alone_is_told_by_evidence() {
+fn success_of_full_alone_is_reported_by_evidence() {
     let folder = Folder::new();
     write(
         &folder,
@@ -373,7 +373,7 @@ fn expanded_counts_are_records() {
     assert!(error.contains("without --expand"), "{error}");
 }
 
-/// A rate that is written in two ways, and the meaning of success that another leaf tells.
+/// A rate that is written in two ways, and the meaning of success that another leaf says.
 #[test]
 fn leaves_of_one_cell_are_numbered_on() {
     let folder = Folder::new();
@@ -440,7 +440,7 @@ fn variants_of_a_name_are_one_model_when_asked() {
 }
 
 #[test]
-fn what_is_no_database_is_told_what_it_looks_like() {
+fn what_is_no_database_is_reported_what_it_looks_like() {
     let folder = Folder::new();
     let whole = v3(&[(simple("x"), json!({"total": 5, "success": 2}))]).to_string();
     folder.write("torn.json", &whole[..whole.len() - 1]);

@@ -205,7 +205,7 @@ fn an_increment_that_its_writer_rewrites_while_we_read() {
     let output = writer.wait_with_output().unwrap();
     assert!(output.status.success());
     let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
-    // A look finds one of its versions whole, or none while it is being written.
+    // A scan finds one of its versions whole, or none while it is being written.
     assert!(
         looks
             .iter()
@@ -323,7 +323,7 @@ fn other_readers_find_every_row_that_we_wrote() {
 }
 
 /// A byte that changes inside a page leaves a value that looks like any other: only the
-/// checksum that its writer added tells.
+/// checksum that its writer added says.
 #[test]
 fn a_page_that_does_not_match_its_checksum_is_found() {
     let Some(python) = python() else { return };
@@ -355,8 +355,11 @@ fn a_page_that_does_not_match_its_checksum_is_found() {
         .arg(folder.path())
         .assert()
         .code(20);
-    let told = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
-    assert!(told.contains("critical: test_results.parquet"), "{told}");
+    let reported = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    assert!(
+        reported.contains("critical: test_results.parquet"),
+        "{reported}"
+    );
 }
 
 /// Parquet with two columns, as other code writes it.
@@ -473,10 +476,10 @@ fn scores_and_rows_of_nobody_are_left_out_with_a_sentence() {
             let left_out = found["left_out"].to_string();
             assert!(left_out.contains(why), "{command}: {found}");
         }
-        let told = evaltop().arg("consolidate").arg(&store).output().unwrap();
-        let told = String::from_utf8_lossy(&told.stderr).into_owned()
-            + &String::from_utf8_lossy(&told.stdout);
-        assert!(told.contains(why), "{told}");
+        let reported = evaltop().arg("consolidate").arg(&store).output().unwrap();
+        let reported = String::from_utf8_lossy(&reported.stderr).into_owned()
+            + &String::from_utf8_lossy(&reported.stdout);
+        assert!(reported.contains(why), "{reported}");
         assert!(path.exists(), "it stays where it is");
         fs::remove_file(path).unwrap();
     }

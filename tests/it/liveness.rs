@@ -1,4 +1,4 @@
-//! States of writers, told by real processes: killed, failed, finished, gone without a word.
+//! States of writers, reported by real processes: killed, failed, finished, gone without a word.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -324,21 +324,22 @@ print(record.stderr.read(), flush=True)
         .arg(&store)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&run.stdout).into_owned();
+    let reported = String::from_utf8_lossy(&run.stdout).into_owned();
     assert_eq!(
-        told.matches("processes write into this one recorder")
+        reported
+            .matches("processes write into this one recorder")
             .count(),
         1,
-        "{told}"
+        "{reported}"
     );
     assert!(
-        told.contains("start one evaltop record in each process"),
-        "{told}"
+        reported.contains("start one evaltop record in each process"),
+        "{reported}"
     );
 }
 
 #[test]
-fn a_run_tells_what_is_in_flight_and_that_it_finished() {
+fn a_run_reports_what_is_in_flight_and_that_it_finished() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let plan = dir.path().join("plan.jsonl");

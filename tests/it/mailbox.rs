@@ -356,7 +356,7 @@ fn how_a_writer_is_travels_through_the_mailbox_and_with_a_pull() {
     let (silent, session) = writer(&other, &url);
     assert_eq!(silent["state"], "silent");
     assert_eq!(session["state"], "running");
-    // What was pulled once tells of that time only.
+    // What was pulled once says of that time only.
     fs::remove_dir_all(Path::new(&store).join("live")).unwrap();
     other.said(0, &["pull", &url, "--into", &store]);
     assert_eq!(writer(&other, &store).0["state"], "unknown");

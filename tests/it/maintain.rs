@@ -63,10 +63,10 @@ fn refused(dir: &Path, args: &[&str], code: i32) -> String {
     let before = content(dir);
     let run = evaltop().args(args).arg(dir).assert().code(code);
     assert_eq!(content(dir), before, "{args:?} changed something");
-    let told = String::from_utf8(run.get_output().stderr.clone()).unwrap();
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.starts_with("evaltop: "), "{told}");
-    told
+    let reported = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert_eq!(reported.lines().count(), 1, "{reported}");
+    assert!(reported.starts_with("evaltop: "), "{reported}");
+    reported
 }
 
 fn json(dir: &Path, args: &[&str]) -> serde_json::Value {
@@ -125,13 +125,13 @@ fn there_is_no_store() {
     let missing = dir.path().join("missing");
     for command in ["consolidate", "cleanup", "backup", "validate"] {
         let run = evaltop().arg(command).arg(&missing).assert().code(1);
-        let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        let reported = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
         assert!(
-            told.contains("no store at") && told.contains("evaltop record"),
-            "{told}"
+            reported.contains("no store at") && reported.contains("evaltop record"),
+            "{reported}"
         );
-        let told = refused(dir.path(), &[command], 1);
-        assert!(told.contains("no store at"), "{told}");
+        let reported = refused(dir.path(), &[command], 1);
+        assert!(reported.contains("no store at"), "{reported}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -144,10 +144,10 @@ fn a_folder_that_cannot_be_read() {
     let incremental = dir.path().join("incremental");
     fs::rename(&incremental, dir.path().join("away")).unwrap();
     fs::write(&incremental, b"").unwrap();
-    let told = refused(dir.path(), &["consolidate"], 1);
+    let reported = refused(dir.path(), &["consolidate"], 1);
     assert!(
-        told.contains("cannot read") && told.contains("incremental"),
-        "{told}"
+        reported.contains("cannot read") && reported.contains("incremental"),
+        "{reported}"
     );
 }
 
@@ -161,12 +161,12 @@ fn a_torn_main_and_one_that_is_no_parquet() {
         fs::write(&main, broken).unwrap();
         age(&main);
         for command in ["consolidate", "backup"] {
-            let told = refused(dir.path(), &[command], 1);
+            let reported = refused(dir.path(), &[command], 1);
             assert!(
-                told.contains("test_results.parquet can't be read as Parquet"),
-                "{told}"
+                reported.contains("test_results.parquet can't be read as Parquet"),
+                "{reported}"
             );
-            assert!(told.contains("evaltop restore"), "{told}");
+            assert!(reported.contains("evaltop restore"), "{reported}");
         }
     }
     fs::write(&main, whole).unwrap();
@@ -204,9 +204,9 @@ fn columns_that_conflict_stay_and_the_rest_goes_in() {
         .arg(dir.path())
         .assert()
         .code(10);
-    let told = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    let reported = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     for part in ["column 'note' is int64", "text in", "stays"] {
-        assert!(told.contains(part), "{told}");
+        assert!(reported.contains(part), "{reported}");
     }
     assert_eq!(main_rows(dir.path()), ["a", "c"]);
     let again = evaltop()
@@ -243,7 +243,7 @@ fn files_that_are_no_parquet_are_in_progress_first_and_unreadable_later() {
 }
 
 #[test]
-fn the_second_one_is_told_who_holds_the_lock() {
+fn the_second_one_is_reported_who_holds_the_lock() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);
     // Another program that locks, as legacy writers of main do.
@@ -252,12 +252,12 @@ fn the_second_one_is_told_who_holds_the_lock() {
         .open(dir.path().join("test_results.parquet.lock"))
         .unwrap();
     lock.lock().unwrap();
-    let told = refused(dir.path(), &["consolidate"], 75);
-    assert!(told.contains("locked by"), "{told}");
+    let reported = refused(dir.path(), &["consolidate"], 75);
+    assert!(reported.contains("locked by"), "{reported}");
     if cfg!(target_os = "linux") {
         assert!(
-            told.contains(&format!("process {}", std::process::id())),
-            "{told}"
+            reported.contains(&format!("process {}", std::process::id())),
+            "{reported}"
         );
     }
     drop(lock);
@@ -269,15 +269,15 @@ fn the_second_one_is_told_who_holds_the_lock() {
 }
 
 #[test]
-fn a_main_that_lost_rows_is_refused_until_told() {
+fn a_main_that_lost_rows_is_refused_until_reported() {
     let dir = store(&["a", "b"]);
     record(dir.path(), &["c"]);
     let main = dir.path().join("test_results.parquet");
     fs::remove_file(&main).unwrap();
-    let told = refused(dir.path(), &["consolidate"], 1);
+    let reported = refused(dir.path(), &["consolidate"], 1);
     assert!(
-        told.contains("--accept-main") && told.contains("restore"),
-        "{told}"
+        reported.contains("--accept-main") && reported.contains("restore"),
+        "{reported}"
     );
     evaltop()
         .args(["consolidate", "--accept-main"])
@@ -299,8 +299,8 @@ fn a_backup_is_made_and_brought_back() {
         .assert()
         .success();
     let from = name.file_name().unwrap().to_str().unwrap();
-    let told = refused(dir.path(), &["restore", "--from", from], 2);
-    assert!(told.contains("--yes"), "{told}");
+    let reported = refused(dir.path(), &["restore", "--from", from], 2);
+    assert!(reported.contains("--yes"), "{reported}");
     let planned = json(dir.path(), &["restore", "--dry-run", "--from", from]);
     assert_eq!(
         (&planned["rows_restored"], &planned["rows_kept"]),
@@ -320,14 +320,14 @@ fn a_backup_is_made_and_brought_back() {
         .assert()
         .success();
     assert_eq!(main_rows(dir.path()), ["a"]);
-    let told = refused(
+    let reported = refused(
         dir.path(),
         &["restore", "--yes", "--from", "nothing.parquet"],
         1,
     );
     assert!(
-        told.contains("no backup 'nothing.parquet': the newest are test_results_"),
-        "{told}"
+        reported.contains("no backup 'nothing.parquet': the newest are test_results_"),
+        "{reported}"
     );
 }
 
@@ -335,13 +335,13 @@ fn a_backup_is_made_and_brought_back() {
 fn rows_are_removed_after_a_plan_and_a_yes() {
     let dir = store(&["a", "b"]);
     record(dir.path(), &["c"]);
-    let told = refused(dir.path(), &["remove", "--yes"], 2);
-    assert!(told.contains("say which rows"), "{told}");
+    let reported = refused(dir.path(), &["remove", "--yes"], 2);
+    assert!(reported.contains("say which rows"), "{reported}");
     let of_c = ["remove", "--where", "test_id = c"];
-    let told = refused(dir.path(), &of_c, 2);
+    let reported = refused(dir.path(), &of_c, 2);
     assert!(
-        told.contains("would remove 1 row: run `evaltop remove` again with --yes"),
-        "{told}"
+        reported.contains("would remove 1 row: run `evaltop remove` again with --yes"),
+        "{reported}"
     );
     let planned = json(dir.path(), &[&of_c[..], &["--dry-run"]].concat());
     assert_eq!(
@@ -364,13 +364,13 @@ fn rows_are_removed_after_a_plan_and_a_yes() {
         operations.contains("removed 1 row, all of them pending"),
         "{operations}"
     );
-    let told = evaltop()
+    let reported = evaltop()
         .args(["remove", "--where", "turns > 5", "--yes"])
         .arg(dir.path())
         .output()
         .unwrap();
-    let told = String::from_utf8(told.stdout).unwrap();
-    assert_eq!(told, "nothing to remove: not one row matches\n");
+    let reported = String::from_utf8(reported.stdout).unwrap();
+    assert_eq!(reported, "nothing to remove: not one row matches\n");
 }
 
 #[test]
@@ -387,10 +387,10 @@ fn a_consolidate_is_undone_and_done_again() {
         (&planned["rows_restored"], &planned["rows_waiting"]),
         (&1.into(), &1.into())
     );
-    let told = refused(dir.path(), &["restore", "--undo"], 2);
+    let reported = refused(dir.path(), &["restore", "--undo"], 2);
     assert!(
-        told.contains("--yes") && told.contains("1 row of main are pending again"),
-        "{told}"
+        reported.contains("--yes") && reported.contains("1 row of main are pending again"),
+        "{reported}"
     );
     evaltop()
         .args(["restore", "--yes", "--undo"])
@@ -418,8 +418,8 @@ fn cleanup_needs_a_yes_and_never_takes_waiting_rows() {
     for _ in 0..3 {
         evaltop().arg("backup").arg(dir.path()).assert().success();
     }
-    let told = refused(dir.path(), &["cleanup", "--keep", "1"], 2);
-    assert!(told.contains("--yes"), "{told}");
+    let reported = refused(dir.path(), &["cleanup", "--keep", "1"], 2);
+    assert!(reported.contains("--yes"), "{reported}");
     let waiting = names(dir.path());
     evaltop()
         .args(["cleanup", "--keep", "1", "--older-than", "0s", "--yes"])

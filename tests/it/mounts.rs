@@ -532,8 +532,11 @@ fn a_file_system_without_locks_stops_nobody() {
                 matches!(code, Some(0 | 10)),
                 "{arguments:?}: {code:?} {said}"
             );
-            let told = said.contains("no locks");
-            assert!(told || arguments[0] != "status", "{arguments:?}: {said}");
+            let reported = said.contains("no locks");
+            assert!(
+                reported || arguments[0] != "status",
+                "{arguments:?}: {said}"
+            );
         }
         assert_eq!(rows_of(program(), &store), numbers(0..7), "{error}");
         living.add(7..9);

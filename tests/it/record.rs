@@ -53,14 +53,14 @@ fn every_line_is_answered_in_order_and_a_bad_one_is_kept() {
         (5, &["a", "-", "-", "-"][..])
     );
     assert_eq!(answers[4].len(), 36, "a generated id");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let reported = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
         "line 2 rejected: not JSON",
         "line 3 rejected: field 'success' must be true or false",
         "line 4 rejected: not UTF-8",
         "3 lines are kept in",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(reported.contains(part), "{reported}");
     }
     let rejected = names(&store)
         .into_iter()
@@ -74,7 +74,7 @@ fn every_line_is_answered_in_order_and_a_bad_one_is_kept() {
 }
 
 #[test]
-fn a_wrong_file_is_not_told_line_by_line_and_who_stops_listening_ends_nothing() {
+fn a_wrong_file_is_not_reported_line_by_line_and_who_stops_listening_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let input = format!("{}{}", "nonsense\n".repeat(30_000), line("a"));
@@ -84,9 +84,9 @@ fn a_wrong_file_is_not_told_line_by_line_and_who_stops_listening_ends_nothing() 
         .write_stdin(input.clone())
         .assert()
         .code(1);
-    let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-    assert_eq!(told.lines().count(), 21, "{told}");
-    assert!(told.contains("30,000 lines are kept in"), "{told}");
+    let reported = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert_eq!(reported.lines().count(), 21, "{reported}");
+    assert!(reported.contains("30,000 lines are kept in"), "{reported}");
     // Answers are read, complaints are not.
     let mut child = recording(&store);
     drop(child.stderr.take());
@@ -203,10 +203,10 @@ fn a_folder_that_cannot_be_made_is_one_sentence() {
         .write_stdin(line("a"))
         .assert()
         .code(1);
-    let told = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    let reported = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert!(
-        told.contains("is a file: name the folder of a store") && told.lines().count() == 1,
-        "{told}"
+        reported.contains("is a file: name the folder of a store") && reported.lines().count() == 1,
+        "{reported}"
     );
 }
 
@@ -235,19 +235,19 @@ fn tests_without_a_verdict_are_counted_apart_wherever_they_lie() {
         r#"{"test_id":"e","model":"m","task_id":"z"}"#,
         r#"{"test_id":"f","model":"m","success":0.25}"#,
     ];
-    let told = evaltop()
+    let reported = evaltop()
         .arg("record")
         .arg(&store)
         .write_stdin(lines.join("\n"))
         .assert()
         .code(1);
-    let told = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    let reported = String::from_utf8_lossy(&reported.get_output().stderr).into_owned();
     for part in [
         "line 5 rejected: field 'success' is missing, and neither 'score' nor 'error_type'",
         "line 6 rejected: field 'success' must be true or false (or 1 or 0), not a number (0.25): \
          put a score into 'score'",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(reported.contains(part), "{reported}");
     }
     let json = |args: &[&str]| -> serde_json::Value {
         let run = evaltop().args(args).arg(&store).output().unwrap();

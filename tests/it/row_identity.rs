@@ -35,18 +35,18 @@ fn pandas_changes_no_row_hash_by_rewriting_a_file() {
     assert!(output.status.success());
     let before = hashes(&folder.path().join("00.parquet"));
     assert_eq!(before.len(), 2);
-    let told = String::from_utf8(output.stdout).unwrap();
+    let reported = String::from_utf8(output.stdout).unwrap();
     let mut wrong = Vec::new();
-    for line in told.lines() {
-        let told: Value = serde_json::from_str(line).unwrap();
-        let after = hashes(&folder.path().join(told["file"].as_str().unwrap()));
+    for line in reported.lines() {
+        let reported: Value = serde_json::from_str(line).unwrap();
+        let after = hashes(&folder.path().join(reported["file"].as_str().unwrap()));
         let changed = before.difference(&after).count();
-        if told["changed"] != changed {
-            wrong.push(format!("{}: {changed} changed", told["done"]));
+        if reported["changed"] != changed {
+            wrong.push(format!("{}: {changed} changed", reported["done"]));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(told.lines().count(), 18);
+    assert_eq!(reported.lines().count(), 18);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -86,9 +86,9 @@ fn a_store_of_format_1_migrates_at_its_first_commit() {
     for entry in std::fs::read_dir(fixtures).unwrap() {
         let entry = entry.unwrap();
         let kind = entry.file_name().into_string().unwrap();
-        let told = std::fs::read_to_string(entry.path().join("expected.json")).unwrap();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        let expected = (told["tests"].clone(), told["success"].clone());
+        let reported = std::fs::read_to_string(entry.path().join("expected.json")).unwrap();
+        let reported: Value = serde_json::from_str(&reported).unwrap();
+        let expected = (reported["tests"].clone(), reported["success"].clone());
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         copy(&entry.path().join("store"), &store);
@@ -112,7 +112,7 @@ fn a_store_of_format_1_migrates_at_its_first_commit() {
         let validated = evaltop().arg("validate").arg(&store).output().unwrap();
         let said = String::from_utf8_lossy(&validated.stdout);
         assert!(validated.status.success(), "{kind}: {said}");
-        if !told["commits"].as_bool().unwrap() {
+        if !reported["commits"].as_bool().unwrap() {
             continue;
         }
         kinds += 1;

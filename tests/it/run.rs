@@ -69,10 +69,10 @@ fn the_product_is_run_recorded_and_resumed() {
     ) {
         assert_eq!(row["success"], row["model"] == "a");
         assert_eq!(row["session_id"], "first");
-        let told: Value = serde_json::from_str(row["told"].as_str().unwrap()).unwrap();
-        assert_eq!(told["instance"], row["turns"]);
+        let reported: Value = serde_json::from_str(row["told"].as_str().unwrap()).unwrap();
+        assert_eq!(reported["instance"], row["turns"]);
         for name in ["test_id", "model", "prompt_type", "tool_success_rate"] {
-            assert_eq!(told[name], row[name], "{name}");
+            assert_eq!(reported[name], row[name], "{name}");
         }
     }
     let again = run(dir, &[&flags[..], &["--consolidate"]].concat(), "exit 1", 0);

@@ -172,7 +172,7 @@ fn identical_rows_of_a_file_are_so_many_tests() {
 }
 
 #[test]
-fn two_files_of_one_model_are_told_apart() {
+fn two_files_of_one_model_are_distinguished() {
     let folder = Folder::new();
     let file = |passed: usize| -> String {
         let row = |task| {
@@ -314,10 +314,10 @@ fn bad_rows_are_left_out_on_request_and_kept() {
         "--create",
     ];
     let strict = folder.run(&[&again[..], &["--strict"]].concat()).code(10);
-    let told = String::from_utf8_lossy(&strict.get_output().stderr).into_owned();
+    let reported = String::from_utf8_lossy(&strict.get_output().stderr).into_owned();
     assert!(
-        told.contains(&format!("evaltop: left out: r.jsonl: {said}")),
-        "{told}"
+        reported.contains(&format!("evaltop: left out: r.jsonl: {said}")),
+        "{reported}"
     );
     folder.run(&again).success();
     assert_eq!(folder.totals("store"), (2, 1, 0));

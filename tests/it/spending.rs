@@ -59,7 +59,7 @@ fn spent() -> TempDir {
 }
 
 #[test]
-fn billed_and_derived_are_told_apart_and_what_is_missing_is_said() {
+fn billed_and_derived_are_distinguished_and_what_is_missing_is_said() {
     let folder = spent();
     let dir = folder.path();
     let text = said(dir, &["cost", "store"]);

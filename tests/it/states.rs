@@ -1,4 +1,4 @@
-//! States of writers for every way in, told by real processes: Python workers however they are
+//! States of writers for every way in, reported by real processes: Python workers however they are
 //! started, programs of `run`, pandas, and the library; finished, failed, killed, stopped,
 //! deadlocked, and in name spaces of their own.
 
@@ -327,7 +327,7 @@ fn nothing_is_concluded_from_times_without_a_zone_but_that_it_is_another_one() {
     let stdout = writer.0.stdout.as_mut().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    let told = |zone: &str, format: &str| {
+    let reported = |zone: &str, format: &str| {
         let run = evaltop()
             .env("TZ", zone)
             .args(["status", "--format", format])
@@ -336,7 +336,7 @@ fn nothing_is_concluded_from_times_without_a_zone_but_that_it_is_another_one() {
             .unwrap();
         String::from_utf8(run.stdout).unwrap()
     };
-    let json = |zone: &str| -> Value { serde_json::from_str(&told(zone, "json")).unwrap() };
+    let json = |zone: &str| -> Value { serde_json::from_str(&reported(zone, "json")).unwrap() };
     for (zone, off) in [
         ("UTC", None),
         ("Asia/Shanghai", Some(28_800)),
@@ -356,7 +356,7 @@ fn nothing_is_concluded_from_times_without_a_zone_but_that_it_is_another_one() {
         let expected = off.map(|_| "times_of_another_zone");
         assert_eq!(rules, Vec::from_iter(expected), "{zone}: {alerts:?}");
     }
-    let page = told("Asia/Shanghai", "text");
+    let page = reported("Asia/Shanghai", "text");
     let line = "31 times without a zone read as Asia/Shanghai, this machine's zone";
     assert!(page.contains(line), "{page}");
     assert!(
@@ -534,7 +534,7 @@ fn containers_that_are_all_pid_1_on_one_host_are_two_writers() {
     until("both stall", &seen(["stalled", "stalled"]), writers);
     one.0.kill().unwrap();
     one.0.wait().unwrap();
-    // Two minutes without a heartbeat, as far as the file's time tells.
+    // Two minutes without a heartbeat, as far as the file's time says.
     until("silent", &seen(["silent", "stalled"]), || {
         age_quiet_heartbeats(&store);
         writers()

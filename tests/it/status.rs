@@ -487,10 +487,10 @@ fn a_main_that_is_gone_or_lost_rows_is_critical_until_it_is_accepted() {
             .get_output()
             .stderr
             .clone();
-        let told = String::from_utf8(output).unwrap();
+        let reported = String::from_utf8(output).unwrap();
         assert!(
-            told.contains("the last commit left 6 rows in it"),
-            "{arguments:?}: {told}"
+            reported.contains("the last commit left 6 rows in it"),
+            "{arguments:?}: {reported}"
         );
     };
     // Another program writes it again, without a word of the commit.

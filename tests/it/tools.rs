@@ -69,7 +69,7 @@ fn one_round_consolidates_backs_up_and_cleans_up() {
 }
 
 #[test]
-fn several_keep_a_store_in_order_until_they_are_told_to_end() {
+fn several_keep_a_store_in_order_until_they_are_asked_to_end() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
     let mut keepers: Vec<_> = (0..3)
@@ -295,7 +295,7 @@ fn check_powershell(script: &str) {
 }
 
 #[test]
-fn a_slip_is_told_and_a_closed_pipe_is_not() {
+fn a_slip_is_reported_and_a_closed_pipe_is_not() {
     let folder = tempfile::tempdir().unwrap();
     for (typed, said) in [
         (&["consolidte"][..], "did you mean 'consolidate'?"),
@@ -369,7 +369,7 @@ fn quiet_is_quiet_and_colour_is_nowhere_in_a_pipe() {
 
 /// Its log has nothing but what a person should see to.
 #[test]
-fn a_quiet_maintain_tells_only_what_is_wrong() {
+fn a_quiet_maintain_reports_only_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
     let maintain = |code: i32| {
@@ -379,7 +379,7 @@ fn a_quiet_maintain_tells_only_what_is_wrong() {
             .assert()
             .code(code);
         let ended = ended.get_output();
-        [&ended.stdout, &ended.stderr].map(|told| String::from_utf8(told.clone()).unwrap())
+        [&ended.stdout, &ended.stderr].map(|reported| String::from_utf8(reported.clone()).unwrap())
     };
     record(&store, 0..3);
     for _ in 0..2 {
@@ -394,10 +394,12 @@ fn a_quiet_maintain_tells_only_what_is_wrong() {
         .unwrap()
         .set_modified(old)
         .unwrap();
-    let [told, failed] = maintain(10);
+    let [reported, failed] = maintain(10);
     assert!(
-        told.contains("1 file left") && told.contains("it can't be read") && failed.is_empty(),
-        "{told}{failed}"
+        reported.contains("1 file left")
+            && reported.contains("it can't be read")
+            && failed.is_empty(),
+        "{reported}{failed}"
     );
     let main = store.join("test_results.parquet");
     fs::write(&main, "no Parquet").unwrap();
@@ -407,10 +409,10 @@ fn a_quiet_maintain_tells_only_what_is_wrong() {
         .unwrap()
         .set_modified(old)
         .unwrap();
-    let [told, failed] = maintain(1);
+    let [reported, failed] = maintain(1);
     assert!(
-        told.is_empty() && failed.starts_with("evaltop: ") && failed.lines().count() == 1,
-        "{told}{failed}"
+        reported.is_empty() && failed.starts_with("evaltop: ") && failed.lines().count() == 1,
+        "{reported}{failed}"
     );
 }
 

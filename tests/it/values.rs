@@ -167,9 +167,9 @@ fn run(folder: &Path, args: &[&str]) -> String {
         .env("TZ", "UTC")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert!(run.status.success(), "{args:?}: {told}");
-    assert_eq!(told, "", "{args:?}");
+    let reported = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{args:?}: {reported}");
+    assert_eq!(reported, "", "{args:?}");
     String::from_utf8(run.stdout).unwrap()
 }
 

@@ -79,7 +79,7 @@ impl Round {
     }
 }
 
-/// A process that adds rows, and how it is told to.
+/// A process that adds rows, and how it is asked to.
 struct Adder {
     who: String,
     promise: Promise,
@@ -233,7 +233,7 @@ pub fn read(round: &Round, slot: &Slot, number: usize) {
     }
 }
 
-/// The program's own query, started again for each look.
+/// The program's own query, started again for each scan.
 pub fn query(round: &Round, slot: &Slot) {
     while !round.over() {
         let floors = round.floors();
@@ -279,11 +279,11 @@ pub fn maintain(round: &Round, slot: &Slot, number: usize) {
         slot.spare(random.one_in(2));
         let (_, mut output, stderr) =
             slot.start(evaltop_process().args(what.0).arg(&round.consolidators));
-        let mut told = Vec::new();
-        let _ = output.read_to_end(&mut told);
+        let mut reported = Vec::new();
+        let _ = output.read_to_end(&mut reported);
         let end = slot.end(stderr);
-        let told = format!("{}{}", String::from_utf8_lossy(&told), end.stderr);
-        round.ended(what.0[0], end.code, what.1, &told);
+        let reported = format!("{}{}", String::from_utf8_lossy(&reported), end.stderr);
+        round.ended(what.0[0], end.code, what.1, &reported);
         thread::sleep(random.millis(if slot.kind == Kind::Consolidate {
             100
         } else {

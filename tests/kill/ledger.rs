@@ -152,7 +152,7 @@ impl Ledger {
                 format!("{} rows are called superseded or repeated", view.replaced),
             ));
         }
-        let told: Vec<String> = found
+        let reported: Vec<String> = found
             .into_iter()
             .map(|(number, what)| {
                 let life = lives.get(number).map(|life| format!("{life:?}"));
@@ -163,7 +163,7 @@ impl Ledger {
             })
             .collect();
         drop(lives);
-        for what in told {
+        for what in reported {
             self.violation(what);
         }
     }

@@ -52,7 +52,7 @@ fn of_batches(batches: &[RecordBatch]) -> View {
     )
 }
 
-/// One look after another with the same scanner, as the dashboard does.
+/// One scan after another with the same scanner, as the dashboard does.
 #[derive(Debug)]
 pub struct Scans {
     store: Store,

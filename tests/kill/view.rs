@@ -1,5 +1,5 @@
 //! What one reader saw, as numbers of rows of each life, and how a reader process
-//! tells it.
+//! says it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -80,7 +80,7 @@ impl View {
         self.lives.values().map(|seen| seen.count).sum()
     }
 
-    /// The lines by which a reader process tells it.
+    /// The lines by which a reader process says it.
     pub fn to_lines(&self) -> String {
         let mut text = String::from("\n");
         for (
@@ -154,8 +154,8 @@ pub fn line(from: &mut impl BufRead) -> Option<String> {
 pub fn say(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let told = write!(out, "\n{MARK}{}\n", text.replace('\n', " ")).and_then(|()| out.flush());
-    if told.is_err() {
+    let reported = write!(out, "\n{MARK}{}\n", text.replace('\n', " ")).and_then(|()| out.flush());
+    if reported.is_err() {
         std::process::exit(0);
     }
 }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_survives_being_told() {
+    fn a_view_survives_being_reported() {
         let view = View::of_rows([
             ("life-3", "0"),
             ("life-3", "1"),
@@ -188,9 +188,9 @@ mod tests {
                 prefix: 0
             }
         );
-        let told = format!("test worker ... {}", view.to_lines());
-        assert_eq!(View::read(&mut told.as_bytes()), Some(Ok(view)));
-        let cut = &told[..told.len() - 3];
+        let reported = format!("test worker ... {}", view.to_lines());
+        assert_eq!(View::read(&mut reported.as_bytes()), Some(Ok(view)));
+        let cut = &reported[..reported.len() - 3];
         assert_eq!(View::read(&mut cut.as_bytes()), None);
         assert_eq!(
             View::read(&mut &b"\n@error no store\n"[..]),

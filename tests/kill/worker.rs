@@ -36,10 +36,10 @@ pub fn run(role: &str) {
     match name {
         "writer" => write(&dir, life, words[2] == "disk"),
         "legacy" => legacy::run(&dir, life, &legacy::Way::parse(words[2])),
-        "rows" => each_line(|_| tell(look::rows(&dir))),
+        "rows" => each_line(|_| print_view(look::rows(&dir))),
         "scan" => {
             let mut scanner = look::Scans::new(&dir);
-            each_line(|_| tell(scanner.next()));
+            each_line(|_| print_view(scanner.next()));
         }
         other => panic!("no role {other}"),
     }
@@ -57,7 +57,7 @@ pub fn each_line(mut step: impl FnMut(&[u64])) {
     }
 }
 
-fn tell(view: Result<crate::view::View, evaltop::internals::store::Error>) {
+fn print_view(view: Result<crate::view::View, evaltop::internals::store::Error>) {
     match view {
         Ok(view) => say_lines(&view.to_lines()),
         Err(error) => say(&format!("error {error}")),

@@ -24,7 +24,7 @@ pub(super) struct Report<'a> {
     pub(super) left_out: Vec<String>,
 }
 
-/// So many tests are told apart by name in a report that people read.
+/// So many tests are distinguished by name in a report that people read.
 const NAMED: usize = 50;
 
 impl Report<'_> {

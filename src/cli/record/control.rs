@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_about_the_program_are_told_from_results() {
+    fn lines_about_the_program_are_distinguished_from_results() {
         assert_eq!(said(r#"{"model":"m","success":true}"#), None);
         assert_eq!(
             said(r#"{"model":"m","success":true,"evaltop":"finished"}"#),

@@ -12,7 +12,7 @@ use crate::store::write::live::Live;
 
 /// A program that is on its way out is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The time between two looks at it.
+/// The time between two scans of it.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The processes that could write into our stdin.
@@ -30,7 +30,7 @@ impl Program {
         if let Some(first) = program.watched.first() {
             live.program(first.identity.clone());
         } else if let Some(parent) = rustix::process::getppid() {
-            // Its input is a file, or nobody can tell.
+            // Its input is a file, or nobody can know.
             let pid = u32::try_from(parent.as_raw_nonzero().get()).unwrap_or_default();
             let parent = Identity::of(pid).filter(|parent| parent.pid > 1);
             if let Some(parent) = parent {

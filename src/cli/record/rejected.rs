@@ -1,4 +1,4 @@
-//! Lines that are no record: told on stderr, and kept as they came in
+//! Lines that are no record: reported on stderr, and kept as they came in
 //! `incremental/rejected_*.jsonl`, so that they can be mended and recorded again.
 
 use std::io::Write;
@@ -9,8 +9,8 @@ use crate::config::show_counted;
 use crate::store::disk::WriteFile;
 use crate::store::{Error, Result, Store};
 
-/// Lines that are told one by one where they are not answered: a wrong file has many.
-const TOLD: u64 = 20;
+/// Lines that are reported one by one where they are not answered: a wrong file has many.
+const SHOWN: u64 = 20;
 
 /// The lines of one run.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub(super) struct Rejected {
     path: PathBuf,
     file: Option<Box<dyn WriteFile>>,
     count: u64,
-    /// How many are told one by one.
-    told: u64,
+    /// How many are reported one by one.
+    shown: u64,
 }
 
 impl Rejected {
@@ -30,13 +30,13 @@ impl Rejected {
             .layout
             .incremental()
             .join(format!("rejected_{base}.jsonl"));
-        let told = if answered { u64::MAX } else { TOLD };
+        let shown = if answered { u64::MAX } else { SHOWN };
         Self {
             store: store.clone(),
             path,
             file: None,
             count: 0,
-            told,
+            shown,
         }
     }
 
@@ -57,7 +57,7 @@ impl Rejected {
     /// The line is complete.
     pub(super) fn end(&mut self, number: u64, reason: &str) -> Result<()> {
         self.count += 1;
-        if self.count <= self.told {
+        if self.count <= self.shown {
             complain(&format!("line {number} rejected: {reason}"));
         }
         self.keep(b"\n")

@@ -22,7 +22,7 @@ const MARGIN: usize = 10;
 /// Names of models are cut to no less before columns are left out.
 const NAME: usize = 20;
 
-/// The sign of a health, told apart without colour.
+/// The sign of a health, distinguished without colour.
 pub(crate) fn symbol(severity: Severity) -> &'static str {
     match severity {
         Severity::Healthy => "✓",
@@ -307,8 +307,8 @@ struct Column {
     title: &'static str,
     width: usize,
     show: fn(&ModelView) -> String,
-    /// Whether it tells anything of a model.
-    tells: fn(&ModelView) -> bool,
+    /// Whether it says anything of a model.
+    shown_if: fn(&ModelView) -> bool,
 }
 
 const fn always(_: &ModelView) -> bool {
@@ -321,7 +321,7 @@ const COLUMNS: [Column; 7] = [
         title: "FULL",
         width: 8,
         show: |model| model.tally.success_rate().map_or("–".to_owned(), percent),
-        tells: always,
+        shown_if: always,
     },
     Column {
         title: "MEAN",
@@ -330,37 +330,37 @@ const COLUMNS: [Column; 7] = [
             let mean = model.measured.map(|own| format!("{:.3}", own.mean));
             mean.unwrap_or_default()
         },
-        tells: |model| model.measured.is_some(),
+        shown_if: |model| model.measured.is_some(),
     },
     Column {
         title: "95% CI",
         width: 10,
         show: |model| spread(model.interval()).unwrap_or_default(),
-        tells: always,
+        shown_if: always,
     },
     Column {
         title: "PARTIAL",
         width: 9,
         show: partial,
-        tells: |model| model.tally.partial > 0,
+        shown_if: |model| model.tally.partial > 0,
     },
     Column {
         title: "TESTS",
         width: 9,
         show: |model| show_count(model.tally.tests),
-        tells: always,
+        shown_if: always,
     },
     Column {
         title: "/MIN",
         width: 7,
         show: |model| pace(model.per_minute, 6),
-        tells: |model| model.per_minute > 0.0,
+        shown_if: |model| model.per_minute > 0.0,
     },
     Column {
         title: "INFRA",
         width: 7,
         show: |model| show_count(model.tally.infrastructure()),
-        tells: |model| model.tally.infrastructure() > 0,
+        shown_if: |model| model.tally.infrastructure() > 0,
     },
 ];
 
@@ -386,10 +386,10 @@ fn models(page: &mut Page, models: &[ModelView]) {
         page.columns
             .saturating_sub(columns.iter().map(|column| column.width).sum::<usize>())
     };
-    // First what tells nothing here, so that names stay whole; then what tells least.
+    // First what says nothing here, so that names stay whole; then what says least.
     for title in LEAST_FIRST {
         if room(&columns) < widest {
-            columns.retain(|column| column.title != title || models.iter().any(column.tells));
+            columns.retain(|column| column.title != title || models.iter().any(column.shown_if));
         }
     }
     for title in LEAST_FIRST {

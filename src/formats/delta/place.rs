@@ -114,7 +114,7 @@ impl Place for Folder {
     fn replace(&self, path: &str, bytes: &[u8], stays: &dyn Fn(&[u8]) -> bool) -> Result<()> {
         let path = self.0.join(path);
         let own = self.temporary(&path, bytes)?;
-        // From the look to the rename nobody else comes in between.
+        // From the scan to the rename nobody else comes in between.
         let guard = self.0.join(OWN).join("lock");
         self.make(&guard)?;
         let guard = File::create(&guard).map_err(Error::io("create", &guard))?;

@@ -90,7 +90,7 @@ struct Models {
     whole: RefCell<Whole>,
 }
 
-/// What was told of all models.
+/// What was reported of all models.
 #[derive(Default)]
 struct Whole {
     models: u64,
@@ -245,7 +245,7 @@ fn counts(tally: &Tally) -> Map<String, Value> {
     node
 }
 
-/// Everything that can be told of a group of tests.
+/// Everything that is known of a group of tests.
 fn statistics(leaf: &Leaf) -> Map<String, Value> {
     let tally = &leaf.tally;
     let mut node = counts(tally);

@@ -78,7 +78,7 @@ pub fn rows(
 }
 
 /// How much [`rows`] would write. Reads one column of the matching rows, where only that
-/// tells their number, and all columns of the first.
+/// returns their number, and all columns of the first.
 pub fn estimate(store: &Store, filter: &Filter, form: Form, control: &Control) -> Result<Estimate> {
     let count = Selection {
         columns: Some(vec!["model".to_owned()]),

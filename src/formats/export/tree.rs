@@ -1,4 +1,4 @@
-//! What a store knows of each cell, for the JSON database: read in bounded memory, and told
+//! What a store knows of each cell, for the JSON database: read in bounded memory, and reported
 //! model by model.
 
 use std::sync::Arc;
@@ -53,8 +53,8 @@ pub struct Extent {
     pub tests: u64,
 }
 
-/// Of what cell, and whose: the summary rows of a source are told apart from those of others
-/// and from the records, until all that tells the meaning of their `success` is read.
+/// Of what cell, and whose: the summary rows of a source are distinguished from those of others
+/// and from the records, until all that says the meaning of their `success` is read.
 type Key = (Cell, Kind);
 
 /// Records, or summary rows with the source that they may name.

@@ -97,7 +97,7 @@ fn rows_that_other_code_changed_after_they_were_taken_in_are_an_alert() {
     write(folder.path(), 7, &times(30, 4, "123456"), 1);
     let options = consolidate::Options::default();
     consolidate::run(&store, &options, Timestamp::now(), &Control::default()).unwrap();
-    let told = |column: &str| {
+    let reported = |column: &str| {
         let message =
             format!("4 rows rewritten in column {column} count twice: remove those of before");
         one("rewritten_rows", &message)
@@ -108,9 +108,9 @@ fn rows_that_other_code_changed_after_they_were_taken_in_are_an_alert() {
     write(folder.path(), 7, &times(31, 5, "123456"), 1);
     assert_eq!(said(folder.path()), (vec![], 9));
     write(folder.path(), 7, &times(30, 4, "123456"), 90);
-    assert_eq!(said(folder.path()), (told("turns"), 8));
+    assert_eq!(said(folder.path()), (reported("turns"), 8));
     write(folder.path(), 7, &times(30, 4, "123"), 1);
-    assert_eq!(said(folder.path()), (told("timestamp"), 8));
+    assert_eq!(said(folder.path()), (reported("timestamp"), 8));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether a file system tells about changes made elsewhere. Network file systems
+//! Whether a file system reports changes made elsewhere. Network file systems
 //! don't: their events cover this machine only, so they are polled.
 
 use std::path::Path;

@@ -15,7 +15,7 @@ const EMPTY: &str = "without tests passed over";
 const CONTRADICTS: &str = "with more successes than tests: the total counts";
 const NO_NUMBER: &str = "with something else where a number should be, which counts as missing";
 
-/// The row, if there are tests, and what there is to tell of it.
+/// The row, if there are tests, and what there is to say of it.
 pub(crate) type Row = (Option<Map<String, Value>>, Option<&'static str>);
 
 /// The row of a leaf, or of a model that has counts alone.
@@ -63,7 +63,7 @@ pub(crate) fn row(
     }
     let errors = errors(&row);
     let is = |tests: f64| (total - tests).abs() < 0.5;
-    // Nothing tells yet whether success has the partial ones in it.
+    // Nothing says yet whether success has the partial ones in it.
     let fulls = if full > 0.0 {
         [full, full + partial, full]
     } else {

@@ -1,4 +1,4 @@
-//! A first look at a database: its version, which models have the whole tree, what
+//! A first scan of a database: its version, which models have the whole tree, what
 //! its groups share, and what is odd about it.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::sources::pull::Fault;
 use crate::sources::source::bad_document;
 use crate::store::{Error, Result};
 
-/// What a first look found.
+/// What a first scan found.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     /// As the root says.

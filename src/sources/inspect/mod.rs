@@ -22,7 +22,7 @@ mod sample;
 use header::Header;
 use parts::Parts;
 
-/// Names of the parts that tell of the whole evaluation: the second is all that an
+/// Names of the parts that speak of the whole evaluation: the second is all that an
 /// unfinished log has.
 const HEADERS: [&str; 2] = ["header.json", "_journal/start.json"];
 

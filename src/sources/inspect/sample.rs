@@ -38,7 +38,7 @@ struct Sample {
     tool_calls: u64,
 }
 
-/// The fields of a record with the name of the sample, and what is to be told of it.
+/// The fields of a record with the name of the sample, and what is to be reported of it.
 pub(crate) type Row = (String, Map<String, Value>, Option<&'static str>);
 
 /// Reads one sample.
@@ -95,7 +95,7 @@ pub(crate) fn read(pull: &mut Pull<impl Read>, header: &Header) -> Result<Row, F
             .map_or(Value::Null, |_| sample.tool_calls.into()),
     );
     put("timestamp", json!(sample.timestamp(header, unscored)));
-    // A retry has another run id, so that one tells nothing.
+    // A retry has another run id, so that one says nothing.
     let session = header.eval_set_id.as_deref().or(header.evaluation_id());
     put("session_id", json!(session));
     let log = header.log.as_ref().map(|log| format!("{log}#{id}"));
@@ -255,7 +255,7 @@ impl Sample {
     }
 }
 
-/// The difficulty, where the dataset tells.
+/// The difficulty, where the dataset says.
 fn difficulty(metadata: &Value) -> Value {
     let found = ["difficulty", "level"]
         .iter()

@@ -24,7 +24,7 @@ const SEEN: &str = "mirror.json";
 /// What a program says of its session is no longer.
 const LONGEST_NOTE: u64 = 1 << 20;
 
-/// Heartbeats that are older, in seconds, tell of writers that are long gone.
+/// Heartbeats that are older, in seconds, speak of writers that are long gone.
 const LONGEST_BEAT: i64 = LIFE_SECONDS;
 
 /// Size and time of a file on its host.

@@ -168,7 +168,7 @@ pub struct Pulled {
     pub unchanged: bool,
     /// The source is another store than it was.
     pub replaced: bool,
-    /// What else there is to tell.
+    /// What else there is to say.
     pub notes: Vec<String>,
 }
 

@@ -508,7 +508,7 @@ mod tests {
         assert_eq!(model.history.first(), Some((good / 1_000_000) / 60 * 60));
         assert_eq!((model.last_row, activity.oldest), (Some(good), Some(good)));
         assert_eq!(activity.processes["7"].last_row, Some(good));
-        // What failed is told whenever it was, but for what would stay the newest.
+        // What failed is reported whenever it was, but for what would stay the newest.
         assert_eq!((model.recent.len(), model.failures.len()), (3, 3));
     }
 }

@@ -185,7 +185,7 @@ impl Digest {
     }
 
     /// Takes in the first `rows` of a batch, records that no other attempt supersedes;
-    /// tells the numbers of their cells. What happened is left out without `happened`: now,
+    /// returns the numbers of their cells. What happened is left out without `happened`: now,
     /// and the process of rows that have none.
     pub fn tally(
         &mut self,
@@ -273,7 +273,7 @@ impl Digest {
         }
     }
 
-    /// Adds what another digest has of records; not where they are. Tells the numbers
+    /// Adds what another digest has of records; not where they are. Says the numbers
     /// that its cells have here.
     pub fn merge(&mut self, other: &Self) -> Vec<u32> {
         let mut numbers = Vec::with_capacity(other.cells.len());
@@ -417,7 +417,7 @@ fn event<'a>(
     }
 }
 
-/// Refuses records of which nobody can tell the model.
+/// Refuses records of which nobody knows the model.
 pub fn check_models(columns: &Columns, rows: usize) -> Result<()> {
     match columns.without_model(rows) {
         None => Ok(()),

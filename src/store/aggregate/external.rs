@@ -1,4 +1,4 @@
-//! Adds up what is known of many keys and tells it in their order, in bounded memory:
+//! Adds up what is known of many keys and says it in their order, in bounded memory:
 //! when the keys are more than allowed, they go to a temporary file as a sorted run, and
 //! the runs are merged at the end.
 //!
@@ -254,7 +254,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_does_not_fit_is_told_all_the_same(
+        fn what_does_not_fit_is_reported_all_the_same(
             added in prop::collection::vec((0_u128..40, 0_u64..9), 0..200),
             most in 1_usize..50,
         ) {
@@ -266,8 +266,8 @@ mod tests {
                 *expected.entry(key).or_insert(0) += value;
                 prop_assert!(gather.held.len() <= most);
             }
-            let told: Vec<_> = gather.finish().unwrap().map(Result::unwrap).collect();
-            prop_assert_eq!(told, expected.into_iter().collect::<Vec<_>>());
+            let reported: Vec<_> = gather.finish().unwrap().map(Result::unwrap).collect();
+            prop_assert_eq!(reported, expected.into_iter().collect::<Vec<_>>());
         }
     }
 }

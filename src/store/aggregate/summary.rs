@@ -2,7 +2,7 @@
 //!
 //! Promises: a row weighs its `total`; everything is derived from counts, never
 //! from stored rates, which are often stale; zero-filled aliases and both meanings
-//! of `success` (full + partial, or full alone) are told apart by evidence, and
+//! of `success` (full + partial, or full alone) are distinguished by evidence, and
 //! where there is none a note says what was assumed.
 
 use std::cell::RefCell;
@@ -78,7 +78,7 @@ pub enum Convention {
     FullAndPartial,
     /// Full successes alone.
     FullOnly,
-    /// Nothing in the file tells; read as full and partial.
+    /// Nothing in the file says; read as full and partial.
     Assumed,
 }
 
@@ -131,8 +131,8 @@ impl Summaries {
         meanings
     }
 
-    /// Tells the cell and the tests of each row but those at these positions (ascending).
-    pub fn each_without(&self, losers: &[u64], mut tell: impl FnMut(&Cell, &Tally)) {
+    /// Says the cell and the tests of each row but those at these positions (ascending).
+    pub fn each_without(&self, losers: &[u64], mut each: impl FnMut(&Cell, &Tally)) {
         let meanings = self.meanings();
         for (row, _) in self
             .rows
@@ -140,7 +140,7 @@ impl Summaries {
             .zip(0..)
             .filter(|(_, at)| losers.binary_search(at).is_err())
         {
-            tell(&row.cell, &row.tally(meanings.of(row.source.as_ref())));
+            each(&row.cell, &row.tally(meanings.of(row.source.as_ref())));
         }
     }
 
@@ -253,7 +253,7 @@ fn vote(row: &Counts) -> Option<i64> {
 struct Reader {
     texts: Vec<(&'static str, arrow::array::StringArray)>,
     numbers: Vec<(&'static str, Float64Array)>,
-    /// Texts that were told before: most rows share them.
+    /// Texts that were reported before: most rows share them.
     known: RefCell<HashSet<Arc<str>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What main tells about its rows, so that nobody has to read them: tallies by cell,
+//! What main says about its rows, so that nobody has to read them: tallies by cell,
 //! trials by task, what happened. It lies between the last row group and the footer,
 //! which says where, in the same inode as the rows.
 //!
@@ -46,7 +46,7 @@ struct Place {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Told {
+struct Stored {
     rows: u64,
     bad_times: u64,
     #[serde(default)]
@@ -78,7 +78,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// What a main tells; `None` where it does not, or not of this commit.
+/// What a main says; `None` where it does not, or not of this commit.
 pub(crate) fn of(main: &ParquetFile, record: &CommitRecord) -> Option<Digest> {
     let place: Place = serde_json::from_str(main.key_value(KEY)?).ok()?;
     let fits =
@@ -92,7 +92,7 @@ pub(crate) fn of(main: &ParquetFile, record: &CommitRecord) -> Option<Digest> {
 fn pack(digest: &Digest) -> Option<Vec<u8>> {
     let mut activity = digest.activity.clone();
     activity.settle();
-    let told = Told {
+    let stored = Stored {
         rows: digest.records,
         bad_times: digest.bad_times,
         bad_values: digest.bad_values,
@@ -100,7 +100,7 @@ fn pack(digest: &Digest) -> Option<Vec<u8>> {
         activity,
         clusters: digest.clusters.clone(),
     };
-    let text = serde_json::to_vec(&told)
+    let text = serde_json::to_vec(&stored)
         .ok()
         .filter(|text| text.len() as u64 <= LIMIT)?;
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
@@ -121,21 +121,21 @@ fn unpack(packed: &[u8], record: &CommitRecord, rows: u64) -> Option<Digest> {
         .take(LIMIT)
         .read_to_end(&mut text)
         .ok()?;
-    let told: Told = serde_json::from_slice(&text).ok()?;
-    let cells = told.cells.unpack()?;
+    let stored: Stored = serde_json::from_slice(&text).ok()?;
+    let cells = stored.cells.unpack()?;
     let counted: u64 = cells
         .iter()
         .map(|(_, tally)| tally.tests)
         .fold(0, u64::saturating_add);
-    if [told.rows, record.rows, rows] != [counted; 3] {
+    if [stored.rows, record.rows, rows] != [counted; 3] {
         return None;
     }
     let mut digest = Digest::of_cells(cells);
-    digest.position = told.rows;
-    digest.bad_times = told.bad_times;
-    digest.bad_values = told.bad_values;
-    digest.activity = told.activity;
-    digest.clusters = told.clusters;
+    digest.position = stored.rows;
+    digest.bad_times = stored.bad_times;
+    digest.bad_values = stored.bad_values;
+    digest.activity = stored.activity;
+    digest.clusters = stored.clusters;
     Some(digest)
 }
 

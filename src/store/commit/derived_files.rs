@@ -123,7 +123,7 @@ fn replace(
     written
 }
 
-/// What the two files tell of the cells.
+/// What the two files speak of the cells.
 #[derive(Debug, Default)]
 struct Seen {
     models: BTreeMap<Arc<str>, Tally>,

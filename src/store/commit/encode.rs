@@ -36,9 +36,9 @@ pub(crate) enum Step<'a> {
 }
 
 /// What a thread says that encodes.
-enum Told {
+enum Sent {
     Group(Encoded),
-    /// The step's last one was told.
+    /// The step's last one was reported.
     Over,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Encoding<'a> {
 }
 
 /// What was read of a batch besides its columns.
-struct Looked {
+struct Scanned {
     digest: usize,
     cells: Vec<u32>,
     keys: Vec<Option<u64>>,
@@ -180,7 +180,7 @@ fn at_once<'a>(
     std::thread::scope(|scope| {
         let encode = move || {
             for (next, jobs, sorted) in rows {
-                encoding.tell(jobs, sorted, closes(next), &send)?;
+                encoding.encode_runs(jobs, sorted, closes(next), &send)?;
             }
             drop(send);
             Ok::<_, Trouble>(encoding)
@@ -189,7 +189,7 @@ fn at_once<'a>(
             .spawn_scoped(scope, encode)
             .map_err(|error| Error::no_thread(&error))?;
         let written = take(table, stock, &order, &receive, numbers);
-        // Whoever still wants to tell something stops.
+        // Whoever still wants to say something stops.
         drop(receive);
         let encoded = encoder
             .join()
@@ -199,13 +199,13 @@ fn at_once<'a>(
     })
 }
 
-/// Writes what was encoded between what is copied. Where nothing more is told, whoever
-/// should tell it says why.
+/// Writes what was encoded between what is copied. Where nothing more is reported, whoever
+/// should say it says why.
 fn take(
     table: &mut TableWriter<'_>,
     stock: Option<&Stock<'_>>,
     order: &[Option<Range<usize>>],
-    told: &Receiver<Told>,
+    received: &Receiver<Sent>,
     numbers: &mut Vec<usize>,
 ) -> Result<()> {
     for step in order {
@@ -213,7 +213,7 @@ fn take(
             (Some(groups), Some(stock)) => table.graft(stock, groups.clone())?,
             (Some(_), None) => {}
             (None, _) => {
-                while let Ok(Told::Group(group)) = told.recv() {
+                while let Ok(Sent::Group(group)) = received.recv() {
                     numbers.push(table.append(group)?);
                 }
             }
@@ -223,21 +223,21 @@ fn take(
 }
 
 impl Encoding<'_> {
-    fn tell(
+    fn encode_runs(
         &mut self,
         jobs: Vec<Job<'_>>,
         sorted: bool,
         last: bool,
-        send: &SyncSender<Told>,
+        send: &SyncSender<Sent>,
     ) -> Result<(), Trouble> {
         // Why nobody takes it is known there.
         let stopped = |_| Error::Cancelled;
-        let mut out = |group| send.send(Told::Group(group)).map_err(stopped);
+        let mut out = |group| send.send(Sent::Group(group)).map_err(stopped);
         self.rows(jobs, sorted, &mut out)?;
         if last {
             self.close(&mut out)?;
         }
-        Ok(send.send(Told::Over).map_err(stopped)?)
+        Ok(send.send(Sent::Over).map_err(stopped)?)
     }
 
     fn close(&mut self, out: &mut dyn FnMut(Encoded) -> Result<()>) -> Result<()> {
@@ -350,7 +350,7 @@ impl Encoding<'_> {
     }
 
     /// Counts the rows, and finds their cells and keys as far as these are wanted.
-    fn look(&mut self, decoded: &Decoded, cells: bool) -> Result<Vec<Looked>> {
+    fn look(&mut self, decoded: &Decoded, cells: bool) -> Result<Vec<Scanned>> {
         let keys = self.entries.is_some();
         let rows = decoded.rows();
         let parts = if rows < LIMITS.digest_rows {
@@ -394,7 +394,7 @@ impl Encoding<'_> {
                 } else {
                     Vec::new()
                 };
-                Ok(Looked {
+                Ok(Scanned {
                     digest,
                     cells,
                     keys,

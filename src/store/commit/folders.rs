@@ -52,7 +52,7 @@ pub(crate) fn modified(stat: &Stat) -> i64 {
     i64::try_from(stat.modified_ns).unwrap_or_default()
 }
 
-/// Moves what main contains into the folder of its last commit. What can't be moved is told, and
+/// Moves what main contains into the folder of its last commit. What can't be moved is reported, and
 /// does no harm: main's record names it.
 pub(crate) fn settle(
     store: &Store,
@@ -256,7 +256,7 @@ fn retention(record: &CommitRecord) -> SignedDuration {
     }
 }
 
-/// Removes what [`outdated`] finds. What can't be removed is told.
+/// Removes what [`outdated`] finds. What can't be removed is reported.
 pub(crate) fn clean(store: &Store, main: &Stat, record: &CommitRecord) -> Vec<String> {
     let removed = outdated(store, main, record).and_then(|folders| {
         folders

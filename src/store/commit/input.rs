@@ -130,8 +130,8 @@ pub(crate) fn read<'a>(
             let opened = Input::new(store, increment, |input, file| {
                 match input.parts.as_mut_slice() {
                     // What is large is read part by part, later.
-                    [part] => Ok(vec![match told(file, increment, part) {
-                        Some(told) => told,
+                    [part] => Ok(vec![match reported(file, increment, part) {
+                        Some(reported) => reported,
                         None => keys(file, increment, part, zone, &mut cells, control)?,
                     }]),
                     _ => Ok(Vec::new()),
@@ -210,9 +210,9 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The same where the file's digest tells the keys of all rows: then no page is read for them.
+/// The same where the file's digest says the keys of all rows: then no page is read for them.
 /// One that can't be read is left out when its rows are.
-fn told(file: &ParquetFile, increment: &Increment, part: &Part) -> Option<Vec<NewKey>> {
+fn reported(file: &ParquetFile, increment: &Increment, part: &Part) -> Option<Vec<NewKey>> {
     let keys = IncrementDigest::keys(file, &increment.name).filter(|_| increment.skip == 0)?;
     let all = keys.len() as u64 == part.rows && part.records == part.rows;
     all.then(|| keys.into_iter().zip(0..).collect())
@@ -231,7 +231,7 @@ fn keys(
     let mut union = Union::new();
     union.add(&increment.name, file.schema())?;
     let target = keyed(&project(&union.finish(), &names));
-    // Where summary rows lie between the records, more columns tell which is which.
+    // Where summary rows lie between the records, more columns say which is which.
     let plain = shape(file.schema()) == Shape::Records;
     let keyed = file.with_dictionaries(&KEYED);
     let (mut keys, mut at, mut read) = (Vec::new(), 0_u32, 0);

@@ -67,7 +67,7 @@ pub(crate) struct Survey {
 
 impl Old<'_> {
     /// Looks for main's rows that new ones may be attempts at the same tests as: those with
-    /// keys of which 64 bits are among `new` (ascending). Where the footer does not tell the
+    /// keys of which 64 bits are among `new` (ascending). Where the footer does not say the
     /// tallies, the columns that they need are read too.
     pub(crate) fn survey(&self, new: &[u64]) -> Result<Survey> {
         let losers = if self.record.is_some() {
@@ -82,7 +82,7 @@ impl Old<'_> {
                 self.control,
             )?
         };
-        let told = self
+        let reported = self
             .record
             .and_then(|record| tallies::of(self.main, record));
         let mut survey = Survey {
@@ -90,8 +90,8 @@ impl Old<'_> {
             removed: losers.removed,
             ..Survey::default()
         };
-        if let Some(told) = told {
-            survey.tallies = told;
+        if let Some(reported) = reported {
+            survey.tallies = reported;
             if new.is_empty() {
                 return Ok(survey);
             }

@@ -82,7 +82,7 @@ pub(crate) fn of_summaries(name: &str) -> Skipped {
     }
 }
 
-/// Why an increment can't go in, as far as a look tells; `summaries` says whether summary
+/// Why an increment can't go in, as far as a scan says; `summaries` says whether summary
 /// rows alone may.
 pub(crate) fn refused(
     store: &Store,

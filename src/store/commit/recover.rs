@@ -118,7 +118,7 @@ pub(crate) fn is_abandoned(store: &Store, path: &Path, age: i128) -> bool {
     }
 }
 
-/// Whether a consolidation takes a journal in, as far as a look tells.
+/// Whether a consolidation takes a journal in, as far as a scan says.
 pub(crate) fn is_due(store: &Store, file: &JournalFile, now: Timestamp) -> bool {
     let sealed = || {
         let path = store.layout.incremental().join(&file.name);

@@ -262,12 +262,12 @@ impl Sides {
     }
 }
 
-/// Tells the tests that each row of some files stands for; no more than a batch of them
+/// Says the tests that each row of some files stands for; no more than a batch of them
 /// is held at a time.
 pub(crate) fn each(
     store: &Store,
     named: &[commit_record::Summaries],
-    mut tell: impl FnMut(Cell, Tally),
+    mut each: impl FnMut(Cell, Tally),
 ) -> Result<()> {
     let files = open(store, named)?;
     let mut meanings = Meanings::default();
@@ -278,7 +278,7 @@ pub(crate) fn each(
     }
     for file in &files {
         for batch in file.batches(None, 0)? {
-            meanings.each(&batch?, &mut tell)?;
+            meanings.each(&batch?, &mut each)?;
         }
     }
     Ok(())

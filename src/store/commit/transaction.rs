@@ -95,7 +95,7 @@ impl<'a> Transaction<'a> {
         Ok(file)
     }
 
-    /// Puts the record and what main tells of its rows into the new main, and finishes
+    /// Puts the record and what main says of its rows into the new main, and finishes
     /// the file.
     pub fn seal(&mut self, mut table: TableWriter<'_>, rows: &Digest) -> Result<()> {
         if let Some(main) = self.base.main.as_ref().filter(|_| self.takes_main) {

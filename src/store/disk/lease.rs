@@ -1,4 +1,4 @@
-//! Whether anybody has a file open for writing, by the one call that can tell: a read
+//! Whether anybody has a file open for writing, by the one call that shows it: a read
 //! lease (`fcntl(F_SETLEASE)`, Linux) is granted only while nobody has. It is given
 //! back at once. It is asked for only on file systems whose files no other machine and no
 //! other mount reaches: NFS refuses one as if somebody had the file open, and FUSE grants one
@@ -7,7 +7,7 @@
 
 use std::fs::File;
 
-/// `Some(true)` when somebody has the file open for writing, `None` when that can't be told.
+/// `Some(true)` when somebody has the file open for writing, `None` when that is unknown.
 #[cfg(target_os = "linux")]
 // The three calls take an open descriptor and plain numbers; the crate that wraps the
 // others has none for leases.

@@ -24,7 +24,7 @@ pub struct StoreLock {
 
 impl StoreLock {
     /// Waits a few seconds at most, unless cancelled, then says who holds it. `purpose`
-    /// tells others what it is held for.
+    /// says others what it is held for.
     pub fn take(store: &Store, purpose: &str, control: &Control) -> Result<Self> {
         Self::take_within(store, purpose, PATIENCE, control)
     }
@@ -92,7 +92,7 @@ pub(crate) fn describe(purpose: &str, now: Timestamp) -> String {
     text
 }
 
-/// Who holds the lock, as far as can be told.
+/// Who holds the lock, as far as is known.
 fn holder(store: &Store, path: &Path) -> String {
     let Ok(file) = store.disk.open(path) else {
         return "another process".to_owned();
@@ -118,7 +118,7 @@ fn holder(store: &Store, path: &Path) -> String {
     }
 }
 
-/// The process that holds an exclusive flock on an inode, where the system tells
+/// The process that holds an exclusive flock on an inode, where the system says
 /// (Linux: `/proc/locks`).
 fn flock_owner(inode: u64) -> Option<u32> {
     owner_in(&std::fs::read_to_string("/proc/locks").ok()?, inode)
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_one_is_told_who_holds_it() {
+    fn the_second_one_is_reported_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         let held = StoreLock::take(&store, "consolidate", &Control::default()).unwrap();

@@ -94,7 +94,7 @@ pub trait LockFile: Debug + Send {
 
 /// What a listing does with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum ListAction {
     /// It is left out.
     Passed,
     /// It names this: nobody need ask the system.
@@ -104,7 +104,7 @@ pub enum Told {
 }
 
 /// What is known already of a name and the number of its inode.
-pub type Known<'a> = &'a dyn Fn(&str, u64) -> Told;
+pub type Known<'a> = &'a dyn Fn(&str, u64) -> ListAction;
 
 /// A file that moves into another folder.
 #[derive(Debug, Clone)]
@@ -122,15 +122,15 @@ pub trait Disk: Debug + Send + Sync {
     /// The names in a folder, in no particular order. Entries that vanish while
     /// the folder is read are left out.
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        self.list_knowing(folder, &|_, _| Told::Unknown)
+        self.list_knowing(folder, &|_, _| ListAction::Unknown)
     }
-    /// The same, but what `known` tells of a name and the number of its inode is believed
+    /// The same, but what `known` says of a name and the number of its inode is believed
     /// rather than asked of the system: in a folder of thousands that is most of the work.
     fn list_knowing(&self, folder: &Path, known: Known<'_>) -> io::Result<Vec<Entry>>;
     /// What a path names (symbolic links are followed).
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// When a file came to have its name, in nanoseconds since the Unix epoch, as far as the
-    /// system tells: a link or a copy keeps an old modification time.
+    /// system says: a link or a copy keeps an old modification time.
     fn arrived_ns(&self, path: &Path) -> io::Result<i128> {
         Ok(self.stat(path)?.modified_ns)
     }
@@ -182,7 +182,7 @@ pub trait Disk: Debug + Send + Sync {
     /// Whether an flock in a folder is seen by everybody who can reach it. Elsewhere (NFS, FUSE,
     /// shared folders of virtual machines) one that seems free proves nothing.
     fn believes_locks(&self, folder: &Path) -> bool;
-    /// Whether some process has a file open for writing; `None` where that can't be told.
+    /// Whether some process has a file open for writing; `None` where that is unknown.
     fn is_open_for_writing(&self, path: &Path) -> io::Result<Option<bool>> {
         let _ = path;
         Ok(None)
@@ -255,7 +255,7 @@ pub fn copy_whole(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     copied
 }
 
-/// What the flock of a file tells about the process that made it.
+/// What the flock of a file says about the process that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     /// Somebody holds it.
@@ -268,7 +268,7 @@ pub enum Lock {
     Unsupported,
 }
 
-/// What the flock of a file tells; `Free` when the file is gone.
+/// What the flock of a file says; `Free` when the file is gone.
 pub fn lock_of(disk: &dyn Disk, path: &Path) -> io::Result<Lock> {
     match disk.is_locked(path) {
         Ok(true) => Ok(Lock::Held),

@@ -142,7 +142,7 @@ impl Identity {
     }
 
     /// Whether it lives; a process that ended and was not waited for does not. `None` where
-    /// nobody here can tell.
+    /// nobody here can know.
     pub fn is_alive(&self) -> Option<bool> {
         if !self.is_visible() {
             return None;
@@ -224,7 +224,7 @@ impl Watched {
     }
 
     /// How it ended: while nobody has waited for it, its entry says so, and afterwards the
-    /// handle (Linux 6.15). `None` while it lives, and where the system does not tell.
+    /// handle (Linux 6.15). `None` while it lives, and where the system does not say.
     pub fn exit(&self) -> Option<Exit> {
         let zombie = stat(self.identity.pid)
             .filter(|stat| stat.began == self.identity.began && stat.state == 'Z');
@@ -250,7 +250,7 @@ fn open(_: u32) -> Option<OwnedFd> {
     None
 }
 
-/// The wait status that the handle of a process that was waited for tells.
+/// The wait status that the handle of a process that was waited for says.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn exit_status(handle: std::os::fd::BorrowedFd<'_>) -> Option<i32> {
@@ -300,7 +300,7 @@ pub fn started_this_program(pid: u32) -> bool {
 }
 
 /// The processes, but this one, that could write into the pipe that is this process's stdin:
-/// its parent first, then by id. None where stdin is not a pipe, or nobody can tell.
+/// its parent first, then by id. None where stdin is not a pipe, or nobody can know.
 pub fn holders_of_stdin() -> Vec<Holder> {
     let Ok(pipe) = fs::read_link("/proc/self/fd/0") else {
         return Vec::new();
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_process_is_told_before_and_after_it_was_waited_for() {
+    fn the_end_of_a_process_is_reported_before_and_after_it_was_waited_for() {
         for signal in [Signal::KILL, Signal::TERM] {
             let mut child = sleeper();
             let watched = Watched::new(child.id()).unwrap();

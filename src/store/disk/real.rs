@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::owner::{self, Lost};
 use super::{
-    Disk, Entry, Known, LockFile, Move, ReadFile, Space, Stat, Told, WriteFile, stays_behind,
+    Disk, Entry, Known, ListAction, LockFile, Move, ReadFile, Space, Stat, WriteFile, stays_behind,
 };
 
 /// The operating system's file system.
@@ -264,7 +264,7 @@ fn has_local_locks(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_flags & LOCAL != 0)
 }
 
-/// Whether a file system of this machine alone keeps the locks of a folder: nothing tells.
+/// Whether a file system of this machine alone keeps the locks of a folder: nothing says.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn has_local_locks(_folder: &Path) -> bool {
     false
@@ -295,7 +295,7 @@ fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
         Ok(()) => fs::remove_file(from),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
-        // Without hard links either (FAT, some network and FUSE mounts) a look before the
+        // Without hard links either (FAT, some network and FUSE mounts) a scan before the
         // rename must do: names that we publish carry a random part, so nobody else takes them.
         Err(_) => match fs::symlink_metadata(to) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -340,10 +340,10 @@ fn entry(folder: &Path, name: &OsStr, inode: u64, known: Known<'_>) -> io::Resul
     let is_link = || fs::symlink_metadata(folder.join(name)).is_ok_and(|meta| meta.is_symlink());
     let named = name.to_string_lossy();
     let stat = match known(&named, inode) {
-        Told::Passed => return Ok(None),
-        Told::Known(stat) => stat,
-        Told::Unknown => match fs::metadata(folder.join(name)) {
-            // One whose name is not text can't be opened by the name that is told.
+        ListAction::Passed => return Ok(None),
+        ListAction::Known(stat) => stat,
+        ListAction::Unknown => match fs::metadata(folder.join(name)) {
+            // One whose name is not text can't be opened by the name that is reported.
             Ok(meta) => Stat {
                 is_file: meta.is_file() && matches!(named, Cow::Borrowed(_)),
                 ..stat_of(&meta)
@@ -641,7 +641,7 @@ mod tests {
         symlink("nowhere", path("dangling")).unwrap();
         symlink("circle", path("circle")).unwrap();
         fs::write(folder.path().join(OsStr::from_bytes(b"\xff")), "x").unwrap();
-        let told = Stat {
+        let reported = Stat {
             inode: 1,
             bytes: 77,
             modified_ns: 0,
@@ -651,9 +651,9 @@ mod tests {
         let known = |name: &str, inode: u64| {
             assert!(inode > 0);
             match name {
-                name if name == many(7) => Told::Known(told),
-                name if name == many(8) => Told::Passed,
-                _ => Told::Unknown,
+                name if name == many(7) => ListAction::Known(reported),
+                name if name == many(8) => ListAction::Passed,
+                _ => ListAction::Unknown,
             }
         };
         let mut entries = RealDisk.list_knowing(folder.path(), &known).unwrap();
@@ -664,7 +664,7 @@ mod tests {
             .chain(["circle", "folder", "\u{fffd}"].map(str::to_owned))
             .collect();
         assert_eq!(names, expected);
-        assert_eq!((entries[7].stat, entries[0].stat.bytes), (told, 4));
+        assert_eq!((entries[7].stat, entries[0].stat.bytes), (reported, 4));
         let files = entries.iter().filter(|entry| entry.stat.is_file).count();
         assert_eq!(
             files, 1_499,

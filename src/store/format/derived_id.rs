@@ -1,6 +1,6 @@
 //! The id of a row that brings none: `ev` and 20 letters, made of what the row says.
 //!
-//! A time with a fraction of a second tells a row from every other, so such a row has one id
+//! A time with a fraction of a second distinguishes a row from every other, so such a row has one id
 //! wherever it is found. Any other row's id also says in which file it was and how many equal
 //! rows were before it there.
 
@@ -30,7 +30,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Whether its time alone tells it from every other row.
+    /// Whether its time alone distinguishes it from every other row.
     pub(crate) fn is_unique(&self) -> bool {
         self.timestamp.is_some_and(|time| time % 1_000_000 != 0)
     }

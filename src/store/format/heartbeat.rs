@@ -1,6 +1,6 @@
 //! What a writer says of itself, in `live/<writer>.json`: which program it writes for, what
 //! that works on, and how it ended. The file is rewritten in place again and again, and
-//! nothing is promised by it: rows count without it, and a torn one is read at the next look.
+//! nothing is promised by it: rows count without it, and a torn one is read at the next scan.
 
 use std::collections::VecDeque;
 
@@ -13,9 +13,9 @@ use crate::store::disk::process::Identity;
 pub const FORMAT: u32 = 1;
 /// So many tests in flight are named, the oldest first.
 pub const NAMED: usize = 64;
-/// So many models are told of that are retried.
+/// So many models are named that are retried.
 const MODELS: usize = 256;
-/// Minutes of retries that are told.
+/// Minutes of retries that are reported.
 const MINUTES: usize = 15;
 
 /// How a writer ended.

@@ -215,7 +215,7 @@ pub enum IncrementalName {
     Stray,
 }
 
-/// Tells what a name inside `incremental/` means.
+/// Says what a name inside `incremental/` means.
 pub fn classify(name: &str) -> IncrementalName {
     let (moved, name) = (folder_of(name).is_some(), bare_name(name));
     // A main that other code wrote, which a commit took in.
@@ -352,7 +352,7 @@ pub fn stem(name: &str) -> Option<&str> {
 }
 
 fn is_stem(rest: &str) -> bool {
-    // Every name is looked at at each look: by bytes, several times as fast as by characters.
+    // Every name is looked at at each scan: by bytes, several times as fast as by characters.
     let mut parts = rest.as_bytes().split(|&byte| byte == b'_');
     let mut next = |fits: fn(&[u8]) -> bool| {
         parts
@@ -446,7 +446,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_names_apart() {
+    fn distinguishes_names() {
         use IncrementalName as N;
         for (name, expected) in [
             (

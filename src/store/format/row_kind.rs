@@ -1,4 +1,4 @@
-//! Tells records (one row a test) from summary rows (one row for many tests).
+//! Says records (one row a test) from summary rows (one row for many tests).
 //!
 //! Boolean `success` means records. Numeric `success`, or none but `successful` and
 //! `total`, means summary rows, except a row with a `test_id`, or one without
@@ -34,7 +34,7 @@ pub const NAMES: [&str; 6] = [
 pub enum Shape {
     /// All are records.
     Records,
-    /// Numeric `success`: each row tells for itself.
+    /// Numeric `success`: each row says for itself.
     Numeric,
     /// No `success`, but `successful` and `total`: all are summary rows.
     Counts,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mixed_file_is_told_apart_row_by_row() {
+    fn a_mixed_file_is_distinguished_row_by_row() {
         // A record by its id, one without id or counts, a summary, a summary of one test.
         assert_eq!(
             split_of(vec![

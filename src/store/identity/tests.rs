@@ -195,7 +195,7 @@ fn a_file_whose_rows_have_ids_is_read_as_it_is() {
         &rows(&[(Some("t1"), None, 1.0), (Some("t2"), None, 1.0)]),
     );
     assert!(namer().file(&whole, "x").ids().is_none());
-    // The footer does not tell: between these lies a spelling of none.
+    // The footer does not say: between these lies a spelling of none.
     let unclear = file(
         &fixture,
         NAME,

@@ -240,7 +240,7 @@ fn is_consumed(
     })
 }
 
-/// The files of the index of test keys, as far as main's own record tells.
+/// The files of the index of test keys, as far as main's own record says.
 fn index_of(store: &Store, record: Option<&CommitRecord>) -> Vec<String> {
     record.map_or_else(Vec::new, |record| {
         key_index::names_of(store, &record.commit_id)

@@ -85,7 +85,7 @@ pub fn plan(store: &Store, options: &Options, control: &Control) -> Result<Resto
     let (held, _) = restore.held()?;
     let (removed, dropped) = restore.removed(&held)?;
     let (held, found) = Newer::count(&restore, held)?;
-    Ok(restore.told(&held, &found, (&removed, dropped)))
+    Ok(restore.outcome(&held, &found, (&removed, dropped)))
 }
 
 /// Restores.
@@ -254,7 +254,7 @@ impl<'a> Restore<'a> {
         let (held, lost) = self.held()?;
         let (removed, dropped) = self.removed(&held)?;
         let (held, found) = Newer::count(self, held)?;
-        let mut done = self.told(&held, &found, (&removed, dropped));
+        let mut done = self.outcome(&held, &found, (&removed, dropped));
         self.each(&lost, |batch| {
             let keys = Keys::of(batch, &self.zone)?;
             let beaten = |key: Option<u128>| key.is_some_and(|key| found.beaten.contains(&key));
@@ -343,7 +343,7 @@ impl<'a> Restore<'a> {
         Ok((removed, dropped))
     }
 
-    /// The record of the main that tells which files and folders the new one contains: that of the
+    /// The record of the main that says which files and folders the new one contains: that of the
     /// main of which all rows stay.
     fn contained(&self) -> Option<&CommitRecord> {
         if self.waits() || self.base.main.is_none() {
@@ -419,7 +419,7 @@ impl<'a> Restore<'a> {
         self.undo && self.base.main.is_some()
     }
 
-    fn told(
+    fn outcome(
         &self,
         held: &Held,
         found: &rows::Found,

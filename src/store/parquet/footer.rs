@@ -40,7 +40,7 @@ pub(crate) struct Footer {
 /// Columns as a footer spells them, and what they are.
 struct Columns {
     spelled: Bytes,
-    /// Arrow's own description, of all that the footer says the only part that tells more.
+    /// Arrow's own description, of all that the footer says the only part that says more.
     arrow: Option<String>,
     descriptor: SchemaDescPtr,
     schema: SchemaRef,
@@ -65,10 +65,10 @@ pub(crate) fn load(source: &Source) -> Result<Footer, ParquetError> {
         return Err(ParquetError::General(ENCRYPTED.to_owned()));
     }
     // The schema comes first. A footer that is torn is refused below.
-    let looked_at = u64::from(length).min(SCHEMA_BYTES);
+    let scanned = u64::from(length).min(SCHEMA_BYTES);
     let mut spelled = Bytes::new();
     if let Some(start) = source.bytes.checked_sub(8 + u64::from(length)) {
-        let footer = source.get_bytes(start, looked_at as usize)?;
+        let footer = source.get_bytes(start, scanned as usize)?;
         let place = nesting::check(&footer).map_err(|why| ParquetError::General(why.to_owned()))?;
         spelled = footer.slice(place);
         // A footer ends where its struct does, with a zero, unless it is signed.

@@ -460,10 +460,10 @@ pub fn panics_are_caught() -> bool {
 
 /// Keeps panics that are caught here out of the program's output.
 pub fn silence_caught_panics() {
-    let told = std::panic::take_hook();
+    let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !panics_are_caught() {
-            told(info);
+            hook(info);
         }
     }));
 }

@@ -335,7 +335,7 @@ impl Test {
         }
     }
 
-    /// Which values match; `None` where that can't be told.
+    /// Which values match; `None` where that is unknown.
     fn mask(&self, column: &dyn Array) -> Option<BooleanBuffer> {
         let rows = column.len();
         match self {

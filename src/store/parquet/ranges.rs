@@ -35,12 +35,12 @@ pub(crate) fn known(file: &ParquetFile) -> SchemaRef {
     }
     let found = |at: usize, leaf: Option<usize>| {
         let field = fields.get(at)?;
-        let told = leaf.and_then(|leaf| of_chunks(file, leaf, field.data_type()));
+        let reported = leaf.and_then(|leaf| of_chunks(file, leaf, field.data_type()));
         // A decimal of many digits may have zeros at its end only.
-        let told = told.filter(|range| {
+        let reported = reported.filter(|range| {
             !range.wide || !field.data_type().is_decimal() || file.rows > MANY_ROWS
         });
-        let range = told.unwrap_or_else(|| of_values(file, field));
+        let range = reported.unwrap_or_else(|| of_values(file, field));
         (range != Range::default() || Range::known(field) != range).then_some((at, range))
     };
     let leaves = leaves(file);
@@ -195,7 +195,7 @@ fn of(data_type: &DataType, values: impl IntoIterator<Item = i128>) -> Range {
     }
 }
 
-/// What the values say. Of a column that can't be read, whoever reads it is told.
+/// What the values say. Of a column that can't be read, whoever reads it is notified.
 fn of_values(file: &ParquetFile, field: &Field) -> Range {
     let data_type = field.data_type();
     let mut all = of(data_type, []);

@@ -240,7 +240,7 @@ impl<'a> TableWriter<'a> {
         })
     }
 
-    /// Adds rows, of which `column` tells the values by the number of a field and a range.
+    /// Adds rows, of which `column` says the values by the number of a field and a range.
     pub(crate) fn add(
         &mut self,
         threads: usize,
@@ -265,7 +265,7 @@ impl<'a> TableWriter<'a> {
         self.groups.emptied()
     }
 
-    /// Takes in a row group that was encoded elsewhere; tells its number.
+    /// Takes in a row group that was encoded elsewhere; returns its number.
     pub(crate) fn append(&mut self, encoded: Encoded) -> Result<usize> {
         self.flush()?;
         append(&mut self.inner, encoded, self.path)?;

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use crate::stats::collections::ByName;
 use crate::store::Store;
-use crate::store::disk::{Entry, Stat, Told};
+use crate::store::disk::{Entry, ListAction, Stat};
 use crate::store::error::{Error, Result};
 use crate::store::format::commit_record::Consumed;
 use crate::store::format::layout::{
@@ -68,9 +68,9 @@ fn files_that(store: &Store, folder: &str, take: impl Fn(&str) -> bool) -> Resul
     let path = store.layout.consumed().join(folder);
     let known = |name: &str, _| {
         if take(&moved_place(folder, name)) {
-            Told::Unknown
+            ListAction::Unknown
         } else {
-            Told::Passed
+            ListAction::Passed
         }
     };
     let mut entries = match store.disk.list_knowing(&path, &known) {

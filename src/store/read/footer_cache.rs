@@ -12,7 +12,7 @@ use crate::limits::LIMITS;
 use crate::stats::collections::{ByName, Names};
 use crate::store::Store;
 use crate::store::commit::removed::read as read_removed;
-use crate::store::disk::{self, Entry, Stat, Told};
+use crate::store::disk::{self, Entry, ListAction, Stat};
 use crate::store::error::{Error, Result, is_exhaustion};
 use crate::store::format::commit_record::{Consumed, RemovedSet};
 use crate::store::format::layout::{IncrementalName, MAIN, bare_name, classify, source_name};
@@ -186,12 +186,12 @@ impl Footers {
     }
 
     /// What is known of a file that can't have changed.
-    pub(crate) fn stat(&self, name: &str, inode: u64) -> Told {
+    pub(crate) fn stat(&self, name: &str, inode: u64) -> ListAction {
         match self.known.get(name) {
             Some(known) if self.quick && known.stat.inode == inode && known.ours => {
-                Told::Known(known.stat)
+                ListAction::Known(known.stat)
             }
-            _ => Told::Unknown,
+            _ => ListAction::Unknown,
         }
     }
 
@@ -205,7 +205,7 @@ impl Footers {
     /// Remembers main.
     pub(crate) fn keep_main(&mut self, main: Option<&Main>) {
         self.beside = main.map(|main| main.file.stat());
-        // Which commit speaks for one that other code wrote is told by another file.
+        // Which commit speaks for one that other code wrote is reported by another file.
         let stays = |main: &&Main| main.commit.is_some() && is_settled(&main.file.stat());
         self.main = main.filter(stays).cloned();
     }

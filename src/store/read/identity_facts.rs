@@ -1,4 +1,4 @@
-//! What rows without ids of their own give to say: those that nothing tells apart, those that two
+//! What rows without ids of their own give to say: those that nothing distinguishes, those that two
 //! files share, and those that other code changed after a commit took them in.
 
 use std::collections::HashMap;

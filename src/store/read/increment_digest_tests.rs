@@ -1,4 +1,4 @@
-//! What increments tell in their footers is what their rows say, whatever happened to a store.
+//! What increments say in their footers is what their rows say, whatever happened to a store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -263,7 +263,7 @@ fn rows_are_not_read_where_the_footer_tells() {
 }
 
 #[test]
-fn many_files_are_told_as_they_are_read() {
+fn many_files_are_reported_as_they_are_read() {
     let (one, other) = (Fixture::new(), Fixture::new());
     let mut stems = Stems::new(&*one.store.disk, one.now);
     let mut same = stems.clone();
@@ -290,7 +290,7 @@ fn many_files_are_told_as_they_are_read() {
 }
 
 #[test]
-fn a_file_of_many_rows_tells_nothing() {
+fn a_file_of_many_rows_reports_nothing() {
     let fixture = Fixture::new();
     let mut stems = Stems::new(&*fixture.store.disk, fixture.now);
     let size = |path: &Path| fs::metadata(path).unwrap().len();

@@ -22,7 +22,7 @@ use super::scan_context::Unread;
 use super::stat::{is_fresh, same};
 use crate::stats::collections::{ByName, Names};
 use crate::store::Store;
-use crate::store::disk::{self, Entry, Lock, Stat, Told, lock_of};
+use crate::store::disk::{self, Entry, ListAction, Lock, Stat, lock_of};
 use crate::store::error::{Error, Result, is_exhaustion};
 use crate::store::format::commit_record::{CommitRecord, Consumed, consumed_bytes};
 use crate::store::format::layout::{
@@ -70,7 +70,7 @@ pub struct JournalFile {
     pub stat: Stat,
     /// Where those rows begin.
     pub from: u64,
-    /// Whether its writer lives, as far as its lock tells.
+    /// Whether its writer lives, as far as its lock says.
     pub lock: Lock,
 }
 
@@ -199,8 +199,8 @@ impl Listing {
         let before = stat();
         footers.begin(before.as_ref(), now);
         let mut journals = entries(store, &|name, _| match classify(name) {
-            IncrementalName::Journal => Told::Unknown,
-            _ => Told::Passed,
+            IncrementalName::Journal => ListAction::Unknown,
+            _ => ListAction::Passed,
         })?;
         let mut all = entries(store, &|name, inode| footers.stat(name, inode))?;
         let folders = moved(store, footers, &all)?;
@@ -306,7 +306,7 @@ impl Listing {
     pub(crate) fn unread(&self, footers: &Footers) -> Vec<&Entry> {
         let consumed = self.consumed();
         let unread = |entry: &&Entry| {
-            // First what tells most of them apart.
+            // First what distinguishes most of them.
             let new = footers.is_new(&entry.name) && !consumed.contains_key(entry.name.as_str());
             new && entry.stat.is_file && classify(&entry.name) == IncrementalName::Increment
         };
@@ -444,7 +444,7 @@ fn skip_published(increments: &mut [Increment], consumed: &ByName<&str, Vec<&Con
     }
 }
 
-/// Puts an increment where it belongs; tells of which part of its journal it has the rows, and
+/// Puts an increment where it belongs; reports which part of its journal it has the rows, and
 /// of all of it where it does not say. `None` when it stands for none.
 fn take_increment(
     store: &Store,

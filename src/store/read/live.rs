@@ -10,7 +10,7 @@ use crate::store::format::heartbeat::Heartbeat;
 use crate::store::format::layout::is_live;
 use crate::store::{Store, disk};
 
-/// So many writers are told of; the newest files first.
+/// So many writers are listed; the newest files first.
 const MOST: usize = 4_096;
 /// No heartbeat is longer.
 const LONGEST: u64 = 1 << 20;

@@ -97,18 +97,18 @@ impl MainRows {
         }
     }
 
-    /// Takes what the footer tells; `None` where it does not.
-    pub(crate) fn told(
+    /// Takes what the footer says; `None` where it does not.
+    pub(crate) fn from_footer(
         store: &Store,
         main: &Main,
         zone: &TimeZone,
         now: Timestamp,
     ) -> Result<Option<Self>> {
-        let told = main
+        let known = main
             .commit
             .as_ref()
             .and_then(|commit| tallies::of(&main.file, commit));
-        let Some(digest) = told else { return Ok(None) };
+        let Some(digest) = known else { return Ok(None) };
         let mut rows = Self {
             digest,
             tallied: true,
@@ -119,7 +119,7 @@ impl MainRows {
         Ok(Some(rows))
     }
 
-    /// Takes what the footer tells, or reads the columns that statistics need.
+    /// Takes what the footer says, or reads the columns that statistics need.
     pub(crate) fn read(
         store: &Store,
         main: &Main,
@@ -129,8 +129,8 @@ impl MainRows {
         removed: &Arc<Removed>,
         control: &Control,
     ) -> Result<Self> {
-        if let Some(told) = Self::told(store, main, zone, now)? {
-            return Ok(told);
+        if let Some(known) = Self::from_footer(store, main, zone, now)? {
+            return Ok(known);
         }
         let file = &main.file;
         let mut rows = Self {

@@ -1,4 +1,4 @@
-//! Main's rows tallied where main does not tell, on all cores.
+//! Main's rows tallied where main does not say, on all cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -161,16 +161,16 @@ mod tests {
 
     #[test]
     fn one_line_is_one() {
-        let told = |malformed| {
+        let reported = |malformed| {
             let mut notes = Notes::default();
             notes.journal("j", malformed);
             notes.into_sentences()
         };
-        assert_eq!(told(1), ["j: 1 line is not a record and doesn't count"]);
+        assert_eq!(reported(1), ["j: 1 line is not a record and doesn't count"]);
         assert_eq!(
-            told(1_200),
+            reported(1_200),
             ["j: 1,200 lines are not records and don't count"]
         );
-        assert!(told(0).is_empty());
+        assert!(reported(0).is_empty());
     }
 }

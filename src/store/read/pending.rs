@@ -134,7 +134,7 @@ impl Waiting {
                 skip: 0,
             })
             .collect();
-        // A look that failed half-way may have left their rows here, and forgotten the files.
+        // A scan that failed half-way may have left their rows here, and forgotten the files.
         self.forget(files.iter().map(|file| file.name));
         for mut part in self.read_unread(look, &files) {
             for (at, footer) in std::mem::take(&mut part.footers) {
@@ -153,7 +153,7 @@ impl Waiting {
         read_all(look, files, first)
     }
 
-    /// Takes in what was read; `settled` tells which files won't change.
+    /// Takes in what was read; `settled` says which files won't change.
     fn take(&mut self, part: Part, files: &[Unread<'_>], settled: impl Fn(&Unread<'_>) -> bool) {
         let sources = part.sources();
         let Part {

@@ -1,5 +1,5 @@
 //! The keys of all records that wait, 16 bytes each, and which of them occur more than
-//! once. Kept from look to look: what is new is compared with what is there.
+//! once. Kept from scan to scan: what is new is compared with what is there.
 
 use std::collections::HashSet;
 

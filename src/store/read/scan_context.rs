@@ -25,7 +25,7 @@ pub(crate) const MANY: usize = 64;
 /// Rows that are digested together before others look at them.
 const ROWS: u64 = 131_072;
 
-/// A look at a store, as far as reading needs to know of it.
+/// A scan of a store, as far as reading needs to know of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look<'a> {
     pub(crate) store: &'a Store,
@@ -43,7 +43,7 @@ pub(crate) struct Unread<'a> {
     pub(crate) skip: u64,
 }
 
-/// What reading one file told next to its digest.
+/// What reading one file reported next to its digest.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) source: u32,
@@ -54,7 +54,7 @@ pub(crate) struct Read {
     pub(crate) naive: Naive,
 }
 
-/// Files that were digested together; a file is told by its place among those to read.
+/// Files that were digested together; a file is reported by its place among those to read.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     pub(crate) files: Vec<(usize, Read)>,
@@ -73,7 +73,7 @@ impl Part {
     }
 
     /// Takes in a file. One that can't be read is left out: whoever asks for it by itself is
-    /// told why.
+    /// reported why.
     fn take(
         &mut self,
         look: Look<'_>,
@@ -291,7 +291,7 @@ pub(crate) fn read(
     }
 }
 
-/// What a file tells of its rows, where all of them count and it is what it was.
+/// What a file says of its rows, where all of them count and it is what it was.
 fn in_footer(look: Look<'_>, file: &Unread<'_>, opened: &ParquetFile) -> Option<IncrementDigest> {
     let found =
         (file.skip == 0).then(|| IncrementDigest::of(opened, file.name, look.now.as_microsecond()));

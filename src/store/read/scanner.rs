@@ -1,4 +1,4 @@
-//! One look after another: what did not change is not read again.
+//! One scan after another: what did not change is not read again.
 
 pub(crate) mod stable_sum;
 
@@ -150,7 +150,7 @@ impl Scanner {
         Self::default()
     }
 
-    /// One look at the store; [`Error::InProgress`] while legacy code is writing main.
+    /// One scan of the store; [`Error::InProgress`] while legacy code is writing main.
     pub fn scan(&mut self, store: &Store, now: Timestamp, control: &Control) -> Result<Snapshot> {
         retrying(store, || self.attempt(store, now, control))
     }

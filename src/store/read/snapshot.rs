@@ -126,7 +126,7 @@ pub struct OffFacts {
     pub fits: i32,
 }
 
-/// What the store tells of one writer.
+/// What the store says of one writer.
 // Facts that are independent of each other.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! What the size, time and inode number of a file tell about it.
+//! What the size, time and inode number of a file say about it.
 
 use jiff::Timestamp;
 

@@ -1,5 +1,5 @@
 //! The raw facts about writer processes: what their files, their locks and their
-//! rows tell. What state that makes is for others to say.
+//! rows say. What state that makes is for others to say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -240,7 +240,7 @@ impl Journal {
     }
 
     /// Says that no row will follow: then anybody may take it in and away, whatever its
-    /// lock tells. It counts without the seal too.
+    /// lock says. It counts without the seal too.
     pub fn seal(&mut self) {
         if self.broken || self.seal > 0 || self.rows == 0 {
             return;
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_newline_is_not_there_and_a_broken_one_is_told() {
+    fn a_line_without_newline_is_not_there_and_a_broken_one_is_reported() {
         let (_folder, _, mut journal) = journal();
         journal
             .append(

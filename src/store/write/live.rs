@@ -291,7 +291,7 @@ pub fn prune(store: &Store, now: Timestamp) {
         is_live(&entry.name) && age > ENDED_LIFE && (age > LIFE || ended())
     };
     let mut entries = store.disk.list(&folder).unwrap_or_default();
-    // The newest tell of the last session for as long as somebody may ask.
+    // The newest speak of the last session for as long as somebody may ask.
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.stat.modified_ns));
     let is_last = |at: usize, entry: &crate::store::disk::Entry| {
         at < KEPT && age(entry.stat.modified_ns) <= LONGEST

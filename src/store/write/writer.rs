@@ -5,7 +5,7 @@
 //! [`Durability::Disk`] a loss of power; every snapshot counts it at once. Full or
 //! old segments become increments in a background thread; the journal stays until
 //! a commit has consumed its increment. The newest journal stays locked while the
-//! writer lives, so that anyone can tell a dead writer from a silent one. A journal
+//! writer lives, so that anyone can distinguish a dead writer from a silent one. A journal
 //! that is gone before it was published (removed, or its store moved away) is written
 //! again within a second.
 //!

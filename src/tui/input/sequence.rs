@@ -68,7 +68,7 @@ pub(super) fn csi(parameters: &[u8], last: u8) -> Option<Event> {
             if let Some(report) = text.strip_prefix('<') {
                 return mouse(report, 0, last == b'm');
             }
-            // As before SGR: the button is told with 32 added, the release as a button.
+            // As before SGR: the button is reported with 32 added, the release as a button.
             (last == b'M').then(|| mouse(text, 32, false)).flatten()
         }
         b'A' | b'B' | b'C' | b'D' | b'F' | b'H' | b'P' | b'Q' | b'S' => {
@@ -116,7 +116,7 @@ fn tilde(text: &str) -> Option<Event> {
     modified(code, modifiers, fields.next())
 }
 
-/// A key that is told as the number of its character.
+/// A key that is given as the number of its character.
 fn unicode(key: u32) -> Option<KeyCode> {
     Some(match char::from_u32(key)? {
         '\r' | '\n' => KeyCode::Enter,

@@ -62,12 +62,12 @@ impl AsFd for Tty {
 
 /// Columns and rows of the terminal; 80×24 for what it does not say.
 pub(crate) fn size() -> (u16, u16) {
-    let told = tcgetwinsize(io::stdout()).map_or((0, 0), |size| (size.ws_col, size.ws_row));
-    known(told)
+    let reported = tcgetwinsize(io::stdout()).map_or((0, 0), |size| (size.ws_col, size.ws_row));
+    known(reported)
 }
 
 fn known((columns, rows): (u16, u16)) -> (u16, u16) {
-    let or = |told, usual| if told == 0 { usual } else { told };
+    let or = |reported, usual| if reported == 0 { usual } else { reported };
     (or(columns, USUAL.0), or(rows, USUAL.1))
 }
 

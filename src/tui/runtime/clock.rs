@@ -30,7 +30,7 @@ mod tests {
     use crate::tui::state::fixture::now;
 
     #[test]
-    fn tells_sleep_and_set_clocks_from_time_going_on() {
+    fn distinguishes_sleep_and_set_clocks_from_time_going_on() {
         let mut clock = Clock::default();
         let at = |s: i64| now() + SignedDuration::from_secs(s);
         let steps = [

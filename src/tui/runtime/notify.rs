@@ -1,5 +1,5 @@
-//! Tells people who don't look: the terminal's bell, a desktop notification, a program
-//! of their own. It compares what is there with what was told, so that whatever comes
+//! Says people who don't look: the terminal's bell, a desktop notification, a program
+//! of their own. It compares what is there with what was reported, so that whatever comes
 //! and goes between two messages costs nothing, and a storm of alerts is one message.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,28 +29,28 @@ pub(crate) struct News {
     pub cleared: Vec<Alert>,
 }
 
-/// Decides when there is something to tell.
+/// Decides when there is something to say.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     settings: Notify,
     store: PathBuf,
     /// What people know of.
-    told: BTreeMap<AlertKey, Alert>,
-    /// Those of them that are snoozed: told again when they wake.
+    notified: BTreeMap<AlertKey, Alert>,
+    /// Those of them that are snoozed: reported again when they wake.
     asleep: BTreeSet<AlertKey>,
-    /// There is something to tell.
+    /// There is something to say.
     pending: bool,
     last: Option<Instant>,
     opened: bool,
 }
 
 impl Notifier {
-    /// Nothing was told yet.
+    /// Nothing was reported yet.
     pub(crate) fn new(settings: Notify, store: &Path) -> Self {
         Self {
             settings,
             store: store.to_path_buf(),
-            told: BTreeMap::new(),
+            notified: BTreeMap::new(),
             asleep: BTreeSet::new(),
             pending: false,
             last: None,
@@ -69,20 +69,20 @@ impl Notifier {
     /// Looks at the alerts. Those of the first scan are known: somebody just opened the dashboard.
     pub(crate) fn look(&mut self, book: &Book) {
         if !std::mem::replace(&mut self.opened, true) {
-            self.told = self.loud(book);
+            self.notified = self.loud(book);
         }
         self.asleep.extend(asleep(book));
         self.pending = self.news(book) != News::default();
     }
 
-    /// The next instant at which there is something to tell.
+    /// The next instant at which there is something to say.
     pub(crate) fn due(&self) -> Option<Instant> {
         let pause = Duration::from_secs(self.settings.every_seconds);
         self.pending
             .then(|| self.last.map_or_else(Instant::now, |at| at + pause))
     }
 
-    /// What is to be told now, once.
+    /// What is to be reported now, once.
     pub(crate) fn take(&mut self, book: &Book) -> Option<News> {
         if self.due().is_none_or(|due| due > Instant::now()) {
             return None;
@@ -90,10 +90,10 @@ impl Notifier {
         let news = self.news(book);
         self.pending = false;
         let loud = self.loud(book);
-        // What is silent now and was told stays known until it is over.
+        // What is silent now and was reported stays known until it is over.
         let present: Vec<&AlertKey> = book.present().map(|(key, _)| key).collect();
-        self.told.retain(|key, _| present.contains(&key));
-        self.told.extend(loud);
+        self.notified.retain(|key, _| present.contains(&key));
+        self.notified.extend(loud);
         self.asleep = asleep(book).collect();
         if news == News::default() {
             return None;
@@ -121,7 +121,10 @@ impl Notifier {
     fn news(&self, book: &Book) -> News {
         let present: BTreeMap<&AlertKey, &Alert> = book.present().collect();
         let is_new = |key: &AlertKey, alert: &Alert| {
-            let known = self.told.get(key).filter(|_| !self.asleep.contains(key));
+            let known = self
+                .notified
+                .get(key)
+                .filter(|_| !self.asleep.contains(key));
             known.is_none_or(|known| known.severity < alert.severity)
         };
         let appeared = self
@@ -130,7 +133,7 @@ impl Notifier {
             .filter(|(key, alert)| is_new(key, alert))
             .map(|(_, a)| a);
         let cleared = self
-            .told
+            .notified
             .iter()
             .filter(|(key, _)| !present.contains_key(key))
             .map(|(_, a)| a.clone());
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tells_at_once_and_then_at_most_once_a_minute() {
+    async fn reports_at_once_and_then_at_most_once_a_minute() {
         let (mut book, mut notifier) = notifier(|_| {});
         let (a, b, c) = (
             alert("a", Severity::Warning),
@@ -289,7 +292,7 @@ mod tests {
         );
         let news = look(&mut book, &mut notifier, &[a.clone(), b.clone()]).unwrap();
         assert_eq!((rules(&news.appeared), news.cleared.len()), (vec!["b"], 0));
-        // Comes and goes within the minute: nobody is told.
+        // Comes and goes within the minute: nobody is notified.
         assert_eq!(
             look(&mut book, &mut notifier, &[a.clone(), b.clone(), c.clone()]),
             None
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_silenced_is_not_told_and_its_end_is() {
+    async fn what_is_silenced_is_not_reported_and_its_end_is() {
         let (mut book, mut notifier) = notifier(|n| n.every_seconds = 0);
         let a = alert("a", Severity::Warning);
         look(&mut book, &mut notifier, &[]);

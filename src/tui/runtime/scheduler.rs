@@ -56,7 +56,7 @@ impl Pace {
         self.hinted = true;
     }
 
-    /// A look began: what changes from now on asks for another one.
+    /// A scan began: what changes from now on asks for another one.
     pub(crate) fn started(&mut self) {
         let now = Instant::now();
         let calm = self.ended.is_none_or(|ended| now - ended >= CALM);
@@ -69,7 +69,7 @@ impl Pace {
         self.hinted = false;
     }
 
-    /// A look ended and saw this many rows.
+    /// A scan ended and saw this many rows.
     pub(crate) fn ended(&mut self, rows: u64) {
         let now = Instant::now();
         let length = self.started.take().map_or(Duration::ZERO, |at| now - at);

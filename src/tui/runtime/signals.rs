@@ -1,4 +1,4 @@
-//! Notices that the terminal vanished or that the process is told to end, and makes
+//! Notices that the terminal vanished or that the process is asked to end, and makes
 //! sure that it does: whatever the event loop is stuck in, nothing is left running.
 
 use std::io;
@@ -103,7 +103,7 @@ async fn forward(mut signals: Signal, to: UnboundedSender<Outside>, what: Outsid
     }
 }
 
-/// Waits until the terminal hangs up; false where that can't be told.
+/// Waits until the terminal hangs up; false where that is unknown.
 fn hung_up() -> bool {
     let stdout = io::stdout();
     loop {

@@ -128,7 +128,7 @@ impl Taken {
         Ok(true)
     }
 
-    /// Passes bytes on. Where they can't be written the next frame tells.
+    /// Passes bytes on. Where they can't be written the next frame says.
     #[allow(clippy::unused_self)] // only who has the terminal may
     pub(crate) fn pass(&self, bytes: &[u8]) {
         output::send(bytes);
@@ -233,11 +233,11 @@ fn make_raw() -> io::Result<()> {
 }
 
 /// From now on a panic of this thread gives the terminal back, and every panic leaves
-/// a report. A panic of a worker is told by the dashboard, which goes on.
+/// a report. A panic of a worker is reported by the dashboard, which goes on.
 pub(crate) fn report_panics() {
     let screen = thread::current().id();
     panic::set_hook(Box::new(move |info| {
-        // A decoder that gave up on a damaged file: the file is told, not a mistake.
+        // A decoder that gave up on a damaged file: the file is reported, not a mistake.
         if panics_are_caught() {
             return;
         }
@@ -324,7 +324,7 @@ mod tests {
 
     /// Run as a process of its own by the test below: the hook is the whole process's.
     #[test]
-    fn panics_where_it_is_told_to() {
+    fn panics_where_it_is_asked_to() {
         if std::env::var_os("EVALTOP_TEST_PANIC").is_some() {
             report_panics();
             let _ = thread::spawn(|| panic!("a worker's mistake")).join();

@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     /// For the dashboard.
     Message(Message),
     /// The store was looked at, or that failed and the last picture stands in.
-    Looked(Box<Observation>),
+    Scanned(Box<Observation>),
 }
 
 /// How to look: how changes are noticed, which session alone, which metric.
@@ -43,7 +43,7 @@ type Asked = (WatchMode, Option<String>, Option<String>);
 pub(crate) struct Workers {
     store: Store,
     looks: mpsc::Sender<Asked>,
-    looking: bool,
+    scanning: bool,
     /// The only session whose tests are shown.
     session: Option<String>,
     /// What is measured instead of success.
@@ -66,11 +66,11 @@ impl Workers {
         let (of, to, own) = (store.clone(), answers.clone(), config.clone());
         thread::Builder::new()
             .name("look".to_owned())
-            .spawn(move || look_on(&of, &own, &asked, &to))?;
+            .spawn(move || scan_on(&of, &own, &asked, &to))?;
         Ok(Self {
             store,
             looks,
-            looking: false,
+            scanning: false,
             session,
             metric: None,
             config,
@@ -82,17 +82,17 @@ impl Workers {
 
     /// Looks at the store; false while a scan is under way.
     pub(crate) fn look(&mut self, watch: WatchMode) -> bool {
-        if self.looking {
+        if self.scanning {
             return false;
         }
         let asked = (watch, self.session.clone(), self.metric.clone());
-        self.looking = self.looks.send(asked).is_ok();
-        self.looking
+        self.scanning = self.looks.send(asked).is_ok();
+        self.scanning
     }
 
-    /// A look is over.
+    /// A scan is over.
     pub(crate) fn looked(&mut self) {
-        self.looking = false;
+        self.scanning = false;
     }
 
     /// Does something on a thread of its own. `failed` makes the answer where that is not to
@@ -185,11 +185,11 @@ impl Workers {
 
     /// Runs the user's own program, without waiting for it.
     pub(crate) fn call(&self, call: Call) {
-        let work = move || Message::Told(hook::run(&call));
-        self.begin("notify.hook", work, |why| Message::Told(Err(why)));
+        let work = move || Message::Notified(hook::run(&call));
+        self.begin("notify.hook", work, |why| Message::Notified(Err(why)));
     }
 
-    /// Tells a job to stop, whether it is planned or runs.
+    /// Asks a job to stop, whether it is planned or runs.
     pub(crate) fn cancel(&self, id: JobId) {
         for (_, control) in self
             .planning
@@ -263,7 +263,7 @@ impl Workers {
 
 /// Looks at the store whenever it is asked to, until nobody asks any more. Whatever ends a
 /// look, there is an answer: the last picture with the reason why it is old.
-fn look_on(
+fn scan_on(
     store: &Store,
     config: &Config,
     asked: &mpsc::Receiver<Asked>,
@@ -286,7 +286,7 @@ fn look_on(
             monitor.failed(Timestamp::now(), &why)
         });
         last = Some(seen.clone());
-        if answers.send(Answer::Looked(Box::new(seen))).is_err() {
+        if answers.send(Answer::Scanned(Box::new(seen))).is_err() {
             return;
         }
     }
@@ -305,7 +305,7 @@ fn look(monitor: &mut Monitor, answers: &UnboundedSender<Answer>) -> Observation
         }
         None => Control::default(),
     };
-    monitor.observe_telling(Timestamp::now(), &control)
+    monitor.observe_with(Timestamp::now(), &control)
 }
 
 /// Does some work, and gives back the memory that it took.

@@ -1,5 +1,5 @@
 //! The alerts over time: since when each is there, who took note of it, which ended.
-//! A look at the store goes in, what appeared and what ended comes out. Its memory is
+//! A scan of the store goes in, what appeared and what ended comes out. Its memory is
 //! bounded by the alerts that are there and by [`KEPT`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -104,7 +104,7 @@ impl Book {
             }
             self.present.insert(key, (alert.clone(), since));
         }
-        // A store that can't be read tells nothing about what was wrong in it.
+        // A store that can't be read says nothing about what was wrong in it.
         if new.state == StoreState::Ready {
             let over = |key: &AlertKey| !new.alerts.iter().any(|alert| alert_key(alert) == *key);
             let ended: Vec<AlertKey> = self

@@ -265,7 +265,7 @@ pub(crate) enum Prompt {
     QuitJob,
     /// No question, but the answer to one that is too long for a row: a title and what
     /// came of it, scrolled to a line.
-    Told(String, Entry, usize),
+    Notice(String, Entry, usize),
 }
 
 /// The job that runs.
@@ -277,7 +277,7 @@ pub(crate) struct Running {
     pub title: &'static str,
     /// How far.
     pub progress: Progress,
-    /// It was told to stop.
+    /// It was asked to stop.
     pub cancelling: bool,
 }
 
@@ -353,9 +353,9 @@ pub(crate) struct Model {
     pub area: Rect,
     /// What was decided at the start.
     pub settings: Settings,
-    /// The look that is shown.
+    /// The scan that is shown.
     pub seen: Option<Arc<Observation>>,
-    /// While frozen: the newest look, not shown yet.
+    /// While frozen: the newest scan, not shown yet.
     pub held: Option<Arc<Observation>>,
     /// Since when the picture is held still.
     pub frozen: Option<Timestamp>,
@@ -379,9 +379,9 @@ pub(crate) struct Model {
     pub entry: Scroll,
     /// The alerts over time.
     pub book: Book,
-    /// While frozen: what happened to alerts, not told in the activity yet.
-    pub untold: VecDeque<Change>,
-    /// Why the user's own program could not be told of alerts, the last time.
+    /// While frozen: what happened to alerts, not reported in the activity yet.
+    pub unshown: VecDeque<Change>,
+    /// Why the user's own program could not be notified of alerts, the last time.
     pub hook_failed: Option<String>,
     /// What happened, newest first.
     pub activity: VecDeque<Entry>,
@@ -435,7 +435,7 @@ impl Model {
             alert: Scroll::default(),
             entry: Scroll::default(),
             book: Book::default(),
-            untold: VecDeque::new(),
+            unshown: VecDeque::new(),
             hook_failed: None,
             activity: VecDeque::new(),
             noted: 0,

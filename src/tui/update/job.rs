@@ -104,7 +104,7 @@ pub(super) fn planned(
         return Vec::new();
     }
     match plan {
-        Err(why) => tell(
+        Err(why) => show_result(
             model,
             &not_done(of.unwrap_or("job")),
             Severity::Warning,
@@ -112,7 +112,7 @@ pub(super) fn planned(
             Vec::new(),
         ),
         Ok(plan) if plan.is_empty => {
-            tell(
+            show_result(
                 model,
                 title(&plan.request),
                 Severity::Healthy,
@@ -131,8 +131,14 @@ fn not_done(job: &str) -> String {
 }
 
 /// Notes what came of a job. What went wrong and does not fit into a row of the activity,
-/// or has no such row now, is told where the question was.
-fn tell(model: &mut Model, head: &str, severity: Severity, text: String, lines: Vec<String>) {
+/// or has no such row now, is reported where the question was.
+fn show_result(
+    model: &mut Model,
+    head: &str,
+    severity: Severity,
+    text: String,
+    lines: Vec<String>,
+) {
     let room = usize::from(layout::areas(model).activity.width).saturating_sub(BESIDE);
     let fits = model.overlays.is_empty() && width::width(&text) <= room;
     model.note_with(severity, text, lines);
@@ -140,7 +146,7 @@ fn tell(model: &mut Model, head: &str, severity: Severity, text: String, lines: 
     if severity != Severity::Healthy && !fits && free {
         let entry = model.activity.front().cloned();
         model.prompt = entry.map_or(Prompt::None, |entry| {
-            Prompt::Told(head.to_uppercase(), entry, 0)
+            Prompt::Notice(head.to_uppercase(), entry, 0)
         });
     }
 }
@@ -187,7 +193,7 @@ pub(super) fn finished(
         model.prompt = Prompt::None;
     }
     match result {
-        Ok(outcome) => tell(
+        Ok(outcome) => show_result(
             model,
             running.title,
             outcome.severity,
@@ -201,7 +207,7 @@ pub(super) fn finished(
             );
         }
         Err(Failure::Failed(why)) => {
-            tell(
+            show_result(
                 model,
                 &not_done(running.title),
                 Severity::Critical,
@@ -219,7 +225,7 @@ pub(super) fn finished(
     effects
 }
 
-/// Tells the running job to stop; those that wait are dropped.
+/// Says the running job to stop; those that wait are dropped.
 pub(super) fn cancel(model: &mut Model) -> Vec<Effect> {
     model.prompt = Prompt::None;
     let Some(running) = model.jobs.running.as_mut() else {

@@ -17,7 +17,7 @@ use crate::stats::paired::Comparison;
 use crate::store::Progress;
 use crate::tui::state::model::{LogView, RowView, SessionList};
 
-/// Tells jobs apart; a result with another number than the one waited for is dropped.
+/// Distinguishes jobs; a result with another number than the one waited for is dropped.
 pub(crate) type JobId = u64;
 
 /// Something that happened.
@@ -39,7 +39,7 @@ pub(crate) enum Message {
     Glimpsed(Box<Observation>),
     /// How many waiting files the first scan has read.
     Read(u64),
-    /// A look at the store.
+    /// A scan of the store.
     Observed(Box<Observation>),
     /// Two models were compared, or why they can't be.
     Compared([String; 2], Result<Comparison, String>),
@@ -60,7 +60,7 @@ pub(crate) enum Message {
     /// How far a job is.
     Progress(JobId, Progress),
     /// How the user's own program took the news of alerts.
-    Told(Result<(), String>),
+    Notified(Result<(), String>),
     /// How a job ended.
     Finished(JobId, Result<Box<Outcome>, Failure>),
 }
@@ -81,7 +81,7 @@ pub(crate) enum Effect {
     Scan,
     /// Draw everything, whatever the terminal shows.
     Repaint,
-    /// The alerts changed: somebody may have to be told.
+    /// The alerts changed: somebody may have to be notified.
     Alerts,
     /// Compare two models, by a metric where one is chosen, on the tests that fulfil a condition.
     Compare([String; 2], Option<Box<Metric>>, Option<Box<Expr>>),

@@ -70,7 +70,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         }
         Message::Planned(id, plan) => job::planned(model, id, plan),
         Message::Progress(id, progress) => job::progress(model, id, progress),
-        Message::Told(told) => observe::told(model, told),
+        Message::Notified(ended) => observe::notified(model, ended),
         Message::Finished(id, result) => job::finished(model, id, result),
     }
 }

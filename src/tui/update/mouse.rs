@@ -35,8 +35,8 @@ pub(super) fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
             let down = event.kind == MouseEventKind::ScrollDown;
             step(model, Step::By(if down { NOTCH } else { -NOTCH }));
         }
-        // What was told needs no answer.
-        MouseEventKind::Down(MouseButton::Left) if matches!(model.prompt, Prompt::Told(..)) => {
+        // What was reported needs no answer.
+        MouseEventKind::Down(MouseButton::Left) if matches!(model.prompt, Prompt::Notice(..)) => {
             model.prompt = Prompt::None;
         }
         MouseEventKind::Down(MouseButton::Left) if matches!(model.prompt, Prompt::None) => {

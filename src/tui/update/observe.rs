@@ -1,4 +1,4 @@
-//! A new look at the store: figures, order, and what changed since the look before,
+//! A new look at the store: figures, order, and what changed since the scan before,
 //! whoever changed it.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::tui::update::message::Effect;
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 /// What was done so long before the last scan is not news.
 const PAST: SignedDuration = SignedDuration::from_mins(10);
-/// How much of the store's own past is told at the start.
+/// How much of the store's own past is reported at the start.
 const REMEMBERED: usize = 20;
 
 /// Time went on.
@@ -72,12 +72,12 @@ pub(super) fn read(model: &mut Model, files: u64) -> Vec<Effect> {
 /// Shows a new look, or keeps it for later while the picture is held still.
 pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effect> {
     let observation = Arc::new(observation);
-    // Also while the picture is held still: those who don't look are told.
+    // Also while the picture is held still: those who don't look are notified.
     let changes = model.book.follow(&observation);
     if model.frozen.is_some() {
-        model.untold.extend(changes);
-        let most = model.untold.len().saturating_sub(ACTIVITY_KEPT);
-        model.untold.drain(..most);
+        model.unshown.extend(changes);
+        let most = model.unshown.len().saturating_sub(ACTIVITY_KEPT);
+        model.unshown.drain(..most);
         model.held = Some(observation);
     } else {
         show(model, &observation, changes);
@@ -91,9 +91,9 @@ pub(super) fn observed(model: &mut Model, observation: Observation) -> Vec<Effec
     effects
 }
 
-/// The user's own program was told of alerts. That it fails is said once, until it works again.
-pub(super) fn told(model: &mut Model, told: Result<(), String>) -> Vec<Effect> {
-    let failed = told.err();
+/// The user's own program was notified of alerts. That it fails is said once, until it works again.
+pub(super) fn notified(model: &mut Model, ended: Result<(), String>) -> Vec<Effect> {
+    let failed = ended.err();
     if failed != model.hook_failed {
         match &failed {
             Some(why) => model.note(Severity::Warning, why.clone()),
@@ -109,8 +109,8 @@ pub(super) fn freeze(model: &mut Model) {
     if model.frozen.take().is_none() {
         model.frozen = Some(model.now);
     } else if let Some(held) = model.held.take() {
-        let untold = std::mem::take(&mut model.untold);
-        show(model, &held, untold);
+        let unshown = std::mem::take(&mut model.unshown);
+        show(model, &held, unshown);
     }
 }
 
@@ -143,7 +143,7 @@ fn show(model: &mut Model, new: &Arc<Observation>, changes: impl IntoIterator<It
     model.alert.at = model.alert.at.min(new.alerts.len().saturating_sub(1));
 }
 
-/// How far the run is now; its end is told once.
+/// How far the run is now; its end is reported once.
 fn note_progress(model: &mut Model, new: &Observation) {
     // Without a plan of the user's, the session's own.
     let own = || {
@@ -173,19 +173,19 @@ fn note_progress(model: &mut Model, new: &Observation) {
     model.progress = Some(progress);
 }
 
-/// At the start: what the store itself tells of its past.
+/// At the start: what the store itself says of its past.
 fn note_history(model: &mut Model, new: &Observation) {
     let first = new.operations.len().saturating_sub(REMEMBERED);
     note_operations(model, new.operations.iter().skip(first));
     model.notice = None;
-    let told = new
+    let reported = new
         .operations
         .iter()
         .any(|done| done.generation == Some(new.main.generation));
     if let Some(committed) = new
         .main
         .committed
-        .filter(|_| new.main.generation > 0 && !told)
+        .filter(|_| new.main.generation > 0 && !reported)
     {
         model.note(
             Severity::Healthy,
@@ -221,7 +221,7 @@ fn note_state(model: &mut Model, old: &StoreState, new: &StoreState) {
     }
 }
 
-/// What other processes did since the look before. What lies further back is the past of
+/// What other processes did since the scan before. What lies further back is the past of
 /// a store that took this one's place.
 fn news<'a>(old: &Observation, new: &'a Observation) -> impl Iterator<Item = &'a OperationView> {
     let before = old.at.saturating_sub(PAST).unwrap_or(Timestamp::MIN);
@@ -313,7 +313,7 @@ fn note_alerts(model: &mut Model, changes: impl IntoIterator<Item = Change>) {
         appeared,
     } in changes
     {
-        // What a job of ours mended is told by the job's outcome.
+        // What a job of ours mended is reported by the job's outcome.
         let mended = model.jobs.ours
             && matches!(
                 alert.action,

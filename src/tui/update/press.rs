@@ -36,7 +36,7 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     match std::mem::take(&mut model.prompt) {
         Prompt::None => action.map(|a| act::act(model, a)).unwrap_or_default(),
         Prompt::Export(form) => fill_in(model, form, key, action),
-        Prompt::Told(title, entry, line) => told(model, title, entry, line, action),
+        Prompt::Notice(title, entry, line) => notice(model, title, entry, line, action),
         prompt => {
             model.prompt = prompt;
             action
@@ -98,15 +98,15 @@ fn type_filter(model: &mut Model, mut typing: Typing, key: KeyEvent) -> Vec<Effe
     }
 }
 
-/// What was told stays until a key says that it was read, or does something else.
-fn told(
+/// What was reported stays until a key says that it was read, or does something else.
+fn notice(
     model: &mut Model,
     title: String,
     entry: Entry,
     line: usize,
     action: Option<Action>,
 ) -> Vec<Effect> {
-    let last = prompt::last_told_line(&entry, layout::areas_asking(model).prompt);
+    let last = prompt::last_notice_line(&entry, layout::areas_asking(model).prompt);
     let line = match action {
         Some(Action::Down | Action::PageDown) if last > 0 => (line + 1).min(last),
         Some(Action::Up | Action::PageUp) if last > 0 => line.saturating_sub(1),
@@ -114,7 +114,7 @@ fn told(
         Some(Action::Open | Action::Back | Action::Yes | Action::No) => return Vec::new(),
         Some(action) => return act::act(model, action),
     };
-    model.prompt = Prompt::Told(title, entry, line);
+    model.prompt = Prompt::Notice(title, entry, line);
     Vec::new()
 }
 

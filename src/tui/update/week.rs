@@ -150,7 +150,7 @@ fn a_week_of_events_leaves_memory_flat() {
             );
             send(
                 &mut model,
-                Message::Told(if second % 1_200 == 0 {
+                Message::Notified(if second % 1_200 == 0 {
                     Ok(())
                 } else {
                     Err("no".to_owned())

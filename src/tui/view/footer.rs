@@ -85,9 +85,9 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             ("c".to_owned(), "cancel it and quit".to_owned()),
             pair(Action::Back, "stay"),
         ],
-        Prompt::Told(_, entry, _) => {
+        Prompt::Notice(_, entry, _) => {
             let mut hints = vec![both(Action::Open, Action::Back, "close")];
-            if prompt::last_told_line(entry, layout::areas(model).prompt) > 0 {
+            if prompt::last_notice_line(entry, layout::areas(model).prompt) > 0 {
                 hints.push(both(Action::Up, Action::Down, "scroll"));
             }
             hints

@@ -196,13 +196,13 @@ fn split(model: &Model, room: u16) -> (u16, u16, u16, u16) {
     };
     let left = (surplus - history.min(surplus)).min(24);
     // What needs somebody goes before what happened.
-    let told = if beside {
+    let reported = if beside {
         0
     } else {
         full.saturating_sub(alerts).min(left)
     };
-    alerts += told;
-    activity += left - told;
+    alerts += reported;
+    activity += left - reported;
     (work, history, alerts + 1, activity + 1)
 }
 

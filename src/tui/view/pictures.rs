@@ -277,7 +277,7 @@ fn more_of_each() -> Expected {
     Expected::Cells(Arc::new(plan))
 }
 
-/// A look at a run that is expected to go further.
+/// A scan of a run that is expected to go further.
 fn expecting(columns: u16, rows: u16, expected: Option<Expected>, keys: &str) -> Model {
     let mut model = Model::new(fixture::settings(), fixture::now());
     model.settings.expected = expected;

@@ -46,8 +46,8 @@ impl Widget for Bottom<'_> {
                 (title(request).to_uppercase(), String::new(), vec![line])
             }
             Prompt::Confirm(plan, first) => confirm(model, plan, *first, area),
-            Prompt::Told(head, entry, first) => {
-                let (right, lines) = told(model, entry, *first, area);
+            Prompt::Notice(head, entry, first) => {
+                let (right, lines) = notice(model, entry, *first, area);
                 (head.clone(), right, lines)
             }
             Prompt::CancelJob => (
@@ -140,22 +140,22 @@ fn confirm(
 }
 
 /// What came of a job: what does not fit into a row.
-fn told(model: &Model, entry: &Entry, first: usize, area: Rect) -> (String, Vec<Line<'static>>) {
+fn notice(model: &Model, entry: &Entry, first: usize, area: Rect) -> (String, Vec<Line<'static>>) {
     let role = entry.severity.into();
-    let (right, lines) = window(told_lines(entry, area.width), first, area);
+    let (right, lines) = window(notice_lines(entry, area.width), first, area);
     let line = |(head, l): (bool, String)| {
         Line::from(model.span(if head { role } else { Role::Dim }, format!(" {l}")))
     };
     (right, lines.into_iter().map(line).collect())
 }
 
-fn told_lines(entry: &Entry, width: u16) -> Vec<(bool, String)> {
+fn notice_lines(entry: &Entry, width: u16) -> Vec<(bool, String)> {
     broken(&entry.text, &entry.lines, width)
 }
 
 /// How far what came of a job can be scrolled in its area.
-pub(crate) fn last_told_line(entry: &Entry, area: Rect) -> usize {
-    told_lines(entry, area.width)
+pub(crate) fn last_notice_line(entry: &Entry, area: Rect) -> usize {
+    notice_lines(entry, area.width)
         .len()
         .saturating_sub(usize::from(area.height.saturating_sub(1)))
 }

@@ -17,7 +17,7 @@ pub(crate) enum Palette {
     Light,
     /// Pure colours on black.
     HighContrast,
-    /// Health told apart with every kind of colour vision.
+    /// Health distinguished with every kind of colour vision.
     ColourBlind,
 }
 
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn health_is_told_apart_in_every_palette() {
+    fn health_is_distinguished_in_every_palette() {
         for palette in Palette::iter() {
             for depth in [Depth::Ansi8, Depth::Ansi16, Depth::Ansi256, Depth::True] {
                 let of = |role| Theme { palette, depth }.style(role).fg;
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn health_is_told_apart_with_every_kind_of_colour_vision() {
+    fn health_is_distinguished_with_every_kind_of_colour_vision() {
         let health = [Role::Healthy, Role::Warning, Role::Critical];
         for (vision, matrix) in VISIONS {
             let seen = health.map(|role| {

@@ -47,7 +47,7 @@ fn a_terminal_that_takes_nothing_for_a_while_shows_what_is_true_afterwards() {
     block(&mut terminal);
     #[cfg(target_os = "linux")]
     {
-        // Now and then there is a look at the store; between them nothing.
+        // Now and then there is a scan of the store; between them nothing.
         let (begun, mut quiet) = (Instant::now(), 0);
         while quiet < 25 {
             assert!(begun.elapsed() < PATIENCE, "spins");
@@ -122,7 +122,7 @@ fn a_mistake_gives_the_terminal_back_and_names_its_report() {
 
 #[test]
 #[cfg(debug_assertions)]
-fn a_mistake_in_the_background_is_told_and_the_dashboard_goes_on() {
+fn a_mistake_in_the_background_is_reported_and_the_dashboard_goes_on() {
     let run = run();
     write(&run.store, "model-a", 3);
     let mut terminal = open(&run, &["EVALTOP_TEST_MISTAKE=job"]);

@@ -4,7 +4,7 @@ use super::super::support::evaltop;
 use super::*;
 
 #[test]
-fn what_other_processes_do_is_told_with_what_they_did() {
+fn what_other_processes_do_is_reported_with_what_they_did() {
     let run = run();
     write(&run.store, "model-a", 3);
     let mut terminal = Terminal::open(&run.store, &[]);
@@ -59,7 +59,7 @@ fn what_other_processes_do_is_told_with_what_they_did() {
     );
     terminal.press("q");
     assert_eq!(terminal.ended().exit_code(), 0);
-    // Who opens it later is told too.
+    // Who opens it later is notified too.
     let mut later = Terminal::open(&run.store, &[]);
     later.resize(60, 220);
     later.wait_for("imported 2 rows from results.jsonl");

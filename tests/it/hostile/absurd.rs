@@ -328,8 +328,8 @@ fn lines_and_fields_of_a_gigabyte() {
     ] {
         let path = folder.path().join(name);
         with_hole(&path, beginning.as_bytes());
-        let (code, told) = run(&["import", path.to_str().unwrap(), "--into"], &dir, b"");
-        assert!(code == 1 && told.contains(said), "{name}: {told}");
+        let (code, reported) = run(&["import", path.to_str().unwrap(), "--into"], &dir, b"");
+        assert!(code == 1 && reported.contains(said), "{name}: {reported}");
     }
     // A journal whose end was lost with the power, and one line after that.
     let path = dir.join("incremental/journal_1_20260131_120000_host_0a_0.jsonl");

@@ -124,7 +124,7 @@ fn values_beyond_a_type_stay_what_they_are() {
                 .output()
                 .unwrap();
             let text = String::from_utf8(query.stdout).unwrap();
-            let told = String::from_utf8(query.stderr).unwrap();
+            let reported = String::from_utf8(query.stderr).unwrap();
             let found: Vec<&str> = text
                 .lines()
                 .skip(1)
@@ -142,8 +142,8 @@ fn values_beyond_a_type_stay_what_they_are() {
                 let there = found.iter().any(|found| bare(found) == *value);
                 // A file that does not fit is named.
                 assert!(
-                    there || told.contains("left out: "),
-                    "{columns:?}, {round}: no {value} in {found:?} of {ids:?}\n{told}"
+                    there || reported.contains("left out: "),
+                    "{columns:?}, {round}: no {value} in {found:?} of {ids:?}\n{reported}"
                 );
             }
             for found in &found {
@@ -153,8 +153,8 @@ fn values_beyond_a_type_stay_what_they_are() {
                 );
             }
             assert!(
-                found.len() == expected.len() || told.contains("left out: "),
-                "{columns:?}: {text}\n{told}"
+                found.len() == expected.len() || reported.contains("left out: "),
+                "{columns:?}: {text}\n{reported}"
             );
             let count = found.len();
             assert_eq!(
@@ -266,10 +266,10 @@ for name, plain in [("footer.parquet", False), ("columns.parquet", True)]:
                 .output()
                 .unwrap();
             assert!(!run.status.success(), "{name}: {args:?}");
-            let told = String::from_utf8_lossy(&run.stderr).into_owned();
+            let reported = String::from_utf8_lossy(&run.stderr).into_owned();
             assert!(
-                told.contains("encrypted") && told.contains(name),
-                "{args:?}: {told}"
+                reported.contains("encrypted") && reported.contains(name),
+                "{args:?}: {reported}"
             );
         };
         said(&["import", name, "--into", "imported", "--create"]);
@@ -287,9 +287,9 @@ for name, plain in [("footer.parquet", False), ("columns.parquet", True)]:
             .arg("--strict")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&query.stderr).into_owned();
-        assert_eq!(query.status.code(), Some(10), "{told}");
-        assert!(told.contains("encrypted"), "{told}");
+        let reported = String::from_utf8_lossy(&query.stderr).into_owned();
+        assert_eq!(query.status.code(), Some(10), "{reported}");
+        assert!(reported.contains("encrypted"), "{reported}");
         let status = evaltop().arg("status").arg(&store).output().unwrap();
         let status = String::from_utf8_lossy(&status.stdout).into_owned();
         assert!(status.contains("1 unreadable"), "{status}");

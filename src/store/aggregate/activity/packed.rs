@@ -1,4 +1,4 @@
-//! What happened, as main tells it: columns, and times as the distance from the one
+//! What happened, as main says it: columns, and times as the distance from the one
 //! before, which compress to a fifth.
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::stats::{Cell, ErrorCategory, Rate, Sum, Tally};
 use crate::store::aggregate::columns::quick_cell;
 use crate::store::aggregate::{Activity, Digest, Failure, ModelActivity, Process, Recent};
 
-/// What a file tells but for the keys of its rows.
+/// What a file says but for the keys of its rows.
 #[derive(Debug)]
 pub(super) struct Body {
     texts: Vec<Arc<str>>,

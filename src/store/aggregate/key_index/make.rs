@@ -429,7 +429,7 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// `None` when a part is damaged: then it tells nothing.
+    /// `None` when a part is damaged: then it says nothing.
     fn of(old: &'a TestKeys, now: Numbers, lost: &'a Cell<bool>) -> Option<Self> {
         let (keys, until, small) = match &old.base {
             Some((base, keys)) => (keys, base.groups, old.own.all().ok()?),

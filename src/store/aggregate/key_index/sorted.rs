@@ -307,7 +307,7 @@ impl Output {
         Ok(())
     }
 
-    /// Nothing is synced: after a loss of power the checksums tell.
+    /// Nothing is synced: after a loss of power the checksums say.
     pub(crate) fn finish(mut self, trailer: &Trailer) -> io::Result<()> {
         self.flush()?;
         let mut ending = self.directory;

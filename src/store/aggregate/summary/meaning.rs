@@ -10,7 +10,7 @@ use super::{Convention, Counts, Reader, vote};
 use crate::stats::{Cell, Tally};
 use crate::store::error::Result;
 
-/// What the rows of one source tell of it.
+/// What the rows of one source speak of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Evidence {
     votes: i64,
@@ -53,12 +53,12 @@ impl Meanings {
         Ok(())
     }
 
-    /// Takes in the evidence of some rows, and tells of each its source, its cell and its
+    /// Takes in the evidence of some rows, and reports each its source, its cell and its
     /// tests: where `success` counts full and partial successes, and where full ones alone.
     pub fn undecided(
         &mut self,
         batch: &RecordBatch,
-        mut tell: impl FnMut(Option<Arc<str>>, Cell, [Tally; 2]) -> Result<()>,
+        mut each: impl FnMut(Option<Arc<str>>, Cell, [Tally; 2]) -> Result<()>,
     ) -> Result<()> {
         let reader = Reader::new(batch)?;
         for row in 0..batch.num_rows() {
@@ -66,7 +66,7 @@ impl Meanings {
             self.add(&counts);
             let tallies =
                 [Convention::FullAndPartial, Convention::FullOnly].map(|c| counts.tally(c));
-            tell(counts.source, counts.cell, tallies)?;
+            each(counts.source, counts.cell, tallies)?;
         }
         Ok(())
     }
@@ -97,12 +97,12 @@ impl Meanings {
     }
 
     /// The cell and the tests of each row, once the evidence of all rows is taken in.
-    pub fn each(&self, batch: &RecordBatch, mut tell: impl FnMut(Cell, Tally)) -> Result<()> {
+    pub fn each(&self, batch: &RecordBatch, mut each: impl FnMut(Cell, Tally)) -> Result<()> {
         let reader = Reader::new(batch)?;
         for row in 0..batch.num_rows() {
             let counts = reader.counts(row);
             let tally = counts.tally(self.of(counts.source.as_ref()));
-            tell(counts.cell, tally);
+            each(counts.cell, tally);
         }
         Ok(())
     }

@@ -51,14 +51,14 @@ fn seen(fixture: &Fixture) -> Seen {
         .iter()
         .map(RowGroupMetaData::num_rows)
         .collect();
-    let mut told = tallies::of(&main, &commit).expect("tallies");
-    told.activity.settle();
-    let mut cells: Vec<_> = told
+    let mut reported = tallies::of(&main, &commit).expect("tallies");
+    reported.activity.settle();
+    let mut cells: Vec<_> = reported
         .cells()
         .map(|(cell, tally)| format!("{cell:?} {tally:?}"))
         .collect();
     cells.sort();
-    let mut models: Vec<_> = told
+    let mut models: Vec<_> = reported
         .activity
         .models
         .iter()

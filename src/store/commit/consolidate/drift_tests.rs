@@ -139,7 +139,7 @@ fn columns_come_go_and_widen() {
 }
 
 #[test]
-fn a_conflict_with_main_is_told_with_file_column_and_both_types() {
+fn a_conflict_with_main_is_reported_with_file_column_and_both_types() {
     let f = Fixture::new();
     f.legacy_with(
         "increment_1.parquet",
@@ -162,7 +162,7 @@ fn a_conflict_with_main_is_told_with_file_column_and_both_types() {
     let FileState::Conflict(sentence) = &f.seen().waiting[0].state else {
         panic!()
     };
-    for told in [&done.skipped[0].reason, sentence] {
+    for reported in [&done.skipped[0].reason, sentence] {
         for part in [
             "increment_2.parquet",
             "'tokens'",
@@ -170,7 +170,7 @@ fn a_conflict_with_main_is_told_with_file_column_and_both_types() {
             "int64",
             "test_results.parquet",
         ] {
-            assert!(told.contains(part), "{part} in {told}");
+            assert!(reported.contains(part), "{part} in {reported}");
         }
     }
     // A canonical column that holds what it can't hold.
@@ -193,7 +193,7 @@ fn a_conflict_with_main_is_told_with_file_column_and_both_types() {
 
 /// One writer gives a column a number in one segment and a text in the next.
 #[test]
-fn segments_of_one_writer_that_disagree_are_told_and_nothing_is_lost() {
+fn segments_of_one_writer_that_disagree_are_reported_and_nothing_is_lost() {
     let f = Fixture::new();
     let options = WriterOptions {
         segment_rows: 1,
@@ -204,26 +204,26 @@ fn segments_of_one_writer_that_disagree_are_told_and_nothing_is_lost() {
         writer.append(with(id, &[("note", value)])).unwrap();
     }
     writer.close().unwrap();
-    let told = |f: &Fixture| -> Vec<String> {
+    let reported = |f: &Fixture| -> Vec<String> {
         let waiting = f.seen().waiting.into_iter();
         waiting
             .filter_map(|file| {
-                if let FileState::Conflict(told) = file.state {
-                    Some(told)
+                if let FileState::Conflict(reported) = file.state {
+                    Some(reported)
                 } else {
                     None
                 }
             })
             .collect()
     };
-    let sentences = told(&f);
+    let sentences = reported(&f);
     assert_eq!((sentences.len(), f.counted()), (1, 2));
     for part in ["increment_", "'note'", "text", "int64"] {
         assert!(sentences[0].contains(part), "{part} in {}", sentences[0]);
     }
     let done = f.merged();
     assert_eq!((done.rows_total, done.skipped.len()), (2, 1));
-    assert_eq!((told(&f).len(), f.counted()), (1, 2));
+    assert_eq!((reported(&f).len(), f.counted()), (1, 2));
     // In one segment the column is text, and all rows go in: mending the file is enough.
     let stays = f.store.layout.incremental().join(&done.skipped[0].file);
     std::fs::rename(&stays, f.store.layout.root().join("aside.parquet")).unwrap();

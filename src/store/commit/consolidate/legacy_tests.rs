@@ -1,4 +1,4 @@
-//! What legacy writers do to their files, in any order, between any two looks.
+//! What legacy writers do to their files, in any order, between any two scans.
 
 use std::fs;
 use std::io::Write;
@@ -31,7 +31,7 @@ enum Step {
     Reencode,
     /// More rows, in another file that is renamed over it.
     Replace(u8),
-    /// Half of it, as a look in the middle of writing finds it; then all of it.
+    /// Half of it, as a scan in the middle of writing finds it; then all of it.
     Torn(u8),
     /// A query removes it once it is in main; the next rewrite brings the old rows back.
     Vanish,
@@ -331,7 +331,7 @@ fn a_main_that_other_code_rewrites_without_the_lock_stops_the_commit() {
 }
 
 #[test]
-fn a_main_that_shrank_is_critical_and_consolidate_waits_to_be_told() {
+fn a_main_that_shrank_is_critical_and_consolidate_waits_to_be_reported() {
     let f = Fixture::new();
     f.increment(LEGACY, &batch(&records(0, 3)));
     merged(&f).unwrap();

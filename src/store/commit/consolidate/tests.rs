@@ -107,7 +107,7 @@ impl Fixture {
             rows.extend(
                 ids.iter()
                     .zip(times.iter())
-                    .map(|(id, time)| (id.map(told), time)),
+                    .map(|(id, time)| (id.map(reported), time)),
             );
         }
         rows.sort();
@@ -534,7 +534,7 @@ fn a_main_that_other_code_rewrote_inherits_the_last_commit() {
     assert_eq!((done.rows_added, done.generation), (1, 3));
     assert_eq!(f.ids(), ["", "", "a", "b"]);
     // Fewer rows than the last commit left, and nothing brings them back: nothing happens until
-    // told.
+    // reported.
     rewrite(&all.slice(0, 1));
     for folder in std::fs::read_dir(f.store.layout.consumed()).unwrap() {
         let folder = folder.unwrap().path();
@@ -650,7 +650,7 @@ fn nothing_changes_when_it_is_cancelled_or_fails() {
 }
 
 #[test]
-fn the_derived_files_tell_what_main_holds() {
+fn the_derived_files_reports_what_main_holds() {
     let mut f = fixture();
     let failed = Record {
         success: Some(false),
@@ -782,7 +782,7 @@ fn legacy_writers_that_rewrite_their_files_meanwhile_lose_no_row() {
 }
 
 /// An id; of a row that brought none the empty text, for it differs from store to store.
-fn told(id: &str) -> String {
+fn reported(id: &str) -> String {
     Some(id)
         .filter(|id| !crate::store::format::is_derived(id))
         .unwrap_or_default()
@@ -800,7 +800,7 @@ fn sorted_rows(f: &Fixture) -> Vec<(Option<String>, u128)> {
             batch["test_id"]
                 .as_string::<i32>()
                 .iter()
-                .map(|id| id.map(told))
+                .map(|id| id.map(reported))
                 .zip(hashes),
         );
     }
@@ -905,7 +905,7 @@ mod grafts {
     }
 
     #[test]
-    fn a_footer_that_tells_something_else_than_its_rows_is_found() {
+    fn a_footer_that_reports_something_else_than_its_rows_is_found() {
         use crate::stats::Tally;
         use crate::store::aggregate::Digest;
         use crate::store::aggregate::tallies;
@@ -915,8 +915,8 @@ mod grafts {
         f.increment(&[record("a", 1), record("b", 2)]);
         f.run();
         let main = f.main();
-        let told = tallies::of(&main, &f.commit()).unwrap();
-        let wrong = told.cells().map(|(cell, tally)| {
+        let reported = tallies::of(&main, &f.commit()).unwrap();
+        let wrong = reported.cells().map(|(cell, tally)| {
             (
                 cell.clone(),
                 Tally {
@@ -1000,12 +1000,12 @@ fn more_files_than_one_commit_names_are_several_commits() {
     assert!(f.names().is_empty());
 }
 
-/// Increments tell nothing of rows of before 2000.
+/// Increments say nothing of rows of before 2000.
 const NEW_YEAR: i64 = 1_767_225_600_000_000;
 
 #[test]
-fn keys_that_increments_tell_are_those_of_their_rows() {
-    let merged = |told: bool| {
+fn keys_that_increments_reports_are_those_of_their_rows() {
+    let merged = |reported: bool| {
         let mut fixture = fixture();
         fixture.increment(&[
             record("a", NEW_YEAR + 1),
@@ -1030,18 +1030,18 @@ fn keys_that_increments_tell_are_those_of_their_rows() {
             assert!(IncrementDigest::keys(&file, &name).is_some());
         }
         let run = || fixture.run();
-        let done = if told { run() } else { passed_over(run) };
+        let done = if reported { run() } else { passed_over(run) };
         let counts = (done.rows_added, done.rows_superseded, done.rows_repeated);
         (counts, fixture.rows())
     };
     // Threads of their own would know nothing of it.
-    let (told, read) = with_cores(1, || (merged(true), merged(false)));
-    assert_eq!(told, read);
-    assert_eq!(told.0, (2, 3, 1));
+    let (reported, read) = with_cores(1, || (merged(true), merged(false)));
+    assert_eq!(reported, read);
+    assert_eq!(reported.0, (2, 3, 1));
 }
 
 #[test]
-fn an_increment_whose_rows_are_damaged_is_left_out_although_it_tells_its_keys() {
+fn an_increment_whose_rows_are_damaged_is_left_out_although_it_reports_its_keys() {
     let mut fixture = fixture();
     let damaged = fixture.increment(&[record("a", NEW_YEAR + 1), record("b", NEW_YEAR + 2)]);
     fixture.increment(&[record("c", NEW_YEAR + 3)]);

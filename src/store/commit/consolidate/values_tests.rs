@@ -315,7 +315,7 @@ fn main(f: &Fixture) -> Vec<RecordBatch> {
     main.batches(None, 0).unwrap().map(Result::unwrap).collect()
 }
 
-/// The files that a look names, and their rows' ids begin with these numbers.
+/// The files that a scan names, and their rows' ids begin with these numbers.
 fn named(f: &Fixture) -> Vec<String> {
     let seen = Scanner::new()
         .scan(&f.store, f.now, &Control::default())

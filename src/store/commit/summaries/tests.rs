@@ -386,7 +386,7 @@ fn a_summary_row_that_counts_on_counts_once() {
 }
 
 #[test]
-fn a_file_that_is_named_and_missing_is_told() {
+fn a_file_that_is_named_and_missing_is_reported() {
     let f = Fixture::new();
     f.import("a.json", &[("m", 10, 4)]);
     std::fs::remove_file(f.store.layout.root().join(&f.named()[0].name)).unwrap();
@@ -496,7 +496,7 @@ fn cleanup_removes_what_neither_main_nor_a_backup_counts() {
 }
 
 #[test]
-fn validate_tells_a_file_that_was_changed() {
+fn validate_reports_a_file_that_was_changed() {
     use crate::store::maintain::validate::{Level, check};
     let f = Fixture::new();
     f.import("a.json", &[("m", 1, 1)]);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    Disk, Entry, Known, LockFile, Move, ReadFile, Space, Stat, Told, WriteFile, stays_behind,
+    Disk, Entry, Known, ListAction, LockFile, Move, ReadFile, Space, Stat, WriteFile, stays_behind,
 };
 use crate::store::format::layout::LOCK;
 
@@ -274,9 +274,9 @@ impl Disk for SimDisk {
         let names = &state.folders.get(folder).ok_or_else(missing)?.now;
         let files = names.iter().filter_map(|(name, inode)| {
             let stat = match known(name, *inode) {
-                Told::Passed => return None,
-                Told::Known(stat) => stat,
-                Told::Unknown => state.stat(*inode),
+                ListAction::Passed => return None,
+                ListAction::Known(stat) => stat,
+                ListAction::Unknown => state.stat(*inode),
             };
             Some(Entry {
                 name: name.clone(),

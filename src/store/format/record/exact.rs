@@ -11,7 +11,7 @@ use crate::store::format::cast::double_holds;
 /// Digits that every 64-bit type and every double give back.
 const FEW: usize = 15;
 
-/// Whether some number may have more digits than any type holds: a look at every sixteenth
+/// Whether some number may have more digits than any type holds: a scan of every sixteenth
 /// byte, because most texts have none.
 pub(crate) fn has_long_number(text: &str) -> bool {
     let bytes = text.as_bytes();

@@ -28,7 +28,7 @@ fn fixture() -> Fixture {
     }
 }
 
-/// Records, told as (id, time).
+/// Records, given as (id, time).
 fn batch_of(rows: &[(&str, i64)]) -> arrow::array::RecordBatch {
     let record = |(id, time): &(&str, i64)| Record {
         test_id: Some((*id).to_owned()).filter(|id| !id.is_empty()),
@@ -40,7 +40,7 @@ fn batch_of(rows: &[(&str, i64)]) -> arrow::array::RecordBatch {
 }
 
 impl Fixture {
-    /// Commits records, told as (id, time).
+    /// Commits records, given as (id, time).
     fn commit(&mut self, rows: &[(&str, i64)]) {
         let batch = batch_of(rows);
         let stem = self.stems.next_stem();

@@ -27,7 +27,7 @@ impl Made {
         Self { f, stems }
     }
 
-    /// Publishes records, told as id and second; the file's name.
+    /// Publishes records, given as id and second; the file's name.
     fn write(&mut self, rows: &[(&str, i64)]) -> String {
         let stem = self.stems.next_stem();
         let batch = batch(&made(rows));

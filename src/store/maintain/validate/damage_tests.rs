@@ -1,4 +1,4 @@
-//! One byte of each kind of file is turned over: a check tells it by name, and a repair does
+//! One byte of each kind of file is turned over: a check says it by name, and a repair does
 //! nothing to a row.
 
 use std::fs;
@@ -73,11 +73,11 @@ fn chunk(path: &Path, column: &str) -> Range<usize> {
 }
 
 #[test]
-fn a_turned_byte_is_told_by_the_name_of_its_file() {
+fn a_turned_byte_is_reported_by_the_name_of_its_file() {
     type At = fn(&Path, &[u8]) -> usize;
     let in_page: At = |path, _| chunk(path, "success").end - 3;
     let in_ids: At = |path, _| chunk(path, "test_id").end - 3;
-    // What has no checksum of its own is told where it can't be unpacked.
+    // What has no checksum of its own is reported where it can't be unpacked.
     let header: At = |path, _| chunk(path, "success").start + 1;
     let in_footer: At = |_, bytes| footer(bytes) + 40;
     let magic: At = |_, bytes| bytes.len() - 2;
@@ -133,11 +133,15 @@ fn a_turned_byte_is_told_by_the_name_of_its_file() {
             .unwrap()
             .display()
             .to_string();
-        let told = report
+        let reported = report
             .findings
             .iter()
             .find(|finding| finding.file == file && !is_ordinary(finding));
-        assert!(told.is_some(), "{region} of {name}: {:?}", report.findings);
+        assert!(
+            reported.is_some(),
+            "{region} of {name}: {:?}",
+            report.findings
+        );
         repair(&fixture.store, &report, fixture.now, &Control::default()).unwrap();
         assert_eq!(rows(&fixture), before, "{region} of {name}");
         // What is damaged is still there, or in quarantine.
@@ -156,7 +160,7 @@ fn a_turned_byte_is_told_by_the_name_of_its_file() {
     }
 }
 
-/// What is told of a whole journal too.
+/// What is reported of a whole journal too.
 fn is_ordinary(finding: &Finding) -> bool {
     finding.message.contains("its writer died and left 10 rows")
 }

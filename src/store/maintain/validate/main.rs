@@ -165,7 +165,7 @@ fn consumed(store: &Store, commit: &CommitRecord, report: &mut Report) {
     }
 }
 
-/// Compares what the footer tells of the rows with the rows.
+/// Compares what the footer says of the rows with the rows.
 fn counted(
     files: &Files,
     main: &Main,
@@ -173,7 +173,7 @@ fn counted(
     report: &mut Report,
     control: &Control,
 ) -> Result<()> {
-    let Some(told) = tallies::of(&main.file, commit) else {
+    let Some(reported) = tallies::of(&main.file, commit) else {
         return Ok(());
     };
     let reading = Reading::of(MAIN, main.file.schema(), &files.zone, commit.created)?;
@@ -198,7 +198,7 @@ fn counted(
         digest.add_settled(&mut cells);
         cells
     };
-    if cells(&told) != cells(&found) {
+    if cells(&reported) != cells(&found) {
         report.add(
             Level::Critical,
             MAIN,

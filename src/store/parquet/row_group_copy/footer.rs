@@ -128,7 +128,7 @@ impl Footer {
 }
 
 /// Drops the first bytes that it is given, and passes on the rest: with it a writer
-/// that counts what it wrote can be told that something is there already.
+/// that counts what it wrote can learn that something is there already.
 #[derive(Debug)]
 pub(crate) struct Skipping<W> {
     /// Bytes yet to drop.

@@ -155,8 +155,8 @@ impl Groups {
         }
     }
 
-    /// Adds rows, of which `column` tells the values by the number of a field and a range of
-    /// rows. Hands out what is full; tells the numbers of the row groups, each with the first
+    /// Adds rows, of which `column` says the values by the number of a field and a range of
+    /// rows. Hands out what is full; returns the numbers of the row groups, each with the first
     /// of these rows that is not in it any more.
     pub(crate) fn add(
         &mut self,

@@ -13,13 +13,13 @@ use crate::store::parquet::row_group_copy::Stock;
 use crate::store::parquet::table::TableWriter;
 
 impl Rows {
-    /// Writes them to `file` (`path` is for messages) and returns their number. `told`
+    /// Writes them to `file` (`path` is for messages) and returns their number. `reported`
     /// hears after each step how many are written, and may end the work.
     pub(crate) fn copy_to(
         mut self,
         file: Box<dyn WriteFile>,
         path: &Path,
-        told: &mut dyn FnMut(u64) -> Result<()>,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<u64> {
         let schema = self.schema().clone();
         let mut table = TableWriter::new(file, path, &schema)?;
@@ -54,13 +54,13 @@ impl Rows {
             }
             main.changed_or(table.graft(&stock, untouched))?;
             main.check_unchanged()?;
-            told(done)?;
+            progress(done)?;
         }
         for batch in self {
             let batch = batch?;
             table.write(&batch)?;
             done += batch.num_rows() as u64;
-            told(done)?;
+            progress(done)?;
         }
         table.finish()?;
         Ok(done)

@@ -253,16 +253,17 @@ mod tests {
 
     #[test]
     fn things_without_results_keep_nobody_waiting() {
-        let (tell, told) = std::sync::mpsc::channel();
-        let told = Mutex::new(told);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let receiver = Mutex::new(receiver);
         let work: Arc<Work<u64, bool>> = Arc::new(move |thing, give| match thing {
             0 => drop(give(
-                told.lock()
+                receiver
+                    .lock()
                     .unwrap()
                     .recv_timeout(std::time::Duration::from_secs(300))
                     .is_ok(),
             )),
-            50 => tell.send(()).unwrap(),
+            50 => sender.send(()).unwrap(),
             _ => {}
         });
         let mut ordered = Ordered::start((0..60).collect(), 2, &work).unwrap();

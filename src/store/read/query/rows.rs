@@ -522,7 +522,7 @@ impl Plan {
         if names.contains(&TIMESTAMP_TEXT) {
             names.push("timestamp");
         }
-        // What tells records from summary rows, whatever is wanted of them.
+        // What distinguishes records from summary rows, whatever is wanted of them.
         match shape(schema) {
             Shape::Records => names.push("success"),
             _ => names.extend(row_kind::NAMES),

@@ -19,7 +19,7 @@ const LISTED: usize = 20;
 /// Letters of a value that are shown.
 const LONGEST: usize = 60;
 
-/// The same for a condition on dimensions, where cells tell their values.
+/// The same for a condition on dimensions, where cells say their values.
 pub(super) fn check_in(
     store: &Store,
     condition: &Bound,

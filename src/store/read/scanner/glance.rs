@@ -1,4 +1,4 @@
-//! A glance at a store: main alone, which its footer tells, and how much waits next to it. It
+//! A glance at a store: main alone, which its footer says, and how much waits next to it. It
 //! takes as long as that, so that there is something to see before thousands of files are read.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Glance {
 }
 
 impl Scanner {
-    /// What main tells and what of the rest is not read yet, where that is much: before the
+    /// What main says and what of the rest is not read yet, where that is much: before the
     /// first scan, which then takes a while.
     pub fn glance(&mut self, store: &Store, now: Timestamp) -> Result<Option<Glance>> {
         let listing = Listing::of(store, now, &mut self.footers)?;
@@ -36,7 +36,7 @@ impl Scanner {
             return Ok(None);
         }
         self.main = match &listing.main {
-            Some(main) => MainRows::told(store, main, &listing.namer.zone, now)?,
+            Some(main) => MainRows::from_footer(store, main, &listing.namer.zone, now)?,
             None => None,
         };
         let (Some(main), Some(rows)) = (&listing.main, &self.main) else {

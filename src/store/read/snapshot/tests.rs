@@ -233,7 +233,7 @@ fn the_journal_stands_in_for_a_damaged_increment() {
 }
 
 #[test]
-fn columns_that_conflict_are_told_and_left_out() {
+fn columns_that_conflict_are_reported_and_left_out() {
     let fixture = Fixture::new();
     fixture.main(&batch(&records(0, 2)), Some(vec![]));
     let bad = RecordBatch::try_from_iter([
@@ -479,7 +479,7 @@ fn trials_of_a_task_are_counted_once_each_wherever_they_are() {
 }
 
 #[test]
-fn many_increments_are_read_at_once_and_a_broken_one_is_still_told() {
+fn many_increments_are_read_at_once_and_a_broken_one_is_still_reported() {
     let fixture = Fixture::new();
     let name = |at: i64| format!("increment_12_20260131_120000_host_0a1b_{at}.parquet");
     for at in 0..80 {
@@ -533,7 +533,7 @@ fn a_writers_journals_are_weighed_also_when_their_rows_are_elsewhere() {
 }
 
 #[test]
-fn a_time_that_is_no_time_is_told_and_its_row_counts() {
+fn a_time_that_is_no_time_is_reported_and_its_row_counts() {
     let fixture = Fixture::new();
     let columns: [(&str, ArrayRef); 3] = [
         ("model", Arc::new(StringArray::from(vec!["m", "m"]))),

@@ -11,8 +11,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::beside::{MODEL, TOTALS};
-use super::scenarios::{case, increment, legacy_bytes, main_and_increments, merge, merge_told};
-use super::{Case, Told, World, loose, now, oracle, records};
+use super::scenarios::{case, increment, legacy_bytes, main_and_increments, merge, merge_with};
+use super::{Case, Remedy, World, loose, now, oracle, records};
 use crate::store::maintain::validate;
 use crate::store::{Control, Error, Result, Store, disk};
 
@@ -82,7 +82,7 @@ fn main_of_summaries(world: &mut World) -> Result<()> {
 }
 
 fn convert(world: &mut World) -> Result<()> {
-    merge_told(world, Told::ConvertMain)
+    merge_with(world, Remedy::ConvertMain)
 }
 
 /// Other code rewrote main and dropped the first row of it.
@@ -134,23 +134,23 @@ fn main_in_disorder(world: &mut World) -> Result<()> {
 }
 
 fn optimize(world: &mut World) -> Result<()> {
-    merge_told(world, Told::Optimize)
+    merge_with(world, Remedy::Optimize)
 }
 
 fn accept(world: &mut World) -> Result<()> {
-    merge_told(world, Told::AcceptMain)
+    merge_with(world, Remedy::AcceptMain)
 }
 
 pub(crate) const TRANSACTION: Case = case("take in a transaction", with_a_transaction, take_in);
 pub(crate) const CONVERT: Case = Case {
-    told: Told::ConvertMain,
+    remedy: Remedy::ConvertMain,
     ..case("convert main", main_of_summaries, convert)
 };
 pub(crate) const ACCEPT: Case = Case {
-    told: Told::AcceptMain,
+    remedy: Remedy::AcceptMain,
     ..case("accept a main that shrank", main_that_shrank, accept)
 };
 pub(crate) const OPTIMIZE: Case = Case {
-    told: Told::Optimize,
+    remedy: Remedy::Optimize,
     ..case("sort main", main_in_disorder, optimize)
 };

@@ -89,7 +89,7 @@ pub(crate) const UNDO_RESTORE: Case = undone("undo a restore", restored, undo_an
 
 const fn undone(name: &'static str, setup: Scenario, run: Scenario) -> Case {
     Case {
-        tells: false,
+        says_when_done: false,
         ..case(name, setup, run)
     }
 }

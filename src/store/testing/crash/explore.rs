@@ -226,7 +226,7 @@ impl Prepared {
             kept: &ledger.kept,
             made: &ledger.made,
             damaged: self.case.damaged,
-            told: self.case.told,
+            remedy: self.case.remedy,
         }
     }
 
@@ -266,7 +266,7 @@ impl Prepared {
 
     /// Whether a commit happened: it matters then who speaks for main.
     fn is_under_way(&self, disk: &SimDisk) -> bool {
-        self.case.tells && main_of(disk) != self.main
+        self.case.says_when_done && main_of(disk) != self.main
     }
 
     /// Lets the process die at each of its steps.

@@ -215,7 +215,7 @@ const MAIN_LOCKED: Play = Play {
 /// Faults that only others notice, and a play whose first program has them.
 const FAULTS: [(Mutant, Play); 4] = [
     (Mutant::MainReadFirst, READER_OF_ATTEMPTS),
-    (Mutant::NoLastLook, MAIN),
+    (Mutant::NoLastScan, MAIN),
     (Mutant::RemovedUnmoved, LEGACY),
     (Mutant::FoldersUnread, STALE),
 ];

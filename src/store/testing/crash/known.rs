@@ -25,7 +25,7 @@ fn hash(of: impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Judges unless the same, by all that `of` tells, was good before.
+/// Judges unless the same, by all that `of` says, was good before.
 pub(crate) fn once(
     of: impl Hash,
     judge: impl FnOnce() -> Result<(), String>,

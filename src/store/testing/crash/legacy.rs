@@ -51,7 +51,7 @@ fn rows_there(program: &Program) -> Vec<Record> {
 }
 
 /// Reads its file where it is there, and writes it again with a row more. Each row that
-/// it wrote counts in the end; while it writes, nobody can tell.
+/// it wrote counts in the end; while it writes, nobody can know.
 pub(crate) fn writer(program: &Program) -> Result<(), String> {
     let path = own_file(program);
     let mut rows = rows_there(program);

@@ -190,14 +190,14 @@ pub(crate) struct Case {
     pub(crate) damaged: bool,
     /// Whether the rows say what happened if other code rewrites main right after: they
     /// don't when an undo takes rows without an id out of main.
-    pub(crate) tells: bool,
+    pub(crate) says_when_done: bool,
     /// What has to be said to consolidate.
-    pub(crate) told: Told,
+    pub(crate) remedy: Remedy,
 }
 
 /// What has to be said to consolidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Told {
+pub(crate) enum Remedy {
     Nothing,
     /// Main has fewer rows than the last commit left in it.
     AcceptMain,
@@ -207,7 +207,7 @@ pub(crate) enum Told {
     Optimize,
 }
 
-impl Told {
+impl Remedy {
     fn options(self) -> Options {
         Options {
             accept_main: self == Self::AcceptMain,

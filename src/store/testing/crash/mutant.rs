@@ -41,7 +41,7 @@ pub(crate) enum Mutant {
     /// A reader opens main and lists the folders of commits, and then it lists what is pending.
     MainReadFirst,
     /// A commit takes it that main is still what it was when the new one was begun.
-    NoLastLook,
+    NoLastScan,
     /// A consumed file of other code is removed instead of moved.
     RemovedUnmoved,
     /// The folders of commits are not looked into.
@@ -184,7 +184,7 @@ impl Disk for Mutated {
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let memory = self.memory();
         let before = match self.mutant {
-            Mutant::NoLastLook if path.ends_with(MAIN) => {
+            Mutant::NoLastScan if path.ends_with(MAIN) => {
                 memory.main.as_ref().map(|main| main.stat()).transpose()?
             }
             _ => None,
@@ -196,7 +196,7 @@ impl Disk for Mutated {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
         let before = match self.mutant {
             Mutant::MainReadFirst if path.ends_with(MAIN) => self.memory().main.take(),
-            Mutant::NoLastLook if path.ends_with(MAIN) => self.memory().main.clone(),
+            Mutant::NoLastScan if path.ends_with(MAIN) => self.memory().main.clone(),
             _ => None,
         };
         before.map_or_else(|| self.disk.open(path), Ok)
@@ -207,7 +207,7 @@ impl Disk for Mutated {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        if is_new_main(path) && self.mutant == Mutant::NoLastLook {
+        if is_new_main(path) && self.mutant == Mutant::NoLastScan {
             let main = path.with_file_name(MAIN);
             let past = Past {
                 stat: self.disk.stat(&main)?,

@@ -21,7 +21,7 @@ use super::aside::{ASIDE, repair};
 use super::beside;
 use super::known::{self, Seen, once};
 use super::scenarios::{LEGACY_TEST, legacy, legacy_rows};
-use super::{Ledger, Told, World, now, store_on};
+use super::{Ledger, Remedy, World, now, store_on};
 use crate::store::commit::consolidate;
 use crate::store::disk::sim::SimDisk;
 use crate::store::format::commit_record::CommitRecord;
@@ -48,7 +48,7 @@ pub(crate) struct Expected<'a> {
     /// Files that can't be read are part of it.
     pub(crate) damaged: bool,
     /// What has to be said to consolidate.
-    pub(crate) told: Told,
+    pub(crate) remedy: Remedy,
 }
 
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
@@ -125,7 +125,7 @@ impl<'a> Expected<'a> {
             kept: &[],
             made: &[],
             damaged: false,
-            told: Told::Nothing,
+            remedy: Remedy::Nothing,
         }
     }
 }
@@ -214,7 +214,7 @@ impl Expected<'_> {
         if !self.damaged && rewrite_main(disk, &store) {
             let before = visible(disk, &store);
             match expected.consolidated(disk, &store, before.as_ref().ok()) {
-                // Nothing tells this main from one that lost rows, so a person is asked.
+                // Nothing distinguishes this main from one that lost rows, so a person is asked.
                 Err(why) if why.contains("--accept-main") => Ok(()),
                 other => other
                     .and_then(|()| expected.of(&before?))
@@ -252,7 +252,7 @@ impl Expected<'_> {
         let later = now() + SignedDuration::from_hours(26);
         let control = Control::default();
         let consolidate = || {
-            let outcome = consolidate::run(store, &self.told.options(), later, &control);
+            let outcome = consolidate::run(store, &self.remedy.options(), later, &control);
             outcome.map_err(|error| format!("the next consolidation fails: {error}"))
         };
         let outcome = consolidate()?;

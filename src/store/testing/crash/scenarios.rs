@@ -9,7 +9,7 @@ use serde_json::json;
 
 pub(crate) use super::aside::{ACCEPT, CONVERT, OPTIMIZE, TRANSACTION};
 pub(crate) use super::beside::{MERGE_UNDO, REPLACE, UNDO, UNDO_LATER, UNDO_RESTORE};
-use super::{Case, Scenario, Told, World, loose, now, records, with_ids};
+use super::{Case, Remedy, Scenario, World, loose, now, records, with_ids};
 use crate::store::commit::consolidate;
 use crate::store::format::record::to_batch;
 use crate::store::maintain::{backup, restore};
@@ -212,11 +212,11 @@ fn everything(world: &mut World) -> Result<()> {
 }
 
 pub(crate) fn merge(world: &mut World) -> Result<()> {
-    merge_told(world, Told::Nothing)
+    merge_with(world, Remedy::Nothing)
 }
 
-pub(crate) fn merge_told(world: &mut World, told: Told) -> Result<()> {
-    let outcome = consolidate::run(&world.store, &told.options(), now(), &Control::default())?;
+pub(crate) fn merge_with(world: &mut World, remedy: Remedy) -> Result<()> {
+    let outcome = consolidate::run(&world.store, &remedy.options(), now(), &Control::default())?;
     world.note(|ledger, _| ledger.all_durable());
     if let Some(name) = outcome.backup {
         let path = world.store.layout.backups().join(name);
@@ -379,8 +379,8 @@ pub(crate) const fn case(name: &'static str, setup: Scenario, run: Scenario) -> 
         setup,
         run,
         damaged: false,
-        tells: true,
-        told: Told::Nothing,
+        says_when_done: true,
+        remedy: Remedy::Nothing,
     }
 }
 

@@ -61,7 +61,7 @@ struct State {
     main_is_rewritten: bool,
     /// Whoever has looked at main for the last time before it replaces it: in this moment
     /// the promises to code that takes no lock don't hold.
-    last_look: Option<usize>,
+    last_scan: Option<usize>,
 }
 
 /// The turn of several programs.
@@ -135,7 +135,7 @@ impl Turns {
             first: 0,
             trace: Vec::new(),
             main_is_rewritten,
-            last_look: None,
+            last_scan: None,
         };
         let changed = (0..programs).map(|_| Condvar::new()).collect();
         Arc::new(Self {
@@ -179,7 +179,7 @@ impl Turns {
             Life::Goes => Life::Goes,
             _ => return Life::Ends,
         };
-        if state.last_look == Some(me) {
+        if state.last_scan == Some(me) {
             return life;
         }
         let next = state.choose(me, true).unwrap_or(me);
@@ -202,12 +202,12 @@ impl Turns {
     }
 
     /// Lets nobody else have the turn until main is replaced, or not.
-    fn last_look(&self, me: usize, begins: bool) {
+    fn last_scan(&self, me: usize, begins: bool) {
         let mut state = self.lock();
         if begins && state.main_is_rewritten {
-            state.last_look = Some(me);
-        } else if state.last_look == Some(me) {
-            state.last_look = None;
+            state.last_scan = Some(me);
+        } else if state.last_scan == Some(me) {
+            state.last_scan = None;
         }
     }
 
@@ -246,7 +246,7 @@ impl Turns {
     pub(crate) fn end(&self, me: usize) {
         let mut state = self.lock();
         state.ready[me] = false;
-        state.last_look = None;
+        state.last_scan = None;
         if state.others(me).is_empty() {
             state.blocked.fill(false);
         }
@@ -320,7 +320,7 @@ impl Disk for Turn {
         self.step()?;
         let replaced = self.disk.replace(temporary, name);
         if name.ends_with(MAIN) {
-            self.turns.last_look(self.me, false);
+            self.turns.last_scan(self.me, false);
         }
         replaced
     }
@@ -352,7 +352,7 @@ impl Disk for Turn {
         for name in names {
             // The copy that is withdrawn, when main is not what it was.
             if folder.ends_with("commits") {
-                self.turns.last_look(self.me, false);
+                self.turns.last_scan(self.me, false);
             }
             self.step()?;
             self.disk.remove(folder, &[name])?;
@@ -363,7 +363,7 @@ impl Disk for Turn {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.step()?;
         if folder.ends_with("commits") {
-            self.turns.last_look(self.me, true);
+            self.turns.last_scan(self.me, true);
         }
         self.disk.sync_folder(folder)
     }

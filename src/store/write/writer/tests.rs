@@ -175,9 +175,12 @@ fn a_journal_that_is_gone_at_close_is_written_again_and_published() {
     std::fs::remove_dir_all(store.layout.root()).unwrap();
     writer.close().unwrap();
     assert_eq!(published(&store), 3);
-    let told = notes.take().remove(0);
+    let reported = notes.take().remove(0);
     let name = path.file_name().unwrap().to_str().unwrap();
-    assert!(told.contains(name) && told.contains("3 rows"), "{told}");
+    assert!(
+        reported.contains(name) && reported.contains("3 rows"),
+        "{reported}"
+    );
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn keys_are_keys() {
         (b"\x1b[1;5C\x1b[1;2A\x1bc", "ctrl-Right shift-Up alt-c"),
         (b"\x1b", "Esc"),
         (b"\x1b\x1bq", "Esc q"),
-        // Kitty's and xterm's ways to tell a key with modifiers.
+        // Kitty's and xterm's ways to report a key with modifiers.
         (
             b"\x1b[99;5u\x1b[113u\x1b[27;5;99~\x1b[27u",
             "ctrl-c q ctrl-c Esc",

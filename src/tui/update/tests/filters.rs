@@ -96,7 +96,7 @@ fn esc_undoes_a_filter_being_typed_and_clears_a_kept_one() {
 }
 
 #[test]
-fn a_kept_filter_without_a_number_is_told() {
+fn a_kept_filter_without_a_number_is_reported() {
     let mut model = showing(80, 24, healthy());
     let before = model.activity.len();
     press(&mut model, '/');
@@ -107,8 +107,8 @@ fn a_kept_filter_without_a_number_is_told() {
         "nothing is said of half a word"
     );
     key(&mut model, KeyCode::Enter);
-    let told = "“rate:>=many” has no number and hides nothing: type it as in rate:>=0.5";
-    assert_eq!(model.notice.as_deref(), Some(told));
+    let reported = "“rate:>=many” has no number and hides nothing: type it as in rate:>=0.5";
+    assert_eq!(model.notice.as_deref(), Some(reported));
     press(&mut model, '/');
     for _ in 0.."many".len() {
         key(&mut model, KeyCode::Backspace);

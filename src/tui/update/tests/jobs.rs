@@ -61,7 +61,7 @@ fn undo_asks_for_the_last_operation_and_needs_y() {
 }
 
 #[test]
-fn what_is_told_names_files_of_the_store_as_seen_from_it() {
+fn what_is_reported_names_files_of_the_store_as_seen_from_it() {
     let mut model = showing(100, 30, healthy());
     let backup = model
         .settings
@@ -103,7 +103,7 @@ fn a_plan_that_comes_too_late_is_dropped() {
 }
 
 #[test]
-fn a_plan_with_nothing_to_do_is_told_rather_than_asked() {
+fn a_plan_with_nothing_to_do_is_reported_rather_than_asked() {
     let mut model = showing(80, 24, healthy());
     let nothing = Plan {
         is_empty: true,
@@ -246,7 +246,7 @@ fn an_export_of_the_filtered_view_names_its_models() {
 }
 
 #[test]
-fn a_refusal_that_is_too_long_for_a_row_is_told_in_full() {
+fn a_refusal_that_is_too_long_for_a_row_is_reported_in_full() {
     let why = "generation 7 can't be taken back: its backup backups/test_results_20260131_140200.parquet is gone; \
                bring back another one with evaltop restore --from BACKUP";
     let mut model = showing(80, 24, healthy());
@@ -263,14 +263,14 @@ fn a_refusal_that_is_too_long_for_a_row_is_told_in_full() {
     assert!(words.contains("UNDO:NOTDONE"));
     press(&mut model, '%');
     assert!(
-        matches!(model.prompt, Prompt::Told(..)),
+        matches!(model.prompt, Prompt::Notice(..)),
         "a key without a meaning leaves it"
     );
     key(&mut model, KeyCode::Esc);
     assert!(matches!(model.prompt, Prompt::None) && newest(&model) == why);
 
     // A short one stands in the activity, unless something covers that.
-    for (keys, told) in [("", false), ("H", true)] {
+    for (keys, reported) in [("", false), ("H", true)] {
         type_text(&mut model, keys);
         let effects = press(&mut model, 'u');
         let [Effect::Plan(id, _)] = effects.as_slice() else {
@@ -280,7 +280,11 @@ fn a_refusal_that_is_too_long_for_a_row_is_told_in_full() {
             &mut model,
             Message::Planned(*id, Err("nothing to undo".to_owned())),
         );
-        assert_eq!(matches!(model.prompt, Prompt::Told(..)), told, "{keys}");
+        assert_eq!(
+            matches!(model.prompt, Prompt::Notice(..)),
+            reported,
+            "{keys}"
+        );
     }
     press(&mut model, 't');
     assert!(

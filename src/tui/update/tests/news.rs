@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_another_process_did_is_told_and_what_we_did_is_not_told_twice() {
+fn what_another_process_did_is_reported_and_what_we_did_is_not_reported_twice() {
     let later = |generation| {
         let mut seen = healthy();
         seen.main.generation = generation;
@@ -79,7 +79,7 @@ fn other_processes_say_themselves_what_they_did() {
     );
     update(&mut model, look(&seen));
     assert_eq!(model.noted, noted, "once");
-    // Who opens it later is told of the past, and is not asked to read it now.
+    // Who opens it later is shown the past, and is not asked to read it now.
     let model = showing(80, 24, seen);
     assert_eq!(
         newest(&model),
@@ -89,7 +89,7 @@ fn other_processes_say_themselves_what_they_did() {
 }
 
 #[test]
-fn alerts_that_come_and_go_are_told() {
+fn alerts_that_come_and_go_are_reported() {
     let mut model = showing(80, 24, healthy());
     update(&mut model, Message::Observed(Box::new(warning())));
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_snoozed_alert_is_silent_until_its_time_is_over() {
 }
 
 #[test]
-fn alerts_are_told_while_the_picture_is_held_and_noted_when_it_goes_on() {
+fn alerts_are_reported_while_the_picture_is_held_and_noted_when_it_goes_on() {
     let mut model = showing(80, 24, healthy());
     press(&mut model, 'p');
     let effects = update(&mut model, Message::Observed(Box::new(warning())));
@@ -157,15 +157,15 @@ fn alerts_are_told_while_the_picture_is_held_and_noted_when_it_goes_on() {
 }
 
 #[test]
-fn a_hook_that_fails_is_told_once_until_it_works() {
+fn a_hook_that_fails_is_reported_once_until_it_works() {
     let mut model = showing(80, 24, healthy());
-    let fails = || Message::Told(Err("notify.hook: page failed".to_owned()));
+    let fails = || Message::Notified(Err("notify.hook: page failed".to_owned()));
     let before = model.noted;
     for message in [
         fails(),
         fails(),
-        Message::Told(Ok(())),
-        Message::Told(Ok(())),
+        Message::Notified(Ok(())),
+        Message::Notified(Ok(())),
         fails(),
     ] {
         update(&mut model, message);
@@ -174,7 +174,7 @@ fn a_hook_that_fails_is_told_once_until_it_works() {
 }
 
 #[test]
-fn a_store_that_vanishes_and_comes_back_is_told() {
+fn a_store_that_vanishes_and_comes_back_is_reported() {
     let mut model = showing(80, 24, healthy());
     let gone = Observation {
         state: StoreState::Missing,
@@ -209,7 +209,7 @@ fn a_picture_that_is_held_shows_the_newest_look_when_let_go() {
 }
 
 #[test]
-fn the_end_of_a_planned_run_is_told_once() {
+fn the_end_of_a_planned_run_is_reported_once() {
     let mut model = Model::new(fixture::settings(), now());
     model.settings.expected = Some(Expected::Tests(healthy().totals.tests + 1));
     update(&mut model, Message::Observed(Box::new(healthy())));
@@ -219,12 +219,12 @@ fn the_end_of_a_planned_run_is_told_once() {
     for _ in 0..2 {
         update(&mut model, Message::Observed(Box::new(all.clone())));
     }
-    let told = model
+    let reported = model
         .activity
         .iter()
         .filter(|e| e.text.starts_with("the run is done: all 12,443"))
         .count();
-    assert_eq!(told, 1, "{:?}", model.activity);
+    assert_eq!(reported, 1, "{:?}", model.activity);
     let mut late = Model::new(fixture::settings(), now());
     late.settings.expected = Some(Expected::Tests(10));
     update(&mut late, Message::Observed(Box::new(all)));
@@ -288,14 +288,14 @@ fn what_is_shown_before_the_first_look_is_no_news() {
     update(&mut model, Message::Observed(Box::new(fixture::many(2))));
     let mut at_once = Model::new(fixture::settings(), now());
     update(&mut at_once, Message::Observed(Box::new(fixture::many(2))));
-    let told = |model: &Model| {
+    let reported = |model: &Model| {
         model
             .activity
             .iter()
             .map(|entry| entry.text.clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(told(&model), told(&at_once));
+    assert_eq!(reported(&model), reported(&at_once));
     // One that comes late shows nothing old.
     update(&mut model, Message::Glimpsed(Box::new(early)));
     update(&mut model, Message::Read(13));

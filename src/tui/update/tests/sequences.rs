@@ -216,8 +216,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => finished,
         1 => (id, any_text(), any::<(u64, u64)>())
             .prop_map(|(id, what, (done, total))| Message::Progress(id, Progress { what, done, total })),
-        1 => any::<bool>().prop_map(|good| Message::Told(if good { Ok(()) } else { Err("no".to_owned()) })),
-        1 => text.prop_map(|text| Message::Told(Err(text))),
+        1 => any::<bool>().prop_map(|good| Message::Notified(if good { Ok(()) } else { Err("no".to_owned()) })),
+        1 => text.prop_map(|text| Message::Notified(Err(text))),
         2 => (any::<[(u64, u64); 4]>(), 0_usize..9).prop_map(|(trials, repeat)| {
             let trials = trials.map(|(n, full)| Trials { n: n % 1_000, full: full % 1_000 });
             let pair = |at: usize, task| Pair { first: trials[at], second: trials[at + 1], task };
