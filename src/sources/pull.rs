@@ -124,7 +124,7 @@ impl<R: Read> Pull<R> {
         self.more(b']')
     }
 
-    /// The next value as a whole, which must not be longer than [`LIMITS.value_bytes`].
+    /// The next value as a whole, which must not be longer than `value_bytes` of [`LIMITS`].
     pub(crate) fn value(&mut self) -> Result<Value> {
         self.shape()?;
         let begin = self.offset();
