@@ -29,7 +29,8 @@ pub(crate) struct Heard(Option<Signal>);
 
 impl Heard {
     pub(crate) fn of(kind: SignalKind) -> io::Result<Self> {
-        if is_ignored(kind.as_raw_value()) {
+        // A request to end is for this program, whatever its parent does with its own.
+        if kind != SignalKind::terminate() && is_ignored(kind.as_raw_value()) {
             return Ok(Self(None));
         }
         signal(kind).map(|signal| Self(Some(signal)))

@@ -169,7 +169,12 @@ pub(super) fn rendered(args: &CompareArgs, control: &Control) -> Result<(String,
         )
     };
     let name = args.metric.as_deref().unwrap_or("success");
-    let (mut metric, unmeasured) = metric::chosen(&config, &store, &filter, name, control)?;
+    // Of the tests that are compared: others may be billed where these are not.
+    let mut asked = filter.clone();
+    if ["model", "session_id"].contains(&column) && !chosen.values.is_empty() {
+        super::filter::one_of(&mut asked, column, &chosen.values)?;
+    }
+    let (mut metric, unmeasured) = metric::chosen(&config, &store, &asked, name, control)?;
     let (mut contenders, mut contrasts) = found(&metric)?;
     // Where nothing is judged, the score is what there is to compare.
     let judged = |own: &Contender| own.tally.judged() > 0;

@@ -131,11 +131,16 @@ pub(super) fn named(name: &str, there: &[Session]) -> Result<String> {
 
 /// Narrows a filter to these sessions.
 pub(super) fn in_sessions(filter: &mut Filter, names: &[String]) -> Result<()> {
+    one_of(filter, "session_id", names)
+}
+
+/// Only rows with one of these texts in a column.
+pub(super) fn one_of(filter: &mut Filter, column: &str, names: &[String]) -> Result<()> {
     let quoted: Vec<String> = names
         .iter()
         .map(|name| format!("'{}'", name.replace('\'', "''")))
         .collect();
-    let own = format!("session_id in ({})", quoted.join(", "));
+    let own = format!("{column} in ({})", quoted.join(", "));
     let all = match &filter.condition {
         Some(condition) => format!("({condition}) and {own}"),
         None => own,

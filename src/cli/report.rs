@@ -140,7 +140,15 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
     }
     let metadata = metadata(&store, session.as_deref());
     let (metric, unmeasured) = match &args.metric {
-        Some(name) => metric::chosen(&config, &store, &filter, name, control)?,
+        Some(name) => {
+            // Of the tests that the report is about: others may be billed where these are not.
+            let mut asked = filter.clone();
+            let own: Vec<String> = session.iter().chain(&baseline).cloned().collect();
+            if !own.is_empty() {
+                super::filter::in_sessions(&mut asked, &own)?;
+            }
+            metric::chosen(&config, &store, &asked, name, control)?
+        }
         None => (Metric::default(), None),
     };
     let request = Request {

@@ -69,8 +69,15 @@ impl Log {
         }
         for version in versions {
             let path = format!("{FOLDER}/{}", file(version));
-            let text = place.read(&path)?.unwrap_or_default();
-            log.take(&String::from_utf8_lossy(&text), &table)?;
+            let gone = || {
+                Error::Refused(format!(
+                    "{table}: version {version} went away while it was read: export again"
+                ))
+            };
+            let bytes = place.read(&path)?.ok_or_else(gone)?;
+            let text = String::from_utf8(bytes)
+                .map_err(|_| Error::Refused(format!("{table}: version {version} is not UTF-8")))?;
+            log.take(&text, &table)?;
             log.version = Some(version);
         }
         Ok(log)

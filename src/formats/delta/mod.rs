@@ -36,6 +36,8 @@ use schema::Shape;
 const OWN: &str = "_evaltop";
 /// Rows of a part.
 const ROWS: usize = 250_000;
+/// Bytes of a part: a bucket takes each in one request, from memory.
+const BYTES: usize = 128 << 20;
 /// Of parts with fewer rows than that, so many are left alone; then they become one.
 const SMALL: usize = ROWS / 4;
 const FEW: usize = 16;
@@ -181,7 +183,7 @@ fn sort_out(
             _ => gone.push((path.clone(), *size)),
         }
     }
-    let small = |part: &Part| (part.rows as usize) < SMALL;
+    let small = |part: &Part| (part.rows as usize) < SMALL && part.bytes < BYTES as u64 / 4;
     if kept.iter().filter(|part| small(part)).count() > FEW {
         let (merged, rest): (Vec<Part>, Vec<Part>) = kept.into_iter().partition(small);
         gone.extend(merged.into_iter().map(|part| (part.name, part.bytes)));
@@ -219,7 +221,7 @@ fn write_parts(
             None => open.insert(parts::Writer::create(place, shape)?),
         };
         part.write(&shape.apply(&rows)?, &pairs)?;
-        if part.rows() >= ROWS
+        if (part.rows() >= ROWS || part.bytes() >= BYTES)
             && let Some(full) = open.take()
         {
             written.push(full.finish(place)?);

@@ -97,6 +97,11 @@ impl Writer {
         self.keys.len()
     }
 
+    /// About as many bytes as it has so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.parquet.bytes_written() + self.parquet.in_progress_size()
+    }
+
     pub(super) fn write(&mut self, batch: &RecordBatch, keys: &[(u128, u128)]) -> Result<()> {
         let written = self.parquet.write(batch);
         written.map_err(|error| failed(&self.shown, &error))?;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{Fresh, Place, Stat, mirror_bucket, mirror_of};
 use crate::sources::mailbox::{self, Mailbox, Url};
-use crate::store::format::layout::{IncrementalName, MAIN, classify, is_live};
+use crate::store::format::layout::{IncrementalName, MAIN, classify, is_live, test_keys_of};
 use crate::store::read::query::{self, Selection};
 use crate::store::read::snapshot::{FileState, Scanner};
 use crate::store::write::live;
@@ -63,14 +63,26 @@ pub fn empty(
         Place::Host { .. } => return Err(not_a_mailbox(place)),
     };
     let mut there = mailbox::entries(&url)?;
-    // A store's own files are for the store to remove.
-    if there.stat(MAIN)?.is_some() || there.list("commits")?.is_some() {
+    // A store's own files are for the store to remove; senders put increments alone.
+    let pending = there.list("incremental")?.unwrap_or_default();
+    let is_own = |name: &str| {
+        matches!(
+            classify(name),
+            IncrementalName::Journal
+                | IncrementalName::LegacyIncrement
+                | IncrementalName::Transaction
+        )
+    };
+    if there.stat(MAIN)?.is_some()
+        || there.list("commits")?.is_some()
+        || pending.iter().any(|(name, _)| is_own(name))
+    {
         return Err(not_a_mailbox(place));
     }
     let is_old = |stat: &Stat, age: i64| now.as_second() - i64::from(stat.modified) > age;
     let mut emptied = Emptied::default();
     let mut old = Vec::new();
-    for (name, stat) in there.list("incremental")?.into_iter().flatten() {
+    for (name, stat) in pending {
         if classify(&name) != IncrementalName::Increment || stat.is_folder {
             continue;
         }
@@ -98,21 +110,20 @@ pub fn empty(
         Ok(())
     };
     let mut needed = 0;
-    for files in old.chunks(FILES) {
-        let Some(main) = &main else {
-            needed += files.len() as u64;
-            continue;
+    // Each comparison reads main's keys: where one file of many is needed, halves are tried.
+    let mut left: Vec<&[(String, u64)]> = old.chunks(FILES).collect();
+    while let Some(files) = left.pop() {
+        let has = match &main {
+            Some(main) => main.has(&folder, files, store, control)?,
+            None => false,
         };
-        if main.has(&folder, files, store, control)? {
+        if has {
             remove(files)?;
-            continue;
-        }
-        for file in files.chunks(1) {
-            if main.has(&folder, file, store, control)? {
-                remove(file)?;
-            } else {
-                needed += 1;
-            }
+        } else if main.is_none() || files.len() == 1 {
+            needed += files.len() as u64;
+        } else {
+            let (one, other) = files.split_at(files.len() / 2);
+            left.extend([other, one]);
         }
     }
     emptied.needed += needed;
@@ -157,7 +168,12 @@ impl Main {
         let entries = std::fs::read_dir(root).map_err(Error::io("read", root))?;
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let is_wanted = name == MAIN || name.to_string_lossy().starts_with("removed_");
+            let text = name.to_string_lossy();
+            // What main's record names: removed and summary rows, and the index of its keys.
+            let is_wanted = name == MAIN
+                || text.starts_with("removed_")
+                || text.starts_with("summaries_")
+                || test_keys_of(&text).is_some();
             if is_wanted && entry.path().is_file() {
                 link(&entry.path(), &alone.path().join(&name))?;
             }

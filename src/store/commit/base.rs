@@ -116,7 +116,9 @@ impl Base {
             .chain(&own)
             .max_by_key(|record| record.generation);
         let expected_rows = newest.map(|record| record.rows);
-        let last = newest.map(|record| record.commit_id.clone());
+        // Keys of format 1 had no session: none of them would be found.
+        let last = newest.filter(|record| record.identifies());
+        let last = last.map(|record| record.commit_id.clone());
         let here = newest.map_or(&[][..], |record| &record.consumed).iter();
         let here = here.filter(|entry| folder_of(&entry.name).is_none());
         let taken_in: HashSet<String> = here.map(|entry| entry.name.clone()).collect();

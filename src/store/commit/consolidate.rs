@@ -553,14 +553,23 @@ fn alone(
 /// the folders what an older main lacks. The caller holds the lock.
 pub(crate) fn prepare(store: &Store, now: Timestamp, control: &Control) -> Result<()> {
     crate::store::commit::recover::finish(store, now)?;
-    if Base::open(store, false)?.lacking.is_none() {
-        return Ok(());
+    if Base::open(store, false)?.lacking.is_some() {
+        // A commit that takes in no files would find fewer rows than the last one left, and refuse.
+        // What is pending stays so: the next consolidate was not asked for.
+        let mut run = Run::new(store, now, control);
+        run.restores = true;
+        run.merge_all(&Options::default())?;
     }
-    // A commit that takes in no files would find fewer rows than the last one left, and refuse.
-    // What is pending stays so: the next consolidate was not asked for.
-    let mut run = Run::new(store, now, control);
-    run.restores = true;
-    run.merge_all(&Options::default())
+    // Main becomes ours, and nothing knows any more what it lacked.
+    let base = Base::open(store, false)?;
+    if base.behind.is_some() {
+        let files = snapshot::files(store, now)?;
+        let gone = missing(store, &base, &files, control)?;
+        if gone > 0 {
+            return Err(misses(store, gone));
+        }
+    }
+    Ok(())
 }
 
 /// Commits main as it is, with other summary rows next to it. The caller holds the lock.

@@ -21,7 +21,7 @@ use crate::store::resolve::Rank;
 use crate::store::threads;
 
 /// Bytes of new rows that are sorted at once.
-const SORT_BYTES: usize = 64 << 20;
+pub(super) const SORT_BYTES: usize = 64 << 20;
 
 /// An error of Arrow's kernels, which only hostile data causes.
 pub(crate) fn kernel(error: &ArrowError) -> Error {

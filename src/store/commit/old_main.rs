@@ -13,6 +13,7 @@ use super::copy_plan::Group;
 use super::encode::Step;
 use super::external_main;
 use super::external_main::Losers;
+use super::merge::SORT_BYTES;
 use super::merge::{Keys, complete, filtered, records};
 use super::splits;
 use super::splits::{Part, within};
@@ -318,7 +319,8 @@ impl Old<'_> {
 /// Which row groups are not sorted by cell, so that a query of one cell reads all of them: such
 /// as other code writes.
 pub(crate) fn mixed_groups(main: &ParquetFile, control: &Control) -> Result<Vec<bool>> {
-    /// Sorted runs that may share a row group.
+    /// Sorted runs that may share a row group of few bytes. Of wide rows a commit sorts as many at
+    /// once as fit into memory, and a group has more runs, however often it is sorted.
     const RUNS: usize = 3;
     let mut union = Union::new();
     union.add(MAIN, main.schema())?;
@@ -335,7 +337,9 @@ pub(crate) fn mixed_groups(main: &ParquetFile, control: &Control) -> Result<Vec<
                 changes += usize::from(last.replace(cell) != Some(cell));
             }
         }
-        Ok(changes > RUNS * digest.cells_known())
+        let bytes = main.metadata().row_group(group).total_byte_size();
+        let wide = usize::try_from(bytes).unwrap_or_default() / SORT_BYTES;
+        Ok(changes > (RUNS + 2 * wide) * digest.cells_known())
     };
     groups.map(is_mixed).collect()
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::store::disk::{Stat, read};
 use crate::store::format::heartbeat::Heartbeat;
-use crate::store::format::layout::is_live;
+use crate::store::format::layout::{is_live, live_name};
 use crate::store::{Store, disk};
 
 /// So many writers are listed; the newest files first.
@@ -45,7 +45,10 @@ impl Beats {
                 known => {
                     let path = folder.join(&name);
                     let bytes = read(&*store.disk, &path).ok();
-                    match bytes.as_deref().and_then(Heartbeat::read) {
+                    let said = bytes.as_deref().and_then(Heartbeat::read);
+                    // A writer has its own file and no other's; what it says of itself comes from
+                    // other machines, and becomes a name here.
+                    match said.filter(|said| live_name(&said.writer) == name) {
                         Some(said) => {
                             let at = match said.brought {
                                 Some(brought) => Timestamp::from_microsecond(brought.at),
@@ -65,5 +68,36 @@ impl Beats {
         let mut beats: Vec<Beat> = self.0.values().map(|(_, beat)| beat.clone()).collect();
         beats.sort_by(|one, other| one.said.writer.cmp(&other.said.writer));
         beats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::format::heartbeat::FORMAT;
+
+    #[test]
+    fn a_heartbeat_under_another_name_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        std::fs::create_dir_all(store.layout.live()).unwrap();
+        let say = |name: &str, writer: &str| {
+            let said = Heartbeat {
+                format: FORMAT,
+                writer: writer.to_owned(),
+                ..Heartbeat::default()
+            };
+            std::fs::write(store.layout.live().join(name), said.to_bytes()).unwrap();
+        };
+        say(
+            &live_name("1_20260131_120000_h_0a1b"),
+            "1_20260131_120000_h_0a1b",
+        );
+        say("x.json", "../../x");
+        say("y.json", "/tmp/y");
+        say("z.json", "1_20260131_120000_h_0a1b");
+        let beats = Beats::default().look(&store);
+        let writers: Vec<&str> = beats.iter().map(|beat| &*beat.said.writer).collect();
+        assert_eq!(writers, ["1_20260131_120000_h_0a1b"]);
     }
 }

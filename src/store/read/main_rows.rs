@@ -170,7 +170,9 @@ impl MainRows {
         let mut hashes = std::mem::take(&mut self.digest.hashes);
         hashes.sort_unstable();
         if main.commit.is_none() {
-            let last = main.inherited.as_ref().map(|record| &record.commit_id);
+            // Keys of format 1 had no session: none of them would be found.
+            let last = main.inherited.as_ref().filter(|record| record.identifies());
+            let last = last.map(|record| &record.commit_id);
             let mut had = last.and_then(|id| TestKeys::shorts_of(store, id));
             if let Some(had) = &mut had {
                 had.retain(|short| hashes.binary_search(short).is_err());

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 
-use super::{Options, Outcome, SkipKind, run};
+use super::{Options, Outcome, SkipKind, prepare, run};
 use crate::store::disk::lock::StoreLock;
 use crate::store::error::Error;
 use crate::store::format::layout::moved_name;
@@ -531,6 +531,19 @@ fn a_main_without_tests_that_nothing_brings_back_is_refused() {
     // From here on they are not missed.
     f.increment(&ours(5), &batch(&records(31, 32)));
     assert_eq!(merged(&f).unwrap().rows_total, 23);
+}
+
+/// A commit of main alone makes main ours, and nobody would miss them any more.
+#[test]
+fn a_commit_of_main_alone_misses_the_same_tests() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    commit(&f, &ours(2), 10..15);
+    fs::remove_dir_all(first_folder(&f)).unwrap();
+    let rows: Vec<_> = records(3, 10).into_iter().chain(records(20, 28)).collect();
+    f.main(&batch(&rows), None);
+    let refused = prepare(&f.store, f.now, &Control::default()).unwrap_err();
+    assert!(refused.to_string().contains("lacks 3 tests"), "{refused}");
 }
 
 #[test]

@@ -75,8 +75,8 @@ pub(crate) fn check(
                     Level::Critical,
                     incremental(&entry.name),
                     format!(
-                        "{rows} of it {are} not in main, whose commit record says that main contains them: copy the \
-                         file into incremental/ without .consumed in its name, and consolidate"
+                        "{rows} of it {are} not in main, whose commit record says that main contains them: restore a \
+                         newer backup, or consolidate again if other code wrote main"
                     ),
                 );
             }
