@@ -15,9 +15,10 @@
 //! | `sources` | files and logs of other tools, read into records |
 //! | `formats` | export, and how rows are printed |
 //! | `health` | rules that turn an observation into alerts |
+//! | `observation` | what a scan found, as plain data |
 //! | `store` | the storage core: knows no terminal and no runtime |
 //! | `expr` | the expression grammar of filters, groups and aggregates |
-//! | `observation`, `stats`, `config`, `text` | plain data and pure functions |
+//! | `config`, `stats`, `text` | settings, and pure functions |
 //! | `memory` | what was freed, back to the system; what happens when there is none left |
 //!
 //! Without the program, the library records results and counts them:

@@ -1,7 +1,8 @@
 //! Which attempt at a test counts: the only place that says so.
 //!
-//! Of each key the row with the highest rank counts. The rank depends on the row alone, so files,
-//! batches, copies and their order change nothing. Of two identical rows either may stay.
+//! Of each key the row with the highest rank counts. The rank depends on the row, and on whether it
+//! lies in a pending folder alone (`current`). Names of files, batches, copies and their order
+//! change nothing. Of two identical rows either may stay.
 
 use crate::stats::collections::{AsItIs, Hashed};
 use std::collections::HashSet;

@@ -26,7 +26,8 @@ pub(crate) struct Resolved {
 
 /// Resolves rows of `sources` files and of main that may be attempts at one test, each
 /// with the number of its file. All of them are in `cells` and `clusters`: those that
-/// don't count are taken out. Of main's rows none was removed.
+/// don't count are taken out. Of a key that several rows may have, all rows of the sources are here,
+/// and main has at most one. Of main's rows none was removed.
 pub(crate) fn resolve<'a>(
     sources: usize,
     novelty: impl Fn(usize) -> Novelty,
