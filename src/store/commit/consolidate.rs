@@ -391,11 +391,8 @@ impl<'a> Run<'a> {
             if nothing && kind.is_none_or(|kind| kind == Holds::Records) {
                 break;
             }
-            // Where rows lack, that is counted when these are merged.
-            let gone = match base.lacking {
-                Some(_) => 0,
-                None => missing(self.store, &base, &files, self.control)?,
-            };
+            // Also where rows lack: as many new ones may hide them from the count.
+            let gone = missing(self.store, &base, &files, self.control)?;
             if gone > 0 {
                 if overtaken < OVERTAKEN && !base.is_unchanged(self.store)? {
                     overtaken += 1;

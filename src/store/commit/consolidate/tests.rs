@@ -554,7 +554,7 @@ fn a_main_that_other_code_rewrote_inherits_the_last_commit() {
     assert!(
         error
             .to_string()
-            .contains("have 1 row together, but the last commit left 4 rows in it"),
+            .contains("lacks 3 tests that the last commit had"),
         "{error}"
     );
     let accept = Options {
