@@ -338,7 +338,7 @@ mod tests {
         let output = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "tui::runtime::terminal::tests::panics_where_it_is_told_to",
+                "tui::runtime::terminal::tests::panics_where_it_is_asked_to",
                 "--nocapture",
             ])
             .env("EVALTOP_TEST_PANIC", "1")
