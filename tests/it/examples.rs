@@ -18,6 +18,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "evaltop pull node7:/runs/nightly node8:/runs/nightly --into all_runs --follow --every 30s",
         "it needs other machines",
     ),
+    (
+        "evaltop pull s3://my-bucket/nightly --into all_runs --empty --older-than 7d",
+        "it needs a bucket, and may not ask the network for one",
+    ),
 ];
 
 /// Examples that ask before they replace something, and are answered here.

@@ -40,7 +40,7 @@ const fn followed(by: super::Scenario, listed: Listed) -> Listed {
 }
 
 /// fsyncs that carry a promise.
-const UNSYNCED: [Listed; 24] = [
+const UNSYNCED: [Listed; 22] = [
     unsynced("make store", s::PUBLISH),
     unsynced("make incremental", s::PUBLISH),
     followed(s::append_durably, unsynced("folder above", s::APPEND)),
@@ -50,8 +50,6 @@ const UNSYNCED: [Listed; 24] = [
     unsynced("sync increment", s::PUBLISH),
     unsynced("publish increment", s::PUBLISH),
     unsynced("sync main", s::CONSOLIDATE),
-    unsynced("replace main", s::CONSOLIDATE),
-    followed(s::merge, unsynced("folder store", s::CONSOLIDATE)),
     unsynced("make backups", s::CONSOLIDATE),
     unsynced("link backup", s::CONSOLIDATE),
     unsynced("sync backup", s::BACKUP),
@@ -69,7 +67,12 @@ const UNSYNCED: [Listed; 24] = [
 
 /// fsyncs without which nothing would be lost, and why. They belong to operations that
 /// carry a promise elsewhere.
-const SPARE: [(&str, &str); 20] = [
+const SPARE: [(&str, &str); 21] = [
+    (
+        "replace main",
+        "the older main is back, and what it lacks lies in the commit's folder or in files that are \
+         still to move; the folder goes two commits and an hour later",
+    ),
     (
         "folder commits",
         "rows have ids: after other code has rewritten main they come in as repeats",
@@ -180,12 +183,12 @@ fn missed<'a>(listed: impl Iterator<Item = &'a Listed>) -> Vec<String> {
 
 #[test]
 fn a_missing_fsync_is_noticed() {
-    assert_eq!(missed(UNSYNCED[..12].iter()), [""; 0]);
+    assert_eq!(missed(UNSYNCED[..11].iter()), [""; 0]);
 }
 
 #[test]
 fn a_missing_fsync_of_what_follows_is_noticed() {
-    assert_eq!(missed(UNSYNCED[12..].iter()), [""; 0]);
+    assert_eq!(missed(UNSYNCED[11..].iter()), [""; 0]);
 }
 
 #[test]
