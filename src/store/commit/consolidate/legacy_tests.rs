@@ -331,7 +331,7 @@ fn a_main_that_other_code_rewrites_without_the_lock_stops_the_commit() {
 }
 
 #[test]
-fn a_main_that_shrank_is_critical_and_consolidate_waits_to_be_reported() {
+fn a_main_that_shrank_is_critical_and_consolidate_waits_for_a_remedy() {
     let f = Fixture::new();
     f.increment(LEGACY, &batch(&records(0, 3)));
     merged(&f).unwrap();

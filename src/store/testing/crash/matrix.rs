@@ -71,6 +71,7 @@ crash!(
     converting_main: CONVERT,
     accepting_main: ACCEPT,
     sorting_main: OPTIMIZE,
+    consolidating_until_folders_go: AGED,
 );
 
 #[test]

@@ -71,7 +71,7 @@ const SPARE: [(&str, &str); 21] = [
     (
         "replace main",
         "the older main is back, and what it lacks lies in the commit's folder or in files that are \
-         still to move; the folder goes two commits and an hour later",
+         still to move; a folder goes two commits later, and derived files sync main's in between",
     ),
     (
         "folder commits",

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use jiff::{SignedDuration, Timestamp};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
@@ -216,11 +217,26 @@ pub(crate) fn merge(world: &mut World) -> Result<()> {
 }
 
 pub(crate) fn merge_with(world: &mut World, remedy: Remedy) -> Result<()> {
-    let outcome = consolidate::run(&world.store, &remedy.options(), now(), &Control::default())?;
+    merge_at(world, remedy, now())
+}
+
+fn merge_at(world: &mut World, remedy: Remedy, at: Timestamp) -> Result<()> {
+    let outcome = consolidate::run(&world.store, &remedy.options(), at, &Control::default())?;
     world.note(|ledger, _| ledger.all_durable());
     if let Some(name) = outcome.backup {
         let path = world.store.layout.backups().join(name);
         world.note(|ledger, disk| ledger.made(disk, &path));
+    }
+    Ok(())
+}
+
+/// Commits hours apart: the first one's folder goes, and main alone has its rows.
+fn merge_for_hours(world: &mut World) -> Result<()> {
+    for hours in 0..4 {
+        let at = now() + SignedDuration::from_hours(2 * hours);
+        merge_at(world, Remedy::Nothing, at)?;
+        let from = 50 + 3 * u32::try_from(hours).unwrap();
+        increment(world, &records(from..from + 2, 0))?;
     }
     Ok(())
 }
@@ -421,7 +437,14 @@ pub(crate) const REPAIR: Case = Case {
 };
 pub(crate) const CLEANUP: Case = case("cleanup", with_leftovers, clean_up);
 
-pub(crate) const ALL: [Case; 26] = [
+/// What main has is in no folder any more.
+pub(crate) const AGED: Case = case(
+    "consolidate until folders go",
+    main_and_increments,
+    merge_for_hours,
+);
+
+pub(crate) const ALL: [Case; 27] = [
     APPEND,
     APPEND_DURABLY,
     PUBLISH,
@@ -431,6 +454,7 @@ pub(crate) const ALL: [Case; 26] = [
     COLUMN,
     EVERYTHING,
     LIVE,
+    AGED,
     LEGACY,
     LATER,
     JOURNAL_LATER,
