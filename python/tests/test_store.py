@@ -129,7 +129,7 @@ def test_plain_values_are_what_they_are_through_json(tmp_path):
     defaults = {"flaw_type": "d", "error_message": "d", "extra_default": 1}
     # What a record says stands before the defaults, None as well.
     odd |= {"flaw_type": None, "extra_default": float("nan")}
-    with evaltop.Writer(tmp_path / "s", **defaults) as w:
+    with evaltop.Writer(tmp_path / "s", defaults=defaults) as w:
         w.record(model="m", task_id="plain", **odd)
         w.record(model="m", task_id="json", way=[1], **odd)
         for fields in wrong:
