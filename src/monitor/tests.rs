@@ -93,7 +93,7 @@ fn a_main_that_is_being_written_leaves_the_figures_standing() {
 }
 
 #[test]
-fn files_that_wait_at_the_start_reports_when_they_began_to() {
+fn files_that_wait_at_the_start_say_when_they_began_to() {
     let folder = tempfile::tempdir().unwrap();
     let incremental = folder.path().join("incremental");
     fs::create_dir(&incremental).unwrap();

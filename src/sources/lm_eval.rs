@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_files_reports_task_and_date() {
+    fn names_of_files_say_task_and_date() {
         for (stem, task, date) in [
             (
                 "samples_arc_easy_2026-01-31T10-11-12.123456",

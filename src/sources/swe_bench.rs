@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_reports_model_and_run() {
+    fn names_say_model_and_run() {
         for (path, model, run) in [
             ("gpt-4.my_run.json", Some("gpt-4"), Some("my_run")),
             ("org__m-1.5.r1.json", Some("org/m-1.5"), Some("r1")),

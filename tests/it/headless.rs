@@ -71,7 +71,7 @@ fn misplace(folder: &Path) {
 }
 
 #[test]
-fn a_hook_is_reported_while_no_dashboard_is_open() {
+fn a_hook_is_called_while_no_dashboard_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     store(folder);

@@ -222,7 +222,7 @@ fn doubled_totals_are_reported_and_halved_on_request() {
 }
 
 #[test]
-fn success_of_full_alone_is_reported_by_evidence() {
+fn success_of_full_alone_is_known_by_evidence() {
     let folder = Folder::new();
     write(
         &folder,
@@ -440,7 +440,7 @@ fn variants_of_a_name_are_one_model_when_asked() {
 }
 
 #[test]
-fn what_is_no_database_is_reported_what_it_looks_like() {
+fn what_is_not_a_database_is_reported_with_what_it_looks_like() {
     let folder = Folder::new();
     let whole = v3(&[(simple("x"), json!({"total": 5, "success": 2}))]).to_string();
     folder.write("torn.json", &whole[..whole.len() - 1]);

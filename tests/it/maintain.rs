@@ -243,7 +243,7 @@ fn files_that_are_no_parquet_are_in_progress_first_and_unreadable_later() {
 }
 
 #[test]
-fn the_second_one_is_reported_who_holds_the_lock() {
+fn the_second_one_learns_who_holds_the_lock() {
     let dir = store(&["a"]);
     record(dir.path(), &["b"]);
     // Another program that locks, as legacy writers of main do.
@@ -269,7 +269,7 @@ fn the_second_one_is_reported_who_holds_the_lock() {
 }
 
 #[test]
-fn a_main_that_lost_rows_is_refused_until_reported() {
+fn a_main_that_lost_rows_is_refused_until_somebody_decides() {
     let dir = store(&["a", "b"]);
     record(dir.path(), &["c"]);
     let main = dir.path().join("test_results.parquet");

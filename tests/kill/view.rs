@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_survives_being_reported() {
+    fn a_view_survives_being_printed() {
         let view = View::of_rows([
             ("life-3", "0"),
             ("life-3", "1"),

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_one_is_reported_who_holds_it() {
+    fn the_second_one_learns_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         let held = StoreLock::take(&store, "consolidate", &Control::default()).unwrap();
