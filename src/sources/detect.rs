@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::counts::Counted;
 use super::inspect;
+use super::json_reader::{Fault, JsonReader, Shape};
 use super::mapped;
 use super::promptfoo::PromptfooTable;
-use super::pull::{Fault, Pull, Shape};
 use super::spec::Spec;
 use super::swe_bench;
 use crate::store::{Error, Result};
@@ -286,11 +286,11 @@ fn object(text: &[u8]) -> Kind {
 fn names(text: &[u8]) -> Vec<(String, Shape)> {
     let mut names = Vec::new();
     let mut read = || -> Result<(), Fault> {
-        let mut pull = Pull::new(text)?;
-        pull.enter_object()?;
-        while let Some(name) = pull.key()? {
-            names.push((name, pull.shape()?));
-            pull.skip()?;
+        let mut json = JsonReader::new(text)?;
+        json.enter_object()?;
+        while let Some(name) = json.key()? {
+            names.push((name, json.shape()?));
+            json.skip()?;
         }
         Ok(())
     };

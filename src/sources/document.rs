@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::detect;
+use super::json_reader::{Fault, JsonReader, Shape};
 use super::objects::{Object, Place, Reader, Remarks, Rows};
-use super::pull::{Fault, Pull, Shape};
 use super::source::{Column, bad_document};
 use crate::store::{Error, Result};
 
@@ -155,7 +155,7 @@ impl Reader for Document {
                 place: Place::Named(name),
                 fields: Some(fields),
                 remark: None,
-                read: reading.pull.offset(),
+                read: reading.json.offset(),
                 rejected: None,
             }))
         })))
@@ -183,55 +183,55 @@ impl Survey {
             ..Self::default()
         };
         let bad = |fault| bad_document(path, None, fault);
-        let mut pull = Pull::new(file).map_err(bad)?;
-        survey.look(&mut pull, &mut Vec::new()).map_err(bad)?;
-        pull.end().map_err(bad)?;
+        let mut json = JsonReader::new(file).map_err(bad)?;
+        survey.look(&mut json, &mut Vec::new()).map_err(bad)?;
+        json.end().map_err(bad)?;
         Ok(survey)
     }
 
-    fn look(&mut self, pull: &mut Pull<File>, path: &mut Vec<String>) -> Result<(), Fault> {
-        let begin = pull.offset();
-        match pull.shape()? {
+    fn look(&mut self, json: &mut JsonReader<File>, path: &mut Vec<String>) -> Result<(), Fault> {
+        let begin = json.offset();
+        match json.shape()? {
             Shape::Array => {
                 let (mut rows, mut objects) = (0, 0);
-                pull.enter_array()?;
-                while pull.element()? {
+                json.enter_array()?;
+                while json.element()? {
                     rows += 1;
-                    objects += u64::from(pull.shape()? == Shape::Object);
-                    pull.skip()?;
+                    objects += u64::from(json.shape()? == Shape::Object);
+                    json.skip()?;
                 }
                 // A list of texts is a value, not rows.
                 if objects > 0 && objects == rows {
-                    self.add(path, rows, pull.offset() - begin, true);
+                    self.add(path, rows, json.offset() - begin, true);
                 }
             }
             Shape::Object if path.len() < DEEPEST => {
                 let (mut members, mut objects) = (0, 0);
-                pull.enter_object()?;
-                while let Some(name) = pull.key()? {
+                json.enter_object()?;
+                while let Some(name) = json.key()? {
                     members += 1;
-                    objects += u64::from(pull.shape()? == Shape::Object);
+                    objects += u64::from(json.shape()? == Shape::Object);
                     // Names of thousands of members are keys of rows, not of columns.
                     if members > SHARED as u64 {
-                        pull.skip()?;
+                        json.skip()?;
                         continue;
                     }
                     path.push(name);
-                    self.look(pull, path)?;
+                    self.look(json, path)?;
                     path.pop();
                 }
                 if objects > 1 && objects == members {
-                    self.add(path, members, pull.offset() - begin, false);
+                    self.add(path, members, json.offset() - begin, false);
                 }
             }
             Shape::Plain | Shape::Text => {
-                let value = pull.value()?;
+                let value = json.value()?;
                 let short = value.as_str().is_none_or(|text| text.len() <= LONGEST);
                 if short && !path.is_empty() && self.shared.len() < SHARED {
                     self.shared.insert(path.join("."), value);
                 }
             }
-            _ => pull.skip()?,
+            _ => json.skip()?,
         }
         Ok(())
     }
@@ -303,7 +303,7 @@ impl Survey {
 
 /// The rows of a document being read.
 struct Reading {
-    pull: Pull<File>,
+    json: JsonReader<File>,
     /// `None`: the rows are over.
     array: Option<bool>,
     /// Whether the members of the object are lists of rows, and the name of the one being read.
@@ -313,20 +313,20 @@ struct Reading {
 
 impl Reading {
     fn open(path: &Path, rows: &[String]) -> Result<Self, Fault> {
-        let mut pull = Pull::new(File::open(path)?)?;
+        let mut json = JsonReader::new(File::open(path)?)?;
         let (rows, in_lists) = match rows {
             [rows @ .., last] if last == EACH => (rows, true),
             rows => (rows, false),
         };
         for wanted in rows {
-            pull.enter_object()?;
+            json.enter_object()?;
             loop {
-                match pull.key()? {
+                match json.key()? {
                     Some(name) if name == *wanted => break,
-                    Some(_) => pull.skip()?,
+                    Some(_) => json.skip()?,
                     None => {
                         return Ok(Self {
-                            pull,
+                            json,
                             array: None,
                             in_lists,
                             list: None,
@@ -335,19 +335,19 @@ impl Reading {
                 }
             }
         }
-        let array = match pull.shape()? {
+        let array = match json.shape()? {
             Shape::Array => {
-                pull.enter_array()?;
+                json.enter_array()?;
                 Some(true)
             }
             Shape::Object => {
-                pull.enter_object()?;
+                json.enter_object()?;
                 Some(false)
             }
             _ => None,
         };
         Ok(Self {
-            pull,
+            json,
             array,
             in_lists,
             list: None,
@@ -357,19 +357,19 @@ impl Reading {
     /// The next row of the lists in an object, with its list's name.
     fn next_of_lists(&mut self) -> Result<Option<(Option<String>, Value)>, Fault> {
         loop {
-            if self.list.is_some() && self.pull.element()? {
-                return Ok(Some((self.list.clone(), self.pull.value()?)));
+            if self.list.is_some() && self.json.element()? {
+                return Ok(Some((self.list.clone(), self.json.value()?)));
             }
             self.list = None;
-            let Some(name) = self.pull.key()? else {
+            let Some(name) = self.json.key()? else {
                 self.array = None;
                 return Ok(None);
             };
-            if self.pull.shape()? == Shape::Array {
-                self.pull.enter_array()?;
+            if self.json.shape()? == Shape::Array {
+                self.json.enter_array()?;
                 self.list = Some(name);
             } else {
-                self.pull.skip()?;
+                self.json.skip()?;
             }
         }
     }
@@ -379,9 +379,9 @@ impl Reading {
             return self.next_of_lists();
         }
         let row = match self.array {
-            Some(true) if self.pull.element()? => Some((None, self.pull.value()?)),
-            Some(false) => match self.pull.key()? {
-                Some(key) => Some((Some(key), self.pull.value()?)),
+            Some(true) if self.json.element()? => Some((None, self.json.value()?)),
+            Some(false) => match self.json.key()? {
+                Some(key) => Some((Some(key), self.json.value()?)),
                 None => None,
             },
             _ => None,

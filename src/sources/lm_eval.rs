@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::detect;
+use super::json_reader::{Fault, JsonReader};
 use super::jsonl::{self, Jsonl};
 use super::objects::{Object, Place, Reader, Remarks, Rows};
-use super::pull::{Fault, Pull};
 use super::score;
 use super::source::Column;
 use super::source::{bad_document, bad_row};
@@ -57,7 +57,7 @@ impl LmEval {
         let mut run = match &beside {
             Some(results) => {
                 let file = detect::open(results)?;
-                let run = Pull::new(file).and_then(|mut pull| Run::read(&mut pull));
+                let run = JsonReader::new(file).and_then(|mut json| Run::read(&mut json));
                 run.map_err(|fault| bad_document(results, None, fault))?
             }
             None => Run::default(),
@@ -231,21 +231,21 @@ impl Reader for LmEval {
 }
 
 impl Run {
-    fn read(pull: &mut Pull<impl Read>) -> std::result::Result<Self, Fault> {
+    fn read(json: &mut JsonReader<impl Read>) -> std::result::Result<Self, Fault> {
         let mut run = Self::default();
         let (mut named, mut config) = (None, Value::Null);
-        pull.enter_object()?;
-        while let Some(name) = pull.key()? {
+        json.enter_object()?;
+        while let Some(name) = json.key()? {
             match name.as_str() {
-                "model_name" => named = pull.value()?.as_str().map(str::to_owned),
-                "config" => config = pull.value()?,
-                "date" => run.began = Some(pull.value()?).filter(Value::is_number),
-                "n-shot" => run.shots = object(pull.value()?),
-                "higher_is_better" => run.higher_is_better = object(pull.value()?),
-                _ => pull.skip()?,
+                "model_name" => named = json.value()?.as_str().map(str::to_owned),
+                "config" => config = json.value()?,
+                "date" => run.began = Some(json.value()?).filter(Value::is_number),
+                "n-shot" => run.shots = object(json.value()?),
+                "higher_is_better" => run.higher_is_better = object(json.value()?),
+                _ => json.skip()?,
             }
         }
-        pull.end()?;
+        json.end()?;
         run.model = named
             .filter(|name| !name.is_empty())
             .or_else(|| model(&config));
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn the_model_is_named_or_among_the_arguments() {
         let read = |text: &str| {
-            Run::read(&mut Pull::new(text.as_bytes()).unwrap())
+            Run::read(&mut JsonReader::new(text.as_bytes()).unwrap())
                 .unwrap()
                 .model
         };

@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use super::csv::Csv;
 use super::detect::{self, Form};
 use super::document::{Document, Survey, lookup};
+use super::json_reader::{JsonReader, Shape};
 use super::jsonl::Jsonl;
 use super::objects::{Object, Place, Reader, Remarks, Rows};
 use super::parquet::Parquet;
-use super::pull::{Pull, Shape};
 use super::source::{Column as Found, bad_document};
 use super::spec::Spec;
 use super::table::Table;
@@ -109,9 +109,9 @@ impl Spec {
             return Ok(false);
         }
         // An array begins with a bracket, whatever comes before.
-        let mut pull =
-            Pull::new(detect::open(path)?).map_err(|fault| bad_document(path, None, fault))?;
-        let shape = pull
+        let mut json = JsonReader::new(detect::open(path)?)
+            .map_err(|fault| bad_document(path, None, fault))?;
+        let shape = json
             .shape()
             .map_err(|fault| bad_document(path, None, fault))?;
         Ok(shape != Shape::Array)

@@ -288,7 +288,9 @@ impl<'a> Run<'a> {
         let (store, control, now) = (self.store, self.control, self.now);
         match database::import(store, &files, now, control) {
             Ok(reports) => self.done.extend(places.into_iter().zip(reports)),
-            Err(error) if files.len() == 1 => self.done.push((places[0], Err(error))),
+            Err(error) if files.len() == 1 => {
+                self.done.extend(places.into_iter().zip([Err(error)]));
+            }
             // Each stands for itself: what is wrong with one may not be with another.
             Err(_) => {
                 for (at, file) in places.into_iter().zip(&files) {

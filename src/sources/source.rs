@@ -9,8 +9,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::convert::{self, Bad};
+use super::json_reader::Fault;
 use super::objects::Place;
-use super::pull::Fault;
 use crate::store::format::cast::double_holds;
 use crate::store::format::schema::{EXACT_IN_DOUBLE, Range};
 use crate::store::{Error, Result};

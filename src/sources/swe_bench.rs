@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::detect;
+use super::json_reader::{JsonReader, Shape};
 use super::objects::{Object, Place, Reader, Remarks, Rows};
-use super::pull::{Pull, Shape};
 use super::source::Column;
 use super::source::bad_document;
 use crate::store::{Error, Result};
@@ -72,10 +72,10 @@ impl SweBench {
         let size = file.metadata().map_err(Error::io("read", path))?.len();
         let bad = |fault| bad_document(path, None, fault);
         let mut instances = BTreeMap::new();
-        let mut pull = Pull::new(file).map_err(bad)?;
-        pull.enter_object().map_err(bad)?;
-        while let Some(name) = pull.key().map_err(bad)? {
-            let value = pull.value().map_err(bad)?;
+        let mut json = JsonReader::new(file).map_err(bad)?;
+        json.enter_object().map_err(bad)?;
+        while let Some(name) = json.key().map_err(bad)? {
+            let value = json.value().map_err(bad)?;
             let list = LISTS.iter().find(|(list, _)| *list == name);
             match (list, &value) {
                 (Some((_, outcome)), Value::Array(ids)) => {

@@ -10,7 +10,7 @@ use super::walk::{Piece, Walk};
 use crate::config::show_counted;
 use crate::sources::detect;
 use crate::sources::detect::Kind;
-use crate::sources::pull::Fault;
+use crate::sources::json_reader::Fault;
 use crate::sources::source::bad_document;
 use crate::store::{Error, Result};
 

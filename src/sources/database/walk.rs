@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::sources::pull::{Fault, Pull, Shape};
+use crate::sources::json_reader::{Fault, JsonReader, Shape};
 
 /// The levels of the tree below a model, from the top: the key that opens each, and
 /// the column that its names are.
@@ -71,7 +71,7 @@ enum Open {
 /// Reads a database.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    pull: Pull<File>,
+    json: JsonReader<File>,
     open: Vec<Open>,
     model: String,
     names: Vec<(&'static str, String)>,
@@ -84,10 +84,10 @@ pub(crate) struct Walk {
 impl Walk {
     /// Begins; the document must be an object.
     pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
-        let mut pull = Pull::new(File::open(path)?)?;
-        pull.enter_object()?;
+        let mut json = JsonReader::new(File::open(path)?)?;
+        json.enter_object()?;
         Ok(Self {
-            pull,
+            json,
             open: vec![Open::Root],
             model: String::new(),
             names: Vec::new(),
@@ -99,7 +99,7 @@ impl Walk {
 
     /// Bytes read so far.
     pub(crate) fn offset(&self) -> u64 {
-        self.pull.offset()
+        self.json.offset()
     }
 
     /// The next piece; `None` at the end.
@@ -125,33 +125,33 @@ impl Walk {
     }
 
     fn root(&mut self) -> Result<Option<Piece>, Fault> {
-        let Some(name) = self.pull.key()? else {
+        let Some(name) = self.json.key()? else {
             self.open.pop();
-            self.pull.end()?;
+            self.json.end()?;
             return Ok(None);
         };
-        match (name.as_str(), self.pull.shape()?) {
+        match (name.as_str(), self.json.shape()?) {
             ("models", Shape::Object) => {
-                self.pull.enter_object()?;
+                self.json.enter_object()?;
                 self.open.push(Open::Models);
             }
             ("test_groups", Shape::Object) => {
-                self.pull.enter_object()?;
+                self.json.enter_object()?;
                 self.open.push(Open::Groups { list: false });
             }
             ("test_groups", Shape::Array) => {
-                self.pull.enter_array()?;
+                self.json.enter_array()?;
                 self.open.push(Open::Groups { list: true });
             }
             ("models" | "test_groups", _) => {
-                let empty = self.pull.value()?.is_null();
+                let empty = self.json.value()?.is_null();
                 return Ok((!empty).then_some(Piece::Odd));
             }
             ("summary" | "version" | "last_updated", _) => {
-                return Ok(Some(Piece::Root(name, self.pull.value()?)));
+                return Ok(Some(Piece::Root(name, self.json.value()?)));
             }
             _ => {
-                self.pull.skip()?;
+                self.json.skip()?;
                 return Ok(Some(Piece::Root(name, Value::Null)));
             }
         }
@@ -159,7 +159,7 @@ impl Walk {
     }
 
     fn models(&mut self) -> Result<Option<Piece>, Fault> {
-        let Some(name) = self.pull.key()? else {
+        let Some(name) = self.json.key()? else {
             self.open.pop();
             return Ok(None);
         };
@@ -172,7 +172,7 @@ impl Walk {
     }
 
     fn model(&mut self) -> Result<Option<Piece>, Fault> {
-        let Some(name) = self.pull.key()? else {
+        let Some(name) = self.json.key()? else {
             self.open.pop();
             return Ok(Some(Piece::Model(
                 self.model.clone(),
@@ -187,11 +187,11 @@ impl Walk {
         match level {
             Some(level) => return self.level(level),
             // Only counts are looked for here; a text may be of any length.
-            None if name == "overall_stats" || self.pull.shape()? == Shape::Plain => {
-                let value = self.pull.value()?;
+            None if name == "overall_stats" || self.json.shape()? == Shape::Plain => {
+                let value = self.json.value()?;
                 self.fields.insert(name, value);
             }
-            None => self.pull.skip()?,
+            None => self.json.skip()?,
         }
         Ok(None)
     }
@@ -205,7 +205,7 @@ impl Walk {
     }
 
     fn name(&mut self, level: usize) -> Result<Option<Piece>, Fault> {
-        let Some(name) = self.pull.key()? else {
+        let Some(name) = self.json.key()? else {
             self.open.pop();
             return Ok(None);
         };
@@ -215,7 +215,7 @@ impl Walk {
         if level == DEEPEST {
             let mut names = self.names.clone();
             names.push((column, name));
-            let fields = self.pull.value()?;
+            let fields = self.json.value()?;
             if !fields.is_object() {
                 return Ok(Some(Piece::Odd));
             }
@@ -234,7 +234,7 @@ impl Walk {
     }
 
     fn inside(&mut self, level: usize) -> Result<Option<Piece>, Fault> {
-        let Some(name) = self.pull.key()? else {
+        let Some(name) = self.json.key()? else {
             self.open.pop();
             self.names.pop();
             return Ok(None);
@@ -242,15 +242,15 @@ impl Walk {
         if LEVELS.get(level + 1).is_some_and(|(key, _)| *key == name) {
             return self.level(level + 1);
         }
-        self.pull.skip()?;
+        self.json.skip()?;
         Ok(None)
     }
 
     fn groups(&mut self, list: bool) -> Result<Option<Piece>, Fault> {
         let name = if list {
-            self.pull.element()?.then(|| self.groups.to_string())
+            self.json.element()?.then(|| self.groups.to_string())
         } else {
-            self.pull.key()?
+            self.json.key()?
         };
         let Some(name) = name else {
             self.open.pop();
@@ -267,31 +267,31 @@ impl Walk {
     }
 
     fn group(&mut self) -> Result<Option<Piece>, Fault> {
-        let Some(name) = self.pull.key()? else {
+        let Some(name) = self.json.key()? else {
             self.open.pop();
             return Ok(Some(Piece::Group(
                 self.group.clone(),
                 std::mem::take(&mut self.fields),
             )));
         };
-        match (name.as_str(), self.pull.shape()?) {
+        match (name.as_str(), self.json.shape()?) {
             ("instances", Shape::Array) => {
-                self.pull.enter_array()?;
+                self.json.enter_array()?;
                 self.open.push(Open::Instances);
             }
             (_, Shape::Text | Shape::Plain) => {
-                let value = self.pull.value()?;
+                let value = self.json.value()?;
                 self.fields.insert(name, value);
             }
-            _ => self.pull.skip()?,
+            _ => self.json.skip()?,
         }
         Ok(None)
     }
 
     fn instance(&mut self) -> Result<Option<Piece>, Fault> {
-        if self.pull.element()? {
+        if self.json.element()? {
             let group = self.groups.saturating_sub(1);
-            return Ok(Some(Piece::Instance(group, self.pull.value()?)));
+            return Ok(Some(Piece::Instance(group, self.json.value()?)));
         }
         self.open.pop();
         Ok(None)
@@ -299,11 +299,11 @@ impl Walk {
 
     /// Enters an object; passes over anything else and says `false`.
     fn enter(&mut self) -> Result<bool, Fault> {
-        let object = self.pull.shape()? == Shape::Object;
+        let object = self.json.shape()? == Shape::Object;
         if object {
-            self.pull.enter_object()?;
+            self.json.enter_object()?;
         } else {
-            self.pull.skip()?;
+            self.json.skip()?;
         }
         Ok(object)
     }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use crate::sources::pull::{Fault, Pull};
+use crate::sources::json_reader::{Fault, JsonReader};
 
 /// What all samples of a log share.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,20 +34,20 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads the header, or a whole log without its samples.
-    pub(crate) fn read(pull: &mut Pull<impl Read>) -> Result<Self, Fault> {
+    pub(crate) fn read(json: &mut JsonReader<impl Read>) -> Result<Self, Fault> {
         let mut header = Self::default();
         let mut results = Value::Null;
-        pull.enter_object()?;
-        while let Some(name) = pull.key()? {
+        json.enter_object()?;
+        while let Some(name) = json.key()? {
             match name.as_str() {
-                "eval" => header.evaluation(&pull.value()?),
-                "status" => header.status = text(&pull.value()?, &[]),
-                "error" => header.error = text(&pull.value()?, &["message"]),
-                "results" => results = pull.value()?,
-                _ => pull.skip()?,
+                "eval" => header.evaluation(&json.value()?),
+                "status" => header.status = text(&json.value()?, &[]),
+                "error" => header.error = text(&json.value()?, &["message"]),
+                "results" => results = json.value()?,
+                _ => json.skip()?,
             }
         }
-        pull.end()?;
+        json.end()?;
         header.results(&results);
         Ok(header)
     }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::detect::{self, has_extension};
+use super::json_reader::{JsonReader, Shape};
 use super::objects::{JUDGED, Object, Place, Reader, Remarks, Rows};
-use super::pull::{Pull, Shape};
 use super::source::bad_document;
 use crate::config::show_counted;
 use crate::sources::source::Column;
@@ -41,8 +41,8 @@ pub(crate) fn is_log(path: &Path) -> Result<bool> {
 /// The header does not name task and model, or the sample has no id.
 pub fn record(header: &[u8], log: Option<&str>, sample: &[u8]) -> Result<Map<String, Value>> {
     let bad = |fault| bad_document(Path::new(log.unwrap_or("the evaluation")), None, fault);
-    let mut header = Pull::new(header)
-        .and_then(|mut pull| Header::read(&mut pull))
+    let mut header = JsonReader::new(header)
+        .and_then(|mut json| Header::read(&mut json))
         .map_err(bad)?;
     if !header.complete() {
         return Err(Error::Refused(
@@ -50,7 +50,7 @@ pub fn record(header: &[u8], log: Option<&str>, sample: &[u8]) -> Result<Map<Str
         ));
     }
     header.log = log.map(str::to_owned);
-    let row = Pull::new(sample).and_then(|mut pull| sample::read(&mut pull, &header));
+    let row = JsonReader::new(sample).and_then(|mut json| sample::read(&mut json, &header));
     let (_, mut fields, _) = row.map_err(bad)?;
     let score = fields.get("score").and_then(Value::as_f64);
     if score.is_some_and(|score| !(0.0..=1.0).contains(&score)) {
@@ -97,7 +97,7 @@ impl Inspect {
             while let Some((finished, header)) = parts.next(
                 |name| HEADERS.contains(&name),
                 |name, part| {
-                    let header = Pull::new(part).and_then(|mut pull| Header::read(&mut pull));
+                    let header = JsonReader::new(part).and_then(|mut json| Header::read(&mut json));
                     Ok((
                         Some(&name) == HEADERS.first(),
                         header.map_err(|fault| bad(name, fault))?,
@@ -110,7 +110,7 @@ impl Inspect {
             }
         } else {
             let header =
-                Pull::new(detect::open(path)?).and_then(|mut pull| Header::read(&mut pull));
+                JsonReader::new(detect::open(path)?).and_then(|mut json| Header::read(&mut json));
             log.header = header.map_err(|fault| bad_document(path, None, fault))?;
         }
         log.header.log = Some(name.display().to_string());
@@ -129,8 +129,8 @@ impl Inspect {
             let row = parts.next(
                 |name| name.starts_with("samples/") && has_extension(name, "json"),
                 |name, part| {
-                    let row =
-                        Pull::new(part).and_then(|mut pull| sample::read(&mut pull, &self.header));
+                    let row = JsonReader::new(part)
+                        .and_then(|mut json| sample::read(&mut json, &self.header));
                     row.map_err(|fault| bad_document(&self.path, Some(name), fault))
                 },
             );
@@ -240,36 +240,39 @@ impl Reader for Inspect {
 
 /// A JSON log whose samples are being read.
 struct Document {
-    pull: Pull<File>,
+    json: JsonReader<File>,
     inside: bool,
 }
 
 impl Document {
-    fn open(path: &Path) -> std::result::Result<Self, super::pull::Fault> {
-        let mut pull = Pull::new(File::open(path)?)?;
-        pull.enter_object()?;
+    fn open(path: &Path) -> std::result::Result<Self, super::json_reader::Fault> {
+        let mut json = JsonReader::new(File::open(path)?)?;
+        json.enter_object()?;
         Ok(Self {
-            pull,
+            json,
             inside: false,
         })
     }
 
-    fn next(&mut self, header: &Header) -> std::result::Result<Option<Object>, super::pull::Fault> {
+    fn next(
+        &mut self,
+        header: &Header,
+    ) -> std::result::Result<Option<Object>, super::json_reader::Fault> {
         loop {
             if self.inside {
-                if self.pull.element()? {
-                    let row = sample::read(&mut self.pull, header)?;
-                    return Ok(Some(object(row, self.pull.offset())));
+                if self.json.element()? {
+                    let row = sample::read(&mut self.json, header)?;
+                    return Ok(Some(object(row, self.json.offset())));
                 }
                 self.inside = false;
             }
-            match self.pull.key()? {
+            match self.json.key()? {
                 None => return Ok(None),
-                Some(name) if name == "samples" && self.pull.shape()? == Shape::Array => {
-                    self.pull.enter_array()?;
+                Some(name) if name == "samples" && self.json.shape()? == Shape::Array => {
+                    self.json.enter_array()?;
                     self.inside = true;
                 }
-                Some(_) => self.pull.skip()?,
+                Some(_) => self.json.skip()?,
             }
         }
     }

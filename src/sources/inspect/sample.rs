@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::header::{Header, text};
-use crate::sources::pull::{Fault, Pull, Shape};
+use crate::sources::json_reader::{Fault, JsonReader, Shape};
 use crate::sources::score::Scores;
 use crate::store::aggregate::category;
 
@@ -42,9 +42,9 @@ struct Sample {
 pub(crate) type Row = (String, Map<String, Value>, Option<&'static str>);
 
 /// Reads one sample.
-pub(crate) fn read(pull: &mut Pull<impl Read>, header: &Header) -> Result<Row, Fault> {
-    let begin = pull.fault("a sample without an id");
-    let sample = Sample::read(pull)?;
+pub(crate) fn read(json: &mut JsonReader<impl Read>, header: &Header) -> Result<Row, Fault> {
+    let begin = json.fault("a sample without an id");
+    let sample = Sample::read(json)?;
     let Some(id) = sample.id.clone() else {
         return Err(begin);
     };
@@ -124,50 +124,50 @@ pub(crate) fn read(pull: &mut Pull<impl Read>, header: &Header) -> Result<Row, F
 }
 
 impl Sample {
-    fn read(pull: &mut Pull<impl Read>) -> Result<Self, Fault> {
+    fn read(json: &mut JsonReader<impl Read>) -> Result<Self, Fault> {
         let mut sample = Self::default();
-        pull.enter_object()?;
-        while let Some(name) = pull.key()? {
+        json.enter_object()?;
+        while let Some(name) = json.key()? {
             match name.as_str() {
                 "id" => {
-                    sample.id = match pull.value()? {
+                    sample.id = match json.value()? {
                         Value::String(id) => Some(id),
                         Value::Number(id) => Some(id.to_string()),
                         _ => None,
                     }
                 }
-                "epoch" => sample.epoch = pull.value()?.as_u64(),
-                "score" | "scores" => sample.scores = Scores::new(pull.value()?, &name),
+                "epoch" => sample.epoch = json.value()?.as_u64(),
+                "score" | "scores" => sample.scores = Scores::new(json.value()?, &name),
                 "metadata" => {
                     let empty = |value: &Value| value.as_object().is_none_or(Map::is_empty);
-                    sample.metadata = Some(pull.value()?).filter(|value| !empty(value));
+                    sample.metadata = Some(json.value()?).filter(|value| !empty(value));
                 }
-                "error" => sample.error = text(&pull.value()?, &["message"]),
-                "limit" => sample.limit = text(&pull.value()?, &["type"]),
-                "model_usage" => sample.usage = pull.value()?,
-                "total_time" => sample.total_time = pull.value()?.as_f64(),
-                "working_time" => sample.working_time = pull.value()?.as_f64(),
-                "started_at" => sample.started = text(&pull.value()?, &[]),
-                "completed_at" => sample.completed = text(&pull.value()?, &[]),
-                "messages" if pull.shape()? == Shape::Array => sample.messages(pull)?,
-                "events" if pull.shape()? == Shape::Array => sample.events(pull)?,
-                _ => pull.skip()?,
+                "error" => sample.error = text(&json.value()?, &["message"]),
+                "limit" => sample.limit = text(&json.value()?, &["type"]),
+                "model_usage" => sample.usage = json.value()?,
+                "total_time" => sample.total_time = json.value()?.as_f64(),
+                "working_time" => sample.working_time = json.value()?.as_f64(),
+                "started_at" => sample.started = text(&json.value()?, &[]),
+                "completed_at" => sample.completed = text(&json.value()?, &[]),
+                "messages" if json.shape()? == Shape::Array => sample.messages(json)?,
+                "events" if json.shape()? == Shape::Array => sample.events(json)?,
+                _ => json.skip()?,
             }
         }
         Ok(sample)
     }
 
-    fn messages(&mut self, pull: &mut Pull<impl Read>) -> Result<(), Fault> {
+    fn messages(&mut self, json: &mut JsonReader<impl Read>) -> Result<(), Fault> {
         let mut turns = 0;
-        pull.enter_array()?;
-        while pull.element()? {
+        json.enter_array()?;
+        while json.element()? {
             let (mut assistant, mut calls) = (false, 0);
-            pull.enter_object()?;
-            while let Some(name) = pull.key()? {
+            json.enter_object()?;
+            while let Some(name) = json.key()? {
                 match name.as_str() {
-                    "role" => assistant = pull.value()? == "assistant",
-                    "tool_calls" => calls = pull.value()?.as_array().map_or(0, Vec::len) as u64,
-                    _ => pull.skip()?,
+                    "role" => assistant = json.value()? == "assistant",
+                    "tool_calls" => calls = json.value()?.as_array().map_or(0, Vec::len) as u64,
+                    _ => json.skip()?,
                 }
             }
             if assistant {
@@ -179,19 +179,19 @@ impl Sample {
         Ok(())
     }
 
-    fn events(&mut self, pull: &mut Pull<impl Read>) -> Result<(), Fault> {
-        pull.enter_array()?;
-        while pull.element()? {
-            pull.enter_object()?;
-            while let Some(name) = pull.key()? {
+    fn events(&mut self, json: &mut JsonReader<impl Read>) -> Result<(), Fault> {
+        json.enter_array()?;
+        while json.element()? {
+            json.enter_object()?;
+            while let Some(name) = json.key()? {
                 if name == "timestamp" {
-                    let time = text(&pull.value()?, &[]);
+                    let time = text(&json.value()?, &[]);
                     self.events = (
                         self.events.0.take().or(time.clone()),
                         time.or(self.events.1.take()),
                     );
                 } else {
-                    pull.skip()?;
+                    json.skip()?;
                 }
             }
         }
@@ -331,7 +331,8 @@ mod tests {
             scorer: Some("match".to_owned()),
             ..Header::default()
         };
-        let (_, fields, remark) = read(&mut Pull::new(text.as_slice()).unwrap(), &header).unwrap();
+        let (_, fields, remark) =
+            read(&mut JsonReader::new(text.as_slice()).unwrap(), &header).unwrap();
         (fields, remark)
     }
 

@@ -40,7 +40,6 @@ use crate::store::write::journal;
 use crate::store::{Control, Store, disk};
 
 mod replace;
-pub(crate) mod run;
 
 pub use super::derived_files::rebuild as rebuild_derived;
 use super::pending_files::Holds;

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::consolidate::run::{At, Run, bytes};
 use super::merge::{run_is_full, sorted};
 use super::round::Trouble;
+use super::sorted_run::{At, SortedRun, bytes};
 use super::splits::{Decoded, Job, Piece, Reading};
 use crate::limits::LIMITS;
 use crate::memory;
@@ -323,7 +323,7 @@ impl Encoding<'_> {
                 .flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row)))
                 .collect()
         };
-        let run = Run::new(&self.reading.target, decoded.batches, order, self.threads)?;
+        let run = SortedRun::new(&self.reading.target, decoded.batches, order, self.threads)?;
         let column = |field, rows| run.column(field, rows);
         let numbers = self.groups.add(self.threads, run.rows(), column, out)?;
         if let Some(entries) = &mut self.entries {

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::consolidate::run::{At, Run};
+use super::sorted_run::{At, SortedRun};
 use crate::config::{show_count, show_counted};
 use crate::store::aggregate::{Columns, Digest, places_of_cells};
 use crate::store::error::{Error, Result};
@@ -177,7 +177,7 @@ impl<'a> Merged<'a> {
             .map(|cells| (cells.as_slice(), places))
             .collect();
         let order = sorted(&waiting, &cells, 1);
-        let run = Run::new(&self.schema, waiting, order, 1)?;
+        let run = SortedRun::new(&self.schema, waiting, order, 1)?;
         self.table
             .add(1, run.rows(), |field, rows| run.column(field, rows))
     }

@@ -19,6 +19,7 @@ pub(crate) mod pending_files;
 pub(crate) mod recover;
 pub(crate) mod removed;
 pub(crate) mod round;
+pub(crate) mod sorted_run;
 pub(crate) mod splits;
 pub mod summaries;
 pub mod transaction;

@@ -22,7 +22,7 @@ pub(crate) type At = (usize, usize);
 
 /// Rows in the order in which they are to be written.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct SortedRun {
     columns: Vec<Values>,
     order: Vec<At>,
     /// The same, as places among the rows of all batches.
@@ -41,7 +41,7 @@ enum Values {
     },
 }
 
-impl Run {
+impl SortedRun {
     /// Of batches with the columns of `schema`, texts plain or keyed.
     pub(crate) fn new(
         schema: &SchemaRef,

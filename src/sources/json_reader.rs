@@ -47,7 +47,7 @@ pub(crate) enum Shape {
 
 /// Reads a document from front to back.
 #[derive(Debug)]
-pub(crate) struct Pull<R> {
+pub(crate) struct JsonReader<R> {
     reader: R,
     buffer: Vec<u8>,
     /// The part of the buffer that is not consumed yet.
@@ -59,11 +59,11 @@ pub(crate) struct Pull<R> {
     open: Vec<bool>,
 }
 
-impl<R: Read> Pull<R> {
+impl<R: Read> JsonReader<R> {
     /// Begins; a byte order mark is passed over.
     pub(crate) fn new(reader: R) -> Result<Self> {
         let buffer = vec![0; BUFFER];
-        let mut pull = Self {
+        let mut json = Self {
             reader,
             buffer,
             next: 0,
@@ -72,12 +72,12 @@ impl<R: Read> Pull<R> {
             open: Vec::new(),
         };
         for mark in [0xef, 0xbb, 0xbf] {
-            if pull.byte()? != Some(mark) {
+            if json.byte()? != Some(mark) {
                 break;
             }
-            pull.next += 1;
+            json.next += 1;
         }
-        Ok(pull)
+        Ok(json)
     }
 
     /// Bytes consumed so far.
@@ -96,12 +96,12 @@ impl<R: Read> Pull<R> {
         })
     }
 
-    /// Enters an object, to be read with [`Pull::key`] until that says `None`.
+    /// Enters an object, to be read with [`JsonReader::key`] until that says `None`.
     pub(crate) fn enter_object(&mut self) -> Result<()> {
         self.enter(b'{', "an object")
     }
 
-    /// Enters a list, to be read with [`Pull::element`] until that says `false`.
+    /// Enters a list, to be read with [`JsonReader::element`] until that says `false`.
     pub(crate) fn enter_array(&mut self) -> Result<()> {
         self.enter(b'[', "a list")
     }
@@ -485,17 +485,17 @@ mod tests {
     }
 
     fn whole(text: &[u8]) -> Result<Value> {
-        let mut pull = Pull::new(Drops(text))?;
-        let value = pull.value()?;
-        pull.end()?;
+        let mut json = JsonReader::new(Drops(text))?;
+        let value = json.value()?;
+        json.end()?;
         Ok(value)
     }
 
     fn said(text: &[u8]) -> (u64, String) {
         let skipped = || {
-            let mut pull = Pull::new(text)?;
-            pull.skip()?;
-            pull.end()
+            let mut json = JsonReader::new(text)?;
+            json.skip()?;
+            json.end()
         };
         match (whole(text), skipped()) {
             (Err(Fault::Json { at, why }), Err(_)) => (at, why),
@@ -561,19 +561,19 @@ mod tests {
 
     /// Where the whole is refused, though it can be passed over, and its elements read.
     fn refused(text: &str) -> u64 {
-        let mut pull = Pull::new(text.as_bytes()).unwrap();
-        pull.skip().unwrap();
-        pull.end().unwrap();
-        let mut pull = Pull::new(text.as_bytes()).unwrap();
-        match pull.value() {
+        let mut json = JsonReader::new(text.as_bytes()).unwrap();
+        json.skip().unwrap();
+        json.end().unwrap();
+        let mut json = JsonReader::new(text.as_bytes()).unwrap();
+        match json.value() {
             Err(Fault::Json { at, why }) if why.contains("longer than 1 MiB") => assert_eq!(at, 1),
             other => panic!("{:?}", other.map(|_| ())),
         }
-        let mut pull = Pull::new(text.as_bytes()).unwrap();
-        pull.enter_array().unwrap();
-        while pull.element().unwrap() {
-            let at = pull.offset() + 1;
-            if pull.value().is_err() {
+        let mut json = JsonReader::new(text.as_bytes()).unwrap();
+        json.enter_array().unwrap();
+        while json.element().unwrap() {
+            let at = json.offset() + 1;
+            if json.value().is_err() {
                 return at;
             }
         }
@@ -583,22 +583,22 @@ mod tests {
     #[test]
     fn walks_and_passes_over() {
         let text = br#"{"skip": {"x": ["}", "\"]"]}, "list": [1, {"n": 2}], "last": null}"#;
-        let mut pull = Pull::new(Drops(text)).unwrap();
-        pull.enter_object().unwrap();
-        assert_eq!(pull.key().unwrap().as_deref(), Some("skip"));
-        pull.skip().unwrap();
-        assert_eq!(pull.key().unwrap().as_deref(), Some("list"));
-        pull.enter_array().unwrap();
+        let mut json = JsonReader::new(Drops(text)).unwrap();
+        json.enter_object().unwrap();
+        assert_eq!(json.key().unwrap().as_deref(), Some("skip"));
+        json.skip().unwrap();
+        assert_eq!(json.key().unwrap().as_deref(), Some("list"));
+        json.enter_array().unwrap();
         let mut seen = Vec::new();
-        while pull.element().unwrap() {
-            seen.push(pull.value().unwrap());
+        while json.element().unwrap() {
+            seen.push(json.value().unwrap());
         }
         assert_eq!(seen, [json!(1), json!({"n": 2})]);
-        assert_eq!(pull.key().unwrap().as_deref(), Some("last"));
-        assert_eq!(pull.value().unwrap(), Value::Null);
-        assert_eq!(pull.key().unwrap(), None);
-        pull.end().unwrap();
-        assert_eq!(pull.offset(), text.len() as u64);
+        assert_eq!(json.key().unwrap().as_deref(), Some("last"));
+        assert_eq!(json.value().unwrap(), Value::Null);
+        assert_eq!(json.key().unwrap(), None);
+        json.end().unwrap();
+        assert_eq!(json.offset(), text.len() as u64);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -624,9 +624,9 @@ mod tests {
         fn reads_what_serde_writes(value in any_json()) {
             for text in [serde_json::to_vec(&value).unwrap(), serde_json::to_vec_pretty(&value).unwrap()] {
                 prop_assert_eq!(&whole(&text).unwrap(), &value);
-                let mut pull = Pull::new(text.as_slice()).unwrap();
-                pull.skip().unwrap();
-                pull.end().unwrap();
+                let mut json = JsonReader::new(text.as_slice()).unwrap();
+                json.skip().unwrap();
+                json.end().unwrap();
             }
         }
 
