@@ -463,7 +463,7 @@ fn methods(report: &Report) -> Markup {
                 @if !metric.is_success() {
                     li { "Mean " bdi { (own) } ": over the tests with a value. Interval: t at 95 %, standard error clustered by task; " (if metric.gain(1.0) > 0.0 { "higher" } else { "lower" }) " is better. Differences: each test by its mean on either side, clustered by task, t." }
                 }
-                li { "Pairs: the tests that both had, by task_id or test_id within one prompt type, difficulty, task type and tool success rate. Single trials: McNemar, exact where few differ or where the two disagree. Several trials: standard error clustered by task. p-values of all pairs are adjusted by Holm." }
+                li { "Pairs: the tests that both had, by task_id or test_id within one prompt type, difficulty, task type and tool success rate. Single trials: McNemar, exact where few differ or where the two disagree. Several trials: t, standard error clustered by task. p-values of all pairs are adjusted by Holm." }
                 li { "Rank: from one more than the models significantly better, to all less those significantly worse." }
                 li { "Cost: as billed in the rows, else derived from tokens and prices; the sums are exact. The judge's cost is counted apart." }
                 @for price in &report.prices { li { "Price of " bdi { (name(&price.model)) } @if let Some(from) = price.from { " since " (date(from.as_microsecond(), report)) } ": $" (price.rates.input) " in, $" (price.rates.output) " out a million tokens (" bdi { (name(&price.file)) } ")" } }

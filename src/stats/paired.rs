@@ -11,7 +11,8 @@
 //!   Clopper and Pearson's of b/(b + c) (1934, Biometrika 26, 404–413), times (b + c)/n.
 //! - Several trials of a test, or several tests of a task: each test counts by its mean
 //!   on either side, and the standard error is clustered by task, or by test where it
-//!   names none, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n (Miller 2024, arXiv 2411.00640).
+//!   names none, √(C/(C−1)·Σ(d_c − m_c·Δ)²)/n (Miller 2024, arXiv 2411.00640). Few clusters
+//!   tell little of the error: interval and p are those of t with C − 1 degrees of freedom.
 //!
 //! ```
 //! use evaltop::internals::store::Control;
@@ -41,7 +42,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, Z95};
-use super::student::{incomplete_beta, p_of_z};
+use super::student::{incomplete_beta, p_of_t, t_95};
 
 /// Below this number of discordant tests the exact test decides.
 const EXACT_BELOW: f64 = 25.0;
@@ -136,8 +137,8 @@ pub struct Difference {
     pub error: f64,
     /// Its 95 % interval, within −1 to 1.
     pub interval: Interval,
-    /// Two-sided p: of the exact test for single trials, else of value / error as a normal z.
-    /// `None` where every cluster says the same.
+    /// Two-sided p: of the exact test for single trials, else of t = value / error with one degree
+    /// of freedom less than there are clusters. `None` where every cluster says the same.
     pub p: Option<f64>,
     /// How the interval was found.
     pub method: Method,
@@ -288,7 +289,7 @@ impl Clusters {
         let half = if error < 1e-12 {
             unseen(c)
         } else {
-            Z95 * error
+            t_95(c - 1.0) * error
         };
         let interval = within(value - half, value + half);
         let verdict = verdict(value, interval, n);
@@ -296,7 +297,7 @@ impl Clusters {
             value,
             error,
             interval,
-            p: (error >= 1e-12).then(|| p_of_z(value / error)),
+            p: (error >= 1e-12).then(|| p_of_t(value / error, c - 1.0)),
             method: Method::Clustered,
             verdict,
         })
@@ -598,6 +599,25 @@ mod tests {
         close(difference.value, 0.42, 1e-12);
         close(difference.error, 0.052_216, 5e-7);
         assert_eq!(difference.method, Method::Clustered);
+    }
+
+    #[test]
+    fn few_clusters_are_judged_by_t() {
+        let pair = |first: u64, second: u64| {
+            let trials = |full| Trials { n: 10, full };
+            Pair {
+                first: trials(first),
+                second: trials(second),
+                task: None,
+            }
+        };
+        // scipy.stats.ttest_1samp([0.3, 0.2, 0.5], 0): t = 3.779645, p = 0.063414.
+        let found = compare([pair(7, 4), pair(6, 4), pair(9, 4)]);
+        let difference = found.difference.unwrap();
+        close(difference.error, 0.088_191_710, 1e-9);
+        close(difference.p.unwrap(), 0.063_414_188, 1e-8);
+        close(difference.interval.low, -0.046_124_970, 1e-8);
+        assert!(matches!(difference.verdict, Verdict::More(_)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ import sys
 import numpy
 import statsmodels.api
 from scipy.special import comb
-from scipy.stats import norm, t, ttest_rel
+from scipy.stats import t, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -106,7 +106,9 @@ for one in answer("several.json")["comparisons"]:
     error = numpy.sqrt(clusters / (clusters - 1) * ((weights * (apart - value)) ** 2).sum()) / weights.sum()
     close("difference", one["difference"]["value"], value)
     close("clustered error", one["difference"]["standard_error"], error)
-    close("p", one["difference"]["p"], 2 * norm.sf(abs(value / error)))
+    close("p", one["difference"]["p"], 2 * t.sf(abs(value / error), clusters - 1))
+    half = t.ppf(0.975, clusters - 1) * error
+    close("interval", one["difference"]["ci_low"], value - half)
 
 # A metric: with single trials the paired t test, with several its clustered generalisation.
 for name in ("metric_single.json", "metric_several.json"):

@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 
 use super::rows::refused;
 use super::{Control, Filter, Result, Selection, Store, rows_chosen};
+use crate::config::show_counted;
 use crate::expr::{Bound, Context, Expr, Type};
 use crate::stats::interval::{Interval, wilson};
 use crate::stats::student::t_95;
@@ -386,8 +387,9 @@ fn output(
                 }
             }
             if few > 0 {
+                let few = show_counted(few, "task");
                 notes.push(format!(
-                    "{name} leaves out {few} tasks with fewer than {k} scored trials"
+                    "{name} leaves out {few} with fewer than {k} scored trials"
                 ));
             }
             let mean = |at: &usize| sums.get(at).map(|(sum, tasks)| sum / *tasks as f64);
