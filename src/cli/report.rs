@@ -1,7 +1,6 @@
 //! `report`: what a store says, as one file to send. Never changes the store.
 
 use super::filter::FilterArgs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -11,16 +10,13 @@ use jiff::tz::TimeZone;
 
 use super::progress::{self, Shown};
 use super::{Exit, Usage, dir, left_out, metric, verbosity};
-use crate::config::{Config, parse_duration};
+use crate::config::parse_duration;
 use crate::formats::Output;
 use crate::monitor::Monitor;
-use crate::observation::WriterState;
-use crate::report::{Report, Request};
+use crate::report::{self, Request};
 use crate::stats::metric::Metric;
+use crate::store::Control;
 use crate::store::read::query::sessions::sessions;
-use crate::store::read::snapshot::{FileState, Scanner};
-use crate::store::write::session_notes;
-use crate::store::{Control, Error, Store};
 
 /// `evaltop report`.
 #[derive(Debug, Clone, Args)]
@@ -102,10 +98,6 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
     dir::written(&args.output)?;
     args.filter.filter(Timestamp::now(), &TimeZone::system())?;
     let (store, config) = dir::existing_view(args.dir.as_deref())?;
-    let markdown = args
-        .output
-        .extension()
-        .is_some_and(|own| own.eq_ignore_ascii_case("md"));
     let output = if args.output == Path::new("-") {
         Output::stdout()
     } else {
@@ -138,7 +130,6 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
             several => super::filter::in_sessions(&mut filter, several)?,
         }
     }
-    let metadata = metadata(&store, session.as_deref());
     let (metric, unmeasured) = match &args.metric {
         Some(name) => {
             // Of the tests that the report is about: others may be billed where these are not.
@@ -151,6 +142,7 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
         }
         None => (Metric::default(), None),
     };
+    let seen = Monitor::new(store.clone(), config.clone()).observe(Timestamp::now());
     let request = Request {
         filter,
         session,
@@ -160,95 +152,11 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
         with_texts: args.with_texts,
         planned: args.target,
         prices: std::sync::Arc::clone(&config.price_table),
-        marks: marks(&store, &config, args.with_texts),
-        metadata,
+        marks: report::marks(&seen, args.with_texts),
+        metadata: Vec::new(),
     };
-    let root = store.layout.name();
-    let name = root
-        .file_name()
-        .unwrap_or(root.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    let mut notes = notes(&store, args.with_texts, control)?;
-    notes.extend(unmeasured);
-    let report = Report::new(&store, request, name, notes, Timestamp::now(), control)?;
-    let text = if markdown {
-        report.markdown()
-    } else {
-        report.html()
-    };
-    let place = args.output.clone();
-    output
-        .handle()
-        .write_all(text.as_bytes())
-        .map_err(Error::io("write", &place))?;
+    let notes = unmeasured.into_iter().collect();
+    report::write(&store, request, notes, (&args.output, &output), control)?;
     output.commit()?;
     Ok(())
-}
-
-/// What is known of a session beyond its rows.
-fn metadata(store: &Store, session: Option<&str>) -> Vec<(String, String)> {
-    // No figure depends on it.
-    let mut said = session_notes::metadata(store).unwrap_or_default();
-    let own = session.and_then(|session| said.remove(session));
-    own.unwrap_or_default().into_iter().collect()
-}
-
-/// When writers were lost and models throttled, as far as that is known now.
-fn marks(store: &Store, config: &Config, with_texts: bool) -> Vec<(i64, String)> {
-    let seen = Monitor::new(store.clone(), config.clone()).observe(Timestamp::now());
-    let lost = seen
-        .writers
-        .iter()
-        .filter(|writer| matches!(writer.state, WriterState::Lost | WriterState::Failed));
-    let mut marks: Vec<(i64, String)> = lost
-        .filter_map(|writer| {
-            let at = writer.since.or(writer.last_row)?;
-            let state: &str = writer.state.into();
-            // Names of machines are no business of whom the report is sent to.
-            let who = if with_texts {
-                writer.label()
-            } else {
-                "a writer".to_owned()
-            };
-            Some((at.as_microsecond(), format!("{who} {state}")))
-        })
-        .collect();
-    marks.extend(seen.throttled.iter().map(|own| {
-        let what = format!(
-            "{} throttled, {:.0} retries a minute",
-            own.model, own.per_minute
-        );
-        (seen.at.as_microsecond(), what)
-    }));
-    marks.sort();
-    marks
-}
-
-/// What of the store does not count.
-fn notes(store: &Store, with_texts: bool, control: &Control) -> Result<Vec<String>> {
-    let seen = Scanner::new().scan(store, Timestamp::now(), control)?;
-    let mut notes: Vec<String> = if with_texts {
-        seen.notes.clone()
-    } else {
-        Vec::new()
-    };
-    let mut hidden = if with_texts { 0 } else { seen.notes.len() };
-    for file in &seen.waiting {
-        let (FileState::Unreadable(why) | FileState::Conflict(why)) = &file.state else {
-            continue;
-        };
-        if with_texts {
-            notes.push(format!("{} is left out: {why}", file.name));
-        } else {
-            hidden += 1;
-        }
-    }
-    if hidden > 0 {
-        notes.push(format!(
-            "{} about files of the store: evaltop status names them, and --with-texts includes them",
-            crate::config::show_counted(hidden as u64, "note")
-        ));
-    }
-    Ok(notes)
 }

@@ -16,13 +16,7 @@ use crate::store::{Control, Result, Store};
 const LEAF: u64 = 1_500;
 
 pub(super) fn plan(store: &Store, options: &ExportOptions, control: &Control) -> Result<Plan> {
-    // What is there already may be replaced after a yes, and nothing that comes
-    // up between the plan and the run.
-    let replaces = options
-        .output
-        .symlink_metadata()
-        .is_ok_and(|meta| meta.is_file() || meta.is_symlink());
-    output::check(&options.output, &store.layout, replaces)?;
+    let replaces = replaces(&options.output, store)?;
     let options = ExportOptions {
         overwrite: replaces,
         ..options.clone()
@@ -36,31 +30,52 @@ pub(super) fn plan(store: &Store, options: &ExportOptions, control: &Control) ->
         let what = format!("{} in {}", count(tests, "test"), count(leaves, "cell"));
         (tests, what, leaves * LEAF)
     };
-    let mut lines = vec![format!("to {}", absolute(&options.output))];
-    if replaces {
-        lines.push(format!("replaces the {path} that is there"));
-    }
     let format: &str = options.format.into();
+    let summary = format!(
+        "export {what}, about {}, as {format} to {path}",
+        size(bytes)
+    );
+    let json = json!({
+        "schema_version": 1, "format": format, "output": options.output, "rows": rows,
+        "bytes_estimate": bytes, "replaces": replaces,
+    });
     Ok(Plan {
-        summary: format!(
-            "export {what}, about {}, as {format} to {path}",
-            size(bytes)
-        ),
+        json,
+        detail: Detail::Export { rows },
+        ..to_file(
+            summary,
+            &options.output,
+            replaces,
+            Request::Export(options.clone()),
+        )
+    })
+}
+
+/// Whether a file would be replaced. What is there already may be after a yes, and nothing that
+/// comes up between the plan and the run.
+pub(super) fn replaces(path: &Path, store: &Store) -> Result<bool> {
+    let there = path.symlink_metadata();
+    let replaces = there.is_ok_and(|meta| meta.is_file() || meta.is_symlink());
+    output::check(path, &store.layout, replaces)?;
+    Ok(replaces)
+}
+
+/// The plan of a job that writes a file and changes nothing else.
+pub(super) fn to_file(summary: String, path: &Path, replaces: bool, request: Request) -> Plan {
+    let mut lines = vec![format!("to {}", absolute(path))];
+    if replaces {
+        lines.push(format!("replaces the {} that is there", path.display()));
+    }
+    Plan {
+        summary,
         lines,
-        removes: if replaces {
-            vec![options.output.clone()]
-        } else {
-            Vec::new()
-        },
+        removes: replaces.then(|| path.to_path_buf()).into_iter().collect(),
         needs_yes: replaces,
         is_empty: false,
-        json: json!({
-            "schema_version": 1, "format": format, "output": options.output, "rows": rows,
-            "bytes_estimate": bytes, "replaces": replaces,
-        }),
-        detail: Detail::Export { rows },
-        request: Request::Export(options),
-    })
+        json: json!({ "schema_version": 1, "output": path, "replaces": replaces }),
+        detail: Detail::None,
+        request,
+    }
 }
 
 pub(super) fn run(

@@ -41,6 +41,7 @@ mod cleanup;
 mod consolidate;
 mod export;
 mod remove;
+mod report;
 mod restore;
 mod text;
 mod validate;
@@ -67,6 +68,8 @@ pub enum Request {
     },
     /// Write the store, or a part of it, for other tools.
     Export(ExportOptions),
+    /// Write the report.
+    Report(ReportOptions),
 }
 
 /// How pending rows are merged.
@@ -138,6 +141,17 @@ pub struct ExportOptions {
     pub strict: bool,
 }
 
+/// What is reported where to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportOptions {
+    /// The file to write.
+    pub output: PathBuf,
+    /// What it says.
+    pub request: Box<crate::report::Request>,
+    /// Whether an existing file may be replaced.
+    pub overwrite: bool,
+}
+
 /// What a job would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -203,6 +217,7 @@ pub fn plan(store: &Store, request: &Request, control: &Control) -> Result<Plan>
         Request::Remove(options) => remove::plan(store, options, control),
         Request::Validate { repair } => validate::plan(store, *repair, control),
         Request::Export(options) => export::plan(store, options, control),
+        Request::Report(options) => report::plan(store, options),
     }
 }
 
@@ -228,7 +243,9 @@ fn noted(request: &Request, ended: &Result<Outcome>) -> Option<Operation> {
         Request::Restore(_) => "restore",
         Request::Remove(_) => "remove",
         Request::Validate { repair: true } => "repair",
-        Request::Validate { repair: false } | Request::Export(_) => return None,
+        Request::Validate { repair: false } | Request::Export(_) | Request::Report(_) => {
+            return None;
+        }
     };
     match ended {
         Ok(outcome) => {
@@ -256,6 +273,7 @@ fn perform(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
         (Request::Export(options), Detail::Export { rows }) => {
             export::run(store, options, *rows, control)
         }
+        (Request::Report(options), _) => report::run(store, options, control),
         _ => Err(Error::Refused(
             "the plan does not belong to this job: plan it again".into(),
         )),

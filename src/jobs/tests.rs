@@ -117,6 +117,11 @@ fn requests(root: &Path) -> Vec<Request> {
         Request::Validate { repair: true },
         export(ExportFormat::Parquet),
         export(ExportFormat::Json),
+        Request::Report(ReportOptions {
+            output: root.join("report.md"),
+            request: Box::default(),
+            overwrite: true,
+        }),
     ]
 }
 

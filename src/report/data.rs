@@ -32,7 +32,7 @@ const CELLS: usize = 2_000;
 const ERRORS: usize = 12;
 
 /// What is reported.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// Which rows.
     pub filter: Filter,

@@ -5,9 +5,115 @@ mod html;
 mod markdown;
 mod words;
 
+use std::io::Write;
+use std::path::Path;
+
+use jiff::Timestamp;
+
 pub use data::{Report, Request};
 
 use data::Model;
+
+use crate::config::show_counted;
+use crate::formats::Output;
+use crate::observation::{Observation, WriterState};
+use crate::store::read::snapshot::{FileState, Scanner};
+use crate::store::write::session_notes;
+use crate::store::{Control, Error, Result, Store};
+
+/// Writes what a store says to a file: Markdown where its name ends with .md, else HTML. `notes`
+/// are further sentences about what does not count.
+pub fn write(
+    store: &Store,
+    mut request: Request,
+    notes: Vec<String>,
+    (path, output): (&Path, &Output),
+    control: &Control,
+) -> Result<()> {
+    request.metadata = metadata(store, request.session.as_deref());
+    let root = store.layout.name();
+    let name = root.file_name().unwrap_or(root.as_os_str());
+    let mut all = left_out(store, request.with_texts, control)?;
+    all.extend(notes);
+    let name = name.to_string_lossy().into_owned();
+    let report = Report::new(store, request, name, all, Timestamp::now(), control)?;
+    let markdown = path
+        .extension()
+        .is_some_and(|own| own.eq_ignore_ascii_case("md"));
+    let text = if markdown {
+        report.markdown()
+    } else {
+        report.html()
+    };
+    let written = output.handle().write_all(text.as_bytes());
+    written.map_err(Error::io("write", path))
+}
+
+/// What is known of a session beyond its rows.
+fn metadata(store: &Store, session: Option<&str>) -> Vec<(String, String)> {
+    // No figure depends on it.
+    let mut said = session_notes::metadata(store).unwrap_or_default();
+    let own = session.and_then(|session| said.remove(session));
+    own.unwrap_or_default().into_iter().collect()
+}
+
+/// When writers were lost and models throttled, as far as that is known now.
+pub fn marks(seen: &Observation, with_texts: bool) -> Vec<(i64, String)> {
+    let lost = seen
+        .writers
+        .iter()
+        .filter(|writer| matches!(writer.state, WriterState::Lost | WriterState::Failed));
+    let mut marks: Vec<(i64, String)> = lost
+        .filter_map(|writer| {
+            let at = writer.since.or(writer.last_row)?;
+            let state: &str = writer.state.into();
+            // Names of machines are no business of whom the report is sent to.
+            let who = if with_texts {
+                writer.label()
+            } else {
+                "a writer".to_owned()
+            };
+            Some((at.as_microsecond(), format!("{who} {state}")))
+        })
+        .collect();
+    marks.extend(seen.throttled.iter().map(|own| {
+        let what = format!(
+            "{} throttled, {:.0} retries a minute",
+            own.model, own.per_minute
+        );
+        (seen.at.as_microsecond(), what)
+    }));
+    marks.sort();
+    marks
+}
+
+/// What of the store does not count.
+fn left_out(store: &Store, with_texts: bool, control: &Control) -> Result<Vec<String>> {
+    let seen = Scanner::new().scan(store, Timestamp::now(), control)?;
+    let mut notes: Vec<String> = if with_texts {
+        seen.notes.clone()
+    } else {
+        Vec::new()
+    };
+    let mut hidden = if with_texts { 0 } else { seen.notes.len() };
+    for file in &seen.waiting {
+        let (FileState::Unreadable(why) | FileState::Conflict(why)) = &file.state else {
+            continue;
+        };
+        if with_texts {
+            notes.push(format!("{} is left out: {why}", file.name));
+        } else {
+            hidden += 1;
+        }
+    }
+    if hidden > 0 {
+        notes.push(format!(
+            "{} about files of the store: evaltop status names them, and --with-texts includes them",
+            show_counted(hidden as u64, "note")
+        ));
+    }
+    Ok(notes)
+}
 
 impl Report {
     /// One HTML file that needs nothing else.

@@ -123,7 +123,7 @@ impl Action {
                 &["e"],
                 Maintenance,
                 "export",
-                "write the store, or the filtered models, to a file",
+                "write rows, or the report, to a file",
             ),
             Self::Backup => about(
                 &["b"],

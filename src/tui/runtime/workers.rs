@@ -118,7 +118,13 @@ impl Workers {
     }
 
     /// Finds out what a job would do.
-    pub(crate) fn plan(&mut self, id: JobId, request: Request) {
+    pub(crate) fn plan(&mut self, id: JobId, mut request: Request) {
+        if let Request::Report(options) = &mut request {
+            let of = &mut options.request;
+            of.session.clone_from(&self.session);
+            of.prices = Arc::clone(&self.config.price_table);
+            of.unjudged = of.metric.is_success().then(|| self.config.metric("score"));
+        }
         let store = self.store.clone();
         let control = Control::default();
         self.planning = Some((id, control.clone()));

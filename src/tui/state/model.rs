@@ -235,8 +235,8 @@ pub(crate) struct Entry {
 /// Where an export form stands.
 #[derive(Debug, Clone)]
 pub(crate) struct ExportForm {
-    /// The form of the file.
-    pub format: ExportFormat,
+    /// The form of the file; `None` for the report.
+    pub format: Option<ExportFormat>,
     /// The file's name.
     pub name: Input,
     /// Whether the name was edited; until then its ending follows the format.

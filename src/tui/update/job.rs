@@ -2,8 +2,11 @@
 
 use tui_input::Input;
 
+use super::compare;
 use crate::health::Severity;
-use crate::jobs::{ExportFormat, ExportOptions, Outcome, Plan, Request};
+use crate::jobs::{ExportFormat, ExportOptions, Outcome, Plan, ReportOptions, Request};
+use crate::report;
+use crate::stats::metric::Metric;
 use crate::store::Progress;
 use crate::store::read::query::Filter;
 use crate::text::width;
@@ -25,6 +28,7 @@ pub(crate) fn title(request: &Request) -> &'static str {
         Request::Remove(_) => "remove",
         Request::Validate { .. } => "validate",
         Request::Export(_) => "export",
+        Request::Report(_) => "report",
     }
 }
 
@@ -45,7 +49,7 @@ pub(super) fn ask_nothing(model: &mut Model, request: Request) -> Vec<Effect> {
 /// Opens the form of an export.
 pub(super) fn ask_export(model: &mut Model) {
     let filtered = !model.table.filter.trim().is_empty();
-    let format = ExportFormat::Parquet;
+    let format = Some(ExportFormat::Parquet);
     model.prompt = Prompt::Export(ExportForm {
         format,
         name: Input::new(export_name(format)),
@@ -56,7 +60,10 @@ pub(super) fn ask_export(model: &mut Model) {
 }
 
 /// The file's name as long as nobody typed another one.
-pub(super) fn export_name(format: ExportFormat) -> String {
+pub(super) fn export_name(format: Option<ExportFormat>) -> String {
+    let Some(format) = format else {
+        return "report.html".to_owned();
+    };
     let ending: &str = format.into();
     format!("results.{ending}")
 }
@@ -72,16 +79,34 @@ pub(super) fn export(model: &mut Model, form: &ExportForm) -> Vec<Effect> {
         ..Filter::default()
     };
     let output = form.name.value().trim().into();
-    ask(
-        model,
-        Request::Export(ExportOptions {
-            format: form.format,
+    let request = match form.format {
+        Some(format) => Request::Export(ExportOptions {
+            format,
             output,
             filter,
             overwrite: false,
             strict: false,
         }),
-    )
+        None => Request::Report(ReportOptions {
+            output,
+            request: Box::new(reported(model, filter)),
+            overwrite: false,
+        }),
+    };
+    ask(model, request)
+}
+
+/// What a report of the tests on the screen says. The session and prices are added where the
+/// store is read.
+fn reported(model: &Model, filter: Filter) -> report::Request {
+    let metric = compare::metric(model).map_or_else(Metric::default, |own| *own);
+    let seen = model.seen.as_ref();
+    report::Request {
+        filter,
+        metric,
+        marks: seen.map_or_else(Vec::new, |seen| report::marks(seen, false)),
+        ..report::Request::default()
+    }
 }
 
 /// A plan is there.

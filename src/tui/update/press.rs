@@ -153,9 +153,9 @@ fn fill_in(
 }
 
 impl ExportForm {
-    /// The formats in the order of the form.
-    pub(crate) fn formats() -> Vec<ExportFormat> {
-        ExportFormat::iter().collect()
+    /// The formats in the order of the form; the report comes last.
+    pub(crate) fn formats() -> Vec<Option<ExportFormat>> {
+        ExportFormat::iter().map(Some).chain([None]).collect()
     }
 
     fn choose(&mut self, step: isize) {

@@ -207,7 +207,7 @@ fn export(model: &Model, form: &ExportForm, width: u16) -> Vec<Line<'static>> {
     };
     let mut formats = vec![label("format", !form.in_name)];
     for format in ExportForm::formats() {
-        let name: &'static str = format.into();
+        let name = format.map_or("report", Into::into);
         let (role, text) = if format == form.format {
             (Role::Title, format!("[{name}]"))
         } else {

@@ -231,6 +231,24 @@ fn an_export_asks_for_format_and_name() {
 }
 
 #[test]
+fn a_report_is_the_last_of_the_formats() {
+    let mut model = showing(80, 24, healthy());
+    press(&mut model, '/');
+    type_text(&mut model, "qwen");
+    key(&mut model, KeyCode::Enter);
+    press(&mut model, 'e');
+    key(&mut model, KeyCode::Right);
+    key(&mut model, KeyCode::Enter);
+    let effects = key(&mut model, KeyCode::Enter);
+    let [Effect::Plan(_, Request::Report(options))] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(options.output, std::path::Path::new("report.html"));
+    assert_eq!(options.request.filter.models.len(), 3);
+    assert!(!options.overwrite && !options.request.with_texts);
+}
+
+#[test]
 fn an_export_of_the_filtered_view_names_its_models() {
     let mut model = showing(80, 24, healthy());
     press(&mut model, '/');
