@@ -21,7 +21,7 @@ use crate::config::show_counted;
 use crate::store::{Error, Result};
 
 /// The mappings that come with the program.
-const BUILT_IN: [&str; 15] = [
+const BUILT_IN: [&str; 16] = [
     include_str!("../../assets/mappings/every-eval-ever.toml"),
     include_str!("../../assets/mappings/promptfoo.toml"),
     include_str!("../../assets/mappings/terminal-bench.toml"),
@@ -29,6 +29,7 @@ const BUILT_IN: [&str; 15] = [
     include_str!("../../assets/mappings/tau2-bench.toml"),
     include_str!("../../assets/mappings/openai-evals.toml"),
     include_str!("../../assets/mappings/verifiers.toml"),
+    include_str!("../../assets/mappings/verifiers-traces.toml"),
     include_str!("../../assets/mappings/mt-bench.toml"),
     include_str!("../../assets/mappings/alpaca-eval.toml"),
     include_str!("../../assets/mappings/evalplus.toml"),

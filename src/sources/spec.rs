@@ -38,6 +38,9 @@ pub struct Spec {
     /// Fields that make up the id of a test.
     #[serde(default)]
     id: Vec<String>,
+    /// Further fields of a row: sums over the members of a field.
+    #[serde(default)]
+    sums: BTreeMap<String, Sum>,
     /// What a success is.
     success: Option<Condition>,
     /// A partial success that is not a full one.
@@ -64,6 +67,37 @@ pub(super) struct Counts {
     success: Option<Column>,
     /// Or what share of them.
     rate: Option<Column>,
+}
+
+/// The sum over the members of a list or an object.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sum {
+    of: String,
+    /// Fields of a member that are multiplied; those that it lacks are 1. A member may also be a
+    /// number itself.
+    product: Vec<String>,
+}
+
+impl Sum {
+    /// `None` where there is no member with a value.
+    fn value(&self, own: &Map<String, Value>) -> Option<Value> {
+        let of = |member: &Value| match member {
+            Value::Object(fields) => {
+                let mut factors = self.product.iter().filter_map(|name| lookup(fields, name));
+                let first = number(factors.next()?)?;
+                factors.try_fold(first, |product, factor| Some(product * number(factor)?))
+            }
+            other => number(other),
+        };
+        let mut found = match lookup(own, &self.of)? {
+            Value::Array(members) => members.iter().filter_map(of).collect::<Vec<_>>(),
+            Value::Object(members) => members.values().filter_map(of).collect(),
+            _ => return None,
+        };
+        let first = found.pop()?;
+        Some(json!(found.into_iter().fold(first, |sum, one| sum + one)))
+    }
 }
 
 /// Where a column comes from.
@@ -181,13 +215,14 @@ fn number(value: &Value) -> Option<f64> {
 /// A row and what the document says around it.
 struct Row<'a> {
     own: &'a Map<String, Value>,
+    sums: &'a Map<String, Value>,
     shared: &'a Map<String, Value>,
 }
 
 impl Row<'_> {
     fn get(&self, name: &str) -> Option<&Value> {
-        lookup(self.own, name)
-            .or_else(|| lookup(self.shared, name))
+        let mut all = [self.own, self.sums, self.shared].into_iter();
+        all.find_map(|fields| lookup(fields, name))
             .filter(|value| !value.is_null())
     }
 
@@ -230,7 +265,9 @@ impl Spec {
         own: &Map<String, Value>,
         shared: &Map<String, Value>,
     ) -> Map<String, Value> {
-        let row = Row { own, shared };
+        let sum = |(name, sum): (&String, &Sum)| Some((name.clone(), sum.value(own)?));
+        let sums = &self.sums.iter().filter_map(sum).collect();
+        let row = Row { own, sums, shared };
         let mut fields = self.set.clone();
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value.filter(|value| !value.is_null()) {

@@ -296,6 +296,34 @@ fn formats_are_known_by_their_content() {
         json!({"example_id": 1, "prompt": [], "completion": [], "task": "t", "reward": 1.0}),
         json!({"example_id": 2, "prompt": [], "completion": [], "task": "t", "reward": 0.25}),
     ]);
+    let trace = |id: &str, rewards: Value, errors: Value| {
+        json!({"id": id, "task": {"type": "T", "key": id, "data": {}}, "nodes": [], "calls": [{}, {}],
+            "agent": {"config": {"model": "m"}, "name": "solver"}, "rewards": rewards, "errors": errors,
+            "timing": {"start": 1_790_000_000.5}})
+    };
+    let reward = |score: f64, weight: f64| json!({"score": score, "weight": weight});
+    let traces = lines(&[
+        trace(
+            "a",
+            json!({"right": reward(1.0, 1.0), "tidy": reward(0.5, 0.1)}),
+            json!([]),
+        ),
+        trace(
+            "b",
+            json!({"right": reward(1.0, 0.5), "tidy": reward(1.0, 0.25), "late": null}),
+            json!([]),
+        ),
+        trace(
+            "c",
+            json!({"right": 1.0, "tidy": reward(-1.0, 1.0)}),
+            json!([]),
+        ),
+        trace(
+            "d",
+            json!({"right": null}),
+            json!([{"type": "ProviderError", "message": "429"}]),
+        ),
+    ]);
     let swe = json!({"total_instances": 3, "submitted_ids": ["a__a-1", "a__a-2", "a__a-3"],
         "resolved_ids": ["a__a-1"], "unresolved_ids": ["a__a-2"], "error_ids": ["a__a-3"]});
     let instance = |sample: &str, correct: bool| {
@@ -376,6 +404,7 @@ fn formats_are_known_by_their_content() {
             "model=m",
             (2, 1, 1),
         ),
+        ("traces.jsonl", traces, "verifiers traces", "", (4, 1, 1)),
         (
             "gpt.run1.json",
             swe.to_string(),
@@ -406,6 +435,18 @@ fn formats_are_known_by_their_content() {
             (&json!(0), &json!(0)),
             "{name}"
         );
+        if name == "traces.jsonl" {
+            let rows = folder.rows("store", &["--sort", "task_id"]);
+            let scores: Vec<&Value> = rows.iter().map(|row| &row["score"]).collect();
+            assert_eq!(
+                scores,
+                [&json!(1.05), &json!(0.75), &json!(0.0), &Value::Null]
+            );
+            assert_eq!(
+                (&rows[3]["error_type"], &rows[0]["turns"]),
+                (&json!("infrastructure"), &json!(2))
+            );
+        }
         if name == "promptfoo.json" {
             let rows = folder.rows("store", &["--sort", "task_id"]);
             assert_eq!(
