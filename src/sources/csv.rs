@@ -24,6 +24,9 @@ use crate::store::{Error, Result};
 /// of the whole file.
 const LONGEST: u64 = 64 << 20;
 
+/// What is said of a record that is no text.
+const NOT_UTF8: &str = "not UTF-8: convert the file";
+
 /// What pandas calls a first column without a name.
 const INDEX: &str = "Unnamed: 0";
 
@@ -105,9 +108,21 @@ impl Csv {
         let mut record = StringRecord::new();
         while csv.next(&mut reader, &mut record, &mut Vec::new())? {
             last = record.position().map_or(0, csv::Position::byte);
+            let open = !csv.ends && reader.position().byte() >= csv.size;
+            let before = open.then(|| stands.clone());
             for (stands, field) in stands.iter_mut().zip(&csv.fields) {
                 if *stands != Stands::Text {
                     *stands = stands.and(Stands::of(record.get(*field).unwrap_or_default().trim()));
+                }
+            }
+            // A line without an end may be a part of one, although it has all fields.
+            if let Some(before) = before {
+                let cut = csv.fields.last() == record.len().checked_sub(1).as_ref();
+                let quoted = csv.open_quote(last)?.is_some_and(|quote| !quote.spans);
+                if quoted || (cut && spoilt(&before, &stands)) {
+                    csv.torn.set(true);
+                    (csv.size, stands) = (last, before);
+                    break;
                 }
             }
         }
@@ -153,9 +168,7 @@ impl Csv {
                 let why = format!("{len} fields, but the header has {expected_len}");
                 bad_row(&self.path, &place, &why)
             }
-            csv::ErrorKind::Utf8 { .. } => {
-                bad_row(&self.path, &place, "not UTF-8: convert the file")
-            }
+            csv::ErrorKind::Utf8 { .. } => bad_row(&self.path, &place, NOT_UTF8),
             _ => bad_row(&self.path, &place, &error.to_string()),
         }
     }
@@ -176,30 +189,46 @@ impl Csv {
                 Ok(more) => return Ok(more),
                 Err(error) => error,
             };
-            let csv::ErrorKind::UnequalLengths {
-                expected_len, len, ..
-            } = error.kind()
-            else {
-                return Err(self.bad(&error));
-            };
             let begin = error.position().map_or(0, csv::Position::byte);
-            if let Some(quote) = self.open_quote(begin)?.filter(|quote| quote.spans) {
-                return Err(self.never_closed(begin + quote.at));
-            }
-            if !self.ends && len < expected_len && reader.position().byte() >= self.size {
+            let (why, part) = match error.kind() {
+                csv::ErrorKind::UnequalLengths {
+                    expected_len, len, ..
+                } => {
+                    if let Some(quote) = self.open_quote(begin)?.filter(|quote| quote.spans) {
+                        return Err(self.never_closed(begin + quote.at));
+                    }
+                    let why = format!("{len} fields, but the header has {expected_len}");
+                    (why, len < expected_len)
+                }
+                // A character of which a part is there.
+                csv::ErrorKind::Utf8 { .. } => (NOT_UTF8.to_owned(), true),
+                _ => return Err(self.bad(&error)),
+            };
+            let end = reader.position().byte();
+            if !self.ends && part && end >= self.size {
                 self.torn.set(true);
                 return Ok(false);
             }
             if !self.skip_bad {
                 return Err(self.bad(&error));
             }
-            let raw: Vec<&str> = record.iter().collect();
             rejected.push(Rejected {
                 place: self.place(&error),
-                why: format!("{len} fields, but the header has {expected_len}"),
-                raw: raw.join(","),
+                why,
+                raw: self.text(begin, end)?,
             });
         }
+    }
+
+    /// A part of the file, as far as it is text.
+    fn text(&self, begin: u64, end: u64) -> Result<String> {
+        let mut bytes = Vec::new();
+        let mut file = detect::open(&self.path)?;
+        file.seek(SeekFrom::Start(begin))
+            .and_then(|_| file.take(end.saturating_sub(begin)).read_to_end(&mut bytes))
+            .map_err(Error::io("read", &self.path))?;
+        let text = String::from_utf8_lossy(bytes.trim_ascii());
+        Ok(text.into_owned())
     }
 
     fn chunk(&self, reader: &mut Reader<Bounded>) -> Result<Option<Chunk>> {
@@ -256,6 +285,13 @@ impl Source for Csv {
             self.chunk(&mut reader).transpose()
         })))
     }
+}
+
+/// Whether the last value of a line without an end is none of those that its column has before
+/// it: a part of one.
+fn spoilt(before: &[Stands], after: &[Stands]) -> bool {
+    let text = |stands: Option<&Stands>| stands == Some(&Stands::Text);
+    text(after.last()) && !text(before.last()) && before.last() != Some(&Stands::Nothing)
 }
 
 /// The next record; an error where it is too long.

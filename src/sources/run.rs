@@ -174,6 +174,14 @@ impl<'a> Run<'a> {
                     .to_owned(),
             );
         }
+        // Those that name their tests have tasks of their own.
+        if !own && !plan.names("task_id") && !plan.names("test_id") {
+            report.notes.push(
+                "nothing says which task a row is of, so compare will find no pairs: \
+                 --map task_id=COLUMN says so"
+                    .to_owned(),
+            );
+        }
         let settings = options.settings();
         self.ledger()?;
         let earlier = loop {

@@ -289,6 +289,69 @@ fn a_torn_last_line_is_not_there_yet() {
 }
 
 #[test]
+fn a_torn_last_value_is_not_there_yet() {
+    let whole = "model,task_id,score,success\na,1,0.5,true\na,2,1,false\na,3,0.25,false\n";
+    let order = "model,task_id,success,score\na,1,true,0.5\na,2,false,1\na,3,false,0.25\n";
+    let quoted = "model,task_id,success,note\na,1,true,\"x\"\na,2,false,y\na,3,false,\"zz\"\n";
+    for (whole, torn) in [
+        (whole, "fal"),
+        (order, "0.25e-"),
+        (order, "-"),
+        (quoted, "\"z"),
+    ] {
+        let folder = Folder::new();
+        let lines: Vec<&str> = whole.lines().collect();
+        let end = lines[3].rfind(',').unwrap() + 1;
+        let begun = format!("{}\n{}{torn}", lines[..3].join("\n"), &lines[3][..end]);
+        folder.write("r.csv", &begun);
+        let report = folder.import(&["r.csv"]);
+        assert_eq!(counts(&report), (2, 0, 0), "{torn}: {report}");
+        let left_out = report["left_out"].to_string();
+        assert!(left_out.contains("not whole yet"), "{torn}: {report}");
+        folder.write("r.csv", whole);
+        assert_eq!(counts(&folder.import(&["r.csv"])), (1, 2, 0), "{torn}");
+        assert_eq!(folder.totals("store"), (3, 1, 0), "{torn}");
+        // A whole line without an end is there.
+        folder.write("r.csv", whole.trim_end());
+        assert_eq!(counts(&folder.import(&["r.csv"])), (0, 3, 0), "{torn}");
+    }
+}
+
+#[test]
+fn a_row_that_is_no_text_is_left_out_on_request() {
+    let folder = Folder::new();
+    let path = folder.path().join("r.csv");
+    fs::write(&path, b"model,success\na\xff,1\nb,1\n").unwrap();
+    let error = folder.refusal(1, &["import", "r.csv", "--into", "store"]);
+    assert!(error.contains("line 2: not UTF-8"), "{error}");
+    let report = folder.import(&["r.csv", "--skip-bad"]);
+    assert_eq!(
+        (counts(&report), &report["rejected"]),
+        ((1, 0, 0), &json!(1))
+    );
+    // A last line may end within a character.
+    fs::write(&path, b"model,note\na,x\nb,\xc3").unwrap();
+    let set = ["r.csv", "--success-from", "note = 'x'", "--into", "torn"];
+    let out = folder.run(&[&["import"], &set[..]].concat()).success();
+    let said = String::from_utf8_lossy(&out.get_output().stderr).into_owned();
+    assert!(said.contains("not whole yet"), "{said}");
+    assert_eq!(folder.totals("torn"), (1, 1, 0));
+}
+
+#[test]
+fn an_import_without_tasks_says_that_nothing_pairs() {
+    let folder = Folder::new();
+    folder.write("s.csv", "question,model,success\n1,a,1\n1,b,0\n");
+    let notes = folder.import(&["s.csv"])["notes"].to_string();
+    assert!(notes.contains("--map task_id=COLUMN"), "{notes}");
+    let out = folder.run(&["compare", "store", "a", "b"]).success();
+    let text = String::from_utf8_lossy(&out.get_output().stdout).into_owned();
+    assert!(text.contains("--map task_id=COLUMN"), "{text}");
+    let mapped = folder.import(&["s.csv", "--map", "task_id=question"]);
+    assert_eq!(mapped["notes"], json!([]));
+}
+
+#[test]
 fn bad_rows_are_left_out_on_request_and_kept() {
     let folder = Folder::new();
     folder.write(

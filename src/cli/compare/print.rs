@@ -27,6 +27,10 @@ pub(super) struct Report<'a> {
 /// So many tests are distinguished by name in a report that people read.
 const NAMED: usize = 50;
 
+/// What makes two tests a pair.
+const PAIRING: &str = "tests pair by task_id, or by test_id where they have none, within the same prompt type, \
+     difficulty, task type and tool success rate; import with --map task_id=COLUMN names the tasks";
+
 impl Report<'_> {
     fn name(&self, at: usize) -> String {
         sanitise(self.standing.name(at)).into_owned()
@@ -63,7 +67,7 @@ impl Report<'_> {
         let mut lines = Vec::new();
         if found.pairs == 0 {
             lines.push(format!(
-                "{first} and {second} have no test in common: tests pair by task_id, or by test_id where they have none, within the same prompt type, difficulty, task type and tool success rate"
+                "{first} and {second} have no test in common: {PAIRING}"
             ));
         } else {
             let tests = show_counted(found.tests, "test");
@@ -158,7 +162,9 @@ impl Report<'_> {
                 judged.words([first, second], &self.standing.metric)
             ));
         }
-        if self.standing.judged.len() > 1 {
+        if self.standing.judged.iter().all(|own| own.found.pairs == 0) {
+            lines.push(format!("no test in common: {PAIRING}"));
+        } else if self.standing.judged.len() > 1 {
             lines.push(format!(
                 "p-values are adjusted for {} comparisons (Holm)",
                 self.standing.judged.len()
