@@ -277,6 +277,52 @@ fn a_program_that_is_killed_between_tests_is_lost_where_the_system_tells() {
     child.wait().unwrap();
 }
 
+/// Node.js gives a child a socket for its stdin, and a script may name its pipe.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_killed_program_is_lost_behind_a_socket_and_a_named_pipe() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let socket = r#"
+import os, socket, subprocess, sys, time
+ours, theirs = socket.socketpair()
+record = subprocess.Popen(sys.argv[1:4], stdin=theirs)
+theirs.close()
+ours.sendall(sys.argv[4].encode() + b"\n")
+print(os.getpid(), flush=True)
+time.sleep(600)
+"#;
+    let named = r#"
+import os, subprocess, sys, time
+name = sys.argv[3] + ".fifo"
+os.mkfifo(name)
+record = subprocess.Popen(["sh", "-c", 'exec "$1" "$2" "$3" < "$4"', "sh", *sys.argv[1:4], name], start_new_session=True)
+program = subprocess.Popen(["sh", "-c", 'exec > "$1"; printf "%s\\n" "$2"; echo $$ >&2; exec sleep 600', "sh", name, sys.argv[4]], stderr=subprocess.PIPE, text=True)
+print(program.stderr.readline(), flush=True)
+program.wait()
+record.wait()
+"#;
+    for (name, script) in [("socket", socket), ("named", named)] {
+        let store = dir.path().join(name);
+        let mut child = Command::new(&python)
+            .args(["-c", script, env!("CARGO_BIN_EXE_evaltop"), "record"])
+            .arg(&store)
+            .arg(ROW)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let pid: i32 = line.trim().parse().unwrap();
+        writer(&store, "its program", |writer| writer["pid"] == pid);
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        let lost = in_state(&store, "lost");
+        assert_eq!(lost["reason"], "killed by SIGKILL", "{name}");
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_recorder_that_is_killed_is_lost_and_one_that_is_stopped_lives() {
     let dir = tempfile::tempdir().unwrap();

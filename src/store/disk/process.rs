@@ -302,14 +302,26 @@ pub fn started_this_program(pid: u32) -> bool {
 /// The processes, but this one, that could write into the pipe that is this process's stdin:
 /// its parent first, then by id. None where stdin is not a pipe, or nobody can know.
 pub fn holders_of_stdin() -> Vec<Holder> {
-    let Ok(pipe) = fs::read_link("/proc/self/fd/0") else {
+    use std::os::unix::fs::FileTypeExt;
+    let stdin = Path::new("/proc/self/fd/0");
+    let (Ok(pipe), Ok(kind)) = (fs::read_link(stdin), fs::metadata(stdin)) else {
         return Vec::new();
     };
-    if !pipe.to_string_lossy().starts_with("pipe:[") {
-        return Vec::new();
-    }
     let own = std::process::id();
     let parent = stat(own).map(|stat| stat.parent);
+    if kind.file_type().is_socket() {
+        // Programs of Node.js start others with a pair of sockets, whose other end has no name.
+        let maker = parent.filter(|parent| maker_of_stdin() == Some(*parent) && !is_sshd(*parent));
+        let holder = |pid| Holder {
+            pid,
+            standard: false,
+        };
+        return maker.map(holder).into_iter().collect();
+    }
+    // One with a name in the file system (mkfifo) has the same path for both ends.
+    if !kind.file_type().is_fifo() {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -325,6 +337,41 @@ pub fn holders_of_stdin() -> Vec<Holder> {
     }
     found.sort_by_key(|holder| (Some(holder.pid) != parent, holder.pid));
     found
+}
+
+/// The process that made the socket that is this process's stdin.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn maker_of_stdin() -> Option<u32> {
+    let mut maker = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut size = libc::socklen_t::try_from(size_of_val(&maker)).ok()?;
+    // SAFETY: the kernel writes at most `size` bytes, which `maker` has.
+    let done = unsafe {
+        libc::getsockopt(
+            0,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut maker).cast(),
+            &raw mut size,
+        )
+    };
+    (done == 0).then(|| u32::try_from(maker.pid).ok())?
+}
+
+#[cfg(not(target_os = "linux"))]
+fn maker_of_stdin() -> Option<u32> {
+    None
+}
+
+/// Whether it is the server at the end of a connection: how it ends says nothing of the program
+/// at the other one.
+fn is_sshd(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.starts_with("sshd") || name.starts_with("dropbear")
 }
 
 /// The descriptors with which a process could write into a pipe.
