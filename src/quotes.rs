@@ -27,6 +27,16 @@ pub(crate) struct OpenQuote {
 impl OpenQuote {
     /// The one in what begins with a record and is read to its end.
     pub(crate) fn find(rest: impl Read, delimiter: u8) -> io::Result<Option<Self>> {
+        Self::look(rest, delimiter, false)
+    }
+
+    /// The first one that was closed by the quote of another line: text follows it, where the
+    /// field should end.
+    pub(crate) fn misled(rest: impl Read, delimiter: u8) -> io::Result<Option<Self>> {
+        Self::look(rest, delimiter, true)
+    }
+
+    fn look(rest: impl Read, delimiter: u8, misled: bool) -> io::Result<Option<Self>> {
         let (mut state, mut lines) = (State::FieldBegins, 0);
         let mut quote = Self {
             at: 0,
@@ -43,6 +53,10 @@ impl OpenQuote {
             if at == 2 && before == *b"\xef\xbb\xbf" {
                 state = State::FieldBegins;
                 continue;
+            }
+            let ends = [delimiter, b'\n', b'\r', b'"', b' ', b'\t'].contains(&byte);
+            if misled && quote.spans && state == State::QuoteInQuotes && !ends {
+                return Ok(Some(quote));
             }
             state = match (state, byte) {
                 (State::FieldBegins, b'"') => {
@@ -62,13 +76,17 @@ impl OpenQuote {
             lines += u64::from(byte == b'\n');
             quote.spans |= byte == b'\n';
         }
-        Ok((state == State::Quoted).then_some(quote))
+        Ok((state == State::Quoted && !misled).then_some(quote))
     }
 }
 
 /// What is said of it.
 pub(crate) const NEVER_CLOSED: &str =
     "a quote opens here and is never closed, so the rest of the file would be one field";
+
+/// What is said of [`OpenQuote::misled`].
+pub(crate) const MISLED: &str = "a quote opens here, and text follows the one that closes it some \
+     lines later, so the lines between would be one field: one of the two is missing or not doubled";
 
 #[cfg(test)]
 mod tests {
@@ -93,5 +111,22 @@ mod tests {
         }
         let found = OpenQuote::find(&b"1;\"2"[..], b';').unwrap().unwrap();
         assert_eq!((found.at, found.spans), (2, false));
+    }
+
+    #[test]
+    fn a_quote_that_another_line_closes_is_found_on_its_line() {
+        for (text, line) in [
+            ("a,b\n1,\"open\n2,\"c\"\n3,d\n", Some(2)),
+            ("a,b\n1,x\n2,\"open\r\n3,y\r\n4,\"c\"\r\n", Some(3)),
+            ("a,b\n1,\"two\nlines\"\n2,\"c\"\n", None),
+            ("a,b\n1,\"two\nlines\" ,c\n", None),
+            ("a,b\n1,\"it\nsaid \"\"no\"\"\"\n", None),
+            ("a,b\n1,\"x\"y\n2,\"z\"\n", None),
+            ("a,b\n1,\"open\n2,c\n", None),
+            ("", None),
+        ] {
+            let found = OpenQuote::misled(text.as_bytes(), b',').unwrap();
+            assert_eq!(found.map(|quote| quote.lines + 1), line, "{text}");
+        }
     }
 }

@@ -21,6 +21,11 @@ pub(crate) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
     let shown = Shown::new();
     let plan = jobs::plan(&store, request, &shown.control)?;
     let json = args.format == ReportFormat::Json;
+    let planned = || match request {
+        Request::Export(options) => left_out::say(&shown.control, options.strict),
+        Request::Remove(options) => left_out::say(&shown.control, options.strict),
+        _ => Exit::Ok,
+    };
     if args.dry_run {
         let would = if plan.is_empty { "" } else { "would " };
         report(
@@ -29,14 +34,15 @@ pub(crate) fn perform(name: &str, args: &MaintainArgs, request: &Request) -> Res
             &format!("{would}{}", plan.summary),
             &plan.lines,
         )?;
-        return Ok(Exit::Ok);
+        return Ok(planned());
     }
     if plan.is_empty && !json {
+        let exit = planned();
         if verbosity::quiet() {
-            return Ok(Exit::Ok);
+            return Ok(exit);
         }
         report(false, &plan.json, &plan.summary, &plan.lines)?;
-        return Ok(Exit::Ok);
+        return Ok(exit);
     }
     if !args.yes && !consent(name, request, &plan)? {
         verbosity::complain("declined: nothing was changed");

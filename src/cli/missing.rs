@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Exit, Usage, dir, out};
+use super::verbosity::complain;
+use super::{Exit, Usage, dir, left_out, out};
 use crate::runner::missing::{Again, missing};
 use crate::runner::plan::{self, Row, Test};
 use crate::store::Control;
@@ -41,11 +42,15 @@ pub struct MissingArgs {
 /// `evaltop missing`.
 pub fn run(args: &MissingArgs) -> Result<Exit> {
     let mut stdout = out::stdout();
-    for line in lines(args, &Control::default())? {
+    let control = Control::default();
+    let lines = lines(args, &control)?;
+    // What is done in files that do not count is asked for again.
+    let exit = left_out::say(&control, false);
+    for line in lines {
         writeln!(stdout, "{line}")?;
     }
     stdout.flush()?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 /// The missing tests, a row of the plan each.
@@ -53,7 +58,7 @@ pub(super) fn lines(args: &MissingArgs, control: &Control) -> Result<Vec<Value>>
     let (store, _) = dir::view(args.dir.as_deref())?;
     let session = args.session.as_deref();
     let shard = args.shard.as_deref().map(shard).transpose()?;
-    let rows = plan::read(&args.plan, args.num_instances, session)?;
+    let rows = plan::read(&args.plan, args.num_instances, session, &mut complain)?;
     let again = match (args.failed, args.infra) {
         (true, _) => Again::Failed,
         (false, true) => Again::Infrastructure,

@@ -24,7 +24,7 @@ use crate::formats::json_mirror::Beside;
 use crate::signals::{self, Heard};
 use crate::store::commit::base::Base;
 use crate::store::format::heartbeat::Ended;
-use crate::store::format::record::{Record, SURROGATES};
+use crate::store::format::record::{REPEATED, Record, SURROGATES};
 use crate::store::write::writer::{Notes, Writer};
 
 mod control;
@@ -108,15 +108,18 @@ pub fn run(args: &RecordArgs) -> Result<Exit> {
         lines: Lines::default(),
         number: 0,
         mended: 0,
+        repeated: 0,
         ack: args.ack,
     };
     let taken = signals::runtime()
         .context("cannot listen for signals")
         .and_then(|runtime| runtime.block_on(intake.take_all()));
     let rejected = intake.rejected.finish();
-    if intake.mended > 0 {
-        let lines = show_counted(intake.mended, "line");
-        warn(&format!("note: {lines} with {SURROGATES}"));
+    for (lines, what) in [(intake.mended, SURROGATES), (intake.repeated, REPEATED)] {
+        if lines > 0 {
+            let lines = show_counted(lines, "line");
+            warn(&format!("note: {lines} with {what}"));
+        }
     }
     match &taken {
         Ok(End::Input) => intake.program.ended(intake.writer.live()),
@@ -182,6 +185,8 @@ struct Intake {
     number: u64,
     /// Lines with text that was mended.
     mended: u64,
+    /// Lines in which a field is there twice.
+    repeated: u64,
     ack: bool,
 }
 
@@ -302,6 +307,7 @@ impl Intake {
             }),
             None => Record::parse_mended(line, &self.zone).map(|(record, mended)| {
                 self.mended += u64::from(mended.surrogates);
+                self.repeated += u64::from(mended.repeated);
                 Taken::Row(Box::new(record))
             }),
         };

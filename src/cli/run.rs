@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dir::Target;
 use super::missing::shard;
-use super::{Exit, ReportFormat, Usage, dir, out, progress, verbosity};
+use super::{Exit, ReportFormat, Usage, dir, left_out, out, progress, verbosity};
 use crate::config::{Config, parse_duration, show_count, show_counted, show_duration};
 use crate::formats::json_mirror::Beside;
 use crate::jobs::{self, ConsolidateOptions, Request};
@@ -32,7 +32,7 @@ use crate::stats::money;
 use crate::stats::money::Tokens;
 use crate::stats::prices::{Prices, in_billionths};
 use crate::stats::spent::Spent;
-use crate::store::format::record::SURROGATES;
+use crate::store::format::record::{REPEATED, SURROGATES};
 use crate::store::format::session_note::SessionNote;
 use crate::store::maintain::operations::{self, Followed, Operation};
 use crate::store::read::query::Filter;
@@ -224,6 +224,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
             spec.session.as_deref(),
             &control,
         )?;
+        left_out::sentences(&control.left_out());
         let there = due.there;
         let counts = Counts {
             planned: due.missing.len() as u64 + there,
@@ -275,6 +276,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     });
     drop(shown);
     let summary = ended?;
+    left_out::sentences(&control.left_out());
     if summary.counts.done > 0 {
         operations::keep(
             &store,
@@ -294,9 +296,12 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
              --session NAME makes another run of this one"
         ));
     }
-    if summary.counts.mended > 0 {
-        let results = show_counted(summary.counts.mended, "result");
-        verbosity::complain(&format!("{results} had {SURROGATES}"));
+    let counts = &summary.counts;
+    for (results, what) in [(counts.mended, SURROGATES), (counts.repeated, REPEATED)] {
+        if results > 0 {
+            let results = show_counted(results, "result");
+            verbosity::complain(&format!("{results} had {what}"));
+        }
     }
     beside.map_or(Ok(()), Beside::finish)?;
     let consolidated = if args.consolidate && summary.early != Some(Early::Asked) {
@@ -585,7 +590,12 @@ fn again(args: &RunArgs) -> Again {
 fn rows(args: &RunArgs) -> Result<Vec<Row>> {
     let session = args.session.as_deref();
     if let Some(path) = &args.plan {
-        return Ok(plan::read(path, args.num_instances, session)?);
+        return Ok(plan::read(
+            path,
+            args.num_instances,
+            session,
+            &mut verbosity::complain,
+        )?);
     }
     let dimensions = Dimensions {
         models: args.models.clone(),

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::store::format::record::object_mended;
+use crate::store::format::record::{Mended, is_absent, object_mended};
 
 /// Bytes of the longest line that is read, as `record` has it.
 pub(super) const LONGEST: usize = 16 << 20;
@@ -34,8 +34,8 @@ pub(super) struct Listener {
     answer: Answer,
     /// A line named a `success` and was not an object.
     mentioned: Option<String>,
-    /// The result had text with half a surrogate pair.
-    mended: bool,
+    /// What the result had to be read as.
+    mended: Mended,
 }
 
 impl Listener {
@@ -56,8 +56,8 @@ impl Listener {
         }
     }
 
-    /// Whether the last object had half a surrogate pair, which was read as U+FFFD.
-    pub(super) fn is_mended(&self) -> bool {
+    /// What the last object had to be read as.
+    pub(super) fn mended(&self) -> Mended {
         self.mended
     }
 
@@ -121,8 +121,8 @@ impl Listener {
         match begins {
             Some(b'{') => match object_mended(text) {
                 Ok((fields, mended)) => {
-                    self.mended = mended.surrogates;
-                    self.accept(fields);
+                    self.mended = mended;
+                    self.accept(fields, text);
                 }
                 Err(_) if Block::begins(text) => self.block = Some(Block::of(text)),
                 Err(why) => self.refuse(format!("{} is {why}", start(text))),
@@ -149,10 +149,14 @@ impl Listener {
 
     /// An object: the last one counts. One without `success` after one that has it, or after
     /// what could not be read, does not take its place.
-    fn accept(&mut self, fields: Map<String, Value>) {
+    fn accept(&mut self, fields: Map<String, Value>, text: &[u8]) {
         if is_result(&fields) {
             self.answer = Answer::Fields(fields);
             return;
+        }
+        let alike = |name: &&String| name.trim().eq_ignore_ascii_case("success");
+        if let Some(name) = fields.keys().find(alike) {
+            return self.refuse(format!("its '{name}' is not called 'success'"));
         }
         match &self.answer {
             Answer::Fields(before) if is_result(before) => self.refuse(
@@ -160,6 +164,10 @@ impl Listener {
                     .to_owned(),
             ),
             Answer::Unreadable(_) => {}
+            _ if mentions(text) => self.refuse(
+                "its 'success' stands inside of another field: print it in the object itself"
+                    .to_owned(),
+            ),
             _ => self.answer = Answer::Fields(fields),
         }
     }
@@ -169,9 +177,28 @@ impl Listener {
     }
 }
 
+/// Whether a result stands in a program's output.
+pub(super) fn stands_in(output: &[u8]) -> bool {
+    let mut listener = Listener::default();
+    listener.take(output);
+    matches!(listener.finish(), Answer::Fields(fields) if fields.contains_key("success"))
+}
+
 /// Whether an object says by itself how the test went.
 fn is_result(fields: &Map<String, Value>) -> bool {
-    fields.contains_key("success") || fields.get("score").is_some_and(|score| !score.is_null())
+    fields.contains_key("success") || RESULTS.into_iter().any(|name| has(fields, name))
+}
+
+/// Fields that say it without a verdict.
+pub(super) const RESULTS: [&str; 2] = ["score", "error_type"];
+
+/// Whether a field has a value.
+pub(super) fn has(fields: &Map<String, Value>, name: &str) -> bool {
+    match fields.get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !is_absent(text.trim()),
+        Some(_) => true,
+    }
 }
 
 const SEVERAL_LINES: &str =
@@ -186,18 +213,21 @@ fn shown_last(line: &[u8]) -> &[u8] {
         .trim_ascii()
 }
 
-/// Whether a text has a field `success`, in JSON's or in Python's way to write it.
+/// Whether a text has a field `success`, in JSON's or in Python's way to write it, or as JSON
+/// inside of a text of JSON.
 fn mentions(text: &[u8]) -> bool {
-    [&b"\"success\""[..], b"'success'"].into_iter().any(|name| {
-        let mut rest = text;
-        while let Some(at) = rest.windows(name.len()).position(|window| window == name) {
-            rest = rest.get(at + name.len()..).unwrap_or_default();
-            if rest.trim_ascii_start().first() == Some(&b':') {
-                return true;
+    [&b"\"success\""[..], b"'success'", b"\\\"success\\\""]
+        .into_iter()
+        .any(|name| {
+            let mut rest = text;
+            while let Some(at) = rest.windows(name.len()).position(|window| window == name) {
+                rest = rest.get(at + name.len()..).unwrap_or_default();
+                if rest.trim_ascii_start().first() == Some(&b':') {
+                    return true;
+                }
             }
-        }
-        false
-    })
+            false
+        })
 }
 
 /// How a line begins.
@@ -374,6 +404,17 @@ mod tests {
                 "a line has a 'success'",
             ),
             ("data: {\"success\" : false}\n", "a line has a 'success'"),
+            (
+                "{\"result\": {\"success\": false}, \"turns\": 3}",
+                "inside of another field",
+            ),
+            (
+                "{\"text\": \"{\\\"success\\\": false}\"}\nbye",
+                "inside of another field",
+            ),
+            ("\"{\\\"success\\\": false}\"\n", "a line has a 'success'"),
+            ("{\"Success\": false}", "'Success' is not called 'success'"),
+            ("{\"success \": false}", "is not called 'success'"),
         ] {
             let why = why(stdout);
             assert!(why.contains(said), "{stdout}: {why}");

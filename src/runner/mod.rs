@@ -146,6 +146,8 @@ pub struct Counts {
     pub timeouts: u64,
     /// Results with half a surrogate pair in a text, read as U+FFFD.
     pub mended: u64,
+    /// Results in which a field is there twice.
+    pub repeated: u64,
     /// Attempts that were made again.
     pub retried: u64,
     /// Running at this moment.
@@ -450,7 +452,8 @@ impl Run<'_> {
                     (self.report)(&state.counts, &Event::Again(&outcome.record, wait));
                     return true;
                 }
-                state.counts.mended += u64::from(ended.mended);
+                state.counts.mended += u64::from(ended.mended.surrogates);
+                state.counts.repeated += u64::from(ended.mended.repeated);
                 self.record(&mut state, row, outcome, timed_out)
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! What a test is (its id and cell) is the plan's to say; everything else is the
 //! command's. A command that does not exit with 0 has no full success. One that does and
-//! reports a score without `success` leaves its test unscored.
+//! reports a score or an error without `success` leaves its test unscored.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::answer::Answer;
+use super::answer::{self, Answer, RESULTS, has};
 use super::plan::Row;
 use super::process::{End, Ended};
 use crate::config::show_exact;
@@ -59,6 +59,18 @@ impl Reading {
                     infrastructure: false,
                 };
             }
+            Answer::Nothing if exited && answer::stands_in(&ended.stderr) => {
+                return Outcome {
+                    record: self.unusable(
+                        row,
+                        test_id,
+                        ended,
+                        "it stands on stderr: print it on stdout",
+                    ),
+                    broken: false,
+                    infrastructure: false,
+                };
+            }
             Answer::Nothing | Answer::Unreadable(_) => (false, Map::new()),
         };
         for name in OF_PLAN {
@@ -69,8 +81,8 @@ impl Reading {
         fields
             .entry("execution_time")
             .or_insert_with(|| ended.took.as_secs_f64().into());
-        let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
-        let unscored = exited && !has("success") && has("score");
+        let unscored =
+            exited && !has(&fields, "success") && RESULTS.iter().any(|name| has(&fields, name));
         if !exited || !(unscored || fields.contains_key("success")) {
             fields.insert("success".to_owned(), exited.into());
         }
@@ -214,6 +226,7 @@ mod tests {
     use super::*;
     use crate::runner::answer::Listener;
     use crate::runner::plan::{Dimensions, product};
+    use crate::store::format::record::Mended;
 
     fn row() -> Row {
         let dimensions = Dimensions {
@@ -235,7 +248,7 @@ mod tests {
         listener.take(stdout.as_bytes());
         let ended = Ended {
             end,
-            mended: false,
+            mended: Mended::default(),
             answer: listener.finish(),
             stderr: stderr.into(),
             took,
@@ -284,6 +297,17 @@ mod tests {
         );
         let failed = read(End::Exited(3), "{\"score\":0.4}", "");
         assert_eq!(failed.record.success, Some(false));
+        let error = read(End::Exited(0), "{\"error_type\":\"timeout\"}", "noise");
+        assert_eq!(error.record.success, None);
+        assert_eq!(short(&error), (false, Some("timeout"), None, false));
+        let later = read(
+            End::Exited(0),
+            "{\"error_type\":\"timeout\"}\n{\"tokens\":3}",
+            "",
+        );
+        assert_eq!(later.record.success, Some(false));
+        let empty = read(End::Exited(0), "{\"error_type\":\"\"}", "");
+        assert_eq!(empty.record.success, Some(true));
         let nothing = read(End::Exited(0), "{\"score\":null}", "");
         assert_eq!(nothing.record.success, Some(true));
     }
@@ -381,6 +405,12 @@ mod tests {
             short(&crash),
             (false, None, Some("exit status 3: no"), true)
         );
+        let aside = read(End::Exited(0), "", "log\n{\"success\":false}\n");
+        let message = aside.record.error_message.as_deref().unwrap();
+        assert!(message.contains("on stderr"), "{message}");
+        assert_eq!(aside.record.success, Some(false));
+        let logged = read(End::Exited(0), "", "{\"level\":\"info\"}\n");
+        assert_eq!(logged.record.success, Some(true));
         let long = read(End::Exited(1), "", &"é".repeat(5_000));
         let message = long.record.error_message.unwrap();
         assert!(

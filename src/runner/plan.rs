@@ -4,7 +4,7 @@
 //! The id of a test follows from what the test is (its row, its number, the session), so
 //! that a second start of the same plan knows which tests are there already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::quotes::{self, OpenQuote};
 use crate::stats::cell::UNKNOWN;
 use crate::stats::{Cell, Rate};
-use crate::store::format::record::object;
+use crate::store::format::record::object_mended;
 use crate::store::{Error, Result, aggregate};
 
 /// Tests that one run may have: they are kept in memory, by number.
@@ -174,8 +174,14 @@ pub fn product(dimensions: &Dimensions, instances: u64, session: Option<&str>) -
 }
 
 /// The rows of a plan: JSON lines, or CSV where the name ends so. Columns next to the
-/// dimensions reach the command; `instances` says how many times, else `instances`.
-pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Row>> {
+/// dimensions reach the command; `instances` says how many times, else `instances`. `note` gets
+/// what is to be said of it.
+pub fn read(
+    path: &Path,
+    instances: u64,
+    session: Option<&str>,
+    note: &mut dyn FnMut(&str),
+) -> Result<Vec<Row>> {
     let wrong = |line: u64, why: &str| {
         Error::Refused(format!(
             "{} line {line}: {why}: correct the plan and start again",
@@ -189,7 +195,7 @@ pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Ro
     for (line, fields) in if is_csv {
         csv_rows(path, &wrong)?
     } else {
-        json_rows(path, &wrong)?
+        json_rows(path, &wrong, note)?
     } {
         let mut fields = fields;
         fields.retain(|_, value| !value.is_null());
@@ -229,12 +235,22 @@ pub fn read(path: &Path, instances: u64, session: Option<&str>) -> Result<Vec<Ro
 
 type Lines = Vec<(u64, Map<String, Value>)>;
 
-fn json_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
+fn json_rows(
+    path: &Path,
+    wrong: &dyn Fn(u64, &str) -> Error,
+    note: &mut dyn FnMut(&str),
+) -> Result<Lines> {
     let text = std::fs::read(path).map_err(Error::io("read the plan", path))?;
     let lines = text.split(|byte| *byte == b'\n').zip(1..);
     let rows = lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace));
-    rows.map(|(line, at)| Ok((at, object(line).map_err(|why| wrong(at, &why))?)))
-        .collect()
+    let read = |(line, at)| {
+        let (fields, mended) = object_mended(line).map_err(|why| wrong(at, &why))?;
+        if let Some(remark) = mended.remark() {
+            note(&format!("{} line {at} has {remark}", path.display()));
+        }
+        Ok((at, fields))
+    };
+    rows.map(read).collect()
 }
 
 fn csv_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
@@ -243,12 +259,26 @@ fn csv_rows(path: &Path, wrong: &dyn Fn(u64, &str) -> Error) -> Result<Lines> {
     if let Some(quote) = open.map_err(Error::io("read the plan", path))? {
         return Err(wrong(quote.lines + 1, quotes::NEVER_CLOSED));
     }
+    let misled = OpenQuote::misled(text.as_slice(), b',');
+    if let Some(quote) = misled.map_err(Error::io("read the plan", path))? {
+        return Err(wrong(quote.lines + 1, quotes::MISLED));
+    }
     let mut reader = csv::Reader::from_reader(text.as_slice());
     let line = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
     let header = reader
         .headers()
         .map_err(|error| wrong(line(&error), &error.to_string()))?
         .clone();
+    let mut names = HashSet::new();
+    let own = header.iter().filter(|name| !name.trim().is_empty());
+    for name in own {
+        if !names.insert(name.trim()) {
+            return Err(wrong(
+                1,
+                &format!("two columns are named '{}'", name.trim()),
+            ));
+        }
+    }
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| wrong(line(&error), &error.to_string()))?;
@@ -345,7 +375,7 @@ mod tests_of_plans {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read(&path, 2, None)
+        read(&path, 2, None, &mut |_| {})
     }
 
     #[test]

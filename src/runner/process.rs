@@ -19,6 +19,7 @@ use super::answer::{Answer, Listener};
 use super::family::Family;
 use super::guard::Guard;
 use super::stop::{Stop, Urgency};
+use crate::store::format::record::Mended;
 
 /// How long a program has to end by itself once it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -45,8 +46,8 @@ pub(super) enum End {
 pub(super) struct Ended {
     pub(super) end: End,
     pub(super) answer: Answer,
-    /// It had text with half a surrogate pair.
-    pub(super) mended: bool,
+    /// What it had to be read as.
+    pub(super) mended: Mended,
     pub(super) stderr: Vec<u8>,
     pub(super) took: Duration,
 }
@@ -85,7 +86,7 @@ pub(super) fn run(
     let listener = std::mem::take(&mut running.stdout.kept);
     Ok(Ended {
         end,
-        mended: listener.is_mended(),
+        mended: listener.mended(),
         answer: listener.finish(),
         stderr: running.stderr.kept.bytes(),
         took: begun.elapsed(),

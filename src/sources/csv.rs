@@ -106,10 +106,14 @@ impl Csv {
         }
         let mut stands = vec![Stands::Nothing; csv.fields.len()];
         let mut record = StringRecord::new();
+        // Whether some record has several lines.
+        let mut lines = false;
         while csv.next(&mut reader, &mut record, &mut Vec::new())? {
             last = record.position().map_or(0, csv::Position::byte);
             let open = !csv.ends && reader.position().byte() >= csv.size;
             let before = open.then(|| stands.clone());
+            let first = record.position().map_or(0, csv::Position::line);
+            lines |= reader.position().line() > first + 1;
             for (stands, field) in stands.iter_mut().zip(&csv.fields) {
                 if *stands != Stands::Text {
                     *stands = stands.and(Stands::of(record.get(*field).unwrap_or_default().trim()));
@@ -128,6 +132,9 @@ impl Csv {
         }
         if let Some(quote) = csv.open_quote(last)? {
             return Err(csv.never_closed(last + quote.at));
+        }
+        if lines {
+            csv.misled()?;
         }
         for (column, stands) in csv.columns.iter_mut().zip(stands) {
             column.stands_for = stands.data_type();
@@ -153,6 +160,20 @@ impl Csv {
         rest.seek(SeekFrom::Start(begin))
             .and_then(|_| OpenQuote::find(rest.take(self.size - begin), self.delimiter))
             .map_err(Error::io("read", &self.path))
+    }
+
+    /// An error where the quote of a record was closed by that of another one.
+    fn misled(&self) -> Result<()> {
+        let file = detect::open(&self.path)?.take(self.size);
+        let quote = OpenQuote::misled(file, self.delimiter);
+        match quote.map_err(Error::io("read", &self.path))? {
+            Some(quote) => Err(bad_row(
+                &self.path,
+                &line_at(&self.path, quote.at),
+                quotes::MISLED,
+            )),
+            None => Ok(()),
+        }
     }
 
     fn never_closed(&self, at: u64) -> Error {

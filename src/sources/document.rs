@@ -13,6 +13,7 @@ use super::detect;
 use super::json_reader::{Fault, JsonReader, Shape};
 use super::objects::{Object, Place, Reader, Remarks, Rows};
 use super::source::{Column, bad_document};
+use crate::config::show_counted;
 use crate::store::{Error, Result};
 
 /// The field that names a row where the members of an object are the rows.
@@ -154,7 +155,7 @@ impl Reader for Document {
             Some(Ok(Object {
                 place: Place::Named(name),
                 fields: Some(fields),
-                remark: None,
+                remark: reading.json.mended().remark(),
                 read: reading.json.offset(),
                 rejected: None,
             }))
@@ -163,6 +164,12 @@ impl Reader for Document {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn notes(&self, remarks: &Remarks, _columns: &[Column]) -> Vec<String> {
+        let note =
+            |(remark, rows): (&&str, &u64)| format!("{} with {remark}", show_counted(*rows, "row"));
+        remarks.iter().map(note).collect()
     }
 }
 

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 
 use serde_json::{Map, Number, Value};
 
+use crate::store::format::record::Mended;
+
 /// Deeper documents are refused: values are built by recursion.
 const DEEPEST: usize = 128;
 const BUFFER: usize = 64 << 10;
@@ -57,6 +59,8 @@ pub(crate) struct JsonReader<R> {
     before: u64,
     /// The objects and lists that are open: whether nothing in them was read yet.
     open: Vec<bool>,
+    /// What had to be mended since it was asked for.
+    mended: Mended,
 }
 
 impl<R: Read> JsonReader<R> {
@@ -70,6 +74,7 @@ impl<R: Read> JsonReader<R> {
             filled: 0,
             before: 0,
             open: Vec::new(),
+            mended: Mended::default(),
         };
         for mark in [0xef, 0xbb, 0xbf] {
             if json.byte()? != Some(mark) {
@@ -78,6 +83,11 @@ impl<R: Read> JsonReader<R> {
             json.next += 1;
         }
         Ok(json)
+    }
+
+    /// What the values since the last call had to be read as.
+    pub(crate) fn mended(&mut self) -> Mended {
+        std::mem::take(&mut self.mended)
     }
 
     /// Bytes consumed so far.
@@ -138,7 +148,7 @@ impl<R: Read> JsonReader<R> {
                 let mut fields = Map::new();
                 while let Some(name) = self.key()? {
                     let value = self.value_from(begin)?;
-                    fields.insert(name, value);
+                    self.mended.repeated |= fields.insert(name, value).is_some();
                 }
                 Ok(Value::Object(fields))
             }
@@ -364,7 +374,7 @@ impl<R: Read> JsonReader<R> {
         if !escapes {
             return Ok(text);
         }
-        unescape(&text).map_err(|(at, why)| Fault::Json {
+        unescape(&text, &mut self.mended.surrogates).map_err(|(at, why)| Fault::Json {
             at: begin + 1 + at as u64,
             why,
         })
@@ -410,8 +420,8 @@ fn brief(text: &str) -> String {
 }
 
 /// A text without its escapes; half a surrogate pair, which Python lets pass, is
-/// the replacement character.
-fn unescape(text: &str) -> std::result::Result<String, (usize, String)> {
+/// the replacement character, and is reported in `halves`.
+fn unescape(text: &str, halves: &mut bool) -> std::result::Result<String, (usize, String)> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -443,9 +453,11 @@ fn unescape(text: &str) -> std::result::Result<String, (usize, String)> {
                     .get(if pair.is_some() { 10 } else { 4 }..)
                     .unwrap_or_default()
                     .chars();
-                let alone =
-                    || char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER);
-                pair.unwrap_or_else(alone)
+                let alone = char::from_u32(u32::from(first));
+                pair.or(alone).unwrap_or_else(|| {
+                    *halves = true;
+                    char::REPLACEMENT_CHARACTER
+                })
             }
             _ => return Err(wrong()),
         });

@@ -244,7 +244,7 @@ impl Lines {
                     number: self.line,
                     fields,
                     read: self.read,
-                    remark: mended.surrogates.then_some(record::SURROGATES),
+                    remark: mended.remark(),
                 }),
                 Err(why) => {
                     let raw = String::from_utf8_lossy(line.trim_ascii()).into_owned();

@@ -13,6 +13,7 @@ use super::objects::{JUDGED, Object, Place, Reader, Remarks, Rows};
 use super::source::bad_document;
 use crate::config::show_counted;
 use crate::sources::source::Column;
+use crate::store::format::record::{REPEATED, SURROGATES};
 use crate::store::{Error, Result};
 
 mod header;
@@ -233,6 +234,11 @@ impl Reader for Inspect {
                 "{} without a score, counted as infrastructure errors",
                 show_counted(*unscored, "sample")
             ));
+        }
+        for what in [SURROGATES, REPEATED] {
+            if let Some(samples) = remarks.get(what) {
+                notes.push(format!("{} with {what}", show_counted(*samples, "sample")));
+            }
         }
         notes
     }

@@ -45,6 +45,7 @@ pub(crate) type Row = (String, Map<String, Value>, Option<&'static str>);
 pub(crate) fn read(json: &mut JsonReader<impl Read>, header: &Header) -> Result<Row, Fault> {
     let begin = json.fault("a sample without an id");
     let sample = Sample::read(json)?;
+    let mended = json.mended();
     let Some(id) = sample.id.clone() else {
         return Err(begin);
     };
@@ -118,7 +119,7 @@ pub(crate) fn read(json: &mut JsonReader<impl Read>, header: &Header) -> Result<
     let remark = match (unscored, worded) {
         (true, _) => Some(UNSCORED),
         (_, true) => Some(WORDED),
-        _ => None,
+        _ => mended.remark(),
     };
     Ok((name, fields, remark))
 }

@@ -18,6 +18,8 @@ pub struct Fields {
     known: [Option<Value>; CANONICAL.len()],
     /// The others, in their order.
     pub(crate) extra: Map<String, Value>,
+    /// A name was there twice.
+    pub(crate) repeated: bool,
 }
 
 impl Default for Fields {
@@ -25,6 +27,7 @@ impl Default for Fields {
         Self {
             known: [const { None }; CANONICAL.len()],
             extra: Map::new(),
+            repeated: false,
         }
     }
 }
@@ -98,11 +101,44 @@ impl Visitor<'_> for NameAfter {
     }
 }
 
+/// A JSON object with all its names.
+#[derive(Debug, Default)]
+pub(crate) struct Object {
+    /// Of a name that is there twice, the last counts.
+    pub(crate) fields: Map<String, Value>,
+    /// A name was there twice.
+    pub(crate) repeated: bool,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Object;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut object = Object::default();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    object.repeated |= object.fields.insert(name, value).is_some();
+                }
+                Ok(object)
+            }
+        }
+
+        deserializer.deserialize_map(Any)
+    }
+}
+
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+        struct Known;
 
-        impl<'de> Visitor<'de> for Object {
+        impl<'de> Visitor<'de> for Known {
             type Value = Fields;
 
             fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,11 +152,11 @@ impl<'de> Deserialize<'de> for Fields {
                     let value = object.next_value()?;
                     match name.at.and_then(|at| Some((at, fields.known.get_mut(at)?))) {
                         Some((at, place)) => {
-                            *place = Some(value);
+                            fields.repeated |= place.replace(value).is_some();
                             next = at + 1;
                         }
                         None => {
-                            fields.extra.insert(name.other, value);
+                            fields.repeated |= fields.extra.insert(name.other, value).is_some();
                         }
                     }
                 }
@@ -128,7 +164,7 @@ impl<'de> Deserialize<'de> for Fields {
             }
         }
 
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(Known)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 
 use super::Record;
 use super::exact;
-use super::fields::Fields;
+use super::fields::{Fields, Object};
 use crate::store::format::schema;
 
 /// What a line had to be read as, for people.
@@ -18,11 +18,24 @@ use crate::store::format::schema;
 pub struct Mended {
     /// Half a surrogate pair, which stands for no character, became U+FFFD.
     pub surrogates: bool,
+    /// A name was there twice: the last one counts.
+    pub repeated: bool,
 }
 
 /// What is said of rows with [`Mended::surrogates`].
 pub(crate) const SURROGATES: &str =
     "text with half a surrogate pair (\\ud800 to \\udfff), read as U+FFFD";
+
+/// What is said of rows with [`Mended::repeated`].
+pub(crate) const REPEATED: &str = "a field that is there twice, of which the last one counts";
+
+impl Mended {
+    /// What is said of a row with it.
+    pub(crate) fn remark(self) -> Option<&'static str> {
+        let repeated = self.repeated.then_some(REPEATED);
+        repeated.or(self.surrogates.then_some(SURROGATES))
+    }
+}
 
 /// A JSON object by its names. A number that no 64-bit type holds exactly is its text.
 pub(crate) fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
@@ -31,11 +44,12 @@ pub(crate) fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
 
 /// The same, with what had to be mended.
 pub(crate) fn object_mended(line: &[u8]) -> Result<(Map<String, Value>, Mended), String> {
-    let (mut object, text, mended): (Map<String, Value>, _, _) = lenient(line)?;
+    let (object, text, mended): (Object, _, _) = lenient(line)?;
+    let (mut fields, repeated) = (object.fields, object.repeated);
     if exact::has_long_number(&text) {
-        exact::keep_digits(&text, &mut object);
+        exact::keep_digits(&text, &mut fields);
     }
-    Ok((object, mended))
+    Ok((fields, Mended { repeated, ..mended }))
 }
 
 /// A JSON object and the text that it was read from; NaN and Infinity, which Python's
@@ -86,7 +100,11 @@ impl Record {
         if !fields.extra.is_empty() && exact::has_long_number(&read) {
             exact::keep_digits(&read, &mut fields.extra);
         }
-        Ok((Self::from_fields(fields, zone)?, mended))
+        let repeated = fields.repeated;
+        Ok((
+            Self::from_fields(fields, zone)?,
+            Mended { repeated, ..mended },
+        ))
     }
 
     /// A record of values that were read one by one; times without a zone are read in `zone`.
@@ -164,7 +182,7 @@ impl Record {
 }
 
 /// Ids that stand for "none": what pandas and `str(None)` leave behind.
-fn is_absent(id: &str) -> bool {
+pub(crate) fn is_absent(id: &str) -> bool {
     matches!(id, "" | "nan" | "None")
 }
 
