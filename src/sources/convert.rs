@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, StringBuilder,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::store::format::cast::{at_offset_zero, cast, double_holds, exact};
@@ -47,7 +46,7 @@ pub(crate) fn canonical(
     zone: &TimeZone,
 ) -> Result<ArrayRef, Bad> {
     Ok(match kind {
-        Kind::Id | Kind::Text => Arc::new(texts(column)?),
+        Kind::Id | Kind::Text => Arc::new(words(column)?),
         Kind::Bool => Arc::new(truths(column)?),
         Kind::Int if all_whole => whole(column)?,
         Kind::Float | Kind::Int => numbers(column)?,
@@ -117,6 +116,24 @@ pub(crate) fn texts(column: &ArrayRef) -> Result<StringArray, Bad> {
                 .collect()
         }
     })
+}
+
+/// The same, where bytes are text: programs write it so that know no type for text.
+pub(crate) fn words(column: &ArrayRef) -> Result<StringArray, Bad> {
+    let column = plain(column)?;
+    if !matches!(
+        column.data_type(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+    ) {
+        return texts(&column);
+    }
+    let bytes = cast(&column, &DataType::Binary).map_err(Bad::unreadable)?;
+    let mut words = StringBuilder::new();
+    for (row, bytes) in bytes.as_binary::<i32>().iter().enumerate() {
+        let word = bytes.map(std::str::from_utf8).transpose();
+        words.append_option(word.map_err(|_| Bad::new(row, "these bytes are not text"))?);
+    }
+    Ok(words.finish())
 }
 
 /// Truth values: booleans, 0 and 1, true and false in any case.
@@ -205,50 +222,51 @@ pub(crate) fn is_whole(value: f64) -> bool {
 /// milliseconds, microseconds or nanoseconds by their magnitude.
 fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray, Bad> {
     let column = plain(column)?;
-    let micros: Vec<Option<i64>> = match column.data_type() {
-        DataType::Timestamp(_, Some(_)) => {
-            let typed = cast(&column, &schema::timestamp_type()).map_err(Bad::unreadable)?;
-            return Ok(typed.as_primitive::<TimestampMicrosecondType>().clone());
+    if column.data_type().is_numeric()
+        || matches!(
+            column.data_type(),
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+        )
+    {
+        return typed(&column, zone);
+    }
+    let micros = each(texts(&column)?.iter(), |text| {
+        let text = text.trim();
+        let absent = matches!(text, "" | "nan" | "NaN" | "NaT" | "None" | "null");
+        if absent {
+            return Ok(None);
         }
-        DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => {
-            let wall = cast(&column, &DataType::Timestamp(TimeUnit::Microsecond, None));
-            let wall = wall.map_err(Bad::unreadable)?;
-            wall.as_primitive::<TimestampMicrosecondType>()
-                .iter()
-                .map(|micros| {
-                    let wall =
-                        TimeZone::UTC.to_datetime(Timestamp::from_microsecond(micros?).ok()?);
-                    zone.to_timestamp(wall).ok().map(Timestamp::as_microsecond)
-                })
-                .collect()
-        }
-        DataType::Int64 => {
-            let values = column.as_primitive::<Int64Type>();
-            each(values.iter(), |number| Ok(schema::unix_micros(number)))?
-        }
-        number if number.is_numeric() => {
-            let values = numbers(&column)?;
-            each(values.as_primitive::<Float64Type>().iter(), epoch)?
-        }
-        _ => each(texts(&column)?.iter(), |text| {
-            let text = text.trim();
-            let absent = matches!(text, "" | "nan" | "NaN" | "NaT" | "None" | "null");
-            if absent {
-                return Ok(None);
-            }
-            let number = || {
-                text.parse::<f64>()
-                    .ok()
-                    .and_then(|number| epoch(number).ok().flatten())
-            };
-            let time = schema::parse_time(text, zone)
-                .filter(|_| text.contains(['-', ':']))
-                .or_else(number);
-            time.map(Some)
-                .ok_or_else(|| format!("'{}' is not a time", brief(text)))
-        })?,
-    };
+        let number = || {
+            text.parse::<f64>()
+                .ok()
+                .and_then(|number| epoch(number).ok().flatten())
+        };
+        let time = schema::parse_time(text, zone)
+            .filter(|_| text.contains(['-', ':', 'T']))
+            .or_else(number);
+        time.map(Some)
+            .ok_or_else(|| format!("'{}' is not a time", brief(text)))
+    })?;
     Ok(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
+}
+
+/// The same of a column that has a type for it: every value is an instant but NaN.
+fn typed(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray, Bad> {
+    let times = schema::times(column, zone).map_err(Bad::unreadable)?;
+    let says = |row: &usize| column.is_valid(*row) && times.is_null(*row);
+    for row in (0..column.len()).filter(says) {
+        let value = texts(&column.slice(row, 1))?;
+        if value.is_valid(0) {
+            return Err(Bad::new(
+                row,
+                format!("{} is not a time", brief(value.value(0))),
+            ));
+        }
+        if !column.data_type().is_floating() {
+            return Err(Bad::new(row, "it is not a time of any calendar"));
+        }
+    }
+    Ok(times)
 }
 
 fn each<T>(

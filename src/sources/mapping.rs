@@ -546,7 +546,7 @@ impl Plan {
         let taken = self.taken.iter().find(|taken| taken.name == name);
         taken
             .and_then(|taken| batch.columns().get(taken.from))
-            .map(convert::texts)
+            .map(convert::words)
             .transpose()
     }
 

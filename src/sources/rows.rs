@@ -147,6 +147,8 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     /// The columns of its records.
     pub(super) target: SchemaRef,
+    /// The same, with what is known of their values.
+    pub(super) known: SchemaRef,
     pub(super) earlier: Earlier,
     pub(super) report: Report,
     /// What was left out.

@@ -206,12 +206,13 @@ impl<'a> Run<'a> {
         self.origins.add([earlier.label.as_str()])?;
         let mut union = schema::Union::new();
         union.add(&path.display().to_string(), &plan.schema())?;
-        let target = union.finish();
+        let (target, known) = (union.finish(), union.known());
         (report.columns, report.extra) = (plan.describe(), plan.extra());
         let ids = Ids::new(&earlier.label);
         let mut file = File {
             path: path.to_path_buf(),
             target: target.clone(),
+            known,
             earlier,
             report,
             rejected: Vec::new(),
@@ -525,7 +526,7 @@ impl Batch {
                     None => known::columns(store, control)?,
                 };
                 let mut with = there.clone();
-                match with.add(&file.path.display().to_string(), &file.target) {
+                match with.add(&file.path.display().to_string(), &file.known) {
                     Ok(()) => {
                         columns = Some(with);
                         group = Some(self.group(&file.target)?);

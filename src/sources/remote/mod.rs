@@ -242,7 +242,10 @@ fn pull_into(
     let seen = fingerprint(&source)?;
     pulled.unchanged = note.seen.as_ref() == Some(&seen) && !pulled.replaced;
     if !pulled.unchanged {
-        pulled.rows = take(store, &source, options.dry_run, now, control)?;
+        let left_out;
+        (pulled.rows, left_out) = take(store, &source, options.dry_run, now, control)?;
+        let sentence = |file: String| format!("left out: {file}");
+        pulled.notes.extend(left_out.into_iter().map(sentence));
     }
     if !options.dry_run && store.check().is_ok() {
         for session in session_notes::all(&source)? {
@@ -345,33 +348,36 @@ fn line(path: &Path, meta: &std::fs::Metadata) -> String {
     format!("{} {} {modified}\n", path.display(), meta.len())
 }
 
-/// Takes the rows of a source that the store lacks; returns how many those are.
+/// Takes the rows of a source that the store lacks; returns how many those are, and the files of
+/// the source that do not count there, a sentence each.
 fn take(
     store: &Store,
     source: &Store,
     dry_run: bool,
     now: Timestamp,
     control: &Control,
-) -> Result<u64> {
+) -> Result<(u64, Vec<String>)> {
     let rows = query::rows(source, &Selection::default(), control)?;
+    let left_out = control.left_out();
     let schema = rows.schema().clone();
     // Refuses what can't be united with the store's columns.
-    known::columns(store, control)?.add(&source.layout.root().display().to_string(), &schema)?;
+    let own = rows.union().known();
+    known::columns(store, control)?.add(&source.layout.root().display().to_string(), &own)?;
     let mut fresh = Fresh::new(store, rows, control);
     // Nothing is made, not even the store, before there is something to publish.
     let Some(first) = fresh.next().transpose()? else {
-        return Ok(0);
+        return Ok((0, left_out));
     };
     if dry_run {
         fresh.by_ref().try_for_each(|batch| batch.map(drop))?;
-        return Ok(fresh.count);
+        return Ok((fresh.count, left_out));
     }
     store.create()?;
     let stem = Stems::new(&*store.disk, now).next_stem();
     let batches = std::iter::once(Ok(first)).chain(fresh.by_ref());
     let staged = increment::stage(store, &stem, &schema, batches)?;
     staged.publish(store)?;
-    Ok(fresh.count)
+    Ok((fresh.count, left_out))
 }
 
 /// The rows of a source that the store lacks, or has an older attempt of.

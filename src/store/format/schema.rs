@@ -17,7 +17,7 @@ mod adapt;
 mod held;
 mod range;
 
-pub use adapt::{adapt, may_be_naive, naive_rows, parse_time, unix_micros, unix_time};
+pub use adapt::{adapt, may_be_naive, naive_rows, parse_time, times, unix_micros, unix_time};
 use held::{Held, describe, normal};
 pub use range::{EXACT_DECIMAL, EXACT_IN_DOUBLE, Range};
 
@@ -230,6 +230,18 @@ impl Union {
         }
         self.columns = columns;
         Ok(())
+    }
+
+    /// The united columns as those of one file, with what is known of their values.
+    pub fn known(&self) -> SchemaRef {
+        let united = self.finish();
+        let known = |field: &Arc<Field>| match self.columns.get(field.name()) {
+            Some(seen) => seen.held.range().mark(field),
+            None => Field::clone(field),
+        };
+        Arc::new(Schema::new(
+            united.fields().iter().map(known).collect::<Vec<_>>(),
+        ))
     }
 
     /// The united columns: the canonical ones first, the others by name. A column

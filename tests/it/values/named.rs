@@ -368,3 +368,282 @@ fn a_missing_score_is_unscored_in_every_form() {
         }
     }
 }
+
+/// What an import says of itself.
+fn import(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let run = evaltop()
+        .arg("import")
+        .args(arguments)
+        .arg("--create")
+        .current_dir(folder)
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    let said = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap());
+    (run.status.code(), said.concat())
+}
+
+/// An import is refused where its values don't fit those that the store has, also where the types
+/// alone would.
+#[test]
+fn an_import_that_would_not_count_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (long, half) = (
+        "pa.array([9007199254740993], pa.int64())",
+        "pa.array([0.5], pa.float64())",
+    );
+    let (far, fine) = (
+        "pa.array([253402300799], pa.timestamp('s'))",
+        "pa.array([1], pa.timestamp('ns'))",
+    );
+    for (at, columns) in [[long, half], [half, long], [far, fine], [fine, far]]
+        .iter()
+        .enumerate()
+    {
+        let folder = folder.path().join(at.to_string());
+        fs::create_dir(&folder).unwrap();
+        if !made_by_pyarrow(&folder, columns) {
+            return;
+        }
+        let file = |at: usize| format!("increment_{at}_20260131_120000.parquet");
+        let (first, second) = (file(1), file(2));
+        assert_eq!(import(&folder, &[&first, "--into", "store"]).0, Some(0));
+        let (code, said) = import(&folder, &[&second, "--into", "store"]);
+        assert_eq!(code, Some(1), "{columns:?}: {said}");
+        assert!(said.contains("column 'x' is"), "{columns:?}: {said}");
+        let rows = run(&folder, &["query", "store", "--format", "jsonl"]);
+        assert_eq!(rows.lines().count(), 1, "{columns:?}");
+        // A pull takes no such rows either.
+        assert_eq!(import(&folder, &[&second, "--into", "other"]).0, Some(0));
+        let pulled = evaltop()
+            .args(["pull", "other", "--into", "store"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&pulled.stderr).into_owned();
+        assert!(said.contains("column 'x' is"), "{columns:?}: {said}");
+    }
+}
+
+/// Times of every type are the same instants in an import and in a store, or are named.
+#[test]
+fn an_import_reads_times_of_every_type() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+import decimal, sys
+import pyarrow as pa, pyarrow.parquet as pq
+of = eval(sys.argv[2])
+table = pa.table({"test_id": ["a"], "model": pa.array([b"opal"]), "success": [True], "timestamp": of})
+pq.write_table(table, sys.argv[1])
+"#;
+    for (column, expected) in [
+        (
+            "pa.array([1790000000123456789], pa.uint64())",
+            Ok("2026-09-21T14:13:20.123456Z"),
+        ),
+        (
+            "pa.array([decimal.Decimal('1790000000123456789')], pa.decimal128(20, 0))",
+            Ok("2026-09-21T14:13:20.123456Z"),
+        ),
+        (
+            "pa.array([decimal.Decimal('1790000000.25')], pa.decimal128(20, 6))",
+            Ok("2026-09-21T14:13:20.250Z"),
+        ),
+        (
+            "pa.array([2932896], pa.date32())",
+            Ok("9999-12-31T00:00:00Z"),
+        ),
+        (
+            "pa.array([253402300799999], pa.timestamp('ms'))",
+            Ok("9999-12-31T23:59:59.999Z"),
+        ),
+        (
+            "pa.array([2**62], pa.timestamp('ms'))",
+            Err("is not a time of any calendar"),
+        ),
+        (
+            "pa.array([2**45], pa.timestamp('s', 'UTC'))",
+            Err("is not a time of any calendar"),
+        ),
+        ("pa.array([2**64 - 1], pa.uint64())", Err("is not a time")),
+        ("pa.array(['20260131T120000Z'])", Ok("2026-01-31T12:00:00Z")),
+    ] {
+        let file = folder.path().join("in.parquet");
+        let made = std::process::Command::new(&python)
+            .args(["-c", script])
+            .arg(&file)
+            .arg(column)
+            .status();
+        assert!(made.unwrap().success());
+        let _ = fs::remove_dir_all(folder.path().join("store"));
+        let (code, said) = import(folder.path(), &["in.parquet", "--into", "store"]);
+        match expected {
+            Ok(time) => {
+                assert_eq!(code, Some(0), "{column}: {said}");
+                let found = run(
+                    folder.path(),
+                    &[
+                        "query",
+                        "store",
+                        "--format",
+                        "csv",
+                        "--columns",
+                        "model,timestamp",
+                    ],
+                );
+                // Bytes that are text are text.
+                assert_eq!(found, format!("model,timestamp\nopal,{time}\n"), "{column}");
+            }
+            Err(why) => {
+                assert_eq!(code, Some(1), "{column}: {said}");
+                assert!(said.contains(why), "{column}: {said}");
+            }
+        }
+    }
+}
+
+/// Half surrogate pairs, and names that are there twice, in everything that is JSON.
+#[test]
+fn what_is_read_otherwise_than_it_stands_is_said_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (half, twice) = (
+        r#"{"model":"m","success":true,"x":"\ud800"}"#,
+        r#"{"model":"m","success":false,"success":true}"#,
+    );
+    for (name, row, said) in [
+        ("half", half, "half a surrogate pair"),
+        ("twice", twice, "a field that is there twice"),
+    ] {
+        fs::write(at("lines.jsonl"), format!("{row}\n")).unwrap();
+        fs::write(at("document.json"), format!("[{row}]")).unwrap();
+        for file in ["lines.jsonl", "document.json"] {
+            let store = format!("{name} {file}");
+            let (code, notes) = import(folder.path(), &[file, "--into", &store]);
+            assert_eq!(code, Some(0), "{notes}");
+            assert!(notes.contains(said), "{file}: {notes}");
+        }
+        let store = format!("{name} recorded");
+        let recorded = evaltop()
+            .args(["record", "--create", &store])
+            .current_dir(folder.path())
+            .write_stdin(format!("{row}\n"))
+            .output()
+            .unwrap();
+        let notes = String::from_utf8_lossy(&recorded.stderr).into_owned();
+        assert!(notes.contains(said), "record: {notes}");
+        let command = format!("echo '{row}'");
+        let store = format!("{name} run");
+        let ran = evaltop()
+            .args(["run", &store, "--models", "m", "--", "sh", "-c"])
+            .arg(command.replace("\\u", "\\\\u"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let notes = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(notes.contains(said), "run: {notes}");
+        let plan = row
+            .replace("\"success\"", "\"task_id\"")
+            .replace("true", "\"a\"");
+        fs::write(at("plan.jsonl"), plan.replace("false", "\"b\"")).unwrap();
+        let planned = evaltop()
+            .args([
+                "run",
+                "planned",
+                "--plan",
+                "plan.jsonl",
+                "--dry-run",
+                "--",
+                "true",
+            ])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let notes = String::from_utf8_lossy(&planned.stderr).into_owned();
+        assert!(
+            planned.status.success() && notes.contains(said),
+            "plan: {notes}"
+        );
+    }
+    fs::write(at("plan.csv"), "model,task_id,task_id\nm,a,b\n").unwrap();
+    let planned = evaltop()
+        .args([
+            "run",
+            "planned",
+            "--plan",
+            "plan.csv",
+            "--dry-run",
+            "--",
+            "true",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    assert_eq!(planned.status.code(), Some(1), "{said}");
+    assert!(said.contains("two columns are named 'task_id'"), "{said}");
+}
+
+/// A quote that is closed by the quote of a later line takes the lines between for one field.
+#[test]
+fn a_quote_that_another_line_closes_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model,task_id,success,x\nm,1,true,a\nm,2,true,\"open\nm,3,true,\"c\"\nm,4,true,d\n";
+    fs::write(folder.path().join("a.csv"), text).unwrap();
+    let (code, said) = import(folder.path(), &["a.csv", "--into", "store"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("line 3: a quote opens here"), "{said}");
+    let planned = evaltop()
+        .args(["run", "store", "--plan", "a.csv", "--dry-run", "--", "true"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    assert_eq!(planned.status.code(), Some(1), "{said}");
+    assert!(said.contains("line 3: a quote opens here"), "{said}");
+}
+
+/// A file that does not count is named wherever its rows are missed: a test in it would run again,
+/// and a row in it would neither be removed nor pulled.
+#[test]
+fn a_file_that_does_not_count_is_named_by_every_command_that_misses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let incremental = folder.path().join("store/incremental");
+    fs::create_dir_all(&incremental).unwrap();
+    if !made_by_pyarrow(
+        &incremental,
+        &["pa.array([1], pa.int64())", "pa.array(['a'])"],
+    ) {
+        return;
+    }
+    let plan = "{\"model\":\"m\",\"test_id\":\"1-0\"}\n";
+    fs::write(folder.path().join("plan.jsonl"), plan).unwrap();
+    for arguments in [
+        &["missing", "store", "--plan", "plan.jsonl"][..],
+        &[
+            "run",
+            "store",
+            "--plan",
+            "plan.jsonl",
+            "--dry-run",
+            "--",
+            "true",
+        ],
+        &["remove", "store", "--model", "m", "--dry-run"],
+        &["pull", "store", "--into", "other", "--dry-run"],
+        &["pull", "store", "--into", "other"],
+    ] {
+        let ran = evaltop()
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(
+            said.contains("left out: increment_2_20260131_120000.parquet: column 'x'"),
+            "{arguments:?}: {said}"
+        );
+    }
+}

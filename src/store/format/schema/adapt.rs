@@ -137,7 +137,8 @@ fn ids(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(texts))
 }
 
-fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray, ArrowError> {
+/// The instants of a column of times, numbers or texts: null where a value is none.
+pub fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray, ArrowError> {
     let micros: TimestampMicrosecondArray = match column.data_type() {
         DataType::Dictionary(_, values) => return times(&cast(column, values)?, zone),
         DataType::Timestamp(_, Some(_)) => {
@@ -157,6 +158,11 @@ fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray
             Ok(numbers) => return times(&numbers, zone),
             Err(error) => return Err(error),
         },
+        decimal if decimal.is_decimal() => {
+            let texts = cast(column, &DataType::Utf8)?;
+            let texts = texts.as_string::<i32>().iter();
+            texts.map(|text| decimal_time(text?)).collect()
+        }
         number if number.is_numeric() => {
             let numbers = cast(column, &DataType::Float64)?;
             let numbers = numbers.as_primitive::<Float64Type>().iter();
@@ -169,6 +175,15 @@ fn times(column: &ArrayRef, zone: &TimeZone) -> Result<TimestampMicrosecondArray
         }
     };
     Ok(micros.with_timezone("UTC"))
+}
+
+/// The instant of a Unix time in decimal digits: of a whole number all of them count.
+fn decimal_time(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.bytes().all(|digit| digit == b'0') {
+        return unix_micros(whole.parse().ok()?);
+    }
+    unix_time(text.parse().ok()?)
 }
 
 /// How many of a batch's rows have a time that names no zone, so that the store's decides what it

@@ -129,6 +129,22 @@ impl Held {
         }
     }
 
+    /// What is known of the values.
+    pub(crate) fn range(&self) -> Range {
+        match self {
+            Self::Numbers(numbers) => Range {
+                wide: numbers.range.wide || numbers.decimal.is_some_and(|decimal| decimal.long),
+                fits: !numbers.range.huge,
+                ..numbers.range
+            },
+            Self::Times(times) => Range {
+                wide: times.far,
+                ..Range::default()
+            },
+            Self::Other(_) => Range::default(),
+        }
+    }
+
     /// Whether there is nothing but nulls.
     pub(crate) fn is_null(&self) -> bool {
         *self == Self::Other(DataType::Null)
@@ -244,7 +260,8 @@ pub(crate) fn describe(data_type: &DataType) -> String {
         DataType::Null => "null".into(),
         DataType::Float32 => "float".into(),
         DataType::Float64 => "double".into(),
-        DataType::Timestamp(..) => "timestamp".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamp".into(),
+        DataType::Timestamp(_, None) => "timestamp without a zone".into(),
         DataType::Dictionary(_, value) => describe(value),
         other => other.to_string().to_lowercase(),
     }

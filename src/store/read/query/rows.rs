@@ -40,6 +40,7 @@ const HELD_BYTES: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Rows {
     schema: SchemaRef,
+    union: Union,
     pub(crate) reading: Reading<RecordBatch>,
     pub(crate) plan: Arc<Plan>,
     left: u64,
@@ -83,6 +84,11 @@ impl Rows {
     /// The columns of every batch.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The columns of the files that they come from, with what is known of their values.
+    pub(crate) fn union(&self) -> &Union {
+        &self.union
     }
 
     /// Whether these are all records with all their columns.
@@ -309,6 +315,7 @@ fn open(
         };
     Ok(Rows {
         schema: output.into(),
+        union,
         whole: everything && selection.columns.is_none(),
         main,
         expected: expected(&view).filter(|_| everything),
