@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use super::log::FOLDER;
-use crate::store::{Error, Result};
+use crate::store::{Control, Error, Result};
 
 /// So many commits lie between two checkpoints.
 pub(super) const EVERY: u64 = 100;
@@ -98,7 +98,12 @@ fn schema() -> Schema {
 }
 
 /// Writes one. The log is whole without it.
-pub(super) fn write(place: &dyn Place, version: u64, actions: &[Value]) -> Result<()> {
+pub(super) fn write(
+    place: &dyn Place,
+    version: u64,
+    actions: &[Value],
+    control: &Control,
+) -> Result<()> {
     let path = path(version);
     let refused =
         |why: String| Error::Refused(format!("cannot write {}/{path}: {why}", place.name()));
@@ -123,6 +128,7 @@ pub(super) fn write(place: &dyn Place, version: u64, actions: &[Value]) -> Resul
         &format!("{FOLDER}/{LAST}"),
         last.to_string().as_bytes(),
         &stays,
+        control,
     )
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::schema::Shape;
 use super::{Place, checkpoint};
-use crate::store::{Error, Result};
+use crate::store::{Control, Error, Result};
 
 /// The folder of the log.
 pub(super) const FOLDER: &str = "_delta_log";
@@ -125,7 +125,13 @@ impl Log {
 
     /// Writes what holds now, so that nobody needs the commits before. Removed files are named for
     /// as long as a vacuum keeps them.
-    fn checkpoint(&self, place: &dyn Place, version: u64, now: Timestamp) -> Result<()> {
+    fn checkpoint(
+        &self,
+        place: &dyn Place,
+        version: u64,
+        now: Timestamp,
+        control: &Control,
+    ) -> Result<()> {
         let since = now.as_millisecond() - KEPT_MS;
         let is_young = |action: &&Value| {
             let at = action.pointer("/remove/deletionTimestamp");
@@ -138,7 +144,7 @@ impl Log {
             .chain(self.adds.values())
             .chain(removes);
         let actions: Vec<Value> = actions.cloned().collect();
-        checkpoint::write(place, version, &actions)
+        checkpoint::write(place, version, &actions, control)
     }
 
     /// Whether the table has this schema already.
@@ -153,6 +159,7 @@ impl Log {
         shape: &Shape,
         actions: &[Action],
         now: Timestamp,
+        control: &Control,
     ) -> Result<()> {
         let time = now.as_millisecond();
         let version = self.version.map_or(0, |version| version + 1);
@@ -203,7 +210,7 @@ impl Log {
         (self.version, self.schema) = (Some(version), Some(shape.schema()));
         self.take(&text, &path)?;
         if version > 0 && version.is_multiple_of(checkpoint::EVERY) {
-            self.checkpoint(place, version, now)?;
+            self.checkpoint(place, version, now, control)?;
         }
         Ok(())
     }

@@ -102,14 +102,14 @@ pub fn export(
             bytes: part.bytes,
             rows: part.rows,
         }));
-        log.commit(place, &shape, &actions, now)?;
+        log.commit(place, &shape, &actions, now, control)?;
     }
     new.extend(kept);
     new.sort_by(|a, b| a.name.cmp(&b.name));
     done.version = log.version.unwrap_or_default();
     done.rows = new.iter().map(|part| part.rows).sum();
     done.parts = new.len();
-    manifest(place, &done, &new)?;
+    manifest(place, &done, &new, control)?;
     Ok(done)
 }
 
@@ -234,7 +234,7 @@ fn write_parts(
 }
 
 /// The names of the parts, for readers that don't read the log. One of a later version stays.
-fn manifest(place: &dyn Place, done: &Exported, parts: &[Part]) -> Result<()> {
+fn manifest(place: &dyn Place, done: &Exported, parts: &[Part], control: &Control) -> Result<()> {
     let parts: Vec<_> = parts
         .iter()
         .map(|part| json!({ "path": part.name, "rows": part.rows, "bytes": part.bytes }))
@@ -248,7 +248,7 @@ fn manifest(place: &dyn Place, done: &Exported, parts: &[Part]) -> Result<()> {
         there > Some(done.version)
     };
     let path = format!("{OWN}/manifest.json");
-    place.replace(&path, format!("{text:#}\n").as_bytes(), &stays)
+    place.replace(&path, format!("{text:#}\n").as_bytes(), &stays, control)
 }
 
 /// Whether a folder holds a table.

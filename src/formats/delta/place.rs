@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{OWN, belongs_to_a_store};
-use crate::store::{Error, Result, Store};
+use crate::store::{Control, Error, Result, Store};
 
 /// The place of a table. Paths have slashes.
 pub trait Place {
@@ -26,7 +26,13 @@ pub trait Place {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<bool>;
 
     /// Makes a file, or takes the place of one, unless `stays` says of its content that it stays.
-    fn replace(&self, path: &str, bytes: &[u8], stays: &dyn Fn(&[u8]) -> bool) -> Result<()>;
+    fn replace(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        stays: &dyn Fn(&[u8]) -> bool,
+        control: &Control,
+    ) -> Result<()>;
 
     /// A new file, to be published once it is whole.
     fn stage(&self, name: &str) -> Result<File>;
@@ -111,22 +117,27 @@ impl Place for Folder {
         Ok(true)
     }
 
-    fn replace(&self, path: &str, bytes: &[u8], stays: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+    fn replace(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        stays: &dyn Fn(&[u8]) -> bool,
+        control: &Control,
+    ) -> Result<()> {
         let path = self.0.join(path);
-        let own = self.temporary(&path, bytes)?;
         // From the scan to the rename nobody else comes in between.
         let guard = self.0.join(OWN).join("lock");
         self.make(&guard)?;
         let guard = File::create(&guard).map_err(Error::io("create", &guard))?;
         while let Err(TryLockError::WouldBlock) = guard.try_lock() {
+            control.check()?;
             std::thread::sleep(Duration::from_millis(10));
         }
-        let replaced = if fs::read(&path).is_ok_and(|there| stays(&there)) {
-            fs::remove_file(&own)
-        } else {
-            fs::rename(&own, &path)
-        };
-        replaced.map_err(Error::io("write", &path))
+        if fs::read(&path).is_ok_and(|there| stays(&there)) {
+            return Ok(());
+        }
+        let own = self.temporary(&path, bytes)?;
+        fs::rename(&own, &path).map_err(Error::io("write", &path))
     }
 
     fn stage(&self, name: &str) -> Result<File> {

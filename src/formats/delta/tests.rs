@@ -164,3 +164,29 @@ fn names_and_types_that_a_table_lacks_are_changed_and_said() {
         .collect();
     assert_eq!(names, ["a_b", "A_b_2", "l"]);
 }
+
+/// Another program holds it, and perhaps for ever.
+#[test]
+fn who_waits_for_the_lock_of_a_table_can_be_cancelled() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, table) = (Store::new(place.path().join("s")), place.path().join("t"));
+    add(&store, 0..2, |_, _| {});
+    exported(&store, &table);
+    let held = fs::File::create(table.join("_evaltop/lock")).unwrap();
+    held.lock().unwrap();
+    let control = Control::default();
+    let folder = Folder::open(&store, &table).unwrap();
+    let files = || fs::read_dir(table.join("_evaltop")).unwrap().count();
+    let before = files();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| folder.replace("_evaltop/x", b"x", &|_| false, &control));
+        control.cancel();
+        let begun = std::time::Instant::now();
+        while !waits.is_finished() && begun.elapsed().as_secs() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        drop(held);
+        assert!(matches!(waits.join().unwrap(), Err(Error::Cancelled)));
+    });
+    assert_eq!(files(), before);
+}

@@ -10,7 +10,7 @@ use super::Bucket;
 use crate::formats::delta::{Place, belongs_to_a_store};
 use crate::sources::remote::Files;
 use crate::store::format::layout::MAIN;
-use crate::store::{Error, Result};
+use crate::store::{Control, Error, Result};
 
 /// An object that is there once a table was written, to see whether the server keeps conditions.
 const CONDITIONS: &str = "_evaltop/conditions";
@@ -112,8 +112,15 @@ impl Place for Table {
         Ok(self.read(path)?.is_some_and(|there| there == bytes))
     }
 
-    fn replace(&self, path: &str, bytes: &[u8], stays: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+    fn replace(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        stays: &dyn Fn(&[u8]) -> bool,
+        control: &Control,
+    ) -> Result<()> {
         for _ in 0..TRIES {
+            control.check()?;
             let mode = match self.get(path)? {
                 Some((there, _)) if stays(&there) => return Ok(()),
                 Some((_, version)) => PutMode::Update(version),
