@@ -1,12 +1,13 @@
 //! What a store already knows of rows that are about to be imported.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::store::aggregate;
 use crate::store::aggregate::Columns;
 use crate::store::format::schema;
 use crate::store::read::query;
-use crate::store::read::query::Selection;
+use crate::store::read::query::{Known, Selection};
 use crate::store::resolve::Rank;
 use crate::store::{Control, Error, Result, Store};
 
@@ -38,10 +39,19 @@ pub(crate) fn existing(
     keys: &HashSet<u128>,
     control: &Control,
 ) -> Result<HashMap<u128, Rank>> {
+    Ok(of(store, keys, control)?.newest)
+}
+
+/// What the store knows of the tests, and of those that were removed on purpose.
+pub(crate) fn of(store: &Store, keys: &HashSet<u128>, control: &Control) -> Result<Known> {
     if there(store)? {
-        query::existing(store, keys, control)
+        query::known(store, keys, control)
     } else {
-        Ok(HashMap::new())
+        Ok(Known {
+            newest: HashMap::new(),
+            removed: Arc::default(),
+            zone: store.zone.clone(),
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! A store on another host is mirrored first, file by file, over `ssh` and SFTP; then it is a
 //! folder like any other. Nothing is written into a source.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -24,7 +24,6 @@ use crate::store::format::layout::live_name;
 use crate::store::format::source_note::SourceNote;
 use crate::store::read::live::Beats;
 use crate::store::read::query::{self, Selection};
-use crate::store::resolve::Rank;
 use crate::store::write::increment::{self, Stems};
 use crate::store::write::{live, session_notes, source_notes};
 use crate::store::{Control, Error, Result, Store, row_hashes};
@@ -431,22 +430,27 @@ impl<'a> Fresh<'a> {
             let batch = batch?;
             rows += batch.num_rows();
             self.read += batch.num_rows() as u64;
-            batches.push((ranked(&batch, self.store)?, batch));
+            batches.push((keys(&batch)?, batch));
         }
         if batches.is_empty() {
             return Ok(false);
         }
-        let keys: HashSet<u128> = batches
-            .iter()
-            .flat_map(|(ranks, _)| ranks.iter().flatten().map(|(key, _)| *key))
-            .collect();
-        let there: HashMap<u128, Rank> = known::existing(self.store, &keys, self.control)?;
+        let all = batches.iter().flat_map(|(keys, _)| keys.iter().flatten());
+        let there = known::of(self.store, &all.copied().collect(), self.control)?;
         let mut window = Vec::new();
-        for (ranks, batch) in batches {
-            let newer = |row: &Option<(u128, Rank)>| {
-                row.is_some_and(|(key, rank)| there.get(&key).is_none_or(|known| rank > *known))
+        for (keys, batch) in batches {
+            let (columns, hashes) = (Columns::new(&batch)?, row_hashes(&batch, &there.zone)?);
+            let newer = |(row, hash)| {
+                let Some(key) = keys.get(row).copied().flatten() else {
+                    return false;
+                };
+                let rank = columns.rank(row, hash);
+                // What was removed on purpose would not count.
+                let known = there.newest.get(&key);
+                known.is_none_or(|known| rank > *known) && !there.removed.removes(key, &rank)
             };
-            let keep: BooleanArray = ranks.iter().map(|row| Some(newer(row))).collect();
+            let rows = hashes.into_iter().enumerate();
+            let keep: BooleanArray = rows.map(|row| Some(newer(row))).collect();
             let kept = filter_record_batch(&batch, &keep)
                 .map_err(|error| Error::Refused(format!("the rows can't be taken in: {error}")))?;
             self.count += kept.num_rows() as u64;
@@ -459,12 +463,11 @@ impl<'a> Fresh<'a> {
     }
 }
 
-/// Key and rank of each row; `None` for one that is not a test.
-fn ranked(batch: &RecordBatch, store: &Store) -> Result<Vec<Option<(u128, Rank)>>> {
+/// The key of each row; `None` for one that is not a test.
+fn keys(batch: &RecordBatch) -> Result<Vec<Option<u128>>> {
     let columns = Columns::new(batch)?;
-    let hashes = row_hashes(batch, &store.zone)?;
-    let row = |(row, hash)| Some((known::key(&columns, row)?, columns.rank(row, hash)));
-    Ok(hashes.into_iter().enumerate().map(row).collect())
+    let rows = 0..batch.num_rows();
+    Ok(rows.map(|row| known::key(&columns, row)).collect())
 }
 
 #[cfg(test)]

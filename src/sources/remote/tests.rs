@@ -1,9 +1,12 @@
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::store::Record;
 use crate::store::commit::consolidate;
 use crate::store::format::session_note::SessionNote;
+use crate::store::maintain::remove;
 use crate::store::write::writer::{Writer, WriterOptions};
 
 fn record(id: u64) -> Record {
@@ -167,4 +170,49 @@ fn a_source_that_was_replaced_is_noticed_and_the_store_itself_is_none() {
     let (options, control) = (Options::default(), Control::default());
     let error = pull(&store, &place, &options, Timestamp::now(), &control).unwrap_err();
     assert!(error.to_string().contains("is the store itself"), "{error}");
+}
+
+#[test]
+fn what_was_removed_on_purpose_is_not_taken_again_and_stays_in_no_mailbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Store::new(folder.path().join("source"));
+    let store = Store::new(folder.path().join("store"));
+    source.create().unwrap();
+    let write = |ids: std::ops::Range<u64>| {
+        let mut writer = Writer::open(&source, WriterOptions::default()).unwrap();
+        writer.append_all(ids.map(record).collect()).unwrap();
+        writer.close().unwrap();
+    };
+    write(0..4);
+    assert_eq!(taken(&store, &source).rows, 4);
+    let (control, now) = (Control::default(), Timestamp::now());
+    let filter = query::Filter {
+        condition: Some(Box::new("test_id = t0".parse().unwrap())),
+        ..query::Filter::default()
+    };
+    let plan = remove::plan(&store, &filter, &control).unwrap();
+    assert_eq!(plan.rows, 1);
+    remove::run(&store, &plan, now, &control).unwrap();
+    consolidated(&store).unwrap();
+    write(4..5);
+    assert_eq!(taken(&store, &source).rows, 1);
+    consolidated(&store).unwrap();
+    // As senders put it: increments alone.
+    let mailbox = folder.path().join("mailbox");
+    std::fs::create_dir_all(mailbox.join("incremental")).unwrap();
+    for entry in std::fs::read_dir(source.layout.incremental()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension() == Some("parquet".as_ref()) {
+            let to = mailbox.join("incremental").join(path.file_name().unwrap());
+            std::fs::copy(path, to).unwrap();
+        }
+    }
+    let place = Place::Folder(mailbox);
+    let options = Empty {
+        older_than: SignedDuration::ZERO,
+        dry_run: false,
+    };
+    let late = now + SignedDuration::from_mins(1);
+    let emptied = empty(&store, &place, folder.path(), options, late, &control).unwrap();
+    assert_eq!((emptied.removed, emptied.needed), (2, 0));
 }

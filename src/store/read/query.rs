@@ -34,14 +34,16 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::snapshot::{Depth, Scanner, retrying};
 use crate::stats::Tally;
 use crate::stats::interval::{self, Interval};
 pub use crate::store::parquet::filter::Filter;
-use crate::store::resolve::Rank;
+use crate::store::resolve::{Rank, Removed};
 use crate::store::{Control, Result, Store};
 
 pub mod aggregation;
@@ -117,6 +119,22 @@ pub fn existing(
     keys: &HashSet<u128>,
     control: &Control,
 ) -> Result<HashMap<u128, Rank>> {
+    Ok(known(store, keys, control)?.newest)
+}
+
+/// What a store knows of some tests.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The newest attempts at those that it has.
+    pub(crate) newest: HashMap<u128, Rank>,
+    /// What was removed on purpose, of these tests and of others.
+    pub(crate) removed: Arc<Removed>,
+    /// The zone of times that name none.
+    pub(crate) zone: TimeZone,
+}
+
+/// What a store knows of some tests (`format::key`).
+pub(crate) fn known(store: &Store, keys: &HashSet<u128>, control: &Control) -> Result<Known> {
     let mut scanner = Scanner::new();
     retrying(store, || {
         let view = scanner.view(
@@ -125,7 +143,11 @@ pub fn existing(
             Depth::Rows(&Filter::default()),
             control,
         )?;
-        scanner.attempts(store, &view, keys, control)
+        Ok(Known {
+            newest: scanner.attempts(store, &view, keys, control)?,
+            removed: Arc::clone(&view.files.removed),
+            zone: view.files.zone,
+        })
     })
 }
 
