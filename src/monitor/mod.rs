@@ -12,6 +12,7 @@ use crate::memory;
 use crate::observation::{OperationView, Reading, SourceView, WriterState, WriterView, ZoneFrom};
 use crate::stats::levels::{Level, Levels};
 use crate::store::aggregate::LAST_ROWS;
+use crate::store::format::session_note::SessionNote;
 use crate::store::maintain::operations::{Followed, Operation};
 use crate::store::read::query::Filter;
 use crate::store::read::snapshot::{FileState, Scanner, Snapshot};
@@ -74,7 +75,6 @@ pub struct Monitor {
     score: Option<metric::Chosen>,
     settled: settled::Settled,
     marks: marks::Marks,
-    notes: session_notes::Notes,
     misnamed: misnamed::Misnamed,
     operations: Followed,
     last: Option<Observation>,
@@ -103,7 +103,6 @@ impl Monitor {
             score: None,
             settled: settled::Settled::default(),
             marks: marks::Marks::default(),
-            notes: session_notes::Notes::default(),
             misnamed: misnamed::Misnamed::default(),
             operations: Followed::default(),
             last: None,
@@ -255,7 +254,9 @@ impl Monitor {
         let mut writers = self.writers.update(&snapshot.writers, now, limits, &usual);
         let rows = seen.totals.tests + seen.superseded + seen.repeated;
         self.settled.look(&self.store, &mut writers, rows, control);
-        seen.session = session::session(&writers, self.notes.read(&self.store));
+        let session = |notes: &[SessionNote]| session::session(&writers, notes);
+        let found = session_notes::with(&self.store, session);
+        seen.session = found.unwrap_or_else(|_| session(&[]));
         writers.retain(|writer| writers::stays(writer, now));
         seen.writers = writers;
         seen.misnamed = self.misnamed.look(&self.store.layout);

@@ -18,7 +18,7 @@ pub mod write;
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::tz::TimeZone;
 
@@ -51,6 +51,8 @@ pub struct Store {
     pub zone: TimeZone,
     /// Prices of tokens, for costs that are derived while rows are read.
     pub prices: Arc<Prices>,
+    /// What was said of sessions, as far as it was read: clones read it once.
+    pub session_notes: Arc<Mutex<write::session_notes::Notes>>,
 }
 
 impl Store {
@@ -61,6 +63,7 @@ impl Store {
             disk: Arc::new(RealDisk),
             zone: TimeZone::system(),
             prices: Arc::default(),
+            session_notes: Arc::default(),
         }
     }
 

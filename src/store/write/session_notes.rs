@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::sync::PoisonError;
 
 use serde_json::Value;
 
@@ -25,9 +26,15 @@ pub fn keep(store: &Store, note: &SessionNote) -> Result<()> {
 
 /// All notes, in no order. What can't be read is left out: no row depends on it.
 pub fn all(store: &Store) -> Result<Vec<SessionNote>> {
-    let mut notes = Notes::default();
+    with(store, <[_]>::to_vec)
+}
+
+/// The same, where they need not be copied.
+pub fn with<T>(store: &Store, of: impl FnOnce(&[SessionNote]) -> T) -> Result<T> {
+    let notes = store.session_notes.lock();
+    let mut notes = notes.unwrap_or_else(PoisonError::into_inner);
     notes.update(store)?;
-    Ok(notes.all)
+    Ok(of(&notes.all))
 }
 
 /// What the program itself notes of a session, next to what people say of it.
@@ -62,7 +69,7 @@ pub fn metadata(store: &Store) -> Result<BTreeMap<String, BTreeMap<String, Strin
     Ok(said)
 }
 
-/// The notes from scan to scan: a file that was read once never changes.
+/// The notes that were read: such a file never changes.
 #[derive(Debug, Default)]
 pub struct Notes {
     read: BTreeSet<String>,
@@ -70,14 +77,6 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// The notes that are there now, as far as they can be read.
-    pub fn read(&mut self, store: &Store) -> &[SessionNote] {
-        if self.update(store).is_err() {
-            *self = Self::default();
-        }
-        &self.all
-    }
-
     fn update(&mut self, store: &Store) -> Result<()> {
         let folder = store.layout.sessions();
         let entries = match store.disk.list(&folder) {
@@ -121,22 +120,23 @@ mod tests {
         let other = SessionNote::new(Some("monday".into()), Some(601), serde_json::Map::new());
         keep(&store, &other.unwrap()).unwrap();
         assert_eq!(all(&store).unwrap().len(), 2);
-        let mut notes = Notes::default();
-        assert_eq!(notes.read(&store).len(), 2);
-        assert_eq!(notes.read(&store).len(), 2);
+        assert_eq!(all(&store.clone()).unwrap().len(), 2);
         let path = store
             .layout
             .sessions()
             .join(SessionNote::name(&note.to_bytes()));
+        // What was read is not read again; who comes new finds it torn, until it is mended.
         std::fs::write(&path, "{\"format\":1,").unwrap();
-        assert_eq!(all(&store).unwrap().len(), 1);
-        keep(&store, &note).unwrap();
         assert_eq!(all(&store).unwrap().len(), 2);
+        let new = Store::new(folder.path());
+        assert_eq!(all(&new).unwrap().len(), 1);
+        keep(&store, &note).unwrap();
+        assert_eq!(all(&new).unwrap().len(), 2);
         std::fs::remove_file(path).unwrap();
         assert_eq!(
-            notes.read(&store).len(),
+            all(&store).unwrap().len(),
             1,
-            "a note that is gone is forgotten"
+            "one that is gone is forgotten"
         );
         assert_eq!(SessionNote::new(None, None, serde_json::Map::new()), None);
     }

@@ -21,7 +21,7 @@ use crate::store::disk::Disk;
 use crate::store::disk::sim::SimDisk;
 use crate::store::parquet::table::pack_quickly;
 use crate::store::write::journal::Journal;
-use crate::store::{Layout, Record, Result, Store};
+use crate::store::{Record, Result, Store};
 
 mod aside;
 mod beside;
@@ -170,10 +170,9 @@ impl World {
 pub(crate) fn store_on(disk: Arc<dyn Disk>) -> Store {
     pack_quickly();
     Store {
-        layout: Layout::new("/store"),
         disk,
         zone: TimeZone::UTC,
-        prices: Arc::default(),
+        ..Store::new("/store")
     }
 }
 
