@@ -78,6 +78,10 @@ impl Rule for Shrunk {
     }
 
     fn findings(&self, seen: &Observation, _: &Thresholds) -> Vec<Finding> {
+        if seen.main.of_other {
+            let message = "main was copied here from another store".to_owned();
+            return vec![Finding::new(Severity::Critical, message, Remedy::Validate)];
+        }
         let Some(expected) = seen.main.expected_rows else {
             let lacking = seen.main.lacking_tests;
             let tests = plural(lacking, "test", "tests");
@@ -248,6 +252,13 @@ mod tests {
             found(&Shrunk, &seen),
             [(Severity::Critical, shrunk.to_owned())]
         );
+        seen.main.of_other = true;
+        let other = "main was copied here from another store";
+        assert_eq!(
+            found(&Shrunk, &seen),
+            [(Severity::Critical, other.to_owned())]
+        );
+        seen.main.of_other = false;
         (seen.main.expected_rows, seen.main.lacking_tests) = (None, 3);
         let lacks = "main lacks 3 tests that the last commit had";
         assert_eq!(

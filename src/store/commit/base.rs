@@ -7,6 +7,7 @@ use std::io;
 use jiff::tz::TimeZone;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::standing::Standing;
 use super::{log, removed};
 use crate::config::show_counted;
 use crate::store::Store;
@@ -39,6 +40,8 @@ pub struct Base {
     pub generation: u64,
     /// Main has fewer rows than the last commit left in it, and is taken as it is.
     pub shrunk: bool,
+    /// Main is not the one that the newest commit made, and is taken as it is.
+    pub(crate) accepted: bool,
     /// How many rows the last commit left in it, where it has fewer and folders may bring them
     /// back.
     pub(crate) lacking: Option<u64>,
@@ -108,17 +111,13 @@ impl Base {
                 Some((main.as_ref().map_or(stat, ParquetFile::stat), footer))
             }
         };
-        let own = main.as_ref().map(CommitRecord::of).transpose()?.flatten();
-        let done = log::newest_done(store)?;
+        let standing = Standing::of(store, main.as_ref())?;
+        if standing.of_other && !accept_main {
+            return Err(other_store(store));
+        }
         let folders = folders::list(store)?;
-        let newest = done
-            .iter()
-            .chain(&own)
-            .max_by_key(|record| record.generation);
+        let newest = standing.newest.as_ref();
         let expected_rows = newest.map(|record| record.rows);
-        // Keys of format 1 had no session: none of them would be found.
-        let last = newest.filter(|record| record.identifies());
-        let last = last.map(|record| record.commit_id.clone());
         let here = newest.map_or(&[][..], |record| &record.consumed).iter();
         let here = here.filter(|entry| folder_of(&entry.name).is_none());
         let taken_in: HashSet<String> = here.map(|entry| entry.name.clone()).collect();
@@ -129,30 +128,14 @@ impl Base {
         let seen = seen.chain(copies).max();
         let generation = newest.map_or(0, |record| record.generation);
         let generation = generation.max(seen.unwrap_or_default());
-        let mut foreign = main
-            .as_ref()
-            .is_some_and(|main| own.is_none() || !main.is_ours());
-        let identified = !foreign && own.as_ref().is_some_and(CommitRecord::identifies);
-        let speaks = match own {
-            Some(_) => None,
-            None => log::speaks(store)?,
-        };
-        let of_here =
-            |own: &&CommitRecord| done.as_ref().is_none_or(|done| !is_of_other(own, done));
-        let here = own.as_ref().filter(of_here);
-        let in_force = removed::in_force(here, done.as_ref(), speaks.as_ref()).cloned();
-        // An older main, whose rows nobody has compared with what was removed since.
-        foreign |= here.is_some_and(|own| own.removed != in_force);
-        let mut record = own.or(speaks);
-        let of_other =
-            matches!((&record, &done), (Some(own), Some(done)) if is_of_other(own, done));
-        if of_other {
-            if !accept_main {
-                return Err(other_store(store));
-            }
-            // To this store it is a main that other code wrote.
-            (record, foreign) = (done, true);
-        }
+        let Standing {
+            mut record,
+            foreign,
+            in_force,
+            behind,
+            ..
+        } = standing;
+        let identified = !foreign && record.as_ref().is_some_and(CommitRecord::identifies);
         let removed = match removed::read(store, in_force.as_ref()) {
             Err(_) if accept_main => Removed::default(),
             removed => removed?,
@@ -191,8 +174,8 @@ impl Base {
                 record.rows = 0;
             }
         }
-        let made = record.as_ref().map(|record| &record.commit_id);
-        let behind = last.filter(|last| !accept_main && (foreign || made != Some(last)));
+        let accepted = accept_main && behind.is_some();
+        let behind = behind.filter(|_| !accept_main);
         Ok(Self {
             main,
             identity,
@@ -200,6 +183,7 @@ impl Base {
             foreign,
             generation,
             shrunk: expected.is_some() && lacking.is_none(),
+            accepted,
             behind,
             taken_in: lacking.map_or_else(HashSet::new, |_| taken_in),
             lacking,
@@ -370,11 +354,6 @@ pub(crate) fn misses(store: &Store, tests: u64) -> Error {
         store.layout.main().display(),
         show_counted(tests, "test")
     ))
-}
-
-/// Whether main was copied here from another store than that of the last commit.
-fn is_of_other(main: &CommitRecord, done: &CommitRecord) -> bool {
-    main.store != done.store && main.format >= FORMAT && done.format >= FORMAT
 }
 
 fn other_store(store: &Store) -> Error {

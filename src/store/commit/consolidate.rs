@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::base::{Base, misses, refuse_link, shrunk};
 use super::fence::Fence;
-use super::missing::missing;
+use super::missing::{missing, together};
 use super::old_main::mixed_groups;
 use super::round::Round;
 use super::summaries::Moved;
@@ -173,7 +173,11 @@ pub fn plan(store: &Store, options: &Options, now: Timestamp) -> Result<Plan> {
         !options.convert_main && crate::store::commit::pending_files::main_blocks(main, record)?;
     let summaries = options.convert_main || main.is_some();
     let leftovers = files.leftovers.len() as u64;
-    let accepts = options.accept_main && files.expected_rows.is_some();
+    let behind = files
+        .main
+        .as_ref()
+        .is_some_and(|main| main.behind.is_some());
+    let accepts = options.accept_main && (files.expected_rows.is_some() || behind);
     let mut plan = Plan {
         skipped: set_aside(&files),
         leftovers,
@@ -338,10 +342,7 @@ impl<'a> Run<'a> {
         let mut optimizes = options.optimize;
         loop {
             let fence = Fence::ahead(self.store, self.control)?;
-            let base = Base::open(self.store, options.accept_main)?;
-            if self.restores && base.lacking.is_none() {
-                break;
-            }
+            let mut base = Base::open(self.store, options.accept_main)?;
             self.lister.adopt(&base.store_id);
             let files = self.lister.files(self.store, self.now)?;
             self.settle(&base, &files)?;
@@ -363,9 +364,15 @@ impl<'a> Run<'a> {
             let from = match (&base.lacking, base.shrunk) {
                 (Some(_), _) => From::Folders,
                 (None, true) => From::Outside,
+                (None, false) if self.restores => From::Folders,
                 (None, false) => From::Anywhere,
             };
-            let chosen = choose(&files, &left, from, &base.taken_in);
+            let fitting = choose(&files, &left, from, &base.taken_in);
+            let chosen = fitting.iter().copied().take_while(fits_one_commit());
+            let chosen: Vec<Increment> = chosen.cloned().collect();
+            if self.restores && base.lacking.is_none() && chosen.is_empty() {
+                break;
+            }
             let settles = settled_by(&files, &chosen, from);
             let known = known_before(&base, &files);
             let kind = main
@@ -377,7 +384,8 @@ impl<'a> Run<'a> {
                 None => Vec::new(),
             };
             let sorts = main.map_or(0, |main| rows_of(main, &mixed));
-            let nothing = chosen.is_empty() && settled && !base.shrunk && sorts == 0;
+            let accepts = base.shrunk || base.accepted;
+            let nothing = chosen.is_empty() && settled && !accepts && sorts == 0;
             if let Some(expected) = base.lacking.filter(|_| nothing) {
                 match base.lacks(self.store, base.rows(), expected) {
                     Error::MainChanged { .. } if overtaken < OVERTAKEN => {
@@ -398,6 +406,14 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 return Err(misses(self.store, gone));
+            }
+            if let Some(expected) = base.lacking.filter(|_| chosen.len() < fitting.len()) {
+                // After this commit nobody counts them any more.
+                let together = together(self.store, &base, &fitting, self.control)?;
+                if together < expected {
+                    return Err(base.lacks(self.store, together, expected));
+                }
+                base.lacking = None;
             }
             let keep_backup = self.outcome.commits == 0;
             let taken = match from {
@@ -644,22 +660,21 @@ fn rows_of(main: &ParquetFile, groups: &[bool]) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     Anywhere,
-    /// Main lacks rows: what commits took in comes first, and alone, so that it is known whether
-    /// that brings all of them back.
+    /// Main lacks rows: what commits took in comes first, and alone, where it is known that this
+    /// brings all of them back.
     Folders,
     /// Main is taken as it is, although it lacks rows that lie in folders.
     Outside,
 }
 
-/// As many of the files that are left as one commit takes; all that main lacks are one commit,
-/// whose rows are counted. Files in `taken_in` are to move into a folder.
-fn choose(
-    files: &Files,
+/// The files that are left of those that are to be taken in now. Files in `taken_in` are to move
+/// into a folder.
+fn choose<'a>(
+    files: &'a Files,
     left: &BTreeSet<String>,
     from: From,
     taken_in: &HashSet<String>,
-) -> Vec<Increment> {
-    let (mut rows, mut bytes) = (0, 0);
+) -> Vec<&'a Increment> {
     let is_moved = |increment: &Increment| folder_of(&increment.name).is_some();
     let waiting = files.increments.iter().filter(|increment| {
         left.contains(&increment.name)
@@ -669,16 +684,19 @@ fn choose(
                 From::Outside => !is_moved(increment),
             }
     });
-    if from == From::Folders {
-        return waiting.cloned().collect();
-    }
-    let chosen = waiting.take(LIMITS.commit_files).take_while(|increment| {
-        let first = rows == 0 && bytes == 0;
+    waiting.collect()
+}
+
+/// Whether one commit takes one more file.
+fn fits_one_commit() -> impl FnMut(&&Increment) -> bool {
+    let (mut count, mut rows, mut bytes) = (0, 0, 0);
+    move |increment| {
+        count += 1;
         rows += increment.rows.saturating_sub(increment.skip);
         bytes += increment.stat.bytes;
-        first || (rows <= LIMITS.commit_rows && bytes <= COMMIT_BYTES)
-    });
-    chosen.cloned().collect()
+        let fits = rows <= LIMITS.commit_rows && bytes <= COMMIT_BYTES;
+        count == 1 || (count <= LIMITS.commit_files && fits)
+    }
 }
 
 /// The commits whose folders hold nothing more when main has the rows of these files.

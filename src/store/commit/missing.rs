@@ -7,7 +7,7 @@ use crate::store::aggregate::short;
 use crate::store::commit::base::Base;
 use crate::store::error::Result;
 use crate::store::parquet::ParquetFile;
-use crate::store::read::snapshot::Files;
+use crate::store::read::snapshot::{Files, Increment};
 use crate::store::{Control, Store};
 
 /// How many tests of the last commit are gone, as far as the index of its keys is there.
@@ -49,4 +49,30 @@ pub(crate) fn missing(store: &Store, base: &Base, files: &Files, control: &Contr
         .zip(&found)
         .filter(|(short, found)| !**found && !base.removed.has(**short))
         .count() as u64)
+}
+
+/// How many tests main and some files have together: 8 bytes each.
+pub(crate) fn together(
+    store: &Store,
+    base: &Base,
+    files: &[&Increment],
+    control: &Control,
+) -> Result<u64> {
+    let zone = base.zone(store);
+    let mut shorts = Vec::new();
+    let mut take = |file: &ParquetFile| {
+        let groups: Vec<usize> = (0..file.metadata().num_row_groups()).collect();
+        each_key(file, &zone, &groups, control, |_, _, key| {
+            shorts.push(short(key));
+        })
+    };
+    if let Some(main) = &base.main {
+        take(main)?;
+    }
+    for increment in files {
+        take(&increment.open(store)?)?;
+    }
+    shorts.sort_unstable();
+    shorts.dedup();
+    Ok(shorts.len() as u64)
 }

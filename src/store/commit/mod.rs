@@ -21,5 +21,6 @@ pub(crate) mod removed;
 pub(crate) mod round;
 pub(crate) mod sorted_run;
 pub(crate) mod splits;
+pub(crate) mod standing;
 pub mod summaries;
 pub mod transaction;

@@ -16,6 +16,7 @@ use crate::stats::collections::ByName;
 use crate::store::Store;
 use crate::store::aggregate::key_index;
 use crate::store::commit::folders::{is_finished, outdated};
+use crate::store::commit::log;
 use crate::store::commit::recover::is_abandoned;
 use crate::store::commit::summaries::unneeded;
 use crate::store::control::Control;
@@ -240,11 +241,13 @@ fn is_consumed(
     })
 }
 
-/// The files of the index of test keys, as far as main's own record says.
-fn index_of(store: &Store, record: Option<&CommitRecord>) -> Vec<String> {
-    record.map_or_else(Vec::new, |record| {
-        key_index::names_of(store, &record.commit_id)
-    })
+/// The files of the index of test keys, as far as main's own record says, and of that of the last
+/// commit: they say what an older main lacks.
+fn index_of(store: &Store, record: Option<&CommitRecord>) -> Result<Vec<String>> {
+    let newest = log::newest_done(store)?;
+    let records = record.into_iter().chain(&newest);
+    let names = records.flat_map(|record| key_index::names_of(store, &record.commit_id));
+    Ok(names.collect())
 }
 
 /// Removes what a plan lists, except what has changed since.
@@ -258,7 +261,7 @@ pub fn run(store: &Store, plan: &Plan, control: &Control) -> Result<Outcome> {
     // As may a commit that had no index yet when the plan was made; and another main may not
     // contain what the one before did.
     let last = last_commit(store)?;
-    let index = index_of(store, last.record.as_ref());
+    let index = index_of(store, last.record.as_ref())?;
     let outdated = last.outdated(store)?;
     let mut outcome = Outcome::default();
     let total = plan.items.len() as u64;
@@ -385,7 +388,7 @@ impl Planner<'_> {
     }
 
     fn temporary(&self, record: Option<&CommitRecord>, plan: &mut Plan) -> Result<()> {
-        let used = index_of(self.store, record);
+        let used = index_of(self.store, record)?;
         for folder in [
             self.store.layout.root().to_path_buf(),
             self.store.layout.incremental(),

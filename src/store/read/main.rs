@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use super::footer_cache::Footers;
 use super::stat::{is_fresh, same};
 use crate::store::Store;
-use crate::store::commit::log;
-use crate::store::commit::removed::in_force;
+use crate::store::commit::standing::Standing;
 use crate::store::commit::summaries;
 use crate::store::error::{Error, Result};
 use crate::store::format::commit_record::{CommitRecord, FORMAT, RemovedSet};
@@ -29,6 +28,12 @@ pub struct Main {
     pub inherited: Option<Arc<CommitRecord>>,
     /// The set of rows that were removed on purpose.
     pub removed: Option<RemovedSet>,
+    /// How many rows the last commit that is known to have happened left in the main that it made.
+    pub newest_rows: Option<u64>,
+    /// The id of that commit, where it did not make this main.
+    pub behind: Option<String>,
+    /// It was copied here from another store.
+    pub of_other: bool,
 }
 
 impl Main {
@@ -73,30 +78,13 @@ pub(crate) fn open_main(
     if file.rows() > 0 && shape(file.schema()) == Shape::Neither {
         return Err(Error::unreadable(path, NEITHER));
     }
-    let own = CommitRecord::of(&file)?;
-    let speaks = match own {
-        Some(_) => None,
-        None => log::speaks(store)?,
-    };
-    let newest = log::list(store)?.into_iter().next();
-    let newer = newest.is_some_and(|copy| {
-        let own = own.as_ref();
-        own.is_none_or(|own| own.generation < copy.generation)
-    });
-    let done = if newer {
-        log::newest_done(store)?
-    } else {
-        None
-    };
-    let removed = in_force(own.as_ref(), done.as_ref(), speaks.as_ref()).cloned();
-    let (commit, inherited) = match own {
-        // Some programs keep the record when they rewrite main. It still says best what it contains.
-        // And nobody has compared the rows of an older main with what was removed since.
-        Some(kept) if !file.is_ours() || kept.removed != removed => (None, Some(kept)),
-        None => (None, speaks),
+    let standing = Standing::of(store, Some(&file))?;
+    // Some programs keep the record when they rewrite main. It still says best what it contains.
+    let (commit, inherited) = match standing.record {
+        record if standing.foreign => (None, record),
         own => (own, None),
     };
-    if commit.is_none() {
+    if commit.is_none() || standing.behind.is_some() {
         // A commit that came in between speaks for the main that it made, not for this one.
         let stat = store.disk.stat(&path).map_err(Error::io("read", &path))?;
         if !same(&stat, &file.stat()) {
@@ -116,30 +104,21 @@ pub(crate) fn open_main(
         file,
         commit,
         inherited,
-        removed,
+        removed: standing.in_force,
+        newest_rows: standing.newest.map(|newest| newest.rows),
+        behind: standing.behind,
+        of_other: standing.of_other,
     }))
 }
 
 /// How many rows the last commit left in main, where it has fewer by now or is missing.
 pub(crate) fn expected_rows(store: &Store, main: Option<&Main>) -> Result<Option<u64>> {
-    let own = main
-        .and_then(|main| main.commit.as_deref())
-        .map(|record| (record.generation, record.rows));
-    let newest = log::list(store)?.into_iter().next();
-    let newer =
-        newest.is_some_and(|copy| own.is_none_or(|(generation, _)| generation < copy.generation));
-    let done = if newer {
-        log::newest_done(store)?
-    } else {
-        None
+    let left = match main {
+        Some(main) => main.newest_rows,
+        None => Standing::of(store, None)?.newest.map(|newest| newest.rows),
     };
-    let last = done
-        .map(|record| (record.generation, record.rows))
-        .into_iter()
-        .chain(own)
-        .max();
     let rows = main.map_or(0, |main| main.file.rows());
-    let Some((_, expected)) = last.filter(|(_, expected)| rows < *expected) else {
+    let Some(expected) = left.filter(|expected| rows < *expected) else {
         return Ok(None);
     };
     // A commit that came in between speaks for the main that it made, not for this one.

@@ -36,6 +36,8 @@ const INDEXED_ROWS: u64 = 16_000_000;
 #[derive(Debug)]
 pub(crate) struct MainRows {
     stat: Stat,
+    /// What it was compared with.
+    behind: Option<String>,
     reading: Reading,
     /// Whether its rows were read at all.
     tallied: bool,
@@ -51,7 +53,7 @@ pub(crate) struct MainRows {
     test_keys: Option<TestKeys>,
     /// Without it, sorted hashes of its keys; `None` where there are too many.
     index: Option<Vec<u64>>,
-    /// Of a main that other code wrote: 64 bits of the keys that the last commit had and it lacks.
+    /// Of a main that the last commit did not make: 64 bits of the keys that it lacks of that.
     pub(crate) lacks: Vec<u64>,
     /// Its records that waiting ones may be attempts at, by the hash of their key.
     hits: HashMap<u64, Vec<Hit>>,
@@ -71,6 +73,7 @@ impl MainRows {
     ) -> Result<Self> {
         Ok(Self {
             stat: main.file.stat(),
+            behind: main.behind.clone(),
             reading: Reading::of(MAIN, main.file.schema(), zone, now)?,
             tallied: false,
             cells_only: false,
@@ -116,6 +119,11 @@ impl MainRows {
         };
         rows.digest.add_settled(&mut rows.cells);
         rows.digest.forget_cells();
+        if main.behind.is_some() {
+            // An older main of ours.
+            let own = hashes(&main.file, &rows.reading, &Control::default())?;
+            rows.lacks = lacks(store, main, &own);
+        }
         Ok(Some(rows))
     }
 
@@ -170,15 +178,7 @@ impl MainRows {
         let mut hashes = std::mem::take(&mut self.digest.hashes);
         hashes.sort_unstable();
         if main.commit.is_none() {
-            // Keys of format 1 had no session: none of them would be found.
-            let last = main.inherited.as_ref().filter(|record| record.identifies());
-            let last = last.map(|record| &record.commit_id);
-            let mut had = last.and_then(|id| TestKeys::shorts_of(store, id));
-            if let Some(had) = &mut had {
-                had.retain(|short| hashes.binary_search(short).is_err());
-            }
-            self.lacks = had.unwrap_or_default();
-            self.lacks.shrink_to_fit();
+            self.lacks = lacks(store, main, &hashes);
             let mut twice: HashSet<u64> = hashes
                 .windows(2)
                 .filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first().copied())?)
@@ -228,7 +228,8 @@ impl MainRows {
     pub(crate) fn is_of(&self, main: &Main, zone: &TimeZone, depth: Depth<'_>) -> bool {
         let rows = matches!(depth, Depth::Rows(_)) && main.commit.is_some();
         let counted = self.tallied && (depth != Depth::Tallies || !self.cells_only);
-        (rows || counted) && same(&self.stat, &main.file.stat()) && self.reading.zone == *zone
+        let known = rows || (counted && self.behind == main.behind);
+        known && same(&self.stat, &main.file.stat()) && self.reading.zone == *zone
     }
 
     /// Which of these hashes of keys (ascending) main has: those [`MainRows::get`] knows
@@ -278,6 +279,16 @@ impl MainRows {
             .iter()
             .find(|hit| hit.key == key)
     }
+}
+
+/// 64 bits of the keys that the last commit had and of which main, with these, has none.
+fn lacks(store: &Store, main: &Main, own: &[u64]) -> Vec<u64> {
+    let last = main.behind.as_deref();
+    let mut had = last.and_then(|id| TestKeys::shorts_of(store, id));
+    let had = had.get_or_insert_default();
+    had.retain(|short| own.binary_search(short).is_err());
+    had.shrink_to_fit();
+    std::mem::take(had)
 }
 
 /// All row groups.

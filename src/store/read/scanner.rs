@@ -827,6 +827,7 @@ fn main_state(main: Option<&Main>, rows: Option<&MainRows>) -> MainState {
         modified: Some(modified(&main.file.stat())),
         expected_rows: None,
         lacking_tests: 0,
+        of_other: main.of_other,
     }
 }
 

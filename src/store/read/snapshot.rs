@@ -60,9 +60,11 @@ pub struct MainState {
     pub modified: Option<Timestamp>,
     /// How many rows the last commit left in it, where it has fewer by now or is missing.
     pub expected_rows: Option<u64>,
-    /// Tests that the last commit had, and that neither a main that other code wrote has nor any
-    /// file that counts.
+    /// Tests that the last commit had, and that neither this main has, which it did not make, nor
+    /// any file that counts.
     pub lacking_tests: u64,
+    /// It was copied here from another store.
+    pub of_other: bool,
 }
 
 /// State of a file in `incremental/`.

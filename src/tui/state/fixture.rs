@@ -216,6 +216,7 @@ pub(crate) fn healthy() -> Observation {
             exists: true,
             expected_rows: None,
             lacking_tests: 0,
+            of_other: false,
             generation: 7,
             committed: Some(ago(80)),
             rows: 10_452,

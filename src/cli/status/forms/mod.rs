@@ -43,6 +43,7 @@ pub(crate) mod sample {
                 exists: true,
                 expected_rows: None,
                 lacking_tests: 0,
+                of_other: false,
                 generation: 7,
                 committed: Some(before(600)),
                 rows: 10_452,

@@ -10,11 +10,14 @@ use arrow::array::{
 use arrow::datatypes::Int8Type;
 use jiff::{SignedDuration, Timestamp};
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
-use super::{Options, Outcome, SkipKind, prepare, run};
+use super::{Options, Outcome, SkipKind, plan, prepare, run};
 use crate::store::disk::lock::StoreLock;
 use crate::store::error::Error;
+use crate::store::format::commit_record::KEY;
 use crate::store::format::layout::moved_name;
 use crate::store::maintain::validate::{Level, check};
 use crate::store::parquet::ParquetFile;
@@ -466,9 +469,33 @@ fn an_older_main_gets_back_what_is_more_than_one_commit_takes() {
     let older = fs::read(f.store.layout.main()).unwrap();
     commit(&f, &ours(2), 10..1_510);
     commit(&f, &ours(3), 1_510..3_010);
-    fs::write(f.store.layout.main(), older).unwrap();
+    fs::write(f.store.layout.main(), &older).unwrap();
     let done = merged(&f).unwrap();
     assert_eq!((done.rows_total, done.rows_added), (3_010, 3_000));
+    assert_eq!(done.commits, 2);
+    // So does a commit of main alone, which leaves what is pending.
+    f.increment(&ours(5), &batch(&records(4_000, 4_001)));
+    fs::write(f.store.layout.main(), &older).unwrap();
+    prepare(&f.store, f.now, &Control::default()).unwrap();
+    let main = ParquetFile::open(&*f.store.disk, &f.store.layout.main()).unwrap();
+    assert_eq!(main.rows(), 3_010);
+    // Where they are not all there, none of the commits is made.
+    commit(&f, &ours(4), 3_010..3_020);
+    let taken = fs::read_dir(f.store.layout.consumed()).unwrap();
+    let taken = taken.map(|folder| folder.unwrap().path()).max().unwrap();
+    for file in fs::read_dir(taken).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    fs::write(f.store.layout.main(), &older).unwrap();
+    for entry in fs::read_dir(f.store.layout.root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().contains(".test_keys") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let error = merged(&f).unwrap_err().to_string();
+    assert!(error.contains("have 3,010 rows together"), "{error}");
+    assert_eq!(fs::read(f.store.layout.main()).unwrap(), older);
 }
 
 /// It had main open for writing when a commit replaced that, and writes on into it.
@@ -497,6 +524,92 @@ fn what_other_code_writes_into_a_main_that_was_replaced_counts() {
 fn first_folder(f: &Fixture) -> std::path::PathBuf {
     let folders = fs::read_dir(f.store.layout.consumed()).unwrap();
     folders.map(|entry| entry.unwrap().path()).min().unwrap()
+}
+
+/// As `pq.write_table(pq.read_table(FROM), TO)` does, which keeps the commit record.
+fn rewritten(f: &Fixture, rows: std::ops::Range<i64>, from: &[u8]) {
+    let older = f.store.layout.root().join("older");
+    fs::write(&older, from).unwrap();
+    let record = ParquetFile::open(&*f.store.disk, &older).unwrap();
+    let record = record.key_value(KEY).unwrap().to_owned();
+    fs::remove_file(older).unwrap();
+    let rows = batch(&records(rows.start, rows.end));
+    let record = KeyValue::new(KEY.to_owned(), record);
+    let kept = WriterProperties::builder().set_key_value_metadata(Some(vec![record]));
+    let mut bytes = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(kept.build())).unwrap();
+    bytes.write(&rows).unwrap();
+    fs::write(f.store.layout.main(), bytes.into_inner().unwrap()).unwrap();
+}
+
+fn lacking(f: &Fixture) -> u64 {
+    let seen = Scanner::new().scan(&f.store, f.now, &Control::default());
+    seen.unwrap().main.lacking_tests
+}
+
+#[test]
+fn readers_miss_what_commits_miss_in_an_older_main() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    let older = fs::read(f.store.layout.main()).unwrap();
+    commit(&f, &ours(2), 10..15);
+    let second = fs::read_dir(f.store.layout.consumed()).unwrap();
+    let second = second.map(|entry| entry.unwrap().path()).max().unwrap();
+    commit(&f, &ours(3), 15..18);
+    fs::remove_dir_all(second).unwrap();
+    // More new rows than it lacks, so that their number says nothing.
+    let last = fs::read_dir(f.store.layout.consumed()).unwrap();
+    let last = last.map(|entry| entry.unwrap().path()).max().unwrap();
+    f.increment(&ours(4), &batch(&records(40, 50)));
+    let new = f.store.layout.incremental().join(ours(4));
+    fs::rename(new, last.join(moved_name(&ours(4)))).unwrap();
+    let whole = fs::read(f.store.layout.main()).unwrap();
+    assert_eq!(lacking(&f), 0);
+    let mains: [&dyn Fn(); 3] = [
+        // By a program that keeps the record of the older main, or of the last one,
+        &|| rewritten(&f, 0..10, &older),
+        &|| rewritten(&f, 0..10, &whole),
+        // and a copy.
+        &|| fs::write(f.store.layout.main(), &older).unwrap(),
+    ];
+    for back in mains {
+        back();
+        assert_eq!(lacking(&f), 5);
+        let validated = check(&f.store, f.now, &Control::default()).unwrap();
+        let says = |finding: &crate::store::maintain::validate::Finding| {
+            finding.level == Level::Critical && finding.message.contains("lacks 5 tests")
+        };
+        assert!(validated.findings.iter().any(says));
+        let error = merged(&f).unwrap_err().to_string();
+        assert!(error.contains("lacks 5 tests"), "{error}");
+        // What says so stays, whatever is cleaned up.
+        let options = crate::store::maintain::cleanup::Options {
+            older_than: SignedDuration::ZERO,
+            ..crate::store::maintain::cleanup::Options::default()
+        };
+        let late = f.now + SignedDuration::from_hours(1);
+        let plan = crate::store::maintain::cleanup::plan(&f.store, &options, late).unwrap();
+        let keys = |item: &&crate::store::maintain::cleanup::Item| item.name.contains("test_keys");
+        assert_eq!(plan.items.iter().find(keys), None);
+    }
+}
+
+#[test]
+fn a_main_is_accepted_that_lacks_tests_and_next_to_which_nothing_is_pending() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    let last = fs::read(f.store.layout.main()).unwrap();
+    fs::remove_dir_all(f.store.layout.consumed()).unwrap();
+    rewritten(&f, 3..13, &last);
+    assert_eq!(lacking(&f), 3);
+    let accept = Options {
+        accept_main: true,
+        ..Options::default()
+    };
+    assert!(!plan(&f.store, &accept, f.now).unwrap().is_empty());
+    let done = run(&f.store, &accept, f.now, &Control::default()).unwrap();
+    assert_eq!((done.commits, done.rows_total), (1, 10));
+    assert_eq!(lacking(&f), 0);
+    assert_eq!(merged(&f).unwrap().commits, 0);
 }
 
 /// It wrote back what it had read long before, with more new rows than it dropped.
@@ -596,6 +709,12 @@ fn the_main_of_another_store_is_refused_until_a_backup_is_back() {
     commit(&f, &ours(2), 3..5);
     commit(&other, &ours(3), 50..60);
     fs::copy(other.store.layout.main(), f.store.layout.main()).unwrap();
+    let seen = || {
+        Scanner::new()
+            .scan(&f.store, f.now, &Control::default())
+            .unwrap()
+    };
+    assert!(seen().main.of_other);
     let error = merged(&f).unwrap_err().to_string();
     assert!(error.contains("is the main of another store"), "{error}");
     let backups = crate::store::maintain::backup::list(&f.store).unwrap();
@@ -605,4 +724,5 @@ fn the_main_of_another_store_is_refused_until_a_backup_is_back() {
     };
     crate::store::maintain::restore::run(&f.store, &options, f.now, &Control::default()).unwrap();
     assert_eq!(merged(&f).unwrap().rows_total, 3);
+    assert!(!seen().main.of_other);
 }

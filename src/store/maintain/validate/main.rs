@@ -31,7 +31,14 @@ pub(crate) fn check(
     for file in &files.summaries {
         read_all(file, report, control)?;
     }
-    if let Some(expected) = snapshot.main.expected_rows {
+    if snapshot.main.of_other {
+        report.add(
+            Level::Critical,
+            MAIN,
+            "it is the main of another store: bring this store's own back (evaltop restore), and take the other \
+             one's rows in with evaltop merge",
+        );
+    } else if let Some(expected) = snapshot.main.expected_rows {
         let rows = files.main.as_ref().map(|main| main.file.rows());
         let what = rows.map_or_else(
             || "it is missing".to_owned(),
@@ -45,8 +52,7 @@ pub(crate) fn check(
                  it (evaltop consolidate --accept-main)"
             ),
         );
-    }
-    if snapshot.main.lacking_tests > 0 && snapshot.main.expected_rows.is_none() {
+    } else if snapshot.main.lacking_tests > 0 {
         report.add(
             Level::Critical,
             MAIN,

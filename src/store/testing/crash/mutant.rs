@@ -38,7 +38,7 @@ pub(crate) enum Mutant {
     AcknowledgedBeforeWrite,
     /// An unreadable file is removed, and then it gets its name in quarantine.
     RemovedBeforeQuarantine,
-    /// A reader opens main and lists the folders of commits, and then it lists what is pending.
+    /// A reader opens main and lists folders and records of commits, and then what is pending.
     MainReadFirst,
     /// A commit takes it that main is still what it was when the new one was begun.
     NoLastScan,
@@ -64,7 +64,7 @@ struct Memory {
     unsynced: Vec<Box<dyn WriteFile>>,
     /// A link or copy that comes later: from, to.
     later: Option<(PathBuf, PathBuf)>,
-    /// What is in folders of commits, as it was before what is pending was listed.
+    /// What is in folders and records of commits, as it was before what is pending was listed.
     folders: HashMap<PathBuf, Vec<Entry>>,
     /// Main, for whoever opens it next.
     main: Option<Arc<dyn ReadFile>>,
@@ -171,6 +171,11 @@ impl Disk for Mutated {
                     folders.insert(inside.clone(), self.disk.list(&inside)?);
                 }
                 folders.insert(consumed, all);
+            }
+            // Or the records of later commits would tell that main is an older one.
+            let records = folder.with_file_name("commits");
+            if let Ok(all) = self.disk.list(&records) {
+                folders.insert(records, all);
             }
             self.memory().folders = folders;
         }
