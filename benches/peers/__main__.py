@@ -81,14 +81,20 @@ class Bench:
     def fresh(self, store):
         return stores.copy(store, self.folder / "run")
 
-    def with_increments(self, name, base, *args, **more):
-        """`base` with increments beside it; made once and kept."""
+    def with_increments(self, name, base, *args, make=stores.increments, **more):
+        """`base` and increments; made once and kept."""
         store = self.folder / name
         if not store.exists():
             making = stores.copy(base, self.folder / f"{name}.making")
-            apart(stores.increments, making, *args, **more)
+            apart(make, making, *args, **more)
             os.rename(making, store)
         return store
+
+    def with_recorded(self, files, each):
+        """Main and increments that evaltop wrote, which carry their tallies and keys."""
+        return self.with_increments(
+            f"recorded_{files}_{self.rows}", self.main(), self.rows, files, each, self.evaltop, make=stores.recorded
+        )
 
     def compare(self, what, target, ours, **peers):
         """Runs all in turn, and prints one row for each peer. Each is called for its command."""
@@ -169,6 +175,32 @@ def status(bench):
     )
 
 
+def status_recorded(bench):
+    """The same where evaltop wrote the increments; 300 of them where main is small."""
+    for files in [300, 1000]:
+        store = bench.with_recorded(files, 1000)
+        bench.compare(
+            f"status, {bench.rows:,} in main + {files:,} × 1,000 of ours", "≥ 10 at 1,000 beside 10 M, ≥ 5 at 300 beside 1 M",
+            lambda store=store: [bench.evaltop, "status", "--format", "json", store],
+            DuckDB=lambda store=store: bench.way("duckdb_status", store),
+        )
+
+
+def query_recorded(bench):
+    store = bench.with_recorded(300, 1000)
+    bench.compare(
+        f"query one cell of {bench.rows:,} + 300 × 1,000 of ours", "≥ 3",
+        lambda: [bench.evaltop, "query", store, *CELL, "--format", "parquet", "-o", bench.folder / "out"],
+        DuckDB=lambda: bench.way("duckdb_query_all", store),
+    )
+
+
+def consolidate_recorded(bench):
+    for files in [300, 1000]:
+        store = bench.with_recorded(files, 1000)
+        consolidate(bench, f"consolidate {files:,} × 1,000 of ours into {bench.rows:,}", "≥ 6 into 10 M, ≥ 3 into 1 M", store, pandas=False)
+
+
 def status_sizes(bench):
     for rows in [bench.rows // 10, bench.rows, bench.rows * 5]:
         store = bench.with_increments(f"few_{rows}", bench.main(rows), rows, 10, 100)
@@ -216,6 +248,17 @@ def group_by(bench):
             lambda store=store: [bench.evaltop, "query", store, "--group-by", "model", "--format", "json"],
             DuckDB=lambda store=store: bench.way("duckdb_status_of_main", store),
         )
+
+
+def group_by_two(bench):
+    """Two free columns and three aggregates over main and its pending increments."""
+    store = bench.with_recorded(300, 1000)
+    aggregates = ["--agg", "mean(execution_time),max(turns),sum(tool_calls)"]
+    bench.compare(
+        f"group {bench.rows:,} + 300 × 1,000 by two columns, three aggregates", "≥ 1.5",
+        lambda: [bench.evaltop, "query", store, "--group-by", "task_id,error_type", *aggregates, "--format", "json"],
+        DuckDB=lambda: bench.way("duckdb_group_by_two", store),
+    )
 
 
 def export(bench):
@@ -302,7 +345,8 @@ def against_json(bench):
 
 WORK = {work.__name__: work for work in [
     consolidate_many, consolidate_few, consolidate_sizes, replace_scattered, replace_together,
-    status, status_sizes, status_small, query, group_by, export, record, size,
+    status, status_recorded, status_sizes, status_small, query, query_recorded, group_by, group_by_two,
+    consolidate_recorded, export, record, size,
     against_json,
 ]}
 

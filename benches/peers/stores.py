@@ -86,6 +86,18 @@ def increments(store, start, files, each, numbers=None, later=0):
         )
 
 
+def recorded(store, start, files, each, evaltop):
+    """`files` increments of `each` new rows from number `start` on, by `evaltop record`."""
+    rows = ROWS.format(numbers=f"range({start}, {start + files * each})", later=0)
+    con, lines = connection(), store / "lines"
+    con.execute(f"CREATE TABLE rows AS {rows}")
+    for seq in range(files):
+        con.execute(f"COPY (SELECT * FROM rows LIMIT {each} OFFSET {seq * each}) TO '{lines}' (FORMAT json)")
+        with lines.open("rb") as stdin:
+            subprocess.run([evaltop, "record", store], stdin=stdin, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lines.unlink()
+
+
 def ours(folder, rows, evaltop):
     """A store with `rows` rows in a main that evaltop wrote; made once and kept."""
     store = folder / f"main_{rows}"

@@ -63,6 +63,17 @@ def duckdb_query():
     duckdb(f"COPY (SELECT * FROM read_parquet('{MAIN}') WHERE {CELL}) TO '{OUT}' (FORMAT parquet)")
 
 
+def duckdb_query_all():
+    duckdb(f"COPY (SELECT * FROM ({ALL}) WHERE {CELL}) TO '{OUT}' (FORMAT parquet)")
+
+
+def duckdb_group_by_two():
+    duckdb(
+        "SELECT task_id, error_type, count(*), avg(execution_time), max(turns), sum(tool_calls) "
+        f"FROM ({ALL}) GROUP BY ALL"
+    )
+
+
 def pandas_query():
     import pandas
 
