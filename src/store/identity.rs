@@ -147,10 +147,10 @@ fn origin(columns: &Columns, row: usize, hash: RowHash) -> Origin {
     }
 }
 
-/// The ids that rows bring, as text.
-fn own_ids(batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+/// The ids that rows bring, as text; `None` where there is no column for them.
+fn id_texts(batch: &RecordBatch) -> Result<Option<StringArray>> {
     let Some(column) = batch.column_by_name("test_id") else {
-        return Ok(vec![None; batch.num_rows()]);
+        return Ok(None);
     };
     let mut union = Union::new();
     union.add(
@@ -166,7 +166,14 @@ fn own_ids(batch: &RecordBatch) -> Result<Vec<Option<String>>> {
         &project(&union.finish(), &["test_id"]),
         &TimeZone::UTC,
     )?;
-    let texts = texts.column(0).as_string::<i32>();
+    Ok(Some(texts.column(0).as_string::<i32>().clone()))
+}
+
+/// The id of each row that has one.
+fn own_ids(batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+    let Some(texts) = id_texts(batch)? else {
+        return Ok(vec![None; batch.num_rows()]);
+    };
     let own = texts
         .iter()
         .map(|id| id.filter(|id| is_id(id)).map(str::to_owned));
@@ -228,7 +235,10 @@ pub(crate) const IDENTIFIED: &str = "evaltop.identified";
 
 /// Whether all rows of a batch bring an id.
 pub(crate) fn have_ids(batch: &RecordBatch) -> Result<bool> {
-    Ok(own_ids(batch)?.iter().all(Option::is_some))
+    Ok(match id_texts(batch)? {
+        Some(texts) => texts.iter().all(|id| id.is_some_and(is_id)),
+        None => batch.num_rows() == 0,
+    })
 }
 
 /// Whether a row has no id, as the file is stored.
@@ -240,7 +250,7 @@ fn lacks_some(file: &ParquetFile) -> Result<bool> {
         / (file.metadata().num_row_groups() as u64).max(1);
     let found = threads::each(threads::for_rows(rows), groups, |group| {
         for batch in file.row_groups(Some(&["test_id"]), vec![group])? {
-            if own_ids(&batch?)?.iter().any(Option::is_none) {
+            if !have_ids(&batch?)? {
                 return Ok(true);
             }
         }
