@@ -13,9 +13,18 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._errors import StoreError, UsageError
+from ._errors import RecordError, StoreError, UsageError
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    if not isinstance(record, Mapping):
+        raise RecordError(
+            f"record_many takes dictionaries, one a record, not {type(record).__name__}: "
+            "of a DataFrame pass df.to_dict('records')"
+        )
+    return dict(record)
 
 
 class Writer:
@@ -124,7 +133,7 @@ class Writer:
 
         After an exception none of them is acknowledged.
         """
-        rows = [record if type(record) is dict else dict(record) for record in records]
+        rows = [record if type(record) is dict else _fields(record) for record in records]
         with self._lock:
             native = self._open()
             ids = native.append(rows, True)
@@ -246,7 +255,11 @@ class Test:
             fields.setdefault("success", False)
             fields.setdefault("error_type", kind.__name__)
             fields.setdefault("error_message", str(value))
-        object.__setattr__(self, "test_id", self._writer.record(**fields))
+        try:
+            object.__setattr__(self, "test_id", self._writer.record(**fields))
+        except BaseException:
+            self._writer._open().forget(*self._name)
+            raise
         return kind is not None and self._on_error == "record"
 
     async def __aenter__(self) -> Test:

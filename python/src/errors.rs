@@ -12,6 +12,13 @@ pub(crate) fn exception(py: Python<'_>, class: &str, sentence: String) -> PyErr 
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
+/// What is wrong with one of several records, with its place among them.
+pub(crate) fn numbered(py: Python<'_>, error: PyErr, at: usize) -> PyErr {
+    let sentence = format!("record {at}: {}", error.value(py));
+    let made = error.get_type(py).call1((sentence,));
+    made.map_or(error, PyErr::from_value)
+}
+
 /// What the store refused, as the exception that fits.
 pub(crate) fn store(py: Python<'_>, error: &Error) -> PyErr {
     if matches!(error, Error::Cancelled) {

@@ -171,8 +171,12 @@ impl Writer {
     ) -> PyResult<Vec<String>> {
         let mut json = Vec::with_capacity(512);
         let mut parsed = Vec::with_capacity(records.len());
-        for record in records.iter() {
-            parsed.push(self.parse(py, record.cast::<PyDict>()?, &mut json)?);
+        for (at, record) in records.iter().enumerate() {
+            let found = self.parse(py, record.cast::<PyDict>()?, &mut json);
+            parsed.push(found.map_err(|error| match records.len() {
+                1 => error,
+                _ => errors::numbered(py, error, at),
+            })?);
         }
         let made = if ids {
             self.name(py, &mut parsed)?

@@ -190,3 +190,15 @@ def test_a_killed_worker_is_lost(tmp_path):
     worker.kill()
     worker.wait()
     until(lambda: states(store) == ["lost"])
+
+
+def test_a_block_whose_record_is_refused_is_in_flight_no_more(tmp_path):
+    def in_flight():
+        writers = evaltop.open(tmp_path / "s").status()["writers"]
+        return [writer["in_flight"] for writer in writers]
+
+    with evaltop.Writer(tmp_path / "s") as w:
+        with pytest.raises(evaltop.RecordError, match="success"):
+            with w.test(model="m", task_id="1"):
+                until(lambda: in_flight() == [1])
+        until(lambda: in_flight() == [0])

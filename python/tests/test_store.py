@@ -167,6 +167,18 @@ def test_what_cannot_be_taken_names_its_field(tmp_path, fields, names):
         w.record(model="m", task_id="t", success=True)
 
 
+def test_of_many_records_the_wrong_one_is_named(tmp_path):
+    good = {"model": "m", "task_id": "a", "success": True}
+    with evaltop.Writer(tmp_path / "s") as w:
+        with pytest.raises(evaltop.RecordError, match="record 1: field 'success' is missing"):
+            w.record_many([good, {"model": "m", "task_id": "b", "success": float("nan")}])
+        for wrong in ("text", good, [good, "text"]):
+            with pytest.raises(evaltop.RecordError, match=r"not str: .*to_dict\('records'\)"):
+                w.record_many(wrong)
+        w.record_many([good])
+    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == 1
+
+
 def test_a_block_is_timed_and_keeps_its_error(tmp_path):
     with evaltop.Writer(tmp_path / "s") as w:
         with w.test(model="m", task_id="1") as t:

@@ -397,7 +397,7 @@ fn nobody(
     let more = names.len().saturating_sub(LISTED);
     names.truncate(LISTED);
     let there_are = match (names.as_slice(), more) {
-        ([], _) => "no test at all".to_owned(),
+        ([], _) => "no tests at all".to_owned(),
         (names, 0) => names.join(", "),
         (names, more) => format!("{} and {} more", names.join(", "), show_count(more as u64)),
     };

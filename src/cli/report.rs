@@ -29,7 +29,8 @@ pub struct ReportArgs {
     /// The session to compare with; without --session the latest one is compared
     #[arg(long, value_name = "SESSION")]
     pub baseline: Option<String>,
-    /// Planned number of tests: fewer make an incomplete report, which says so
+    /// Planned number of tests: fewer make an incomplete report, which says so [default: the
+    /// plan of the session]
     #[arg(long, value_name = "N")]
     pub target: Option<u64>,
     /// Show and compare the mean of this column or expression instead of the success rate: score

@@ -12,6 +12,7 @@ use crate::report;
 use crate::store::{Control, Result, Store};
 
 pub(super) fn plan(store: &Store, options: &ReportOptions) -> Result<Plan> {
+    report::is_markdown(&options.output)?;
     let replaces = replaces(&options.output, store)?;
     let options = ReportOptions {
         overwrite: replaces,

@@ -17,6 +17,8 @@ use data::Model;
 use crate::config::show_counted;
 use crate::formats::Output;
 use crate::observation::{Observation, WriterState};
+use crate::store::read::query::Filter;
+use crate::store::read::query::sessions::sessions;
 use crate::store::read::snapshot::{FileState, Scanner};
 use crate::store::write::session_notes;
 use crate::store::{Control, Error, Result, Store};
@@ -30,16 +32,18 @@ pub fn write(
     (path, output): (&Path, &Output),
     control: &Control,
 ) -> Result<()> {
+    let markdown = is_markdown(path)?;
     request.metadata = metadata(store, request.session.as_deref());
+    request.planned = match request.planned {
+        None => planned(store, &request, control)?,
+        said => said,
+    };
     let root = store.layout.name();
     let name = root.file_name().unwrap_or(root.as_os_str());
     let mut all = left_out(store, request.with_texts, control)?;
     all.extend(notes);
     let name = name.to_string_lossy().into_owned();
     let report = Report::new(store, request, name, all, Timestamp::now(), control)?;
-    let markdown = path
-        .extension()
-        .is_some_and(|own| own.eq_ignore_ascii_case("md"));
     let text = if markdown {
         report.markdown()
     } else {
@@ -47,6 +51,38 @@ pub fn write(
     };
     let written = output.handle().write_all(text.as_bytes());
     written.map_err(Error::io("write", path))
+}
+
+/// Whether the file is Markdown rather than HTML.
+pub fn is_markdown(path: &Path) -> Result<bool> {
+    let ending = path.extension().map(|own| own.to_ascii_lowercase());
+    match ending.as_ref().and_then(|own| own.to_str()) {
+        Some("md" | "markdown") => Ok(true),
+        None | Some("html" | "htm") => Ok(false),
+        Some(_) => Err(Error::Refused(format!(
+            "a report is HTML or Markdown: name it report.html or report.md rather than {}",
+            path.display()
+        ))),
+    }
+}
+
+/// The tests that were planned, where the report is of all tests of one session.
+fn planned(store: &Store, request: &Request, control: &Control) -> Result<Option<u64>> {
+    let notes = session_notes::all(store).unwrap_or_default();
+    if request.filter != Filter::default() || notes.iter().all(|note| note.plan.is_none()) {
+        return Ok(None);
+    }
+    let session = match &request.session {
+        Some(session) => Some(session.clone()),
+        None => match sessions(store, &request.filter, control)?.as_slice() {
+            [only] => Some(only.id.clone()),
+            _ => None,
+        },
+    };
+    let own = notes
+        .iter()
+        .filter(|note| session.is_some() && note.session == session);
+    Ok(own.filter_map(|note| note.plan).max())
 }
 
 /// What is known of a session beyond its rows.

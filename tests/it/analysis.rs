@@ -392,6 +392,38 @@ fn a_report_is_one_file_to_send() {
         2,
         "no row is of session 'sunday'",
     );
+    refuses(
+        dir,
+        &["report", "store", "-o", "report.pdf"],
+        1,
+        "a report is HTML or Markdown",
+    );
+}
+
+#[test]
+fn a_report_of_a_session_with_tests_missing_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let lines = r#"{"evaltop": "plan", "tests": 3, "session_id": "night"}
+{"model": "m", "task_id": "1", "success": true, "session_id": "night"}
+"#;
+    let record = |lines: &'static str| {
+        let mut record = evaltop();
+        record.current_dir(dir);
+        record.args(["record", "store", "--create"]);
+        record.write_stdin(lines).assert().success();
+    };
+    record(lines);
+    let report = |more: &[&str]| output(dir, &[&["report", "store", "-o", "-"], more].concat());
+    let said = "Incomplete: 1 of 3 planned tests.";
+    assert!(report(&[]).contains(said));
+    assert!(report(&["--session", "night"]).contains(said));
+    assert!(!report(&["--target", "1"]).contains("Incomplete"));
+    // A part of the tests was never planned to be all of them.
+    assert!(!report(&["--model", "m"]).contains("Incomplete"));
+    record("{\"model\": \"m\", \"task_id\": \"1\", \"success\": true, \"session_id\": \"day\"}\n");
+    assert!(!report(&[]).contains("Incomplete"), "two sessions");
+    assert!(report(&["--session", "night"]).contains(said));
 }
 
 #[test]
