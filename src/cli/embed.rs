@@ -24,8 +24,10 @@ fn parse(args: Vec<OsString>) -> Result<Command> {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = parsed.map_err(|error| {
         let said = error.to_string();
-        let first = said.lines().next().unwrap_or_default();
-        Usage(first.trim_start_matches("error: ").to_owned())
+        // The first paragraph: usage and hints are for the command line.
+        let first = said.lines().take_while(|line| !line.is_empty());
+        let first: Vec<&str> = first.map(str::trim).collect();
+        Usage(first.join(" ").trim_start_matches("error: ").to_owned())
     })?;
     cli.command
         .ok_or_else(|| Usage("a command is missing".to_owned()).into())
@@ -131,4 +133,20 @@ pub(super) fn collected(
         all.push(batch?);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_argument_is_one_sentence_that_names_it() {
+        let words = ["query", "store", "--agg", "count()"];
+        let error = parse(words.iter().map(OsString::from).collect()).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("not provided: --group-by") && !said.contains('\n'),
+            "{said}"
+        );
+    }
 }

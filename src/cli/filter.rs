@@ -63,6 +63,7 @@ impl FilterArgs {
                 .transpose()?;
             if let (Some(text), Some(time)) = (text, when)
                 && text.trim().parse::<civil::DateTime>().is_ok()
+                && text.trim().parse::<Timestamp>().is_err()
                 && !verbosity::quiet()
             {
                 let time = time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");

@@ -144,7 +144,7 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
         None => (Metric::default(), None),
     };
     let seen = Monitor::new(store.clone(), config.clone()).observe(Timestamp::now());
-    let request = Request {
+    let mut request = Request {
         filter,
         session,
         baseline,
@@ -156,6 +156,9 @@ pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
         marks: report::marks(&seen, args.with_texts),
         metadata: Vec::new(),
     };
+    request.planned = request
+        .planned
+        .or_else(|| report::planned(&store, &seen, &request));
     let notes = unmeasured.into_iter().collect();
     report::write(&store, request, notes, (&args.output, &output), control)?;
     output.commit()?;

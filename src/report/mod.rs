@@ -5,6 +5,7 @@ mod html;
 mod markdown;
 mod words;
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 
@@ -18,7 +19,6 @@ use crate::config::show_counted;
 use crate::formats::Output;
 use crate::observation::{Observation, WriterState};
 use crate::store::read::query::Filter;
-use crate::store::read::query::sessions::sessions;
 use crate::store::read::snapshot::{FileState, Scanner};
 use crate::store::write::session_notes;
 use crate::store::{Control, Error, Result, Store};
@@ -34,10 +34,6 @@ pub fn write(
 ) -> Result<()> {
     let markdown = is_markdown(path)?;
     request.metadata = metadata(store, request.session.as_deref());
-    request.planned = match request.planned {
-        None => planned(store, &request, control)?,
-        said => said,
-    };
     let root = store.layout.name();
     let name = root.file_name().unwrap_or(root.as_os_str());
     let mut all = left_out(store, request.with_texts, control)?;
@@ -55,7 +51,7 @@ pub fn write(
 
 /// Whether the file is Markdown rather than HTML.
 pub fn is_markdown(path: &Path) -> Result<bool> {
-    let ending = path.extension().map(|own| own.to_ascii_lowercase());
+    let ending = path.extension().map(OsStr::to_ascii_lowercase);
     match ending.as_ref().and_then(|own| own.to_str()) {
         Some("md" | "markdown") => Ok(true),
         None | Some("html" | "htm") => Ok(false),
@@ -66,23 +62,28 @@ pub fn is_markdown(path: &Path) -> Result<bool> {
     }
 }
 
-/// The tests that were planned, where the report is of all tests of one session.
-fn planned(store: &Store, request: &Request, control: &Control) -> Result<Option<u64>> {
-    let notes = session_notes::all(store).unwrap_or_default();
-    if request.filter != Filter::default() || notes.iter().all(|note| note.plan.is_none()) {
-        return Ok(None);
+/// The tests that were planned, where the report is of all tests of one session: by what writers
+/// say now, else by what is kept of the session.
+pub fn planned(store: &Store, seen: &Observation, request: &Request) -> Option<u64> {
+    if request.filter != Filter::default() {
+        return None;
     }
+    let view = seen.session.as_ref();
     let session = match &request.session {
-        Some(session) => Some(session.clone()),
-        None => match sessions(store, &request.filter, control)?.as_slice() {
-            [only] => Some(only.id.clone()),
-            _ => None,
-        },
+        None => view
+            .filter(|view| view.done >= seen.totals.tests)?
+            .id
+            .as_ref()?,
+        Some(session) => session,
     };
-    let own = notes
-        .iter()
-        .filter(|note| session.is_some() && note.session == session);
-    Ok(own.filter_map(|note| note.plan).max())
+    let said = view.filter(|view| view.id.as_ref() == Some(session));
+    said.and_then(|view| view.planned).or_else(|| {
+        let notes = session_notes::all(store).unwrap_or_default();
+        let own = notes
+            .iter()
+            .filter(|note| note.session.as_ref() == Some(session));
+        own.filter_map(|note| note.plan).max()
+    })
 }
 
 /// What is known of a session beyond its rows.

@@ -158,6 +158,19 @@ fn filters_are_alternatives_within_and_conditions_between_columns() {
 }
 
 #[test]
+fn a_time_that_names_no_zone_is_said_in_full() {
+    let store = Fixture::new();
+    let said = |since: &str| {
+        let ran = store.query(&["--since", since]).success();
+        String::from_utf8(ran.get_output().stderr.clone()).unwrap()
+    };
+    assert!(said("2026-01-04").contains("--since 2026-01-04 is 2026-01-04 00:00:00"));
+    for exact in ["2026-01-04T00:00:00Z", "2026-01-04 00:00:00+05:00", "1h"] {
+        assert_eq!(said(exact), "", "{exact}");
+    }
+}
+
+#[test]
 fn every_form_has_the_same_rows() {
     let store = Fixture::new();
     let array: Vec<Value> = serde_json::from_str(&store.output(&["--format", "json"])).unwrap();
