@@ -166,11 +166,20 @@ pub(crate) fn entry_of_main(record: &CommitRecord, main: &ParquetFile) -> Consum
 }
 
 /// Gives the main that other code wrote, by now a backup, a name in the folder of the commit that
-/// took it in.
-pub(crate) fn keep_main(store: &Store, record: &CommitRecord, backup: &str) -> Result<()> {
+/// took it in, or that left it pending.
+pub(crate) fn keep_main(
+    store: &Store,
+    record: &CommitRecord,
+    backup: &str,
+    is_pending: bool,
+) -> Result<()> {
     let folder = folder_name(record.generation, &record.commit_id);
     let to = store.layout.consumed().join(folder).join(moved_name(MAIN));
-    match store.disk.link(&store.layout.backups().join(backup), &to) {
+    let backup = store.layout.backups().join(backup);
+    if is_pending {
+        return disk::second(&*store.disk, &backup, &to).map_err(Error::io("copy", to));
+    }
+    match store.disk.link(&backup, &to) {
         // Without hard links the backup is a copy, and no program has that open.
         Err(_) if store.disk.stat(&to).is_err() => Ok(()),
         linked => linked.map_err(Error::io("link", to)),

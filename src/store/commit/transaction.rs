@@ -33,6 +33,8 @@ pub struct Transaction<'a> {
     /// Whether the main that it replaces is one of its inputs: its rows may be nowhere else, and
     /// other code that has it open writes into it yet.
     takes_main: bool,
+    /// The new main lacks rows of that, which count where it lies: in the folder.
+    main_is_pending: bool,
     /// What the commit will say.
     pub record: CommitRecord,
     notes: Vec<String>,
@@ -62,6 +64,7 @@ impl<'a> Transaction<'a> {
             temporary: fence.path(),
             fence,
             takes_main,
+            main_is_pending: false,
             record,
             notes: Vec::new(),
         }
@@ -98,7 +101,8 @@ impl<'a> Transaction<'a> {
     /// Puts the record and what main says of its rows into the new main, and finishes
     /// the file.
     pub fn seal(&mut self, mut table: TableWriter<'_>, rows: &Digest) -> Result<()> {
-        if let Some(main) = self.base.main.as_ref().filter(|_| self.takes_main) {
+        let is_read = self.takes_main && !self.main_is_pending;
+        if let Some(main) = self.base.main.as_ref().filter(|_| is_read) {
             let entry = folders::entry_of_main(&self.record, main);
             self.record.consumed.push(entry);
         }
@@ -152,7 +156,9 @@ impl<'a> Transaction<'a> {
         }
         let followed = folders::make(self.store, &self.record)
             .and_then(|()| match (&done.backup, taken) {
-                (Some(backup), true) => folders::keep_main(self.store, &self.record, backup),
+                (Some(backup), true) => {
+                    folders::keep_main(self.store, &self.record, backup, self.main_is_pending)
+                }
                 _ => Ok(()),
             })
             .and_then(|()| log::prune(self.store, &self.record));
@@ -171,6 +177,11 @@ impl<'a> Transaction<'a> {
         Ok(record
             .flatten()
             .is_some_and(|own| own.commit_id == self.record.commit_id))
+    }
+
+    /// What the main that it replaces has, where other code wrote it, does not go into the new one.
+    pub(crate) fn leave_pending(&mut self) {
+        self.main_is_pending = true;
     }
 
     /// Keeps the main that it replaces out of its folder. One with summary rows must stay out: they

@@ -290,6 +290,9 @@ impl<'a> Restore<'a> {
         record.lineage = self.lineage(record)?;
         record.summaries = self.summaries()?;
         record.removed = removed::write(self.store, &removed)?;
+        if self.waits() {
+            transaction.leave_pending();
+        }
         transaction.seal(table, &tallies)?;
         if let Some(reason) = &self.unreadable {
             done.replaced = Some(source::quarantine(

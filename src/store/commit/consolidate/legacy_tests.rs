@@ -520,6 +520,23 @@ fn what_other_code_writes_into_a_main_that_was_replaced_counts() {
     assert_eq!(tests(&f).0, 8);
 }
 
+#[test]
+fn what_other_code_wrote_into_main_is_pending_after_an_undo() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..3);
+    commit(&f, &ours(2), 3..5);
+    let rows: Vec<_> = records(0, 3).into_iter().chain(records(10, 12)).collect();
+    f.main(&batch(&rows), None);
+    assert_eq!(tests(&f).0, 7);
+    let undo = crate::store::maintain::restore::Options::default();
+    let control = Control::default();
+    let undone = crate::store::maintain::restore::run(&f.store, &undo, f.now, &control).unwrap();
+    assert_eq!((undone.rows_total, undone.rows_waiting), (3, 2));
+    assert_eq!(tests(&f).0, 7);
+    assert_eq!(merged(&f).unwrap().rows_total, 7);
+    assert_eq!(tests(&f).0, 7);
+}
+
 /// The folder of the first commit, which may go.
 fn first_folder(f: &Fixture) -> std::path::PathBuf {
     let folders = fs::read_dir(f.store.layout.consumed()).unwrap();
