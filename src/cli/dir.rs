@@ -99,10 +99,26 @@ pub fn table(store: &Store, path: &Path, url: Option<&Url>) -> Result<Box<dyn Pl
 /// The place that a path names, where it is a URL.
 pub(super) fn url(path: &Path) -> Result<Option<Url>, Usage> {
     if !is_url(path) {
-        return Ok(None);
+        return place_of_elsewhere(path).map_or(Ok(None), Err);
     }
     let url = Url::parse(&path.to_string_lossy());
     url.map(Some).map_err(|error| Usage(error.to_string()))
+}
+
+/// What looks like a place on another machine (`s3:/bucket/x`, `host:/path`) is never made as a
+/// folder on this one.
+fn place_of_elsewhere(path: &Path) -> Option<Usage> {
+    let first = path.iter().next()?;
+    let name = first.to_str()?.strip_suffix(':')?;
+    if name.is_empty() || Path::new(first).exists() {
+        return None;
+    }
+    Some(Usage(format!(
+        "{} is a place on another machine, or a URL with a slash too few: name a folder, or a mailbox \
+         such as s3://bucket/prefix ('evaltop pull HOST:PATH --into DIR' takes rows from a host; \
+         ./NAME is a folder of that name)",
+        path.display()
+    )))
 }
 
 /// Where a command puts records.

@@ -195,6 +195,20 @@ fn an_ending_that_is_no_format_is_refused_and_nothing_is_written() {
         );
         assert!(!dir.join(name).exists(), "{name}");
     }
+    for name in ["y.pdf", "y.PNG", "y.docx"] {
+        let (code, error) = said(dir, &["report", "store", "-o", name], "");
+        assert!(
+            code == 2 && error.contains("a report is .html or .md"),
+            "{name}: {error}"
+        );
+        assert!(!dir.join(name).exists(), "{name}");
+    }
+    for name in ["y", "y.html", "y.md"] {
+        assert_eq!(
+            said(dir, &["report", "store", "-o", name], ""),
+            (0, String::new())
+        );
+    }
     for name in ["x", "x.txt", "/dev/stdout"] {
         assert_eq!(
             said(dir, &["query", "store", "-o", name], ""),
@@ -255,6 +269,17 @@ fn a_url_is_refused_where_only_a_store_will_do() {
             "{args:?}: {error}"
         );
     };
+    for place in ["s3:/bucket/x", "host:/path/x", "host:"] {
+        for arguments in [
+            &["record", place][..],
+            &["run", place, "--models", "m", "--", "true"],
+            &["import", "rows.jsonl", "--into", place],
+        ] {
+            refused(arguments, &format!("{place} is a place on another machine"));
+        }
+        let first = place.split('/').next().unwrap();
+        assert!(!here.join(first).exists(), "{place}");
+    }
     for (url, of_readers) in [
         ("s3://bucket/runs", false),
         ("file:///nowhere/x", false),
