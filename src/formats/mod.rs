@@ -24,7 +24,7 @@ pub mod json;
 pub mod markdown;
 pub mod output;
 pub mod parquet;
-mod plain;
+pub(crate) mod plain;
 pub mod plot;
 mod rows;
 pub mod table;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
@@ -72,6 +72,14 @@ fn needs_json(data_type: &DataType) -> bool {
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
+}
+
+/// Lists, structs and maps as the JSON that they are.
+pub(crate) fn nested_text(column: &ArrayRef) -> Result<StringArray, ArrowError> {
+    let column = at_offset_zero(column);
+    let field = Field::new("", column.data_type().clone(), true);
+    let texts = json_text(&Arc::new(field), &column)?;
+    Ok(texts.as_string::<i32>().clone())
 }
 
 fn json_text(field: &Arc<Field>, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {

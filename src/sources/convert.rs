@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use jiff::tz::TimeZone;
 
+use crate::formats::plain::nested_text;
 use crate::store::format::cast::{at_offset_zero, cast, double_holds, exact};
 use crate::store::format::schema;
 use crate::store::format::schema::Kind;
@@ -76,6 +77,8 @@ pub(crate) fn texts(column: &ArrayRef) -> Result<StringArray, Bad> {
     let column = plain(column)?;
     Ok(match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().clone(),
+        // As JSON lines have them.
+        nested if nested.is_nested() => nested_text(&column).map_err(Bad::unreadable)?,
         // An array of nulls alone has no bitmap that would say so.
         DataType::Null => StringArray::new_null(column.len()),
         DataType::Float32 => {

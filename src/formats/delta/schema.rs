@@ -10,6 +10,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Value, json};
 
+use crate::formats::plain::nested_text;
+use crate::store::format::cast::check;
 use crate::store::{Error, Result};
 
 /// A column of the table.
@@ -60,6 +62,14 @@ impl Shape {
                 notes.push(format!(
                     "column '{name}' is {} in the store and text in the table",
                     field.data_type()
+                ));
+            }
+            if matches!(
+                field.data_type(),
+                DataType::Timestamp(TimeUnit::Nanosecond, Some(_))
+            ) {
+                notes.push(format!(
+                    "column '{name}' is in nanoseconds in the store and cut to microseconds in the table"
                 ));
             }
             columns.push(Column {
@@ -121,7 +131,12 @@ impl Shape {
         let column = |column: &Column| match batch.column_by_name(&column.from) {
             None => Ok(new_null_array(&column.arrow, batch.num_rows())),
             Some(array) if column.as_text => texts(array).map_err(bad),
-            Some(array) => cast(array, &column.arrow).map_err(bad),
+            Some(array) => {
+                let values = cast(array, &column.arrow).map_err(bad)?;
+                // A time that microseconds don't reach is no null.
+                check(array, &values).map_err(bad)?;
+                Ok(values)
+            }
         };
         let columns = self.columns.iter().map(column);
         let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
@@ -130,6 +145,9 @@ impl Shape {
 }
 
 fn texts(array: &ArrayRef) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
+    if array.data_type().is_nested() {
+        return Ok(Arc::new(nested_text(array)?));
+    }
     let options = FormatOptions::default();
     let shown = ArrayFormatter::try_new(array.as_ref(), &options)?;
     let text = |row: usize| array.is_valid(row).then(|| shown.value(row).to_string());

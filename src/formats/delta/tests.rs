@@ -163,6 +163,36 @@ fn names_and_types_that_a_table_lacks_are_changed_and_said() {
         .map(|field| field.name().as_str())
         .collect();
     assert_eq!(names, ["a_b", "A_b_2", "l"]);
+    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let shape = Shape::new(&Schema::new(vec![Field::new("t", nanoseconds, true)]));
+    assert!(shape.notes[0].contains("cut to microseconds"));
+}
+
+#[test]
+fn values_that_a_table_has_no_type_for_are_json_or_an_error() {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StructArray, TimestampSecondArray,
+    };
+    use arrow::datatypes::{DataType, Field};
+    let batch = |column: ArrayRef| RecordBatch::try_from_iter([("x", column)]).unwrap();
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["x, n: 2"]));
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let fields = vec![
+        (Arc::new(Field::new("t", DataType::Utf8, true)), texts),
+        (Arc::new(Field::new("n", DataType::Int64, true)), numbers),
+    ];
+    let nested = batch(Arc::new(StructArray::from(fields)));
+    let written = Shape::new(&nested.schema()).apply(&nested).unwrap();
+    assert_eq!(
+        written["x"].as_string::<i32>().value(0),
+        r#"{"t":"x, n: 2","n":1}"#
+    );
+    let far = TimestampSecondArray::from(vec![1 << 60]).with_timezone("UTC");
+    let far = batch(Arc::new(far));
+    let refused = Shape::new(&far.schema()).apply(&far).unwrap_err();
+    assert!(refused.to_string().contains("no exact place"), "{refused}");
 }
 
 /// Another program holds it, and perhaps for ever.
