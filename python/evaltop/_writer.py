@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -76,9 +77,12 @@ class Writer:
         if self._closed:
             raise StoreError("the writer is closed")
         if self._native is None:
+            worker = _is_worker()
             self._native = _native.Writer(
-                self._dir, self._durability, self._session, self._defaults or None
+                self._dir, self._durability, self._session, self._defaults or None, worker
             )
+            if worker:
+                _end_with_worker()
             if self._plan is not None:
                 self._native.plan(self._plan, self._session)
             if self._plan is not None or self._meta:
@@ -103,7 +107,9 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         if kind is not None:
-            self.fail(f"{kind.__name__}: {value}")
+            with self._lock:
+                if self._native is not None:
+                    _say_why(self._native, value)
         self.close()
 
     @property
@@ -273,6 +279,56 @@ class Test:
     ) -> bool:
         return self.__exit__(kind, value, trace)
 
+
+def _say_why(native: _native.Writer, error: BaseException | None) -> None:
+    """Say how a program ends that an exception ends."""
+    kind = type(error).__name__
+    if isinstance(error, SystemExit):
+        if error.code in (None, 0):
+            return
+        # As shells have it: 128 and the signal that asked for it.
+        if error.code in (130, 143):
+            native.interrupted()
+        else:
+            code = error.code
+            native.failed(f"exit status {code}" if isinstance(code, int) else str(code))
+    elif isinstance(error, KeyboardInterrupt) or kind == "CancelledError":
+        native.interrupted()
+    elif not isinstance(error, GeneratorExit):
+        native.failed(f"{kind}: {error}")
+
+
+def _last_words() -> None:
+    """The process ends: writers that were not closed say so, and how."""
+    # A worker of multiprocessing is on its way out through its exception; the interpreter has
+    # shown that of the main program.
+    error = sys.exc_info()[1]
+    if error is None and not hasattr(sys, "ps1"):
+        error = getattr(sys, "last_value", None)
+    for writer in list(_writers):
+        native = writer._native
+        if native is not None:
+            if error is not None:
+                _say_why(native, error)
+            native.last_word()
+
+
+def _is_worker() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def _end_with_worker() -> None:
+    """Workers of multiprocessing end without what is registered with atexit."""
+    from multiprocessing import util
+
+    if os.getpid() not in _ends_with:
+        _ends_with.add(os.getpid())
+        util.Finalize(None, _last_words, exitpriority=-100)
+
+
+_ends_with: set[int] = set()
+atexit.register(_last_words)
 
 #: Writers of a parent process, kept so that nothing of them runs in a child.
 _leaked: list[_native.Writer] = []

@@ -11,6 +11,7 @@ use evaltop::internals::store::format::heartbeat::{Ended, InFlight};
 use evaltop::internals::store::format::record::Fields;
 use evaltop::internals::store::format::session_note::SessionNote;
 use evaltop::internals::store::write::live::Live;
+use evaltop::internals::store::write::on_request;
 use evaltop::internals::store::write::session_notes;
 use evaltop::internals::store::write::test_id::test_id as make_id;
 use evaltop::internals::store::write::writer::{Durability, Writer as Inner, WriterOptions};
@@ -113,13 +114,14 @@ impl Writer {
 impl Writer {
     /// Opens a writer; makes the store's folders where they are missing.
     #[new]
-    #[pyo3(signature = (dir, durability, session, defaults))]
+    #[pyo3(signature = (dir, durability, session, defaults, worker=false))]
     fn new(
         py: Python<'_>,
         dir: PathBuf,
         durability: &str,
         session: Option<String>,
         defaults: Option<Py<PyDict>>,
+        worker: bool,
     ) -> PyResult<Self> {
         let durability = match durability {
             "process" => Durability::Process,
@@ -151,6 +153,7 @@ impl Writer {
                 Inner::open(&store, options).map(|inner| (store, inner))
             })
             .map_err(|error| errors::store(py, &error))?;
+        on_request::say_last_word(inner.live(), worker);
         Ok(Self {
             inner: Mutex::new(Some(inner)),
             store,
@@ -289,6 +292,25 @@ impl Writer {
     fn failed(&self, py: Python<'_>, reason: String) {
         self.live(py, |live| {
             live.end(Ended::Failed, Some(reason), Timestamp::now());
+        });
+    }
+
+    /// The program was interrupted; what is said later about its end does not count.
+    fn interrupted(&self, py: Python<'_>) {
+        self.live(py, |live| {
+            live.interrupted();
+            live.end(
+                Ended::Ended,
+                Some("interrupted".to_owned()),
+                Timestamp::now(),
+            );
+        });
+    }
+
+    /// The process ends, and said nothing about it. Records are taken all the same.
+    fn last_word(&self, py: Python<'_>) {
+        self.live(py, |live| {
+            live.last_word(Ended::Ended, None, Timestamp::now())
         });
     }
 

@@ -202,3 +202,94 @@ def test_a_block_whose_record_is_refused_is_in_flight_no_more(tmp_path):
             with w.test(model="m", task_id="1"):
                 until(lambda: in_flight() == [1])
         until(lambda: in_flight() == [0])
+
+
+def fates(tmp_path, script, expected, session, code=0):
+    """Runs a program that records, and waits for what its writers come to."""
+    file = tmp_path / "program.py"
+    file.write_text("import sys, os, signal, evaltop\nimport multiprocessing as mp\n" + script)
+    store = tmp_path / "store"
+    ran = subprocess.run([sys.executable, str(file), str(store)], capture_output=True, text=True)
+    assert ran.returncode == code, ran.stderr
+    until(lambda: sorted(states(store)) == sorted(expected))
+    assert evaltop.open(store).status()["session"]["state"] == session
+
+
+WORKER = """
+def work(n):
+    w.record(model="m", task_id=f"t{n}", success=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "ps = [mp.Process(target=work, args=(n,)) for n in range(3)]\n"
+        "    [p.start() for p in ps]; [p.join() for p in ps]",
+        "pool = mp.Pool(3); pool.map(work, range(9), 3); pool.close(); pool.join()",
+        # Leaving the block terminates the workers.
+        "with mp.Pool(3) as pool: pool.map(work, range(9), 3)",
+    ],
+)
+def test_workers_that_close_nothing_are_no_alarm(tmp_path, main):
+    script = f"mp.set_start_method('fork')\n{WORKER}\nwith evaltop.Writer(sys.argv[1]) as w:\n    {main}\n"
+    file = tmp_path / "program.py"
+    file.write_text("import sys, evaltop\nimport multiprocessing as mp\n" + script)
+    store = tmp_path / "store"
+    subprocess.run([sys.executable, str(file), str(store)], check=True)
+    # A pool may give all work to one worker.
+    found = until(lambda: "finished" in states(store) and "live" not in states(store) and states(store))
+    assert found.count("finished") == 1 and set(found) == {"finished", "ended"}, found
+    status = evaltop.open(store).status()
+    assert (status["session"]["state"], status["alerts"]) == ("finished", [])
+
+
+def test_spawned_workers_that_close_nothing_are_no_alarm(tmp_path):
+    script = """
+def start(store):
+    global w
+    w = evaltop.Writer(store)
+def work(n):
+    w.record(model="m", task_id=f"t{n}", success=True)
+if __name__ == "__main__":
+    mp.set_start_method("spawn")
+    with mp.Pool(2, initializer=start, initargs=(sys.argv[1],)) as pool:
+        pool.map(work, range(9))
+"""
+    fates(tmp_path, script, ["ended", "ended"], "finished")
+
+
+RECORD = "w = evaltop.Writer(sys.argv[1])\nw.record(model='m', task_id='1', success=True)\n"
+BLOCK = "with evaltop.Writer(sys.argv[1]) as w:\n    w.record(model='m', task_id='1', success=True)\n    "
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "session", "code"),
+    [
+        (BLOCK + "sys.exit(0)", "finished", "finished", 0),
+        (BLOCK + "sys.exit(3)", "failed", "incomplete", 3),
+        (BLOCK + "raise KeyboardInterrupt", "ended", "interrupted", -2),
+        (RECORD + "raise ValueError('no')", "failed", "incomplete", 1),
+        (RECORD, "ended", "finished", 0),
+        (RECORD + "os.kill(os.getpid(), signal.SIGTERM)", "ended", "interrupted", -15),
+        (
+            RECORD + "with w.test(model='m', task_id='2'):\n    os.kill(os.getpid(), signal.SIGTERM)",
+            "lost",
+            "dead",
+            -15,
+        ),
+        (RECORD + "os.kill(os.getpid(), signal.SIGKILL)", "lost", "dead", -9),
+        (
+            "mp.set_start_method('fork')\n" + RECORD + "w.close()\n"
+            "def work():\n    w = evaltop.Writer(sys.argv[2])\n"
+            "    w.record(model='m', task_id='2', success=True)\n    raise ValueError('no')\n"
+            "sys.argv.append(sys.argv[1])\np = mp.Process(target=work); p.start(); p.join()",
+            "failed",
+            "incomplete",
+            0,
+        ),
+    ],
+)
+def test_how_a_program_ends_is_how_its_writer_ends(tmp_path, script, state, session, code):
+    expected = [state, "finished"] if "mp.Process" in script else [state]
+    fates(tmp_path, script, expected, session, code)

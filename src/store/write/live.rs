@@ -2,7 +2,7 @@
 //! 15 s on file systems that are not local), and once more at the end with how it ended.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -33,10 +33,23 @@ pub struct Live {
     shared: Arc<Shared>,
 }
 
+/// The same, without keeping it.
+#[derive(Debug, Clone)]
+pub struct WeakLive(Weak<Shared>);
+
+impl WeakLive {
+    /// What it speaks for, if that is still there.
+    pub fn upgrade(&self) -> Option<Live> {
+        self.0.upgrade().map(|shared| Live { shared })
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     store: Store,
     state: Mutex<State>,
+    /// Held while the file is written, so that the last word is the last.
+    writing: Mutex<()>,
     wake: Condvar,
 }
 
@@ -109,6 +122,7 @@ impl Live {
                 beat,
                 ..State::default()
             }),
+            writing: Mutex::default(),
             wake: Condvar::new(),
         });
         let live = Self {
@@ -203,6 +217,22 @@ impl Live {
         }
     }
 
+    /// Says at once how the process ends, as there may be no later; the first word stands.
+    pub fn last_word(&self, ended: Ended, reason: Option<String>, now: Timestamp) {
+        self.end(ended, reason, now);
+        let state = self.shared.lock();
+        let says = !state.over && state.beat.beat > 0;
+        drop(state);
+        if says {
+            self.shared.say();
+        }
+    }
+
+    /// A handle that does not keep it.
+    pub fn downgrade(&self) -> WeakLive {
+        WeakLive(Arc::downgrade(&self.shared))
+    }
+
     /// It is stopped on purpose.
     pub fn interrupted(&self) {
         self.shared.lock().beat.interrupted = true;
@@ -265,6 +295,7 @@ impl Shared {
     }
 
     fn say(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let bytes = state.next();
         let path = self.store.layout.live().join(live_name(&state.beat.writer));

@@ -3,6 +3,7 @@
 pub mod increment;
 pub mod journal;
 pub mod live;
+pub mod on_request;
 pub mod run_lease;
 pub mod session_notes;
 pub mod shard;
