@@ -513,6 +513,11 @@ fn take_increment(
             set_aside(files, entry, reason);
             Ok(None)
         }
+        // Whoever rewrites a file in place has emptied it first: its rows come in a moment.
+        Footer::Empty if is_fresh(&entry.stat, now) => {
+            set_aside(files, entry, None);
+            Ok(None)
+        }
         // Nothing in it, and nothing to say about it: the columns of an empty frame are of
         // any type, and need not fit.
         Footer::Empty | Footer::Good { .. } => {

@@ -344,7 +344,14 @@ fn what_cannot_go_in_stays_and_is_named() {
     let kinds = |done: &Outcome| done.skipped.iter().map(|s| s.kind).collect::<Vec<_>>();
     let done = f.run();
     assert_eq!(f.ids(), ["a", "c"]);
-    assert_eq!(kinds(&done), [SkipKind::Conflict, SkipKind::InProgress]);
+    assert_eq!(
+        kinds(&done),
+        [
+            SkipKind::Conflict,
+            SkipKind::InProgress,
+            SkipKind::InProgress
+        ]
+    );
     assert_eq!((done.summaries_moved, done.rows_added), (1, 1));
     assert!(
         done.skipped[0].reason.contains("'note'"),
