@@ -310,7 +310,7 @@ impl Writer {
     /// The process ends, and said nothing about it. Records are taken all the same.
     fn last_word(&self, py: Python<'_>) {
         self.live(py, |live| {
-            live.last_word(Ended::Ended, None, Timestamp::now())
+            live.last_word(Ended::Ended, None, Timestamp::now());
         });
     }
 

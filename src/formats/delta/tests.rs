@@ -148,7 +148,7 @@ fn what_is_no_place_for_a_table_is_refused() {
 
 #[test]
 fn names_and_types_that_a_table_lacks_are_changed_and_said() {
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     let list = DataType::new_list(DataType::Int64, true);
     let shape = Shape::new(&Schema::new(vec![
         Field::new("a b", DataType::Utf8, true),
