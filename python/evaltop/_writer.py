@@ -20,7 +20,8 @@ _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    if not isinstance(record, Mapping):
+    # Rows of sqlite3 and pandas are no mappings, and have keys. So has a DataFrame, of columns.
+    if not (isinstance(record, Mapping) or hasattr(record, "keys")) or hasattr(record, "columns"):
         raise RecordError(
             f"record_many takes dictionaries, one a record, not {type(record).__name__}: "
             "of a DataFrame pass df.to_dict('records')"

@@ -14,7 +14,7 @@ pub(crate) fn exception(py: Python<'_>, class: &str, sentence: String) -> PyErr 
 
 /// What is wrong with one of several records, with its place among them.
 pub(crate) fn numbered(py: Python<'_>, error: PyErr, at: usize) -> PyErr {
-    let sentence = format!("record {at}: {}", error.value(py));
+    let sentence = format!("records[{at}]: {}", error.value(py));
     let made = error.get_type(py).call1((sentence,));
     made.map_or(error, PyErr::from_value)
 }

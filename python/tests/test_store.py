@@ -5,6 +5,7 @@ import decimal
 import enum
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -170,13 +171,20 @@ def test_what_cannot_be_taken_names_its_field(tmp_path, fields, names):
 def test_of_many_records_the_wrong_one_is_named(tmp_path):
     good = {"model": "m", "task_id": "a", "success": True}
     with evaltop.Writer(tmp_path / "s") as w:
-        with pytest.raises(evaltop.RecordError, match="record 1: field 'success' is missing"):
+        with pytest.raises(evaltop.RecordError, match=r"records\[1\]: field 'success' is missing"):
             w.record_many([good, {"model": "m", "task_id": "b", "success": float("nan")}])
         for wrong in ("text", good, [good, "text"]):
             with pytest.raises(evaltop.RecordError, match=r"not str: .*to_dict\('records'\)"):
                 w.record_many(wrong)
         w.record_many([good])
-    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == 1
+        rows = sqlite3.connect(":memory:")
+        rows.row_factory = sqlite3.Row
+        w.record_many(rows.execute("SELECT 'm' AS model, 'c' AS task_id, 1 AS success"))
+        frame = needed("pandas").DataFrame([{**good, "task_id": "d"}])
+        w.record_many(row for _, row in frame.iterrows())
+        with pytest.raises(evaltop.RecordError, match="not DataFrame"):
+            w.record_many([frame])
+    assert evaltop.open(tmp_path / "s").status()["totals"]["tests"] == 3
 
 
 def test_a_block_is_timed_and_keeps_its_error(tmp_path):

@@ -122,7 +122,7 @@ impl Listener {
             Some(b'{') => match object_mended(text) {
                 Ok((fields, mended)) => {
                     self.mended = mended;
-                    self.accept(fields, text);
+                    self.accept(fields);
                 }
                 Err(_) if Block::begins(text) => self.block = Some(Block::of(text)),
                 Err(why) => self.refuse(format!("{} is {why}", start(text))),
@@ -149,7 +149,7 @@ impl Listener {
 
     /// An object: the last one counts. One without `success` after one that has it, or after
     /// what could not be read, does not take its place.
-    fn accept(&mut self, fields: Map<String, Value>, text: &[u8]) {
+    fn accept(&mut self, fields: Map<String, Value>) {
         if is_result(&fields) {
             self.answer = Answer::Fields(fields);
             return;
@@ -164,8 +164,9 @@ impl Listener {
                     .to_owned(),
             ),
             Answer::Unreadable(_) => {}
-            _ if mentions(text) => self.refuse(
-                "its 'success' stands inside of another field: print it in the object itself"
+            // Where it agrees with the exit status it may as well be of a tool.
+            _ if fields.values().any(denies) => self.refuse(
+                "a 'success' inside of another field is false: print 'success' in the object itself"
                     .to_owned(),
             ),
             _ => self.answer = Answer::Fields(fields),
@@ -177,11 +178,26 @@ impl Listener {
     }
 }
 
-/// Whether a result stands in a program's output.
-pub(super) fn stands_in(output: &[u8]) -> bool {
+/// Whether a program's output ends with an object of which `success` is false.
+pub(super) fn denies_success(output: &[u8]) -> bool {
     let mut listener = Listener::default();
     listener.take(output);
-    matches!(listener.finish(), Answer::Fields(fields) if fields.contains_key("success"))
+    matches!(listener.finish(), Answer::Fields(fields) if fields.get("success").is_some_and(is_false))
+}
+
+fn is_false(value: &Value) -> bool {
+    value == &Value::Bool(false) || value.as_f64() == Some(0.0)
+}
+
+/// Whether a `success` somewhere in a value is false. Texts are not looked into: models write them.
+fn denies(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| (name == "success" && is_false(value)) || denies(value)),
+        Value::Array(values) => values.iter().any(denies),
+        _ => false,
+    }
 }
 
 /// Whether an object says by itself how the test went.
@@ -409,7 +425,7 @@ mod tests {
                 "inside of another field",
             ),
             (
-                "{\"text\": \"{\\\"success\\\": false}\"}\nbye",
+                "{\"turns\": 3, \"tools\": [{\"success\": true}, {\"success\": 0}]}",
                 "inside of another field",
             ),
             ("\"{\\\"success\\\": false}\"\n", "a line has a 'success'"),

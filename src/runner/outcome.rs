@@ -59,7 +59,7 @@ impl Reading {
                     infrastructure: false,
                 };
             }
-            Answer::Nothing if exited && answer::stands_in(&ended.stderr) => {
+            Answer::Nothing if exited && answer::denies_success(&ended.stderr) => {
                 return Outcome {
                     record: self.unusable(
                         row,
@@ -409,8 +409,21 @@ mod tests {
         let message = aside.record.error_message.as_deref().unwrap();
         assert!(message.contains("on stderr"), "{message}");
         assert_eq!(aside.record.success, Some(false));
-        let logged = read(End::Exited(0), "", "{\"level\":\"info\"}\n");
-        assert_eq!(logged.record.success, Some(true));
+        for (stdout, stderr) in [
+            ("", "{\"level\":\"info\"}\n"),
+            ("", "{\"event\":\"tool_call\",\"success\":true}\n"),
+            (
+                "{\"turns\":3,\"tool\":{\"name\":\"ls\",\"success\":true}}\n",
+                "",
+            ),
+            (
+                "{\"turns\":3,\"output\":\"call({\\\"success\\\": false})\"}\n",
+                "",
+            ),
+        ] {
+            let logged = read(End::Exited(0), stdout, stderr);
+            assert_eq!(logged.record.success, Some(true), "{stdout}{stderr}");
+        }
         let long = read(End::Exited(1), "", &"é".repeat(5_000));
         let message = long.record.error_message.unwrap();
         assert!(

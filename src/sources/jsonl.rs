@@ -44,7 +44,7 @@ pub(crate) struct Jsonl {
 }
 
 /// What is said of a last line that is not whole.
-pub(crate) const TORN: &str = "the last line is not whole yet";
+pub(crate) const TORN: &str = "the last line is not whole yet (if it is, end it with a newline)";
 
 impl Jsonl {
     /// Looks at the end of the file: what a program adds meanwhile is not read.

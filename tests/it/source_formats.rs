@@ -323,6 +323,11 @@ fn formats_are_known_by_their_content() {
             json!({"right": null}),
             json!([{"type": "ProviderError", "message": "429"}]),
         ),
+        trace(
+            "e",
+            json!({"a": reward(1.0, 0.2), "b": reward(1.0, 0.1), "c": reward(1.0, 0.7)}),
+            json!([]),
+        ),
     ]);
     let swe = json!({"total_instances": 3, "submitted_ids": ["a__a-1", "a__a-2", "a__a-3"],
         "resolved_ids": ["a__a-1"], "unresolved_ids": ["a__a-2"], "error_ids": ["a__a-3"]});
@@ -404,7 +409,7 @@ fn formats_are_known_by_their_content() {
             "model=m",
             (2, 1, 1),
         ),
-        ("traces.jsonl", traces, "verifiers traces", "", (4, 1, 1)),
+        ("traces.jsonl", traces, "verifiers traces", "", (5, 2, 1)),
         (
             "gpt.run1.json",
             swe.to_string(),
@@ -440,7 +445,13 @@ fn formats_are_known_by_their_content() {
             let scores: Vec<&Value> = rows.iter().map(|row| &row["score"]).collect();
             assert_eq!(
                 scores,
-                [&json!(1.05), &json!(0.75), &json!(0.0), &Value::Null]
+                [
+                    &json!(1.05),
+                    &json!(0.75),
+                    &json!(0.0),
+                    &Value::Null,
+                    &json!(1.0)
+                ]
             );
             assert_eq!(
                 (&rows[3]["error_type"], &rows[0]["turns"]),

@@ -109,7 +109,8 @@ pub fn export(
     done.version = log.version.unwrap_or_default();
     done.rows = new.iter().map(|part| part.rows).sum();
     done.parts = new.len();
-    manifest(place, &done, &new, control)?;
+    // The version is there: from here on nothing is cancelled.
+    manifest(place, &done, &new, &Control::default())?;
     Ok(done)
 }
 

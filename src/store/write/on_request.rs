@@ -30,8 +30,15 @@ static LIVES: Mutex<Vec<(WeakLive, bool)>> = Mutex::new(Vec::new());
 pub fn say_last_word(live: &Live, worker: bool) {
     static ONCE: Once = Once::new();
     let own = i32::try_from(std::process::id()).unwrap_or_default();
-    // Held in the parent while it forked, it is never free again.
-    let Ok(mut lives) = LIVES.try_lock() else {
+    // Held in the parent while it forked, it is never free again; by another thread it soon is.
+    let lives = (0..50).find_map(|_| {
+        let lives = LIVES.try_lock().ok();
+        if lives.is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        lives
+    });
+    let Some(mut lives) = lives else {
         return;
     };
     let is_first = OWNER.load(Ordering::Relaxed) != own;

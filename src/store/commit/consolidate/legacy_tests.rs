@@ -15,12 +15,15 @@ use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
 use super::{Options, Outcome, SkipKind, plan, prepare, run};
+use crate::expr::Expr;
 use crate::store::disk::lock::StoreLock;
 use crate::store::error::Error;
 use crate::store::format::commit_record::KEY;
 use crate::store::format::layout::moved_name;
+use crate::store::maintain::remove;
 use crate::store::maintain::validate::{Level, check};
 use crate::store::parquet::ParquetFile;
+use crate::store::read::query::Filter;
 use crate::store::read::snapshot::Scanner;
 use crate::store::testing::fixture::{Fixture, LEGACY, batch, records};
 use crate::store::{Control, Record};
@@ -495,6 +498,41 @@ fn an_older_main_gets_back_what_is_more_than_one_commit_takes() {
     }
     let error = merged(&f).unwrap_err().to_string();
     assert!(error.contains("have 3,010 rows together"), "{error}");
+    assert_eq!(fs::read(f.store.layout.main()).unwrap(), older);
+}
+
+#[test]
+fn rows_removed_on_purpose_do_not_stand_for_lost_ones() {
+    let f = Fixture::new();
+    commit(&f, &ours(1), 0..10);
+    let older = fs::read(f.store.layout.main()).unwrap();
+    commit(&f, &ours(2), 10..1_510);
+    commit(&f, &ours(3), 1_510..3_010);
+    let condition = "test_id in (t20, t21, t22, t23, t24, t25, t26, t27, t28, t29)";
+    let filter = Filter {
+        condition: Some(Box::new(condition.parse::<Expr>().unwrap())),
+        ..Filter::default()
+    };
+    let control = Control::default();
+    let removal = remove::plan(&f.store, &filter, &control).unwrap();
+    let removed = remove::run(&f.store, &removal, f.now, &control).unwrap();
+    assert_eq!((removed.rows, removed.rows_total), (10, 3_000));
+    commit(&f, &ours(4), 3_010..3_020);
+    // As many as were removed are gone for good.
+    let taken = fs::read_dir(f.store.layout.consumed()).unwrap();
+    let taken = taken.map(|folder| folder.unwrap().path()).max().unwrap();
+    for file in fs::read_dir(taken).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    fs::write(f.store.layout.main(), &older).unwrap();
+    for entry in fs::read_dir(f.store.layout.root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().contains(".test_keys") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let error = merged(&f).unwrap_err().to_string();
+    assert!(error.contains("have 3,000 rows together"), "{error}");
     assert_eq!(fs::read(f.store.layout.main()).unwrap(), older);
 }
 

@@ -29,11 +29,19 @@ pub(crate) const SURROGATES: &str =
 /// What is said of rows with [`Mended::repeated`].
 pub(crate) const REPEATED: &str = "a field that is there twice, of which the last one counts";
 
+/// What is said of rows with both.
+const BOTH: &str = "a field that is there twice, of which the last one counts, and text with half a \
+                    surrogate pair, read as U+FFFD";
+
 impl Mended {
     /// What is said of a row with it.
     pub(crate) fn remark(self) -> Option<&'static str> {
-        let repeated = self.repeated.then_some(REPEATED);
-        repeated.or(self.surrogates.then_some(SURROGATES))
+        match (self.repeated, self.surrogates) {
+            (true, true) => Some(BOTH),
+            (true, false) => Some(REPEATED),
+            (false, true) => Some(SURROGATES),
+            (false, false) => None,
+        }
     }
 }
 
