@@ -94,23 +94,10 @@ pub fn run(args: &ReportArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Refuses an ending under which nobody looks for a report. Names without one are as they are.
-fn is_of_a_report(output: &Path) -> Result<(), Usage> {
-    const ENDINGS: [&str; 3] = ["html", "htm", "md"];
-    let ending = output.extension().and_then(|ending| ending.to_str());
-    let known = |ending: &str| ENDINGS.iter().any(|own| own.eq_ignore_ascii_case(ending));
-    match ending.filter(|ending| !known(ending)) {
-        Some(other) => Err(Usage(format!(
-            "-o FILE.{other}: a report is .html or .md; a browser prints the first to PDF"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Writes the report.
 pub(super) fn write(args: &ReportArgs, control: &Control) -> Result<()> {
     dir::written(&args.output)?;
-    is_of_a_report(&args.output)?;
+    report::is_markdown(&args.output).map_err(|error| Usage(error.to_string()))?;
     args.filter.filter(Timestamp::now(), &TimeZone::system())?;
     let (store, config) = dir::existing_view(args.dir.as_deref())?;
     let output = if args.output == Path::new("-") {

@@ -56,7 +56,8 @@ pub fn is_markdown(path: &Path) -> Result<bool> {
         Some("md" | "markdown") => Ok(true),
         None | Some("html" | "htm") => Ok(false),
         Some(_) => Err(Error::Refused(format!(
-            "a report is HTML or Markdown: name it report.html or report.md rather than {}",
+            "a report is HTML, which a browser prints to PDF, or Markdown: name it report.html or \
+             report.md rather than {}",
             path.display()
         ))),
     }

@@ -395,8 +395,8 @@ fn a_report_is_one_file_to_send() {
     refuses(
         dir,
         &["report", "store", "-o", "report.pdf"],
-        1,
-        "a report is HTML or Markdown",
+        2,
+        "a report is HTML",
     );
 }
 

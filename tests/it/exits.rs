@@ -198,7 +198,7 @@ fn an_ending_that_is_no_format_is_refused_and_nothing_is_written() {
     for name in ["y.pdf", "y.PNG", "y.docx"] {
         let (code, error) = said(dir, &["report", "store", "-o", name], "");
         assert!(
-            code == 2 && error.contains("a report is .html or .md"),
+            code == 2 && error.contains("report.html or report.md"),
             "{name}: {error}"
         );
         assert!(!dir.join(name).exists(), "{name}");
