@@ -246,15 +246,17 @@ def test_workers_that_close_nothing_are_no_alarm(tmp_path, main):
 
 def test_spawned_workers_that_close_nothing_are_no_alarm(tmp_path):
     script = """
-def start(store):
-    global w
-    w = evaltop.Writer(store)
+def start(store, together):
+    global w, both
+    w, both = evaltop.Writer(store), together
 def work(n):
     w.record(model="m", task_id=f"t{n}", success=True)
+    # Else one worker may take both.
+    both.wait()
 if __name__ == "__main__":
     mp.set_start_method("spawn")
-    with mp.Pool(2, initializer=start, initargs=(sys.argv[1],)) as pool:
-        pool.map(work, range(9))
+    with mp.Pool(2, initializer=start, initargs=(sys.argv[1], mp.Barrier(2))) as pool:
+        pool.map(work, range(2), 1)
 """
     fates(tmp_path, script, ["ended", "ended"], "finished")
 
