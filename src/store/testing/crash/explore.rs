@@ -75,7 +75,7 @@ pub(crate) fn is_long() -> bool {
 
 /// Everything that the run's time allows.
 pub(crate) fn thorough() -> Effort {
-    // Pairs notice every mutant; threes cost the gate two minutes.
+    // Pairs notice every mutant.
     let (subsets, strength) = if is_long() { (8, 3) } else { (6, 2) };
     Effort {
         subsets,
