@@ -13,7 +13,7 @@ use super::objects::{JUDGED, Object, Place, Reader, Remarks, Rows};
 use super::source::bad_document;
 use crate::config::show_counted;
 use crate::sources::source::Column;
-use crate::store::format::record::{REPEATED, SURROGATES};
+use crate::store::format::record::{BOTH, REPEATED, SURROGATES};
 use crate::store::{Error, Result};
 
 mod header;
@@ -235,7 +235,7 @@ impl Reader for Inspect {
                 show_counted(*unscored, "sample")
             ));
         }
-        for what in [SURROGATES, REPEATED] {
+        for what in [SURROGATES, REPEATED, BOTH] {
             if let Some(samples) = remarks.get(what) {
                 notes.push(format!("{} with {what}", show_counted(*samples, "sample")));
             }

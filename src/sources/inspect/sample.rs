@@ -1,6 +1,7 @@
 //! One sample of a log as the fields of a record. Messages are counted and events
 //! passed over as they are read, so a long conversation costs no memory.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ struct Sample {
     events: (Option<String>, Option<String>),
     turns: Option<u64>,
     tool_calls: u64,
+    /// A field is there twice.
+    repeated: bool,
 }
 
 /// The fields of a record with the name of the sample, and what is to be reported of it.
@@ -45,7 +48,8 @@ pub(crate) type Row = (String, Map<String, Value>, Option<&'static str>);
 pub(crate) fn read(json: &mut JsonReader<impl Read>, header: &Header) -> Result<Row, Fault> {
     let begin = json.fault("a sample without an id");
     let sample = Sample::read(json)?;
-    let mended = json.mended();
+    let mut mended = json.mended();
+    mended.repeated |= sample.repeated;
     let Some(id) = sample.id.clone() else {
         return Err(begin);
     };
@@ -127,8 +131,10 @@ pub(crate) fn read(json: &mut JsonReader<impl Read>, header: &Header) -> Result<
 impl Sample {
     fn read(json: &mut JsonReader<impl Read>) -> Result<Self, Fault> {
         let mut sample = Self::default();
+        let mut names = HashSet::new();
         json.enter_object()?;
         while let Some(name) = json.key()? {
+            sample.repeated |= !names.insert(name.clone());
             match name.as_str() {
                 "id" => {
                     sample.id = match json.value()? {

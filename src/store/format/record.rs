@@ -11,7 +11,7 @@ mod parse;
 
 pub use batch::{Extras, to_batch};
 pub use fields::Fields;
-pub(crate) use parse::{Mended, REPEATED, SURROGATES, is_absent, object, object_mended};
+pub(crate) use parse::{BOTH, Mended, REPEATED, SURROGATES, is_absent, object, object_mended};
 
 /// A test result. All columns but `model` may be absent, and `success` where there is a
 /// `score` or an `error_type`; columns that the store does not know are kept in `extra`.

@@ -566,6 +566,19 @@ fn what_is_read_otherwise_than_it_stands_is_said_in_every_form() {
             "plan: {notes}"
         );
     }
+    // Both in one row, and of an Inspect log also in the sample itself.
+    let both = r#"{"model":"m","success":false,"success":true,"x":"\ud800"}"#;
+    let log = r#"{"version": 2, "status": "success", "eval": {"eval_id": "e", "run_id": "r", "task": "t", "model": "m"},
+        "samples": [{"id": "\ud800", "epoch": 2, "epoch": 1, "scores": {"s": {"value": 1}}}]}"#;
+    for (file, text) in [("both.jsonl", both), ("log.json", log)] {
+        fs::write(at(file), format!("{text}\n")).unwrap();
+        let (code, notes) = import(folder.path(), &[file, "--into", &format!("store {file}")]);
+        assert_eq!(code, Some(0), "{notes}");
+        assert!(
+            notes.contains("there twice") && notes.contains("half a surrogate pair"),
+            "{file}: {notes}"
+        );
+    }
     fs::write(at("plan.csv"), "model,task_id,task_id\nm,a,b\n").unwrap();
     let planned = evaltop()
         .args([

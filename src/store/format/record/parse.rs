@@ -30,7 +30,7 @@ pub(crate) const SURROGATES: &str =
 pub(crate) const REPEATED: &str = "a field that is there twice, of which the last one counts";
 
 /// What is said of rows with both.
-const BOTH: &str = "a field that is there twice, of which the last one counts, and text with half a \
+pub(crate) const BOTH: &str = "a field that is there twice, of which the last one counts, and text with half a \
                     surrogate pair, read as U+FFFD";
 
 impl Mended {
