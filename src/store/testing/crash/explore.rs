@@ -73,14 +73,13 @@ pub(crate) fn is_long() -> bool {
     seeds().is_some()
 }
 
-/// Everything that the run's time allows.
+/// Everything that time allows.
 pub(crate) fn thorough() -> Effort {
-    // Pairs notice every mutant.
-    let (subsets, strength) = if is_long() { (8, 3) } else { (6, 2) };
+    let seeds = seeds();
     Effort {
-        subsets,
-        strength,
-        seeds: seeds().unwrap_or(0),
+        subsets: 8,
+        strength: 3,
+        seeds: seeds.unwrap_or(0),
     }
 }
 
