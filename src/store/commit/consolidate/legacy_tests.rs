@@ -465,6 +465,22 @@ fn what_an_older_main_lacks_may_lie_in_a_file_that_was_to_move() {
     assert!(error.contains("lacks 8 tests"), "{error}");
 }
 
+/// An older main is back, and what the last commit took in is gone, with the index of its keys.
+fn lose(f: &Fixture, older: &[u8]) {
+    let taken = fs::read_dir(f.store.layout.consumed()).unwrap();
+    let taken = taken.map(|folder| folder.unwrap().path()).max().unwrap();
+    for file in fs::read_dir(taken).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    fs::write(f.store.layout.main(), older).unwrap();
+    for entry in fs::read_dir(f.store.layout.root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().contains(".test_keys") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
 #[test]
 fn an_older_main_gets_back_what_is_more_than_one_commit_takes() {
     let f = Fixture::new();
@@ -484,18 +500,7 @@ fn an_older_main_gets_back_what_is_more_than_one_commit_takes() {
     assert_eq!(main.rows(), 3_010);
     // Where they are not all there, none of the commits is made.
     commit(&f, &ours(4), 3_010..3_020);
-    let taken = fs::read_dir(f.store.layout.consumed()).unwrap();
-    let taken = taken.map(|folder| folder.unwrap().path()).max().unwrap();
-    for file in fs::read_dir(taken).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
-    fs::write(f.store.layout.main(), &older).unwrap();
-    for entry in fs::read_dir(f.store.layout.root()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.to_string_lossy().contains(".test_keys") {
-            fs::remove_file(path).unwrap();
-        }
-    }
+    lose(&f, &older);
     let error = merged(&f).unwrap_err().to_string();
     assert!(error.contains("have 3,010 rows together"), "{error}");
     assert_eq!(fs::read(f.store.layout.main()).unwrap(), older);
@@ -519,18 +524,7 @@ fn rows_removed_on_purpose_do_not_stand_for_lost_ones() {
     assert_eq!((removed.rows, removed.rows_total), (10, 3_000));
     commit(&f, &ours(4), 3_010..3_020);
     // As many as were removed are gone for good.
-    let taken = fs::read_dir(f.store.layout.consumed()).unwrap();
-    let taken = taken.map(|folder| folder.unwrap().path()).max().unwrap();
-    for file in fs::read_dir(taken).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
-    fs::write(f.store.layout.main(), &older).unwrap();
-    for entry in fs::read_dir(f.store.layout.root()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.to_string_lossy().contains(".test_keys") {
-            fs::remove_file(path).unwrap();
-        }
-    }
+    lose(&f, &older);
     let error = merged(&f).unwrap_err().to_string();
     assert!(error.contains("have 3,000 rows together"), "{error}");
     assert_eq!(fs::read(f.store.layout.main()).unwrap(), older);
